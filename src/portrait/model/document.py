@@ -1,0 +1,56 @@
+"""Documents: one section of one customer's portrait as JSON, ready to send, derived from facts."""
+
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+HEAD = ""
+"""The section name under which a customer's head stands; no section can be called so."""
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """What tells an unknown customer from an empty or a merged one. Stored as the document of section `HEAD`."""
+
+    profile_id: bytes
+    """Random and internal: the id of the customer's first fact."""
+    created_at: int
+    updated_at: int
+    """When the newest fact was recorded, in microseconds: the next is recorded later, whatever the clock says."""
+    merged_into: str | None = None
+
+
+class Document(NamedTuple):
+    """One section of one customer, as it is stored."""
+
+    section: str
+    body: bytes
+    hash: bytes
+    valid_until: int | None
+    """The moment from which time alone changes the content, in microseconds; None: never."""
+    version: int
+    """The version of the section's code that rendered it."""
+
+
+def content_hash(body: bytes) -> bytes:
+    """Return 16 bytes that differ whenever the content does."""
+    return blake2b(body, digest_size=16).digest()
+
+
+def document(section: str, body: bytes, valid_until: int | None, version: int) -> Document:
+    """Return the document of a rendered section."""
+    return Document(section, body, content_hash(body), valid_until, version)
+
+
+_head_decoder = msgspec.msgpack.Decoder(Head)
+_head_encoder = msgspec.msgpack.Encoder()
+
+
+def head_document(head: Head) -> Document:
+    """Return a head in its stored form."""
+    return Document(HEAD, _head_encoder.encode(head), b"", None, 0)
+
+
+def read_head(body: bytes) -> Head:
+    """Return the head that a stored body holds."""
+    return _head_decoder.decode(body)

@@ -1,0 +1,274 @@
+"""The one error tree. Everything that Portrait refuses or fails at, on purpose, is one of these.
+
+PortraitError
+├── InvalidRequest          the request itself is wrong, whoever sends it
+│   ├── MalformedJson         not JSON, or JSON that no store can keep
+│   ├── InvalidParameter      a path, query or header value that breaks its rule
+│   ├── UnknownSection        a section name that is not registered
+│   ├── TenantRequired        no tenant named, and the credential is bound to none
+│   ├── UnsupportedMediaType  a body in a format that the operation does not take
+│   ├── BodyTooLarge          a body over the operation's limit
+│   ├── BodyTooSlow           a body that stopped arriving
+│   ├── InvalidRecord         a record that breaks its section's schema
+│   ├── TooManyKeys           a customer's section would pass its limit of live keys
+│   └── NotSupported          well formed, but not something that Portrait does
+├── AccessDenied            the request is well formed, the caller may not
+│   ├── Unauthenticated       no credential, or a wrong, expired or revoked one
+│   ├── TenantForbidden       a tenant that is unknown or not the credential's
+│   ├── RoleForbidden         the role may not call this operation
+│   └── SectionForbidden      the role may not read or write this section
+├── NotFound                what was asked for is not there, or not there for this tenant
+│   ├── RouteNotFound         no operation has this path
+│   ├── CustomerNotFound      an unknown customer
+│   ├── RecordNotFound        no live record under this key
+│   └── KeyNotFound           no API key with this id
+├── MethodNotAllowed        the path exists, the method does not
+├── Conflict                the request contradicts what is stored
+│   ├── EventConflict         an event's key was used before for another body
+│   └── TenantExists          the tenant's id is taken
+├── Unavailable             the service cannot do it now; trying again later may work
+│   ├── StorageBusy           the database is locked by another writer for too long
+│   ├── StorageFull           the database has no room to write
+│   ├── StorageFailed         the database reports an error of its own
+│   └── ShuttingDown          the service is stopping
+└── StartRefused            the service or a command cannot start: says what is wrong and what to do
+    ├── InvalidSetting        a setting breaks its rule
+    ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
+    └── PluginRefused         a plugin that does not import, or declares what cannot be
+
+`code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
+the request: field names, positions and rules only.
+"""
+
+from typing import ClassVar
+
+
+class PortraitError(Exception):
+    """Anything that Portrait refuses or fails at on purpose; `detail` says what is wrong and what would be right."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidRequest(PortraitError):
+    """The request itself is wrong, whoever sends it."""
+
+    code = "invalid_request"
+
+
+class MalformedJson(InvalidRequest):
+    """Not JSON, or JSON that no store can keep: NUL, lone surrogates, integers beyond 64 bit, depth beyond 64."""
+
+    code = "malformed_json"
+
+
+class InvalidParameter(InvalidRequest):
+    """A path, query or header value that breaks its rule."""
+
+    code = "invalid_parameter"
+
+
+class UnknownSection(InvalidRequest):
+    """A section name that is not registered."""
+
+    code = "unknown_section"
+
+
+class TenantRequired(InvalidRequest):
+    """No tenant named, and the credential is bound to none."""
+
+    code = "tenant_required"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """A body in a format that the operation does not take."""
+
+    code = "unsupported_media_type"
+
+
+class BodyTooLarge(InvalidRequest):
+    """A body over the operation's limit."""
+
+    code = "body_too_large"
+
+
+class BodyTooSlow(InvalidRequest):
+    """A body that stopped arriving before its end."""
+
+    code = "body_too_slow"
+
+
+class InvalidRecord(InvalidRequest):
+    """A record that breaks its section's schema; `index` is its place in the request, from 0."""
+
+    code = "invalid_record"
+
+    def __init__(self, detail: str, *, index: int | None = None) -> None:
+        super().__init__(detail)
+        self.index = index
+
+
+class TooManyKeys(InvalidRequest):
+    """A customer's section would pass its limit of live keys."""
+
+    code = "too_many_keys"
+
+
+class NotSupported(InvalidRequest):
+    """Well formed, but not something that Portrait does."""
+
+    code = "not_supported"
+
+
+class AccessDenied(PortraitError):
+    """The request is well formed, the caller may not."""
+
+    code = "access_denied"
+
+
+class Unauthenticated(AccessDenied):
+    """No credential, or a wrong, expired or revoked one."""
+
+    code = "unauthenticated"
+
+
+class TenantForbidden(AccessDenied):
+    """A tenant that is unknown or not the credential's: one answer for both, so that neither can be told."""
+
+    code = "tenant_forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("This credential gives no access to the tenant named in X-Tenant-Id.")
+
+
+class RoleForbidden(AccessDenied):
+    """The role may not call this operation."""
+
+    code = "role_forbidden"
+
+
+class SectionForbidden(AccessDenied):
+    """The role may not read or write this section."""
+
+    code = "section_forbidden"
+
+
+class NotFound(PortraitError):
+    """What was asked for is not there, or not there for this tenant."""
+
+    code = "not_found"
+
+
+class RouteNotFound(NotFound):
+    """No operation has this path."""
+
+    code = "route_not_found"
+
+
+class CustomerNotFound(NotFound):
+    """An unknown customer; another tenant's customer is answered the same."""
+
+    code = "customer_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("No customer with this id is known to this tenant. A first record makes a customer known.")
+
+
+class RecordNotFound(NotFound):
+    """No live record under this key."""
+
+    code = "record_not_found"
+
+
+class KeyNotFound(NotFound):
+    """No API key with this id."""
+
+    code = "key_not_found"
+
+
+class MethodNotAllowed(PortraitError):
+    """The path exists, the method does not; `allowed` names those that do."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, detail: str, *, allowed: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
+
+class Conflict(PortraitError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class EventConflict(Conflict):
+    """An event's key was used before for another body: events are immutable."""
+
+    code = "event_conflict"
+
+
+class TenantExists(Conflict):
+    """The tenant's id is taken."""
+
+    code = "tenant_exists"
+
+
+class Unavailable(PortraitError):
+    """The service cannot do it now; trying again after `retry_after` seconds may work."""
+
+    code = "unavailable"
+    retry_after: ClassVar[int] = 1
+
+
+class StorageBusy(Unavailable):
+    """The database is locked by another writer for too long."""
+
+    code = "storage_busy"
+
+
+class StorageFull(Unavailable):
+    """The database has no room to write; nothing of the request was kept."""
+
+    code = "storage_full"
+    retry_after = 30
+
+
+class StorageFailed(Unavailable):
+    """The database reports an error of its own; nothing of the request was kept."""
+
+    code = "storage_failed"
+    retry_after = 5
+
+
+class ShuttingDown(Unavailable):
+    """The service is stopping and takes no more writes."""
+
+    code = "shutting_down"
+
+
+class StartRefused(PortraitError):
+    """The service or a command cannot start: the detail says what is wrong and what to do."""
+
+    code = "start_refused"
+
+
+class InvalidSetting(StartRefused):
+    """A setting breaks its rule."""
+
+    code = "invalid_setting"
+
+
+class DatabaseRefused(StartRefused):
+    """A database that is locked, read-only, corrupt, from a newer version, or not a database."""
+
+    code = "database_refused"
+
+
+class PluginRefused(StartRefused):
+    """A plugin that does not import, or declares what cannot be."""
+
+    code = "plugin_refused"

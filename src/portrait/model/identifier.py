@@ -1,0 +1,49 @@
+"""Identifiers: the ways in which sources name a customer, and the rule that every outside name keeps to."""
+
+import unicodedata
+from typing import NamedTuple
+
+CUSTOMER_ID = "customer_id"
+"""The type of identifier that the API's paths carry; never normalised."""
+
+MAX_NAME_BYTES = 256
+"""The longest customer id or key, in bytes of UTF-8."""
+
+
+class Identifier(NamedTuple):
+    """One name of a customer in one system. `value` is the form used for matching."""
+
+    type: str
+    value: str
+
+    @property
+    def tag(self) -> str:
+        """The identifier as one text, unique: types hold no colon."""
+        return f"{self.type}:{self.value}"
+
+
+def customer(customer_id: str) -> Identifier:
+    """Return the identifier of a customer known by its customer id."""
+    return Identifier(CUSTOMER_ID, customer_id)
+
+
+def name_fault(text: str) -> str | None:
+    """Return the rule that a customer id or key breaks, or None.
+
+    The rule: non-empty, at most 256 bytes of UTF-8, no control characters, and neither `.` nor `..`, which clients
+    remove from paths.
+    """
+    if not text:
+        return "must not be empty"
+    if text in {".", ".."}:
+        return "must not be . or .., which HTTP clients remove from paths"
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return "must be valid Unicode, without lone surrogates"
+    if size > MAX_NAME_BYTES:
+        return f"must have at most {MAX_NAME_BYTES} bytes of UTF-8"
+    # Printable text holds no control character; only the rest is looked at character by character.
+    if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
+        return "must not contain control characters"
+    return None

@@ -1,0 +1,70 @@
+"""Moments: whole microseconds since 1970-01-01T00:00:00Z, and their RFC 3339 form.
+
+An `int` compares, sorts and stores alike on every engine; the text form is made only where people or clients read it.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from portrait.model.errors import InvalidParameter
+
+SECOND = 1_000_000
+"""One second, in microseconds."""
+HOUR = 3600 * SECOND
+"""One hour, in microseconds."""
+
+Clock = Callable[[], int]
+"""Gives the present moment. Services take one, so that tests can say what time it is."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def system_clock() -> int:
+    """Return the present moment in microseconds."""
+    return time.time_ns() // 1000
+
+
+def to_utc(value: datetime) -> datetime:
+    """Return the same moment in UTC.
+
+    Raises:
+        ValueError: the value is naive, or its UTC form lies outside the years 1 to 9999.
+    """
+    if value.tzinfo is UTC:
+        return value
+    if value.tzinfo is None:
+        raise ValueError("a timestamp needs an offset or Z")
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a timestamp must lie within the years 1 to 9999 in UTC") from error
+
+
+def moment(value: datetime) -> int:
+    """Return an aware datetime as microseconds since 1970."""
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def parse(text: str) -> int:
+    """Return the moment that an RFC 3339 text names.
+
+    Raises:
+        InvalidParameter: the text is not RFC 3339, or has no offset.
+    """
+    try:
+        return moment(to_utc(datetime.fromisoformat(text)))
+    except ValueError as error:
+        raise InvalidParameter("must be an RFC 3339 timestamp with an offset or Z") from error
+
+
+def rfc3339(value: int) -> str:
+    """Return the RFC 3339 form in UTC with `Z`; a fraction only when the second is not whole."""
+    text = (_EPOCH + timedelta(microseconds=value)).replace(tzinfo=None).isoformat()
+    return text + "Z"
+
+
+def rfc3339_millis(value: int) -> str:
+    """Return the RFC 3339 form in UTC with `Z` and always three digits of a second."""
+    return (_EPOCH + timedelta(microseconds=value)).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

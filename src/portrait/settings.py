@@ -1,0 +1,115 @@
+"""Every setting, once: name, default, help.
+
+Flags, `PORTRAIT_*` variables and a TOML file give values, in that order.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from portrait.model.errors import InvalidSetting
+
+ENVIRONMENT_PREFIX = "PORTRAIT"
+DEFAULT_FILE = "portrait.toml"
+
+
+class Setting(NamedTuple):
+    """One setting."""
+
+    name: str
+    default: Any
+    help: str
+    kind: type | tuple[str, ...] = str
+    """A type, or the values that it may have."""
+    many: bool = False
+    """Whether it may be given several times; a list in TOML, separated by spaces in the environment."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that gives it."""
+        return f"{ENVIRONMENT_PREFIX}_{self.name.upper()}"
+
+
+SETTINGS: dict[str, Setting] = {
+    one.name: one
+    for one in (
+        Setting(
+            "database",
+            "sqlite:///portrait.db",
+            "The database: sqlite:///relative.db or sqlite:////absolute.db.",
+        ),
+        Setting("plugin", (), "A plugin to load: a module's name or a path to a .py file. Repeatable.", many=True),
+        Setting("host", "127.0.0.1", "The address to serve on."),
+        Setting("port", 8080, "The port to serve on; 0: one that is free.", int),
+        Setting(
+            "auth",
+            "keys",
+            "Who is let in: keys, or open (everybody is admin; loopback only).",
+            ("keys", "open"),
+        ),
+        Setting("busy_seconds", 10.0, "How long a write waits for another process's lock, in seconds.", float),
+        Setting(
+            "refresh_seconds",
+            60.0,
+            "How often documents overtaken by time are rendered anew, in seconds.",
+            float,
+        ),
+        Setting("log_level", "info", "How much is logged.", ("debug", "info", "warning", "error")),
+    )
+}
+
+
+def from_file(path: Path | None) -> dict[str, Any]:
+    """Return the settings that a TOML file gives; none where no file was named and `portrait.toml` is not there.
+
+    Raises:
+        InvalidSetting: the file cannot be read, or names a setting that does not exist.
+    """
+    if path is None:
+        path = Path(DEFAULT_FILE)
+        if not path.is_file():
+            return {}
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidSetting(f"The settings file {path} cannot be read: {error}.") from error
+    unknown = values.keys() - SETTINGS.keys()
+    if unknown:
+        raise InvalidSetting(
+            f"The settings file {path} names {', '.join(sorted(unknown))}. Settings are: {', '.join(SETTINGS)}."
+        )
+    return values
+
+
+def sqlite_path(database: str) -> Path:
+    """Return the file that a database URL names.
+
+    Raises:
+        InvalidSetting: the URL names no SQLite file.
+    """
+    scheme, separator, rest = database.partition("://")
+    if not separator:
+        raise InvalidSetting(f"The database must be a URL. For a file, write sqlite:///{database or 'portrait.db'}.")
+    if scheme != "sqlite":
+        raise InvalidSetting(
+            "The database's URL must begin with sqlite:///. Other engines are not part of this version."
+        )
+    path = rest.removeprefix("/")
+    if not rest.startswith("/") or not path:
+        raise InvalidSetting("The database must name a file: sqlite:///relative.db or sqlite:////absolute.db.")
+    if path.startswith(":memory:"):
+        raise InvalidSetting("A database in memory cannot be shared by reads and writes. Name a file.")
+    return Path(path)
+
+
+def described(values: Mapping[str, tuple[Any, str]]) -> list[tuple[str, str, str, str, str]]:
+    """Return, for each setting, its name, value, where the value came from, default and meaning."""
+    return [
+        (name, _shown(values[name][0]), values[name][1], _shown(setting.default), setting.help)
+        for name, setting in SETTINGS.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
