@@ -1,0 +1,1 @@
+"""Identity: pure decisions on which identifiers are one person. No I/O."""

@@ -1,0 +1,1 @@
+"""Sections: the units of knowledge that a portrait is made of, one file each. Importing one registers nothing."""

@@ -1,0 +1,41 @@
+"""Identity links: e-mail addresses, phone numbers, device ids and the like, with confidence."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
+
+from portrait.identity.normalise import normalise
+from portrait.sections.base import register_profile_section
+from portrait.sections.fold import Held, per_key
+from portrait.sections.record import Record, Text, none, personal
+
+
+def highest_confidence(held: Sequence[Held]) -> Held:
+    """Two histories joined: the higher confidence; among equals the newest."""
+    return max(held, key=lambda one: (_confidence(one.record), one.entry))
+
+
+def _confidence(record: Record) -> float:
+    assert isinstance(record, Identity)
+    return record.confidence
+
+
+def _key(record: Record) -> tuple[str, ...]:
+    assert isinstance(record, Identity)
+    return (record.type, normalise(record.type, record.value))
+
+
+@register_profile_section(
+    "identities",
+    key=("type", "value"),
+    normalise=_key,
+    order="confidence",
+    combine=per_key(highest_confidence),
+)
+class Identity(Record, frozen=True):
+    """Identity links (email, phone, device IDs) with confidence scores."""
+
+    type: Annotated[Text, none, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
+    value: Annotated[Text, personal, Meta(examples=["john@example.com"])]
+    confidence: Annotated[float, none, Meta(ge=0, le=1, examples=[1.0])] = 1.0

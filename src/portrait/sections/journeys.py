@@ -1,0 +1,49 @@
+"""Journeys: a customer's enrollments, active and completed."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from portrait.sections.base import register_profile_section
+from portrait.sections.fold import Held, newest_per_key
+from portrait.sections.record import Record, Text, Timestamp, none
+
+
+def one_active(held: Sequence[Held]) -> Iterator[Held]:
+    """Two histories joined: of a journey active in several, the earliest enrollment stays, the others are `merged`."""
+    kept: dict[str, Held] = {}
+    chosen = sorted(newest_per_key(held), key=lambda one: (_enrollment(one).enrolled_at, one.history, one.key))
+    for one in chosen:
+        enrollment = _enrollment(one)
+        if enrollment.status != "active":
+            yield one
+            continue
+        stays = kept.setdefault(enrollment.journey_id, one)
+        # A re-entry within one history is that source's own affair.
+        yield (one if stays.history == one.history else one._replace(record=replace(enrollment, status="merged")))
+
+
+def _enrollment(held: Held) -> "Enrollment":
+    assert isinstance(held.record, Enrollment)
+    return held.record
+
+
+def _shown(record: Record) -> bool:
+    assert isinstance(record, Enrollment)
+    return record.status in {"active", "completed"}
+
+
+@register_profile_section(
+    "journeys", key=("journey_id", "enrolled_at"), order="enrolled_at", shown=_shown, combine=one_active
+)
+class Enrollment(Record, frozen=True, kw_only=True):
+    """Active and completed journey enrollments."""
+
+    journey_id: Annotated[Text, none, Meta(examples=["jrn_001"])]
+    journey_name: Annotated[Text, none, Meta(examples=["Onboarding"])]
+    status: Annotated[Text, none, Meta(examples=["active"])]
+    current_step: Annotated[str | None, none, Meta(examples=["welcome-mail"])] = None
+    enrolled_at: Annotated[Timestamp, none, Meta(examples=["2026-02-01T09:00:00Z"])]
+    completed_at: Annotated[Timestamp | None, none] = None

@@ -1,0 +1,247 @@
+"""Records: the typed, classified shape of one thing said in a section, and how JSON becomes one."""
+
+import re
+from datetime import UTC, datetime
+from functools import partial
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+import msgspec
+
+from portrait.model import strict_json, time
+from portrait.model.errors import InvalidRecord, PluginRefused
+from portrait.model.identifier import name_fault
+
+CLASSIFICATIONS = ("none", "personal", "sensitive")
+
+
+def classified(classification: str) -> msgspec.Meta:
+    """Return the annotation that says how personal a field is: `none`, `personal` or `sensitive`."""
+    return msgspec.Meta(extra={"classification": classification})
+
+
+none = classified("none")
+"""The field says nothing about a person beyond that a record exists."""
+personal = classified("personal")
+"""The field identifies or describes a person."""
+sensitive = classified("sensitive")
+"""The field is of a special category (health, belief, …) or as grave."""
+
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment: RFC 3339 with an offset or Z, kept and shown in UTC."""
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+"""A text that is not empty."""
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
+    """Base of every section's record: immutable, camelCase outside, unknown fields refused."""
+
+
+class Field(NamedTuple):
+    """One field of a record's schema."""
+
+    name: str
+    """As in JSON."""
+    attribute: str
+    """As in Python."""
+    classification: str
+    required: bool
+    is_timestamp: bool
+
+
+def fields_of(schema: type[Record], where: str) -> tuple[Field, ...]:
+    """Return the fields of a record type.
+
+    Raises:
+        PluginRefused: a field is not classified.
+    """
+    found = []
+    for field in msgspec.structs.fields(schema):
+        extras: dict[str, Any] = {}
+        _collect_extra(field.type, extras)
+        classification = extras.get("classification")
+        if classification not in CLASSIFICATIONS:
+            raise PluginRefused(
+                f"{where}: field {schema.__name__}.{field.name} is not classified. Annotate it, for example "
+                f"Annotated[..., personal], with one of: {', '.join(CLASSIFICATIONS)}."
+            )
+        found.append(Field(field.encode_name, field.name, classification, field.required, _holds_datetime(field.type)))
+    return tuple(found)
+
+
+def _collect_extra(annotation: Any, extras: dict[str, Any]) -> None:
+    for part in getattr(annotation, "__metadata__", ()):
+        if isinstance(part, msgspec.Meta) and part.extra:
+            extras.update(part.extra)
+    for inner in get_args(annotation):
+        if hasattr(inner, "__metadata__"):
+            _collect_extra(inner, extras)
+
+
+def _example(annotation: Any) -> Any:
+    for part in getattr(annotation, "__metadata__", ()):
+        if isinstance(part, msgspec.Meta) and part.examples:
+            return part.examples[0]
+    return None
+
+
+def _placeholder(annotation: Any) -> Any:
+    if _holds_datetime(annotation):
+        return "2026-01-01T00:00:00Z"
+    inner = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    if choices := _literals(inner):
+        return choices[0]
+    return {int: 1, float: 1.0, bool: True, dict: {}, list: []}.get(get_origin(inner) or inner, "text")
+
+
+def _holds_datetime(annotation: Any) -> bool:
+    if annotation is datetime:
+        return True
+    return any(_holds_datetime(inner) for inner in get_args(annotation) if not isinstance(inner, msgspec.Meta))
+
+
+class Shape:
+    """One record type, or a tagged union of them, with everything that parsing needs worked out once."""
+
+    def __init__(self, schema: Any, *, extras: str | None, where: str) -> None:
+        self.schema = schema
+        members: tuple[Any, ...] = get_args(schema) if isinstance(schema, UnionType) else (schema,)
+        if not all(isinstance(member, type) and issubclass(member, Record) for member in members):
+            raise PluginRefused(f"{where}: a schema is a class derived from portrait.Record, or a union of such.")
+        self.members: tuple[type[Record], ...] = members
+        self.fields = {member: fields_of(member, where) for member in self.members}
+        self.extras = extras
+        self._decoder = msgspec.json.Decoder(schema)
+        self._convert = partial(msgspec.convert, type=schema)
+        # "deterministic" sorts the members of free-form objects: equal records are equal bytes.
+        self._encode = msgspec.json.Encoder(order="deterministic").encode
+        self._times = {
+            member: tuple(field for field in fields if field.is_timestamp) for member, fields in self.fields.items()
+        }
+
+    def parse(self, raw: bytes) -> Record:
+        """Return the record that a JSON text holds, its timestamps in UTC.
+
+        Raises:
+            MalformedJson: the text is not JSON that a store can keep.
+            InvalidRecord: the record breaks the schema; the detail names the field.
+        """
+        strict_json.check(raw)
+        try:
+            record = self._decoder.decode(raw) if self.extras is None else self._convert(self._gather(raw))
+        except msgspec.ValidationError as error:
+            raise InvalidRecord(self._explain(str(error))) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise strict_json.malformed(raw, error) from None
+        return self._in_utc(record)
+
+    def encode(self, record: Record) -> bytes:
+        """Return a record as canonical JSON: equal records give equal bytes."""
+        return self._encode(record)
+
+    def decode(self, body: bytes) -> Record:
+        """Return the record that `encode` wrote."""
+        record: Record = self._decoder.decode(body)
+        return record
+
+    def example(self) -> dict[str, Any]:
+        """Return an example of a record as JSON shows it, from the fields' own examples."""
+        member = self.members[0]
+        tag = member.__struct_config__
+        shown: dict[str, Any] = {tag.tag_field: tag.tag} if tag.tag_field else {}
+        for field in msgspec.structs.fields(member):
+            found = _example(field.type)
+            if field.required or found is not None:
+                shown[field.encode_name] = found if found is not None else _placeholder(field.type)
+        return shown
+
+    def _in_utc(self, record: Record) -> Record:
+        changes = {}
+        for field in self._times[type(record)]:
+            value = getattr(record, field.attribute)
+            if value is not None and value.tzinfo is not UTC:
+                try:
+                    changes[field.attribute] = time.to_utc(value)
+                except ValueError as error:
+                    raise InvalidRecord(f"Field `{field.name}`: {error}.") from None
+        return msgspec.structs.replace(record, **changes) if changes else record
+
+    def _gather(self, raw: bytes) -> Any:
+        """Move the fields that the schema does not name into the one that collects them."""
+        value = strict_json.decode(raw)
+        if not isinstance(value, dict):
+            return value
+        known = {field.name for field in self.fields[self.members[0]]}
+        others = value.keys() - known
+        if not others:
+            return value
+        gathered = value.get(self.extras)
+        if gathered is None:
+            gathered = {}
+        if not isinstance(gathered, dict):
+            return value
+        twice = others & gathered.keys()
+        if twice:
+            raise InvalidRecord(
+                f"{_named(min(twice))} is given both beside `{self.extras}` and inside it: give it once."
+            )
+        kept = {name: item for name, item in value.items() if name not in others}
+        kept[str(self.extras)] = gathered | {name: value[name] for name in others}
+        return kept
+
+    def _explain(self, message: str) -> str:
+        """Return the decoder's complaint with the field named and no value repeated."""
+        rule, _, path = message.partition(" - at `")
+        path = path.rstrip("`")
+        name = path.removeprefix("$").removeprefix(".")
+        subject = f"Field `{name}`" if re.fullmatch(r"[\w.\[\]]{1,128}", name, re.ASCII) else "The record"
+        if found := re.match(r"Object contains unknown field `(.*)`$", rule, re.DOTALL):
+            known = sorted({field.name for fields in self.fields.values() for field in fields})
+            return f"{_named(found[1])} is not known here; known are: {', '.join(known)}."
+        if found := re.match(r"Object missing required field `(\w+)`$", rule):
+            prefix = f"{name}." if name else ""
+            return f"Field `{prefix}{found[1]}` is required."
+        return f"{subject}: {self._rule(rule, name)}."
+
+    def _rule(self, rule: str, name: str) -> str:
+        if rule.startswith("Invalid"):
+            is_moment = "RFC3339" in rule
+            return (
+                "must be an RFC 3339 timestamp with an offset or Z" if is_moment else f"must be {self._choices(name)}"
+            )
+        if "timezone component" in rule:
+            return "a timestamp needs an offset or Z"
+        return f"{rule[0].lower()}{rule[1:]}" if rule.startswith("Expected") else "breaks the schema of this section"
+
+    def _choices(self, name: str) -> str:
+        tags = [member.__struct_config__.tag for member in self.members]
+        if name == self.members[0].__struct_config__.tag_field:
+            return f"one of: {', '.join(str(tag) for tag in tags)}"
+        for member in self.members:
+            for field in msgspec.structs.fields(member):
+                if field.encode_name == name:
+                    choices = _literals(field.type)
+                    if choices:
+                        return f"one of: {', '.join(choices)}"
+        return "one of the values that the schema lists"
+
+
+def _literals(annotation: Any) -> list[str]:
+    found = []
+    for inner in get_args(annotation):
+        if isinstance(inner, str):
+            found.append(inner)
+        elif get_args(inner):
+            found.extend(_literals(inner))
+    return found
+
+
+def _named(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII):
+        return f"Field `{name}`"
+    return "A field whose name is not a plain word"
+
+
+def key_fault(text: str) -> str | None:
+    """Return the rule that a key field's value breaks, or None: it stands in URLs, so it keeps the rule of names."""
+    return name_fault(text)
