@@ -1,0 +1,271 @@
+"""What a storage engine promises. Small roles; each method's docstring is its contract, held by `conformance/`.
+
+Three things hold for every method. The tenant comes first and bounds everything: no row of another tenant is read,
+written or locked. Text compares by its UTF-8 bytes. Methods are coroutines, whether or not an engine needs to wait.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, NamedTuple, Protocol, TypeVar
+
+from portrait.model.document import Document, Head
+from portrait.model.fact import Fact
+from portrait.model.identifier import Identifier
+
+T = TypeVar("T")
+
+
+class StoredState(NamedTuple):
+    """A fold's state as stored."""
+
+    body: bytes
+    version: int
+    """The version of the section's code that folded it."""
+
+
+class Place(NamedTuple):
+    """Where a page of facts ended: the next begins just below it."""
+
+    effective_at: int
+    id: bytes
+
+
+class Tenant(NamedTuple):
+    """One company's space; nothing crosses from one to another."""
+
+    id: str
+    name: str
+    created_at: int
+    key_secret: bytes
+    """Keys the hashes by which personal records are named in URLs."""
+
+
+class Credential(NamedTuple):
+    """An API key as it is stored: its secret's hash, never the secret."""
+
+    id: str
+    tenant: str | None
+    """None: the platform's own, which makes tenants and reads no customer."""
+    role: str
+    name: str
+    secret_hash: bytes
+    last_four: str
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class Difference(NamedTuple):
+    """One place where what is held is not what the facts say."""
+
+    tenant: str
+    kind: Literal["document", "state", "identifier", "head"]
+    section: str
+    reason: Literal["missing", "different", "unfounded"]
+
+
+class ProfileReads(Protocol):
+    """What a profile is answered from."""
+
+    async def documents(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
+        """Return a customer's head (section `HEAD`) and documents as `Document`-shaped rows, in one range scan.
+
+        `sections` None: all; else only those, and the rows of others are not fetched. Order is free. An unknown
+        customer has no rows.
+        """
+        ...
+
+    async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """Return the customer id of each identifier that has one."""
+        ...
+
+    async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
+        """Return the identifiers of each customer, ordered; a customer without any is absent."""
+        ...
+
+    async def states(
+        self, tenant: str, wanted: Collection[tuple[Identifier, str]]
+    ) -> dict[tuple[Identifier, str], StoredState]:
+        """Return the states that are stored of the (identifier, section) pairs wanted."""
+        ...
+
+    async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """Return up to `limit` customers with ids above `after`, by id; none that was merged away."""
+        ...
+
+
+class FactReads(Protocol):
+    """The facts themselves. Orders are by (effective_at, id), which is (effective_at, recorded_at, id)."""
+
+    async def events(
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+    ) -> list[Fact]:
+        """Return up to `limit` puts below `before` whose key their identifier has not deleted, newest first.
+
+        The cost grows with `limit` and the deletes passed over, not with the history.
+        """
+        ...
+
+    async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
+        """Return every fact of a key, newest first."""
+        ...
+
+    async def known(
+        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
+    ) -> Mapping[tuple[str, int | None], list[Fact]]:
+        """Return, for each (key, moment), the key's facts effective at just that moment; for None, all of them.
+
+        Lists are in no order; what has no facts has no entry.
+        """
+        ...
+
+    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
+        """Return all facts of an identifier, deletes first within each section, then oldest first."""
+        ...
+
+
+class AccessReads(Protocol):
+    """Tenants and credentials."""
+
+    async def tenant(self, tenant: str) -> Tenant | None:
+        """Return a tenant by id."""
+        ...
+
+    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+        """Return up to `limit` tenants with ids above `after`, by id."""
+        ...
+
+    async def credential(self, credential_id: str) -> Credential | None:
+        """Return a credential by its public id."""
+        ...
+
+    async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
+        """Return up to `limit` credentials of a tenant (None: the platform's) with ids above `after`, by id."""
+        ...
+
+
+class UpkeepReads(Protocol):
+    """What rebuilding, checking and refreshing walk over."""
+
+    async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """Return up to `limit` identifiers above `after` that have facts, in order."""
+        ...
+
+    async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
+        """Return up to `limit` customer ids above `after` that have any document, head or identifier, in order."""
+        ...
+
+    async def derived_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """Return up to `limit` identifiers above `after` that are registered or have states, in order."""
+        ...
+
+    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
+        """Return the (identifier, section) pairs of which a state is stored."""
+        ...
+
+    async def due(self, now: int, limit: int) -> list[tuple[str, str, str]]:
+        """Return up to `limit` (tenant, customer id, section) whose documents' `valid_until` has come, oldest first."""
+        ...
+
+
+class Reads(ProfileReads, FactReads, AccessReads, UpkeepReads, Protocol):
+    """Everything that can be read."""
+
+
+class FactWrites(Protocol):
+    """What recording does, inside a transaction."""
+
+    async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
+        """Lock customers until the transaction ends, in byte order, and return their heads.
+
+        A customer that has none is locked too (an engine may store an empty head for it) and is returned as None.
+        """
+        ...
+
+    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
+        """Append facts; each has an id of its own."""
+        ...
+
+    async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
+        """Set the customer id of each identifier."""
+        ...
+
+    async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
+        """Set the states of (identifier, section) pairs."""
+        ...
+
+    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
+        """Set documents, heads among them, by customer id."""
+        ...
+
+    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
+        """Remove a customer's documents of these sections; `HEAD` removes the head."""
+        ...
+
+    async def drop_states(self, tenant: str, wanted: Collection[tuple[Identifier, str]]) -> None:
+        """Remove the states of (identifier, section) pairs."""
+        ...
+
+    async def drop_identifiers(self, tenant: str, identifiers: Collection[Identifier]) -> None:
+        """Remove identifiers' owners."""
+        ...
+
+
+class AccessWrites(Protocol):
+    """What access does, inside a transaction."""
+
+    async def put_tenant(self, tenant: Tenant) -> bool:
+        """Add a tenant; False, and nothing done, where its id is taken."""
+        ...
+
+    async def put_credential(self, credential: Credential) -> None:
+        """Add a credential."""
+        ...
+
+    async def revoke_credential(self, tenant: str | None, credential_id: str, at: int) -> bool:
+        """Mark a tenant's (None: the platform's) credential revoked; False where there is none, or it was already."""
+        ...
+
+
+class Transaction(Reads, FactWrites, AccessWrites, Protocol):
+    """Reads and writes that are seen by others all at once or never."""
+
+
+Work = Callable[[Transaction], Awaitable[T]]
+"""What is done in a transaction. It may be run more than once, so it changes nothing but through the transaction, and
+it awaits nothing but the transaction's methods."""
+
+
+class Store(Reads, Protocol):
+    """One database. Reads outside a transaction see everything that was acknowledged before they began."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Run work in a transaction and return its result once it is durable.
+
+        Raises:
+            Unavailable: the database is busy, full, failing or closing; nothing of the work was kept.
+            Exception: what the work raised; nothing of the work was kept.
+        """
+        ...
+
+    def snapshot(self) -> AbstractAsyncContextManager[Reads]:
+        """Return reads that all see one moment."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        ...
+
+    async def faults(self) -> list[str]:
+        """Return what the database's own check of its files finds wrong; nothing where it is sound or has none."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes that were accepted, then let go of the database. Closing again does nothing."""
+        ...

@@ -1,0 +1,99 @@
+"""The declared schema, once for every engine. Migrations lead to it; a test holds them to it."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+
+metadata = MetaData()
+
+
+def _key(name: str) -> Column[str]:
+    # Text keys compare by bytes everywhere: PostgreSQL needs to be told, SQLite does so by itself.
+    return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), nullable=nullable)
+
+
+def _moment(name: str, *, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+facts = Table(
+    "facts",
+    metadata,
+    _key("tenant"),
+    _key("type"),
+    _key("value"),
+    _key("section"),
+    Column("effective_at", BigInteger, primary_key=True),
+    Column("id", LargeBinary, primary_key=True),
+    _text("key"),
+    _text("op"),
+    Column("body", LargeBinary, nullable=False),
+    _moment("recorded_at"),
+    _text("source", nullable=True),
+    Column("version", Integer, nullable=False),
+    Index("facts_by_key", "tenant", "type", "value", "section", "key", "effective_at"),
+)
+
+states = Table(
+    "states",
+    metadata,
+    _key("tenant"),
+    _key("type"),
+    _key("value"),
+    _key("section"),
+    Column("body", LargeBinary, nullable=False),
+    Column("version", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _key("tenant"),
+    _key("customer_id"),
+    _key("section"),
+    Column("body", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    _moment("valid_until", nullable=True),
+    Column("version", Integer, nullable=False),
+    Index("documents_due", "valid_until", sqlite_where=text("valid_until IS NOT NULL"),
+          postgresql_where=text("valid_until IS NOT NULL")),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+
+identifiers = Table(
+    "identifiers",
+    metadata,
+    _key("tenant"),
+    _key("type"),
+    _key("value"),
+    _text("customer_id"),
+    Index("identifiers_by_customer", "tenant", "customer_id"),
+    sqlite_with_rowid=False,
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    _key("id"),
+    _text("name"),
+    _moment("created_at"),
+    Column("key_secret", LargeBinary, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    _key("id"),
+    _text("tenant", nullable=True),
+    _text("role"),
+    _text("name"),
+    Column("secret_hash", LargeBinary, nullable=False),
+    _text("last_four"),
+    _moment("created_at"),
+    _moment("expires_at", nullable=True),
+    _moment("revoked_at", nullable=True),
+    Index("credentials_by_tenant", "tenant", "id"),
+)

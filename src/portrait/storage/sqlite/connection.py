@@ -1,0 +1,126 @@
+"""Opening a database file, and SQLite's errors in Portrait's words."""
+
+import contextlib
+from pathlib import Path
+
+import apsw
+
+from portrait.model.errors import DatabaseRefused, PortraitError, StorageBusy, StorageFailed, StorageFull
+from portrait.storage import migrations
+
+APPLICATION_ID = 0x506F7274
+"""Marks a file as Portrait's (SQLite's `application_id`): the letters Port."""
+PAGE_SIZE = 8192
+"""Bytes. Larger pages load faster, smaller ones cost less for a single record; 8 kB stands between."""
+START_PATIENCE = 3.0
+"""How long a start waits for another process's lock, in seconds."""
+QUICK_CHECK_LIMIT = 128 * 2**20
+"""Files up to this size, in bytes, are checked for corruption at start; larger ones by `portrait db check`."""
+
+
+def connect(path: Path, *, patience: float) -> apsw.Connection:
+    """Return a connection that waits up to `patience` seconds for other processes' locks."""
+    connection = apsw.Connection(str(path), statementcachesize=256)
+    connection.set_busy_timeout(int(patience * 1000))
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def prepare(path: Path, *, upgrade: bool) -> None:
+    """Make the file ready to serve: create it, check it, bring its schema to this version.
+
+    Raises:
+        DatabaseRefused: it is locked, read-only, corrupt, from a newer version, another application's, or no database.
+    """
+    if not path.parent.is_dir():
+        raise DatabaseRefused(f"The directory {path.parent} does not exist. Create it, or name another database.")
+    if path.is_dir():
+        raise DatabaseRefused(f"{path} is a directory. Name a file in it, for example {path / 'portrait.db'}.")
+    try:
+        connection = connect(path, patience=START_PATIENCE)
+        with contextlib.closing(connection):
+            _prepare(connection, path, upgrade=upgrade)
+    except apsw.Error as error:
+        raise _refusal(path, error) from error
+
+
+def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
+    if not _has_tables(connection):
+        # Both are fixed by the first table; incremental vacuum lets erasure give pages back.
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    elif connection.pragma("application_id") != APPLICATION_ID:
+        raise DatabaseRefused(f"{path} is a database of another application. Name a file of Portrait's, or a new one.")
+    elif path.stat().st_size <= QUICK_CHECK_LIMIT and connection.execute("PRAGMA quick_check(1)").get != "ok":
+        raise DatabaseRefused(f"{path} is corrupt. Restore it from a backup; keep the file for inspection.")
+    if connection.pragma("journal_mode", "wal") != "wal":
+        raise DatabaseRefused(f"{path} lies on a file system without shared memory. Move it to a local disk.")
+    # Taking the write lock shows here, and not at the first record, that the file can be written.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _migrate(connection, path, upgrade=upgrade)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
+    current = schema_version(connection)
+    if current == migrations.LATEST:
+        return
+    script = migrations.pending("sqlite", current)
+    if script is None:
+        raise DatabaseRefused(
+            f"{path} was written by a newer version of Portrait (schema {current}; this version knows up to "
+            f"{migrations.LATEST}). Use that version or a later one."
+        )
+    if not upgrade:
+        raise DatabaseRefused(f"{path} has an older schema ({current}). Run `portrait db upgrade` first.")
+    connection.execute(script)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def schema_version(connection: apsw.Connection) -> str | None:
+    """Return the database's revision; None where it has no tables yet."""
+    if not _has_tables(connection):
+        return None
+    row = connection.execute(f"SELECT version_num FROM {migrations.VERSION_TABLE}").fetchone()  # a constant
+    return str(row[0]) if row else None
+
+
+def _has_tables(connection: apsw.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+
+
+def _refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
+    match error:
+        case apsw.BusyError() | apsw.LockedError():
+            said = "is locked by another process. Stop that process, or wait until it is done"
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            said = "is read-only. Give this user the right to write the file and its directory"
+        case apsw.NotADBError():
+            said = "is not an SQLite database. Name another file, or move this one away"
+        case apsw.CorruptError():
+            said = "is corrupt. Restore it from a backup; keep the file for inspection"
+        case apsw.CantOpenError():
+            said = "cannot be opened. Check that this user may read and write the file and its directory"
+        case apsw.FullError():
+            said = "lies on a full disk. Free some space"
+        case _:
+            said = f"cannot be used: SQLite reports {type(error).__name__}. Check the disk and the file's rights"
+    return DatabaseRefused(f"{path} {said}.")
+
+
+def translated(error: apsw.Error) -> PortraitError:
+    """Return an error of SQLite's at work as one of the tree's."""
+    match error:
+        case apsw.BusyError() | apsw.LockedError():
+            return StorageBusy("The database is busy with another writer; nothing was kept. Try again.")
+        case apsw.FullError():
+            return StorageFull("The database has no room to write; nothing was kept. Free disk space, then try again.")
+        case _:
+            # A file-size limit or a failing disk reports an I/O error: the name is the operator's clue.
+            return StorageFailed(f"The database reports {type(error).__name__}; nothing was kept.")

@@ -1,0 +1,211 @@
+"""Reading from SQLite. Statements are short and indexed: tens of microseconds, so they run where they are called."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from portrait.model.document import HEAD, Head, read_head
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import CUSTOMER_ID, Identifier
+from portrait.storage.contract import Credential, Place, StoredState, Tenant
+from portrait.storage.sqlite.connection import translated
+
+_DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
+_FACT = "SELECT type, value, section, key, op, body, effective_at, recorded_at, source, id, version FROM facts"
+_OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
+_CREDENTIAL = (
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
+)
+
+
+def placeholders(values: Collection[object]) -> str:
+    """Return as many placeholders as there are values."""
+    return ",".join("?" * len(values))
+
+
+def _fact(row: tuple[Any, ...]) -> Fact:
+    type_, value, section, key, op, body, effective_at, recorded_at, source, id_, version = row
+    return Fact(Identifier(type_, value), section, key, Op(op), body, effective_at, recorded_at, source, id_, version)
+
+
+class SqliteReads:
+    """Every read of the contract, over one connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise translated(error) from error
+
+    async def documents(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
+        """See the contract."""
+        if sections is None:
+            return self._rows(_DOCUMENT, (tenant, customer_id))
+        wanted = (HEAD, *sections)
+        return self._rows(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+
+    async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """See the contract."""
+        sql = "SELECT customer_id FROM identifiers WHERE tenant = ? AND type = ? AND value = ?"
+        return {identifier: row[0] for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))}
+
+    async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
+        """See the contract."""
+        sql = "SELECT type, value FROM identifiers WHERE tenant = ? AND customer_id = ? ORDER BY type, value"
+        found = {
+            customer_id: [Identifier(*row) for row in self._rows(sql, (tenant, customer_id))]
+            for customer_id in customer_ids
+        }
+        return {customer_id: identifiers for customer_id, identifiers in found.items() if identifiers}
+
+    async def states(
+        self, tenant: str, wanted: Collection[tuple[Identifier, str]]
+    ) -> dict[tuple[Identifier, str], StoredState]:
+        """See the contract."""
+        sql = f"SELECT body, version FROM states{_OF}"
+        return {
+            (identifier, section): StoredState(*row)
+            for identifier, section in wanted
+            for row in self._rows(sql, (tenant, *identifier, section))
+        }
+
+    async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """See the contract."""
+        rows = self._rows(
+            "SELECT i.value, d.body FROM identifiers i JOIN documents d"
+            " ON d.tenant = i.tenant AND d.customer_id = i.customer_id AND d.section = ?"
+            " WHERE i.tenant = ? AND i.type = ? AND i.value > ? AND i.customer_id = i.value"
+            " ORDER BY i.value LIMIT ?",
+            (HEAD, tenant, CUSTOMER_ID, after or "", limit),
+        )
+        return [(customer_id, read_head(body)) for customer_id, body in rows]
+
+    async def events(
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+    ) -> list[Fact]:
+        """See the contract."""
+        below = " AND (effective_at, id) < (?, ?)" if before else ""
+        sql = (
+            f"{_FACT}{_OF}{below} AND op = 'put' AND NOT EXISTS (SELECT 1 FROM facts d WHERE d.tenant = facts.tenant"
+            " AND d.type = facts.type AND d.value = facts.value AND d.section = facts.section AND d.key = facts.key"
+            " AND d.op = 'delete') ORDER BY effective_at DESC, id DESC LIMIT ?"
+        )
+        found = [
+            _fact(row)
+            for identifier in identifiers
+            for row in self._rows(sql, (tenant, *identifier, section, *(before or ()), limit))
+        ]
+        if len(identifiers) > 1:
+            found.sort(key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+        return found[:limit]
+
+    async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
+        """See the contract."""
+        found = [
+            _fact(row)
+            for identifier in identifiers
+            for row in self._rows(f"{_FACT}{_OF} AND key = ?", (tenant, *identifier, section, key))
+        ]
+        return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+
+    async def known(
+        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
+    ) -> Mapping[tuple[str, int | None], list[Fact]]:
+        """See the contract."""
+        found: dict[tuple[str, int | None], list[Fact]] = {}
+        for key, moment in wanted:
+            at, values = ("", ()) if moment is None else (" AND effective_at = ?", (moment,))
+            rows = self._rows(f"{_FACT}{_OF} AND key = ?{at}", (tenant, *identifier, section, key, *values))
+            if rows:
+                found[key, moment] = [_fact(row) for row in rows]
+        return found
+
+    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
+        """See the contract."""
+        rows = self._rows(
+            f"{_FACT} WHERE tenant = ? AND type = ? AND value = ? ORDER BY section, op = 'put', effective_at, id",
+            (tenant, *identifier),
+        )
+        return [_fact(row) for row in rows]
+
+    async def tenant(self, tenant: str) -> Tenant | None:
+        """See the contract."""
+        rows = self._rows("SELECT id, name, created_at, key_secret FROM tenants WHERE id = ?", (tenant,))
+        return Tenant(*rows[0]) if rows else None
+
+    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+        """See the contract."""
+        rows = self._rows(
+            "SELECT id, name, created_at, key_secret FROM tenants WHERE id > ? ORDER BY id LIMIT ?",
+            (after or "", limit),
+        )
+        return [Tenant(*row) for row in rows]
+
+    async def credential(self, credential_id: str) -> Credential | None:
+        """See the contract."""
+        rows = self._rows(f"{_CREDENTIAL} WHERE id = ?", (credential_id,))
+        return Credential(*rows[0]) if rows else None
+
+    async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
+        """See the contract."""
+        rows = self._rows(
+            f"{_CREDENTIAL} WHERE tenant IS ? AND id > ? ORDER BY id LIMIT ?", (tenant, after or "", limit)
+        )
+        return [Credential(*row) for row in rows]
+
+    async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """See the contract."""
+        # One seek an identifier, whatever the number of its facts.
+        sql = "SELECT type, value FROM facts WHERE tenant = ? AND (type, value) > (?, ?) ORDER BY type, value LIMIT 1"
+        found: list[Identifier] = []
+        last = after or Identifier("", "")
+        while len(found) < limit and (rows := self._rows(sql, (tenant, *last))):
+            last = Identifier(*rows[0])
+            found.append(last)
+        return found
+
+    async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
+        """See the contract."""
+        values = (tenant, after or "", limit)
+        held = self._rows(
+            "SELECT DISTINCT customer_id FROM documents WHERE tenant = ? AND customer_id > ? ORDER BY 1 LIMIT ?",
+            values,
+        )
+        owning = self._rows(
+            "SELECT DISTINCT customer_id FROM identifiers WHERE tenant = ? AND customer_id > ? ORDER BY 1 LIMIT ?",
+            values,
+        )
+        return sorted({row[0] for row in (*held, *owning)})[:limit]
+
+    async def derived_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """See the contract."""
+        values = (tenant, *(after or ("", "")), limit)
+        found = {
+            Identifier(*row)
+            for table in ("identifiers", "states")
+            for row in self._rows(
+                f"SELECT DISTINCT type, value FROM {table} WHERE tenant = ? AND (type, value) > (?, ?)"
+                " ORDER BY type, value LIMIT ?",
+                values,
+            )
+        }
+        return sorted(found)[:limit]
+
+    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
+        """See the contract."""
+        sql = "SELECT section FROM states WHERE tenant = ? AND type = ? AND value = ?"
+        return {(identifier, row[0]) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))}
+
+    async def due(self, now: int, limit: int) -> list[tuple[str, str, str]]:
+        """See the contract."""
+        return self._rows(
+            "SELECT tenant, customer_id, section FROM documents WHERE valid_until IS NOT NULL AND valid_until <= ?"
+            " ORDER BY valid_until LIMIT ?",
+            (now, limit),
+        )

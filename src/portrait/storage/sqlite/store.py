@@ -1,0 +1,63 @@
+"""The engine's face: one database file."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from portrait.storage.contract import Reads, Work
+from portrait.storage.sqlite.connection import connect, prepare, translated
+from portrait.storage.sqlite.reads import SqliteReads
+from portrait.storage.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class SqliteStore(SqliteReads):
+    """A database file, open: reads on the event loop's thread, writes on the writer's."""
+
+    def __init__(self, path: Path, *, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        super().__init__(connect(path, patience=patience))
+        self._writer = Writer(lambda: connect(path, patience=patience))
+
+    async def write(self, work: Work[T]) -> T:
+        """See the contract."""
+        return await self._writer.run(work)
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reads]:
+        """See the contract."""
+        with closing(connect(self._path, patience=self._patience)) as connection:
+            connection.execute("BEGIN")
+            yield SqliteReads(connection)
+
+    async def ready(self) -> None:
+        """See the contract."""
+        self._rows("SELECT 1 FROM documents LIMIT 1")
+
+    async def faults(self) -> list[str]:
+        """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
+        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    async def close(self) -> None:
+        """See the contract."""
+        self._writer.close()
+        self._connection.close()
+
+
+def open_store(path: Path, *, patience: float = 10.0, upgrade: bool = True) -> SqliteStore:
+    """Open a database file, creating and upgrading it as needed; wait up to `patience` seconds for locks.
+
+    Raises:
+        DatabaseRefused: the file cannot serve; the detail says why and what to do.
+    """
+    prepare(path, upgrade=upgrade)
+    try:
+        return SqliteStore(path, patience=patience)
+    except apsw.Error as error:
+        raise translated(error) from error

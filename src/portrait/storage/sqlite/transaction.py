@@ -1,0 +1,108 @@
+"""Writing to SQLite, inside the writer's transaction: BEGIN IMMEDIATE has locked everything before the first read."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from portrait.model.document import HEAD, Document, Head, read_head
+from portrait.model.fact import Fact
+from portrait.model.identifier import Identifier
+from portrait.storage.contract import Credential, StoredState, Tenant
+from portrait.storage.sqlite.connection import translated
+from portrait.storage.sqlite.reads import SqliteReads, placeholders
+
+
+class SqliteTransaction(SqliteReads):
+    """Every read and write of the contract, over the writer's connection."""
+
+    def _put(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(sql, rows)
+        except apsw.Error as error:
+            raise translated(error) from error
+
+    async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
+        """See the contract."""
+        sql = "SELECT body FROM documents WHERE tenant = ? AND customer_id = ? AND section = ?"
+        found: dict[str, Head | None] = {}
+        for customer_id in sorted(customer_ids):
+            rows = self._rows(sql, (tenant, customer_id, HEAD))
+            found[customer_id] = read_head(rows[0][0]) if rows else None
+        return found
+
+    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
+        """See the contract."""
+        self._put(
+            "INSERT INTO facts (tenant, type, value, section, effective_at, id, key, op, body, recorded_at, source,"
+            " version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op, fact.body,
+                    fact.recorded_at, fact.source, fact.version,
+                )
+                for fact in facts
+            ),
+        )  # fmt: skip
+
+    async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
+        """See the contract."""
+        self._put(
+            "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id",
+            ((tenant, *identifier, owner) for identifier, owner in owners.items()),
+        )
+
+    async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
+        """See the contract."""
+        self._put(
+            "INSERT OR REPLACE INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)",
+            ((tenant, *identifier, section, *state) for (identifier, section), state in states.items()),
+        )
+
+    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
+        """See the contract."""
+        self._put(
+            "INSERT OR REPLACE INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((tenant, customer_id, *document) for customer_id, held in documents.items() for document in held),
+        )
+
+    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
+        """See the contract."""
+        self._put(
+            f"DELETE FROM documents WHERE tenant = ? AND customer_id = ? AND section IN ({placeholders(sections)})",
+            [(tenant, customer_id, *sections)],
+        )
+
+    async def drop_states(self, tenant: str, wanted: Collection[tuple[Identifier, str]]) -> None:
+        """See the contract."""
+        self._put(
+            "DELETE FROM states WHERE tenant = ? AND type = ? AND value = ? AND section = ?",
+            ((tenant, *identifier, section) for identifier, section in wanted),
+        )
+
+    async def drop_identifiers(self, tenant: str, identifiers: Collection[Identifier]) -> None:
+        """See the contract."""
+        self._put(
+            "DELETE FROM identifiers WHERE tenant = ? AND type = ? AND value = ?",
+            ((tenant, *identifier) for identifier in identifiers),
+        )
+
+    async def put_tenant(self, tenant: Tenant) -> bool:
+        """See the contract."""
+        sql = "INSERT INTO tenants (id, name, created_at, key_secret) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        return bool(self._rows(f"{sql} RETURNING 1", tenant))
+
+    async def put_credential(self, credential: Credential) -> None:
+        """See the contract."""
+        self._put(
+            "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
+            " revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [credential],
+        )
+
+    async def revoke_credential(self, tenant: str | None, credential_id: str, at: int) -> bool:
+        """See the contract."""
+        sql = "UPDATE credentials SET revoked_at = ? WHERE tenant IS ? AND id = ? AND revoked_at IS NULL RETURNING 1"
+        return bool(self._rows(sql, (at, tenant, credential_id)))
