@@ -1,0 +1,180 @@
+"""Computed sections at work: every call under its deadline, whatever the function does.
+
+A coroutine function runs on an event loop of the section's own, in a thread of its own; a plain function runs in a
+thread. So neither sleeping nor blocking code, in either, holds up the profile or another section.
+"""
+
+import asyncio
+import concurrent.futures
+import inspect
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from portrait.model.identifier import Identifier
+from portrait.sections.base import ComputedSection
+
+MAX_RUNNING = 32
+"""The most calls of one section that run at once: what hangs must not take all threads there are."""
+MAX_CACHED = 10_000
+"""The most customers of one section whose answers are kept."""
+
+_log = logging.getLogger("portrait.computed")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+ReadSection = Callable[[str], Awaitable[list[Any]]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a computed section is told."""
+
+    tenant_id: str
+    customer_id: str
+    identifiers: tuple[Identifier, ...]
+    _read: ReadSection
+    _loop: asyncio.AbstractEventLoop
+
+    async def read(self, section: str) -> list[Any]:
+        """Return the records of a stored section of this customer, as the profile shows them.
+
+        Raises:
+            UnknownSection: there is no such stored section.
+        """
+        return await asyncio.wrap_future(self._submit(section))
+
+    def read_sync(self, section: str) -> list[Any]:
+        """Return what `read` does, for plain functions."""
+        return self._submit(section).result()
+
+    def _submit(self, section: str) -> "concurrent.futures.Future[list[Any]]":
+        async def read() -> list[Any]:
+            return await self._read(section)
+
+        return asyncio.run_coroutine_threadsafe(read(), self._loop)
+
+
+class Part(NamedTuple):
+    """A computed section's answer."""
+
+    body: bytes
+    """A JSON array."""
+    error: tuple[str, str] | None
+    """Code and detail, where the section failed."""
+
+
+class Computed:
+    """Runs the computed sections of one service."""
+
+    def __init__(self) -> None:
+        self._runners: dict[str, _Runner] = {}
+
+    async def run(self, sections: Sequence[ComputedSection], context: Context) -> list[Part]:
+        """Return the answers of several sections, each within its deadline."""
+        return await asyncio.gather(*(self._runner(section).run(context) for section in sections))
+
+    def forget(self, tenant: str, customer_id: str) -> None:
+        """Drop what is kept of a customer."""
+        for runner in self._runners.values():
+            runner.cache.pop((tenant, customer_id), None)
+
+    def close(self) -> None:
+        """Stop the sections' loops. Threads that hang are left to the end of the process."""
+        for runner in self._runners.values():
+            runner.close()
+
+    def _runner(self, section: ComputedSection) -> "_Runner":
+        if section.name not in self._runners:
+            self._runners[section.name] = _Runner(section)
+        return self._runners[section.name]
+
+
+class _Runner:
+    def __init__(self, section: ComputedSection) -> None:
+        self._section = section
+        self._running = 0
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.cache: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
+        if inspect.iscoroutinefunction(section.function):
+            self._loop = asyncio.new_event_loop()
+            name = f"portrait-section-{section.name}"
+            threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+
+    async def run(self, context: Context) -> Part:
+        key = (context.tenant_id, context.customer_id)
+        cached = self.cache.get(key)
+        if cached is not None and cached[0] > time.monotonic():
+            return Part(cached[1], None)
+        with self._lock:
+            if self._running >= MAX_RUNNING:
+                return _failed("section_busy", "Too many earlier calls of this section have not ended.")
+            self._running += 1
+        started = self._start(context)
+        try:
+            async with asyncio.timeout(self._section.timeout):
+                body = _checked(await asyncio.wrap_future(started))
+        except TimeoutError:
+            return _failed("deadline_exceeded", f"The section did not answer within {self._section.timeout:g} seconds.")
+        except Exception:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            # The exception's text may hold personal data: it is for the operator's log of a plugin, not the caller.
+            _log.warning("section %s failed", self._section.name, exc_info=True)
+            return _failed("section_failed", "The section failed.")
+        if self._section.cache_seconds:
+            self.cache[key] = (time.monotonic() + self._section.cache_seconds, body)
+            self.cache.move_to_end(key)
+            while len(self.cache) > MAX_CACHED:
+                self.cache.popitem(last=False)
+        return Part(body, None)
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _start(self, context: Context) -> "concurrent.futures.Future[Any]":
+        if self._loop is not None:
+            coroutine: Coroutine[Any, Any, Any] = self._section.function(context)
+            started = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            started.add_done_callback(self._ended)
+            return started
+        started = concurrent.futures.Future()
+        # A daemon thread a call, not a pool's: a pool would wait at exit for a function that never ends.
+        threading.Thread(
+            target=self._call,
+            args=(context, started),
+            name=f"portrait-section-{self._section.name}",
+            daemon=True,
+        ).start()
+        return started
+
+    def _call(self, context: Context, started: "concurrent.futures.Future[Any]") -> None:
+        try:
+            result, error = self._section.function(context), None
+        except Exception as raised:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            result, error = None, raised
+        self._ended(started)
+        if started.set_running_or_notify_cancel():
+            if error is None:
+                started.set_result(result)
+            else:
+                started.set_exception(error)
+
+    def _ended(self, _: object) -> None:
+        with self._lock:
+            self._running -= 1
+
+
+def _checked(result: Any) -> bytes:
+    if not isinstance(result, list | tuple):
+        raise TypeError("a computed section returns a list of records")
+    return _encode(result)
+
+
+def _failed(code: str, detail: str) -> Part:
+    return Part(b"[]", (code, detail))

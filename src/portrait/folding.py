@@ -1,0 +1,89 @@
+"""From facts and states to documents: what recording, reading and upkeep share, over the storage contract alone."""
+
+from collections.abc import Collection, Iterable
+from functools import reduce
+from typing import Any
+
+import msgspec
+
+from portrait.model.document import Document, Head, document
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import Identifier
+from portrait.sections.base import StoredSection
+from portrait.storage.contract import Reads, StoredState
+
+_encode_json = msgspec.json.Encoder(order="deterministic").encode
+_encode_state = msgspec.msgpack.Encoder().encode
+
+
+async def load_states(
+    reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier]
+) -> dict[Identifier, Any]:
+    """Return the state of each identifier in a section.
+
+    A state that an older version of the section folded counts as none: the facts are folded anew.
+    """
+    stored = await reads.states(tenant, [(identifier, section.name) for identifier in identifiers])
+    states = {}
+    for identifier in identifiers:
+        held = stored.get((identifier, section.name))
+        if held is None:
+            states[identifier] = section.fold.empty()
+        elif held.version == section.version:
+            states[identifier] = read_state(section, held)
+        else:
+            facts = await reads.facts(tenant, identifier)
+            states[identifier] = fold_facts(section, facts)
+    return states
+
+
+def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None) -> Any:
+    """Return the state that an identifier's facts, deletes first, lead to in a section.
+
+    Args:
+        section: the section; facts of others are passed over.
+        facts: the facts.
+        state: where to begin; None: before any fact.
+    """
+    state = section.fold.empty() if state is None else state
+    ended = set()
+    for fact in facts:
+        if fact.section != section.name:
+            continue
+        if section.kind == "events":
+            if fact.op is Op.DELETE:
+                ended.add(fact.key)
+            elif fact.key in ended:
+                continue
+        state = section.fold.apply(state, section.bring_forward(fact))
+    return state
+
+
+def read_state(section: StoredSection, stored: StoredState) -> Any:
+    """Return a state from its stored form."""
+    return msgspec.msgpack.decode(stored.body, type=section.fold.state)
+
+
+def store_state(section: StoredSection, state: Any) -> StoredState:
+    """Return a state in its stored form."""
+    return StoredState(_encode_state(state), section.version)
+
+
+def joined(section: StoredSection, states: Iterable[Any]) -> Any:
+    """Return the one state of a customer with these states of its identifiers."""
+    return reduce(section.fold.join, states)
+
+
+def render(section: StoredSection, states: Iterable[Any], now: int) -> Document:
+    """Return a section's document at a moment, from the states of a customer's identifiers."""
+    records, valid_until = section.fold.render(joined(section, states), now)
+    return document(section.name, _encode_json(records), valid_until, section.version)
+
+
+def head_of(facts: Iterable[Fact]) -> Head | None:
+    """Return the head of a customer with these facts; None where there are none."""
+    told = [(fact.recorded_at, fact.id) for fact in facts]
+    if not told:
+        return None
+    created_at, profile_id = min(told)
+    return Head(profile_id, created_at, max(told)[0])

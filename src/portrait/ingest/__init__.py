@@ -1,0 +1,1 @@
+"""Ingest: the formats in which records arrive, turned into what `recording` takes."""

@@ -1,0 +1,231 @@
+"""The way out: documents to one JSON answer, spliced as bytes; computed sections beside them."""
+
+import asyncio
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from portrait import folding
+from portrait.computed import Computed, Context
+from portrait.model.document import HEAD, Head, read_head
+from portrait.model.errors import CustomerNotFound, SectionForbidden, UnknownSection
+from portrait.model.fact import Fact
+from portrait.model.identifier import Identifier, customer
+from portrait.model.time import Clock, rfc3339_millis
+from portrait.sections.base import ComputedSection, StoredSection
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Place, Store
+
+_encode_json = msgspec.json.Encoder().encode
+_EMPTY = b"[]"
+
+
+class Plan(NamedTuple):
+    """Which sections an answer holds, worked out once per role and query."""
+
+    sections: tuple[StoredSection | ComputedSection, ...]
+    openings: tuple[bytes, ...]
+    """The JSON before each section's data."""
+    names: tuple[str, ...] | None
+    """The documents to fetch; None: all."""
+    computed: tuple[ComputedSection, ...]
+
+
+class Profile(NamedTuple):
+    """A unified profile, ready to send but for its moment."""
+
+    customer_id: str
+    """The surviving id, where the one asked for was merged away."""
+    etag: str | None
+    """Weak, quoted; None where a computed section is included."""
+    body: bytes
+    """The JSON up to the moment of the answer."""
+
+    def json(self, now: int) -> bytes:
+        """Return the answer's body, computed at this moment."""
+        return b'%b],"computedAt":"%b"}' % (self.body, rfc3339_millis(now).encode())
+
+
+class Listed(NamedTuple):
+    """One record with what is known of its telling."""
+
+    key: str
+    body: bytes
+    effective_at: int
+    recorded_at: int
+    source: str | None
+    id: bytes
+
+
+class Reader:
+    """Answers profiles and lists."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, computed: Computed) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._computed = computed
+
+    def plan(self, role: str, names: Sequence[str] | None) -> Plan:
+        """Return the plan for the sections asked for, or for the full profile (None).
+
+        Raises:
+            UnknownSection: none is named, or one that is not registered.
+            SectionForbidden: one is named that the role may not read.
+        """
+        if names is None:
+            sections = tuple(one for one in self._registry if one.default and role in one.roles)
+        else:
+            sections = tuple(self._asked(role, name) for name in dict.fromkeys(names))
+            if not sections:
+                raise self._registry.unknown()
+        stored = tuple(one.name for one in sections if isinstance(one, StoredSection))
+        everything = len(stored) == len(self._registry.all_stored())
+        return Plan(
+            sections,
+            tuple(
+                b'%b{"name":%b,"data":' % (b"," if place else b"", _encode_json(one.name))
+                for place, one in enumerate(sections)
+            ),
+            None if everything else stored,
+            tuple(one for one in sections if isinstance(one, ComputedSection)),
+        )
+
+    def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
+        section = self._registry.get(name)
+        if role not in section.roles:
+            raise SectionForbidden("This credential's role may not read a section that was asked for.")
+        assert isinstance(section, StoredSection | ComputedSection)
+        return section
+
+    async def profile(self, tenant: str, customer_id: str, plan: Plan) -> Profile:
+        """Return a customer's profile.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            Unavailable: the database does not answer.
+        """
+        rows = await self._store.documents(tenant, customer_id, plan.names)
+        held = {row[0]: row for row in rows}
+        head = held.get(HEAD)
+        if head is None:
+            raise CustomerNotFound
+        merged_into = read_head(head[1]).merged_into
+        if merged_into is not None:
+            return await self.profile(tenant, merged_into, plan)
+        computed = dict(zip(plan.computed, await self._compute(tenant, customer_id, plan), strict=True))
+        now = self._clock()
+        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (_encode_json(customer_id), _encode_json(tenant))]
+        hashes = [customer_id.encode()]
+        for section, opening in zip(plan.sections, plan.openings, strict=True):
+            parts.append(opening)
+            if isinstance(section, ComputedSection):
+                part = computed[section]
+                parts.append(part.body)
+                if part.error is not None:
+                    code, detail = part.error
+                    parts.append(b',"error":%b' % _encode_json({"code": code, "detail": detail}))
+            elif (row := held.get(section.name)) is None:
+                parts.append(_EMPTY)
+                hashes.append(opening)
+            else:
+                _, body, digest, valid_until, version = row
+                if version != section.version or (valid_until is not None and valid_until <= now):
+                    # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
+                    fresh = await self._render(tenant, customer_id, section, now)
+                    body, digest = fresh.body, fresh.hash
+                parts.append(body)
+                hashes.extend((opening, digest))
+            parts.append(b"}")
+        return Profile(customer_id, None if plan.computed else _etag(hashes), b"".join(parts))
+
+    async def head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
+        """Return a customer's surviving id and head.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+        """
+        rows = await self._store.documents(tenant, customer_id, ())
+        if not rows:
+            raise CustomerNotFound
+        head = read_head(rows[0][1])
+        return (customer_id, head) if head.merged_into is None else await self.head(tenant, head.merged_into)
+
+    async def records(
+        self, tenant: str, customer_id: str, section: StoredSection, before: Place | None, limit: int
+    ) -> list[Listed]:
+        """Return up to `limit` records of a section below `before`, newest first.
+
+        Of events all that were not deleted, of state those that count now.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+        """
+        survivor, _ = await self.head(tenant, customer_id)
+        members = await self._members(tenant, survivor)
+        if section.kind == "state":
+            states = await folding.load_states(self._store, tenant, section, members)
+            live = section.state_fold.live(folding.joined(section, states.values()), self._clock())
+            listed = sorted(
+                (
+                    Listed(
+                        one.key, section.shape.encode(one.record), one.entry.effective_at, one.entry.recorded_at,
+                        one.entry.source, one.entry.id,
+                    )
+                    for one in live
+                ),
+                key=lambda one: (one.effective_at, one.id),
+                reverse=True,
+            )  # fmt: skip
+            return [one for one in listed if before is None or (one.effective_at, one.id) < before][:limit]
+        facts = await self._store.events(tenant, members, section.name, before, limit)
+        return [
+            Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
+            for one in map(section.bring_forward, facts)
+        ]
+
+    async def history(self, tenant: str, customer_id: str, section: StoredSection, key: str) -> list[Fact]:
+        """Return every fact of a record's key, newest first; none where there are none.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+        """
+        survivor, _ = await self.head(tenant, customer_id)
+        return await self._store.history(tenant, await self._members(tenant, survivor), section.name, key)
+
+    async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """Return up to `limit` customers with ids above `after`, by id."""
+        return await self._store.customers(tenant, after, limit)
+
+    async def _members(self, tenant: str, customer_id: str) -> list[Identifier]:
+        return (await self._store.members(tenant, [customer_id])).get(customer_id, [customer(customer_id)])
+
+    async def _render(self, tenant: str, customer_id: str, section: StoredSection, now: int) -> Any:
+        members = await self._members(tenant, customer_id)
+        states = await folding.load_states(self._store, tenant, section, members)
+        return folding.render(section, states.values(), now)
+
+    async def _compute(self, tenant: str, customer_id: str, plan: Plan) -> list[Any]:
+        if not plan.computed:
+            return []
+
+        async def read(name: str) -> list[Any]:
+            section = self._registry.find_stored(name)
+            if section is None:
+                raise UnknownSection("A computed section can read stored sections only.")
+            document = await self._render(tenant, customer_id, section, self._clock())
+            records: list[Any] = msgspec.json.decode(document.body)
+            return records
+
+        identifiers = [*await self._members(tenant, customer_id)]
+        identifiers += [Identifier(one["type"], one["value"]) for one in await read("identities")]
+        context = Context(tenant, customer_id, tuple(dict.fromkeys(identifiers)), read, asyncio.get_running_loop())
+        return await self._computed.run(plan.computed, context)
+
+
+def _etag(parts: list[bytes]) -> str:
+    digest = blake2b(b"\0".join(parts), digest_size=16).digest()
+    return f'W/"{urlsafe_b64encode(digest).rstrip(b"=").decode()}"'

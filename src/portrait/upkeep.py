@@ -1,0 +1,233 @@
+"""Upkeep of what is derived: check it against the facts, rebuild it from them, refresh what time has overtaken."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from portrait import folding
+from portrait.identity.graph import first_owner
+from portrait.model.document import HEAD, Document, content_hash, head_document
+from portrait.model.identifier import Identifier
+from portrait.model.time import Clock
+from portrait.recording import Recorder
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Difference, Reads, Store, StoredState, Transaction
+
+CHUNK = 200
+"""How many customers are compared in one snapshot or rebuilt in one transaction."""
+
+Progress = Callable[[int], None]
+
+
+class Report(msgspec.Struct):
+    """What a check or a rebuild found."""
+
+    customers: int = 0
+    facts: int = 0
+    differences: list[Difference] = []
+    unregistered: dict[str, int] = {}
+    """Facts of sections that no longer are registered, by section: kept, and left out of documents."""
+    faults: list[str] = []
+    """What the database's own check of its files found."""
+
+
+class Upkeep:
+    """Checks, rebuilds and refreshes one database."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+
+    async def check(self, progress: Progress | None = None) -> Report:
+        """Derive everything anew beside what is held, compare, and report; nothing is written."""
+        report = Report(faults=await self._store.faults())
+        now = self._clock()
+
+        async def compare(tenant: str, customers: list[str]) -> None:
+            async with self._store.snapshot() as reads:
+                for customer_id in customers:
+                    await _Customer(reads, self._registry, tenant, customer_id, now, report).compare()
+
+        await self._each(compare, progress)
+        return report
+
+    async def rebuild(self, progress: Progress | None = None) -> Report:
+        """Derive everything anew, report what was held otherwise, and put it right, a few customers at a time.
+
+        A service may go on serving: each customer is locked while it is compared and replaced.
+        """
+        report = Report()
+
+        async def repair(tenant: str, customers: list[str]) -> None:
+            found = await self._store.write(lambda tx: self._repair(tx, tenant, customers))
+            report.customers += found.customers
+            report.facts += found.facts
+            report.differences += found.differences
+            for section, count in found.unregistered.items():
+                report.unregistered[section] = report.unregistered.get(section, 0) + count
+
+        await self._each(repair, progress)
+        return report
+
+    async def refresh(self, limit: int = 500) -> int:
+        """Render anew the documents whose moment has come; return how many there were."""
+        recorder = Recorder(self._store, self._registry, self._clock)
+        due = await self._store.due(self._clock(), limit)
+        for tenant, customer_id, name in due:
+            section = self._registry.find_stored(name)
+            if section is not None:
+                await recorder.refresh(tenant, customer_id, section)
+        return len(due)
+
+    async def _repair(self, tx: Transaction, tenant: str, customers: list[str]) -> Report:
+        await tx.lock(tenant, customers)
+        report = Report()
+        for customer_id in customers:
+            await _Customer(tx, self._registry, tenant, customer_id, self._clock(), report).repair(tx)
+        return report
+
+    async def _each(self, work: Callable[[str, list[str]], Awaitable[None]], progress: Progress | None) -> None:
+        done = 0
+        async for tenant in self._tenants():
+            async for customers in self._customers(tenant):
+                await work(tenant, customers)
+                done += len(customers)
+                if progress:
+                    progress(done)
+
+    async def _tenants(self) -> AsyncIterator[str]:
+        after = None
+        while page := await self._store.tenants(after, CHUNK):
+            for tenant in page:
+                yield tenant.id
+            after = page[-1].id
+
+    async def _customers(self, tenant: str) -> AsyncIterator[list[str]]:
+        """Yield all customers in chunks: those that facts speak of, then those that only derived rows know."""
+        known: Identifier | None = None
+        while page := await self._store.fact_identifiers(tenant, known, CHUNK):
+            yield [owner for one in page if (owner := first_owner(one)) is not None]
+            known = page[-1]
+        after: str | None = None
+        while names := await self._store.derived_customers(tenant, after, CHUNK):
+            strays = [name for name in names if not await self._has_facts(tenant, name)]
+            if strays:
+                yield strays
+            after = names[-1]
+
+    async def _has_facts(self, tenant: str, customer_id: str) -> bool:
+        members = (await self._store.members(tenant, [customer_id])).get(customer_id, [])
+        for identifier in {*members, Identifier("customer_id", customer_id)}:
+            if first_owner(identifier) == customer_id and await self._store.facts(tenant, identifier):
+                return True
+        return False
+
+
+class _Customer:
+    """One customer: what the facts say, beside what is held."""
+
+    def __init__(
+        self, reads: Reads, registry: Registry, tenant: str, customer_id: str, now: int, report: Report
+    ) -> None:
+        self._reads = reads
+        self._registry = registry
+        self._tenant = tenant
+        self._customer_id = customer_id
+        self._now = now
+        self._report = report
+        self._identifier = Identifier("customer_id", customer_id)
+
+    async def compare(self) -> None:
+        """Report how what is held differs from what the facts say."""
+        await self._derive()
+        self._differences()
+
+    async def repair(self, tx: Transaction) -> None:
+        """Report the differences and put right what is held."""
+        await self.compare()
+        await tx.put_documents(self._tenant, {self._customer_id: list(self._documents.values())})
+        await tx.put_states(self._tenant, self._states)
+        await tx.put_identifiers(self._tenant, self._owners)
+        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
+        stray = [name for name in self._held_documents if name in registered and name not in self._documents]
+        if stray:
+            await tx.drop_documents(self._tenant, self._customer_id, stray)
+        await tx.drop_states(self._tenant, self._held_states.keys() - self._states.keys())
+        await tx.drop_identifiers(self._tenant, self._held_owners.keys() - self._owners.keys())
+
+    async def _derive(self) -> None:
+        tenant, identifier = self._tenant, self._identifier
+        facts = await self._reads.facts(tenant, identifier)
+        head = folding.head_of(facts)
+        self._report.customers += 1
+        self._report.facts += len(facts)
+        self._states: dict[tuple[Identifier, str], StoredState] = {}
+        self._documents: dict[str, Document] = {HEAD: head_document(head)} if head else {}
+        self._owners = {identifier: self._customer_id} if head else {}
+        by_section: dict[str, list[Any]] = {}
+        for fact in facts:
+            by_section.setdefault(fact.section, []).append(fact)
+        for name, told in by_section.items():
+            section = self._registry.find_stored(name)
+            if section is None:
+                self._report.unregistered[name] = self._report.unregistered.get(name, 0) + len(told)
+                continue
+            state = folding.fold_facts(section, told)
+            self._states[identifier, name] = folding.store_state(section, state)
+            self._documents[name] = folding.render(section, [state], self._now)
+        rows = await self._reads.documents(tenant, self._customer_id, None)
+        self._held_documents = {row[0]: Document(*row) for row in rows}
+        members = (await self._reads.members(tenant, [self._customer_id])).get(self._customer_id, [])
+        self._held_owners = dict.fromkeys(members, self._customer_id)
+        pairs = await self._reads.state_sections(tenant, {identifier, *members})
+        self._held_states = {
+            pair: state
+            for pair, state in (await self._reads.states(tenant, pairs)).items()
+            if self._registry.find_stored(pair[1]) is not None
+        }
+
+    def _differences(self) -> None:
+        self._compare("identifier", {"": self._owners}, {"": self._held_owners}, lambda a, b, _: a == b)
+        self._compare(
+            "state",
+            {name: state for (_, name), state in self._states.items()},
+            {name: state for (_, name), state in self._held_states.items()},
+            self._same_state,
+        )
+        self._compare("document", self._documents, self._held_documents, self._same_document)
+
+    def _compare(
+        self,
+        kind: Any,
+        derived: Mapping[str, Any],
+        held: Mapping[str, Any],
+        same: Callable[[Any, Any, str], bool],
+    ) -> None:
+        for name in sorted(derived.keys() | held.keys()):
+            if name not in held:
+                reason: Any = "missing"
+            elif name not in derived:
+                if name != HEAD and self._registry.find_stored(name) is None:
+                    continue
+                reason = "unfounded"
+            elif same(derived[name], held[name], name):
+                continue
+            else:
+                reason = "different"
+            shown: Any = "head" if kind == "document" and name == HEAD else kind
+            self._report.differences.append(Difference(self._tenant, shown, name, reason))
+
+    def _same_state(self, derived: StoredState, held: StoredState, name: str) -> bool:
+        section = self._registry.stored(name)
+        if held.version != derived.version:
+            return True  # folded by older code: the next use folds it anew
+        return bool(folding.read_state(section, derived) == folding.read_state(section, held))
+
+    def _same_document(self, derived: Document, held: Document, _: str) -> bool:
+        if held.version != derived.version or (held.valid_until is not None and held.valid_until <= self._now):
+            return True  # overtaken by newer code or by time: a read renders it anew from the state, compared too
+        if held.section != HEAD and content_hash(held.body) != held.hash:
+            return False
+        return held == derived
