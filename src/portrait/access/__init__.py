@@ -1,0 +1,1 @@
+"""Access: tenants, API keys and roles. Decides who is calling and what they may do."""

@@ -1,0 +1,220 @@
+"""Who is calling, for which tenant, in which role; and the tenants and keys behind that."""
+
+import re
+import secrets
+import time
+from collections.abc import Collection
+from typing import Literal, NamedTuple
+
+from portrait.access import keys
+from portrait.model.errors import (
+    InvalidParameter,
+    KeyNotFound,
+    RoleForbidden,
+    TenantExists,
+    TenantForbidden,
+    TenantRequired,
+    Unauthenticated,
+)
+from portrait.model.time import Clock
+from portrait.sections.base import ROLES
+from portrait.storage.contract import Credential, Store, Tenant
+
+PLATFORM = "platform"
+"""The role of the platform's own keys: they make tenants and tenants' keys, and read no customer."""
+READ = frozenset(ROLES)
+WRITE = frozenset({"editor", "admin"})
+ADMIN = frozenset({"admin"})
+ADMIN_OR_PLATFORM = frozenset({"admin", PLATFORM})
+PLATFORM_ONLY = frozenset({PLATFORM})
+
+TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REMEMBERED_SECONDS = 0.5
+"""How long a credential found good is taken without asking the database: the most that a revocation is late."""
+MAX_REMEMBERED = 10_000
+MAX_NAME = 200
+
+Mode = Literal["keys", "open"]
+
+
+class Caller(NamedTuple):
+    """Who is calling."""
+
+    tenant: Tenant | None
+    """The tenant that the call is for; None where it needs none and named none."""
+    role: str
+    key_id: str | None
+    """The API key's id; None where all are let in."""
+
+
+class Minted(NamedTuple):
+    """A new key, in the clear this once, and what is stored of it."""
+
+    key: keys.ApiKey
+    credential: Credential
+
+
+class Access:
+    """Tenants, keys, and the decision on each call."""
+
+    def __init__(self, store: Store, clock: Clock, mode: Mode) -> None:
+        self._store = store
+        self._clock = clock
+        self._mode = mode
+        self._credentials: dict[str, tuple[float, Credential]] = {}
+        self._tenants: dict[str, Tenant] = {}
+
+    async def caller(self, presented: str | None, tenant_id: str | None, *, needs_tenant: bool = True) -> Caller:
+        """Return who is calling.
+
+        Args:
+            presented: the API key as presented; None where there is none.
+            tenant_id: the tenant named by the request; None where it names none.
+            needs_tenant: whether the operation works on a tenant.
+
+        Raises:
+            Unauthenticated: no key, or a wrong, expired or revoked one.
+            TenantRequired: no tenant is named and the key is bound to none.
+            TenantForbidden: the tenant is unknown, or not the key's.
+        """
+        if self._mode == "open":
+            tenant = await self._tenant(tenant_id) if tenant_id else None
+            if tenant_id and tenant is None:
+                raise TenantForbidden
+            return self._for(tenant, "admin" if needs_tenant else PLATFORM, None, needs_tenant=needs_tenant)
+        credential = await self._credential(presented)
+        bound = credential.tenant
+        if bound is not None and tenant_id not in {None, "", bound}:
+            raise TenantForbidden
+        wanted = bound or tenant_id
+        tenant = await self._tenant(wanted) if wanted else None
+        if wanted and tenant is None:
+            raise TenantForbidden
+        return self._for(tenant, credential.role, credential.id, needs_tenant=needs_tenant)
+
+    @staticmethod
+    def _for(tenant: Tenant | None, role: str, key_id: str | None, *, needs_tenant: bool) -> Caller:
+        if tenant is None and needs_tenant:
+            raise TenantRequired("No tenant is named. Send its id in the header X-Tenant-Id.")
+        return Caller(tenant, role, key_id)
+
+    @staticmethod
+    def require(caller: Caller, roles: Collection[str]) -> None:
+        """Let the caller pass or not.
+
+        Raises:
+            RoleForbidden: the caller's role is not among those.
+        """
+        if caller.role not in roles:
+            raise RoleForbidden("This credential's role may not call this operation.")
+
+    async def create_tenant(self, tenant_id: str, name: str | None = None) -> Tenant:
+        """Add a tenant.
+
+        Raises:
+            InvalidParameter: the id or the name breaks its rule.
+            TenantExists: the id is taken.
+        """
+        if not TENANT_ID.fullmatch(tenant_id):
+            raise InvalidParameter(f"A tenant's id must match {TENANT_ID.pattern}.")
+        _check_name(name or tenant_id)
+        tenant = Tenant(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32))
+        if not await self._store.write(lambda tx: tx.put_tenant(tenant)):
+            raise TenantExists("A tenant with this id exists already.")
+        return tenant
+
+    async def tenant(self, tenant_id: str) -> Tenant:
+        """Return a tenant by id.
+
+        Raises:
+            TenantForbidden: there is none.
+        """
+        tenant = await self._tenant(tenant_id)
+        if tenant is None:
+            raise TenantForbidden
+        return tenant
+
+    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+        """Return up to `limit` tenants with ids above `after`, by id."""
+        return await self._store.tenants(after, limit)
+
+    async def create_key(
+        self, tenant_id: str | None, role: str, *, name: str = "", expires_at: int | None = None
+    ) -> Minted:
+        """Mint a key of a tenant's, or of the platform's (None).
+
+        Raises:
+            InvalidParameter: the role does not fit, or the expiry is past.
+            TenantForbidden: there is no such tenant.
+        """
+        allowed = ROLES if tenant_id is not None else (PLATFORM,)
+        if role not in allowed:
+            raise InvalidParameter(f"The role must be one of: {', '.join(allowed)}.")
+        now = self._clock()
+        if expires_at is not None and expires_at <= now:
+            raise InvalidParameter("The expiry must lie in the future.")
+        _check_name(name)
+        if tenant_id is not None:
+            await self.tenant(tenant_id)
+        key = keys.mint()
+        credential = Credential(key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None)
+        await self._store.write(lambda tx: tx.put_credential(credential))
+        return Minted(key, credential)
+
+    async def keys(self, tenant_id: str | None, after: str | None, limit: int) -> list[Credential]:
+        """Return up to `limit` of a tenant's keys (None: the platform's) with ids above `after`, by id."""
+        return await self._store.credentials(tenant_id, after, limit)
+
+    async def revoke_key(self, tenant_id: str | None, key_id: str) -> None:
+        """Take a key back: refused from now on here, within half a second by every other process.
+
+        Raises:
+            KeyNotFound: the tenant has no such key, or it was revoked before.
+        """
+        now = self._clock()
+        if not await self._store.write(lambda tx: tx.revoke_credential(tenant_id, key_id, now)):
+            raise KeyNotFound("No live key with this id.")
+        self._credentials.clear()
+
+    async def _credential(self, presented: str | None) -> Credential:
+        if presented is None:
+            raise Unauthenticated("No API key. Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
+        remembered = self._credentials.get(presented)
+        if remembered is not None and remembered[0] > time.monotonic():
+            credential = remembered[1]
+        else:
+            credential = await self._proved(presented)
+            if len(self._credentials) >= MAX_REMEMBERED:
+                self._credentials.clear()
+            self._credentials[presented] = (time.monotonic() + REMEMBERED_SECONDS, credential)
+        if credential.expires_at is not None and credential.expires_at <= self._clock():
+            raise _wrong_key()
+        return credential
+
+    async def _proved(self, presented: str) -> Credential:
+        key = keys.parse(presented)
+        credential = await self._store.credential(key.id) if key else None
+        if key is None or credential is None or not keys.matches(key, credential.secret_hash):
+            raise _wrong_key()
+        if credential.revoked_at is not None:
+            raise _wrong_key()
+        return credential
+
+    async def _tenant(self, tenant_id: str) -> Tenant | None:
+        found = self._tenants.get(tenant_id)
+        if found is None:
+            if not TENANT_ID.fullmatch(tenant_id):
+                return None
+            found = await self._store.tenant(tenant_id)
+            if found is not None:
+                self._tenants[tenant_id] = found
+        return found
+
+
+def _wrong_key() -> Unauthenticated:
+    return Unauthenticated("The API key is wrong, expired or revoked. Ask an administrator of your tenant for another.")
+
+
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidParameter(f"A name has at most {MAX_NAME} characters, all printable.")

@@ -1,0 +1,184 @@
+"""Tenants and API keys."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
+from portrait.api import pages
+from portrait.api.operation import Answer, Body, Call, Operation, Parameter, encode
+from portrait.model import errors, strict_json, time
+from portrait.storage.contract import Credential
+from portrait.storage.contract import Tenant as StoredTenant
+
+T = TypeVar("T")
+_Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
+class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
+    """A tenant to make."""
+
+    id: Annotated[str, msgspec.Meta(pattern=f"^{TENANT_ID.pattern}$", examples=["my-tenant"])]
+    name: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+
+
+class Tenant(msgspec.Struct, rename="camel"):
+    """A tenant: one company's space."""
+
+    id: str
+    name: str
+    created_at: _Moment
+
+
+class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """An API key to make."""
+
+    role: Literal["viewer", "editor", "admin"]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    expires_at: _Moment | None = None
+
+
+class Key(msgspec.Struct, rename="camel"):
+    """An API key, without its secret."""
+
+    id: str
+    role: str
+    name: str
+    last_four: str
+    created_at: _Moment
+    expires_at: _Moment | None
+    revoked_at: _Moment | None
+
+
+class NewKeyAnswer(Key, rename="camel"):
+    """An API key, in the clear this once."""
+
+    key: str
+
+
+class AccessResources:
+    """Answers the routes of tenants and keys."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def operations(self) -> list[Operation]:
+        """Return the operations' declarations."""
+        body_fails = (
+            errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
+            errors.InvalidRecord, errors.InvalidParameter,
+        )  # fmt: skip
+        tenant = {"id": "my-tenant", "name": "My tenant", "createdAt": "2026-01-01T00:00:00Z"}
+        key = {
+            "id": "4kXo2Qm7Ra1Z", "role": "viewer", "name": "website", "lastFour": "x8Qf",
+            "createdAt": "2026-01-01T00:00:00Z", "expiresAt": None, "revokedAt": None,
+        }  # fmt: skip
+        last = {"cursor": None, "hasMore": False}
+        return [
+            Operation(
+                id="create_tenant", method="POST", path="/api/v1/tenants", summary="Make a tenant", tag="access",
+                handler=self.create_tenant, roles=PLATFORM_ONLY, needs_tenant=False, success=201, answer=Tenant,
+                example=tenant, fails=(*body_fails, errors.TenantExists),
+                body=Body({"application/json": {"$type": NewTenant}}, {"application/json": {"id": "my-tenant"}}),
+                description="With a key of the platform's (`portrait key create --platform`).",
+            ),
+            Operation(
+                id="list_tenants", method="GET", path="/api/v1/tenants", summary="List the tenants, by id",
+                tag="access", handler=self.list_tenants, roles=PLATFORM_ONLY, needs_tenant=False, success=200,
+                answer=pages.Page[Tenant], example={"data": [tenant], "pagination": last},
+                parameters=pages.PARAMETERS, fails=(errors.InvalidParameter,),
+            ),
+            Operation(
+                id="create_key", method="POST", path="/api/v1/keys", summary="Make an API key", tag="access",
+                handler=self.create_key, roles=ADMIN_OR_PLATFORM, success=201, answer=NewKeyAnswer,
+                example={**key, "key": "portrait_4kXo2Qm7Ra1Z_…"}, fails=body_fails,
+                body=Body({"application/json": {"$type": NewKey}}, {"application/json": {"role": "viewer"}}),
+                description="The key is shown this once; only a hash of it is kept.",
+            ),
+            Operation(
+                id="list_keys", method="GET", path="/api/v1/keys", summary="List the tenant's API keys, by id",
+                tag="access", handler=self.list_keys, roles=ADMIN_OR_PLATFORM, success=200, answer=pages.Page[Key],
+                example={"data": [key], "pagination": last}, parameters=pages.PARAMETERS,
+                fails=(errors.InvalidParameter,),
+            ),
+            Operation(
+                id="revoke_key", method="DELETE", path="/api/v1/keys/{keyId}", summary="Take an API key back",
+                tag="access", handler=self.revoke_key, roles=ADMIN_OR_PLATFORM, success=204, answer=None,
+                parameters=(
+                    Parameter("keyId", "path", "The key's id.", {"type": "string", "minLength": 1}, required=True,
+                              example="4kXo2Qm7Ra1Z"),
+                ),
+                fails=(errors.InvalidParameter, errors.KeyNotFound),
+            ),
+        ]  # fmt: skip
+
+    async def create_tenant(self, call: Call) -> Answer:
+        """Make a tenant."""
+        asked = await _decoded(call, NewTenant)
+        return _json(201, _tenant(await self._access.create_tenant(asked.id, asked.name)))
+
+    async def list_tenants(self, call: Call) -> Answer:
+        """List tenants."""
+        limit = call.limit()
+        items = await self._access.tenants(pages.position(call, str), limit + 1)
+        return _json(200, pages.page(items, limit, _tenant, lambda one: one.id))
+
+    async def create_key(self, call: Call) -> Answer:
+        """Make a key of the tenant's."""
+        asked = await _decoded(call, NewKey)
+        try:
+            expires_at = None if asked.expires_at is None else time.parse(asked.expires_at)
+        except errors.InvalidParameter as error:
+            raise errors.InvalidRecord(f"Field `expiresAt` {error.detail}.") from None
+        minted = await self._access.create_key(call.tenant.id, asked.role, name=asked.name, expires_at=expires_at)
+        shown = _key(minted.credential)
+        return _json(201, NewKeyAnswer(**msgspec.structs.asdict(shown), key=str(minted.key)))
+
+    async def list_keys(self, call: Call) -> Answer:
+        """List the tenant's keys."""
+        limit = call.limit()
+        items = await self._access.keys(call.tenant.id, pages.position(call, str), limit + 1)
+        return _json(200, pages.page(items, limit, _key, lambda one: one.id))
+
+    async def revoke_key(self, call: Call) -> Answer:
+        """Take a key of the tenant's back."""
+        await self._access.revoke_key(call.tenant.id, call.path("keyId"))
+        return Answer(204, b"")
+
+
+async def _decoded(call: Call, type_: type[T]) -> T:
+    call.media_type("application/json")
+    body = await call.body()
+    strict_json.check(body)
+    value = strict_json.decode(body)
+    try:
+        return msgspec.convert(value, type_)
+    except msgspec.ValidationError as error:
+        raise errors.InvalidRecord(_explained(str(error), type_)) from None
+
+
+def _explained(message: str, type_: Any) -> str:
+    """Return what is wrong with a body, without a value of it."""
+    known = {field.encode_name for field in msgspec.structs.fields(type_)}
+    named = next((name for name in known if f"$.{name}" in message or f"field `{name}`" in message), None)
+    if named is not None:
+        return f"Field `{named}` is missing or breaks its rule: see /docs."
+    return f"The body must be an object of these fields: {', '.join(sorted(known))}."
+
+
+def _json(status: int, value: Any) -> Answer:
+    return Answer(status, encode(value), {"content-type": "application/json"})
+
+
+def _tenant(tenant: StoredTenant) -> Tenant:
+    return Tenant(tenant.id, tenant.name, time.rfc3339(tenant.created_at))
+
+
+def _key(one: Credential) -> Key:
+    def shown(moment: int | None) -> str | None:
+        return None if moment is None else time.rfc3339(moment)
+
+    return Key(
+        one.id, one.role, one.name, one.last_four, time.rfc3339(one.created_at), shown(one.expires_at),
+        shown(one.revoked_at),
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""The ASGI application: routing by Starlette, access and errors in one place, the profile read by the short way."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portrait.access.service import Access
+from portrait.api import docs, openapi
+from portrait.api import errors as api_errors
+from portrait.api.operation import Answer, Call, Operation, encode
+from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
+from portrait.model import errors
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
+_log = logging.getLogger("portrait.api")
+
+
+class Application:
+    """The service as an ASGI application."""
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        profiles: Profiles,
+        access: Access,
+        version: str,
+        lifespan: Lifespan,
+    ) -> None:
+        self.operations = tuple(operations)
+        self.document = openapi.build(operations, version)
+        self._profiles = profiles
+        self._access = access
+        by_path: dict[str, dict[str, Operation]] = {}
+        for one in operations:
+            by_path.setdefault(one.path, {})[one.method] = one
+        fixed = {
+            "/openapi.json": ("application/json", encode(self.document)),
+            "/docs": ("text/html; charset=utf-8", docs.page(self.document)),
+        }
+        routes = [Route(path, self._dispatch(methods)) for path, methods in by_path.items()]
+        routes += [Route(path, self._fixed(*content)) for path, content in fixed.items()]
+        self._router = Starlette(routes=routes, lifespan=lifespan)
+        self._router.router.redirect_slashes = False
+        self._router.router.default = _nowhere
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the service's beginning and end."""
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        request_id = api_errors.new_request_id()
+        # Parameters may hold any character, so paths are matched as sent and decoded piece by piece.
+        path = scope["raw_path"].decode("latin-1").partition("?")[0]
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
+                segment = path[len(PREFIX) : -len(SUFFIX)]
+                if segment and "/" not in segment:
+                    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+                    answer = await self._profiles.answer(segment, scope["query_string"], headers)
+                    await _send(answer, request_id, send)
+                    return
+            scope = {**scope, "path": path, "portrait.request_id": request_id}
+            await self._router.router(scope, receive, watched)
+        except errors.PortraitError as error:
+            await _send(Answer(*_problem(error, request_id)), request_id, send)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            if started:
+                raise
+            await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, send)
+
+    def _dispatch(self, methods: Mapping[str, Operation]) -> ASGIApp:
+        allowed = tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
+
+        class Endpoint:
+            """Answers one path."""
+
+            async def __call__(_, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N805  # the outer self is needed
+                asked = scope["method"]
+                operation = methods.get("GET" if asked == "HEAD" else asked)
+                if operation is None:
+                    raise errors.MethodNotAllowed(f"This path takes {', '.join(allowed)}.", allowed=allowed)
+                call = Call(scope, receive, scope["path_params"])
+                if not operation.public:
+                    call.caller = await self._access.caller(
+                        presented_key(call.headers),
+                        call.headers.get("x-tenant-id"),
+                        needs_tenant=operation.needs_tenant,
+                    )
+                    self._access.require(call.caller, operation.roles)
+                await _send(await operation.handler(call), scope["portrait.request_id"], send)
+
+        return Endpoint()
+
+    @staticmethod
+    def _fixed(kind: str, content: bytes) -> ASGIApp:
+        class Endpoint:
+            """Answers with what was made at start."""
+
+            async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+                del receive
+                if scope["method"] not in {"GET", "HEAD"}:
+                    raise errors.MethodNotAllowed("This path takes GET.", allowed=("GET", "HEAD"))
+                await _send(Answer(200, content, {"content-type": kind}), scope["portrait.request_id"], send)
+
+        return Endpoint()
+
+
+def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
+    status, headers, body = api_errors.problem(error, request_id)
+    return status, body, headers
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    del scope, receive, send
+    raise errors.RouteNotFound("No operation has this path. See /docs for those there are.")
+
+
+async def _send(answer: Answer, request_id: str, send: Send) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
+    headers.append((b"x-request-id", request_id.encode()))
+    if answer.status not in {204, 304}:
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,70 @@
+"""`GET /api/v1/customers`: who is known."""
+
+from typing import Annotated
+
+import msgspec
+
+from portrait.access.service import READ
+from portrait.api import pages
+from portrait.api.operation import Answer, Call, Operation, encode
+from portrait.model import errors
+from portrait.model.document import Head
+from portrait.model.time import rfc3339
+from portrait.reading import Reader
+
+
+class Customer(msgspec.Struct, rename="camel"):
+    """One customer that the tenant knows."""
+
+    customer_id: Annotated[str, msgspec.Meta(examples=["CUST001"])]
+    created_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    """When the first record was told."""
+    updated_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    """When the newest record was told."""
+
+
+class Customers:
+    """Answers the list of customers."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def operations(self) -> list[Operation]:
+        """Return the operation's declaration."""
+        return [
+            Operation(
+                id="list_customers",
+                method="GET",
+                path="/api/v1/customers",
+                summary="List the customers that the tenant knows, by id",
+                tag="customers",
+                handler=self.list,
+                roles=READ,
+                success=200,
+                answer=pages.Page[Customer],
+                example={
+                    "data": [
+                        {
+                            "customerId": "CUST001",
+                            "createdAt": "2026-01-15T00:00:02Z",
+                            "updatedAt": "2026-03-28T10:30:02Z",
+                        }
+                    ],
+                    "pagination": {"cursor": None, "hasMore": False},
+                },
+                parameters=pages.PARAMETERS,
+                fails=(errors.InvalidParameter,),
+            )
+        ]
+
+    async def list(self, call: Call) -> Answer:
+        """List customers."""
+        limit = call.limit()
+        items = await self._reader.customers(call.tenant.id, pages.position(call, str), limit + 1)
+        answer = pages.page(items, limit, _shown, lambda one: one[0])
+        return Answer(200, encode(answer), {"content-type": "application/json"})
+
+
+def _shown(item: tuple[str, Head]) -> Customer:
+    customer_id, head = item
+    return Customer(customer_id, rfc3339(head.created_at), rfc3339(head.updated_at))

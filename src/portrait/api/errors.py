@@ -1,0 +1,99 @@
+"""The one table from error to status, and problem details (RFC 9457)."""
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from portrait.model import errors
+
+STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
+    errors.PortraitError: (500, "Something went wrong"),
+    errors.InvalidRequest: (400, "The request is not valid"),
+    errors.MalformedJson: (400, "The JSON is malformed"),
+    errors.InvalidParameter: (400, "A parameter is not valid"),
+    errors.UnknownSection: (400, "There is no such section"),
+    errors.TenantRequired: (400, "No tenant is named"),
+    errors.UnsupportedMediaType: (415, "The body's format is not supported"),
+    errors.BodyTooLarge: (413, "The body is too large"),
+    errors.BodyTooSlow: (408, "The body took too long"),
+    errors.InvalidRecord: (422, "A record is not valid"),
+    errors.TooManyKeys: (422, "The section is full"),
+    errors.NotSupported: (422, "Not supported"),
+    errors.AccessDenied: (403, "Access denied"),
+    errors.Unauthenticated: (401, "No valid credential"),
+    errors.TenantForbidden: (403, "No access to this tenant"),
+    errors.RoleForbidden: (403, "The role may not do this"),
+    errors.SectionForbidden: (403, "The role may not use this section"),
+    errors.NotFound: (404, "Not found"),
+    errors.RouteNotFound: (404, "No such operation"),
+    errors.CustomerNotFound: (404, "Unknown customer"),
+    errors.RecordNotFound: (404, "No such record"),
+    errors.KeyNotFound: (404, "No such key"),
+    errors.MethodNotAllowed: (405, "The method is not allowed"),
+    errors.Conflict: (409, "Conflict"),
+    errors.EventConflict: (409, "The event exists with another body"),
+    errors.TenantExists: (409, "The tenant exists"),
+    errors.Unavailable: (503, "The service is not available"),
+    errors.StorageBusy: (503, "The database is busy"),
+    errors.StorageFull: (503, "The database is full"),
+    errors.StorageFailed: (503, "The database failed"),
+    errors.ShuttingDown: (503, "The service is stopping"),
+    errors.StartRefused: (500, "The service cannot start"),
+    errors.InvalidSetting: (500, "A setting is not valid"),
+    errors.DatabaseRefused: (500, "The database cannot be used"),
+    errors.PluginRefused: (500, "A plugin cannot be used"),
+}
+"""Every error of the tree: its status and title."""
+
+MEDIA_TYPE = "application/problem+json"
+INTERNAL = errors.PortraitError("An error of the service's own. Give the operator the request's id.")
+
+
+class Problem(msgspec.Struct, rename="camel"):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+
+
+def problem(error: errors.PortraitError, request_id: str) -> tuple[int, dict[str, str], bytes]:
+    """Return the status, headers and body that answer an error."""
+    status, title = STATUSES[type(error)]
+    headers = {"content-type": MEDIA_TYPE, "cache-control": "no-store"}
+    match error:
+        case errors.Unauthenticated():
+            headers["www-authenticate"] = 'Bearer realm="portrait"'
+        case errors.MethodNotAllowed():
+            headers["allow"] = ", ".join(error.allowed)
+        case errors.Unavailable():
+            headers["retry-after"] = str(error.retry_after)
+        case _:
+            pass
+    body = Problem(f"/docs#problem-{error.code}", title, status, error.detail, f"urn:uuid:{request_id}", error.code)
+    return status, headers, msgspec.json.encode(body)
+
+
+def new_request_id() -> str:
+    """Return a request's id: a random UUID."""
+    return str(uuid.uuid4())
+
+
+def statuses_of(*kinds: type[errors.PortraitError]) -> dict[int, list[str]]:
+    """Return, by status, the codes of some errors."""
+    found: dict[int, list[str]] = {}
+    for kind in kinds:
+        found.setdefault(STATUSES[kind][0], []).append(kind.code)
+    return found
+
+
+def tree() -> list[type[errors.PortraitError]]:
+    """Return every error of the tree, each after what it derives from."""
+    found: list[type[Any]] = [errors.PortraitError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return found

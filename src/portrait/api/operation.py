@@ -1,0 +1,213 @@
+"""Operations: what the API can do, declared once for routing, access and the OpenAPI document."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope
+
+from portrait.access.service import Caller
+from portrait.model import errors
+from portrait.model.identifier import name_fault
+from portrait.storage.contract import Tenant
+
+MAX_BODY = 2**20
+"""The largest body of a single request, in bytes."""
+BODY_SECONDS = 30
+"""How long a single request's body may take to arrive, in seconds."""
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+
+encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Answer(NamedTuple):
+    """What an operation answers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of an operation, for its documentation."""
+
+    name: str
+    where: str
+    description: str
+    schema: Mapping[str, Any]
+    required: bool = False
+    example: Any = None
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body that an operation takes, for its documentation."""
+
+    content: Mapping[str, Any]
+    """Schema by media type."""
+    examples: Mapping[str, Any]
+    """Example by media type."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing that the API can do."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    tag: str
+    handler: "Callable[[Call], Awaitable[Answer]]"
+    success: int
+    answer: Any
+    """The schema of the successful answer's body: a type, or a JSON schema; None where there is none."""
+    example: Any = None
+    roles: frozenset[str] = frozenset()
+    """Who may call it: nobody, where it is not declared."""
+    public: bool = False
+    """Whether it needs no credential."""
+    needs_tenant: bool = True
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    fails: tuple[type[errors.PortraitError], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the successful answer, described."""
+    also: Mapping[int, str] = field(default_factory=dict)
+    """Further answers without a body, described."""
+
+
+class Call:
+    """One request on its way to an operation: everything read from it is checked."""
+
+    def __init__(self, scope: Scope, receive: Receive, path: Mapping[str, str]) -> None:
+        self.headers = Headers(scope=scope)
+        self._receive = receive
+        self._path = path
+        self.query_string: bytes = scope["query_string"]
+        self.caller: Caller = Caller(None, "", None)
+
+    @property
+    def tenant(self) -> Tenant:
+        """The tenant that the call is for."""
+        assert self.caller.tenant is not None
+        return self.caller.tenant
+
+    def path(self, name: str) -> str:
+        """Return a path parameter, decoded.
+
+        Raises:
+            InvalidParameter: it is not UTF-8, or breaks the rule of names.
+        """
+        return decoded(self._path[name], name)
+
+    def raw_path(self, name: str) -> str:
+        """Return a path parameter as it was sent."""
+        return self._path[name]
+
+    def query(self, name: str) -> str | None:
+        """Return a query parameter; None where it is not given."""
+        return next((value for key, value in query_of(self.query_string) if key == name), None)
+
+    def limit(self) -> int:
+        """Return the page size asked for.
+
+        Raises:
+            InvalidParameter: it is no whole number from 1 to 100.
+        """
+        given = self.query("limit")
+        if given is None:
+            return DEFAULT_LIMIT
+        if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= MAX_LIMIT:
+            raise errors.InvalidParameter(f"Query parameter `limit` must be a whole number from 1 to {MAX_LIMIT}.")
+        return int(given)
+
+    def media_type(self, *allowed: str) -> str:
+        """Return the body's media type.
+
+        Raises:
+            UnsupportedMediaType: it is none of those allowed, or not in UTF-8.
+        """
+        given, _, options = self.headers.get("content-type", "").partition(";")
+        charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", options, re.IGNORECASE)
+        kind = given.strip().lower()
+        if kind not in allowed or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
+            raise errors.UnsupportedMediaType(f"Send the body as {' or '.join(allowed)}, in UTF-8.")
+        if self.headers.get("content-encoding", "identity") != "identity":
+            raise errors.UnsupportedMediaType("Send the body without a Content-Encoding.")
+        return kind
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            BodyTooLarge, BodyTooSlow: it is more than 1 MiB, or stopped arriving.
+        """
+        return b"".join([chunk async for chunk in self.stream(MAX_BODY, BODY_SECONDS)])
+
+    async def stream(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives.
+
+        Raises:
+            BodyTooLarge, BodyTooSlow: it is more than `limit` bytes, or takes longer than `seconds`.
+        """
+        announced = self.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            raise _too_large(limit)
+        size = 0
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise errors.BodyTooSlow("The client went away before the body's end.")
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > limit:
+                        raise _too_large(limit)
+                    yield chunk
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            raise errors.BodyTooSlow(f"The body did not arrive whole within {seconds:g} seconds.") from None
+
+
+def _too_large(limit: int) -> errors.BodyTooLarge:
+    return errors.BodyTooLarge(f"The body has more than {limit} bytes. Send less at a time.")
+
+
+def decoded(segment: str, name: str) -> str:
+    """Return a path segment, percent-decoded.
+
+    Raises:
+        InvalidParameter: it is not UTF-8, or breaks the rule of names.
+    """
+    try:
+        text = unquote_to_bytes(segment).decode()
+    except UnicodeDecodeError:
+        raise errors.InvalidParameter(f"Path parameter `{name}` must be percent-encoded UTF-8.") from None
+    fault = name_fault(text)
+    if fault:
+        raise errors.InvalidParameter(f"Path parameter `{name}` {fault}.")
+    return text
+
+
+def query_of(query_string: bytes) -> list[tuple[str, str]]:
+    """Return the parameters of a query string.
+
+    Raises:
+        InvalidParameter: it is not UTF-8, or has too many parameters.
+    """
+    try:
+        pairs = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        raise errors.InvalidParameter("The query must be percent-encoded UTF-8 of at most 100 parameters.") from None
+    return pairs

@@ -1,0 +1,69 @@
+"""Pages of lists: cursors, and the one shape that lists have."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from portrait.api.operation import DEFAULT_LIMIT, MAX_LIMIT, Call, Parameter
+from portrait.model.errors import InvalidParameter
+
+T = TypeVar("T")
+
+PARAMETERS = (
+    Parameter(
+        "limit", "query", f"How many to return: {DEFAULT_LIMIT} where left out, at most {MAX_LIMIT}.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, example=20,
+    ),
+    Parameter(
+        "cursor", "query", "Where the page before ended: its `pagination.cursor`.",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
+    ),
+)  # fmt: skip
+
+
+class Pagination(msgspec.Struct, rename="camel"):
+    """Where the next page begins."""
+
+    cursor: str | None
+    """Give it as `cursor` to get the next page; null on the last."""
+    has_more: bool
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """One page of a list."""
+
+    data: list[T]
+    pagination: Pagination
+
+
+def position(call: Call, type_: type[T]) -> T | None:
+    """Return where a page begins; None: at the start.
+
+    Raises:
+        InvalidParameter: the cursor is none that a page gave.
+    """
+    cursor = call.query("cursor")
+    if cursor is None:
+        return None
+    try:
+        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        return msgspec.msgpack.decode(raw, type=type_)
+    except (ValueError, msgspec.MsgspecError):
+        raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.") from None
+
+
+def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:
+    """Return a page of up to `limit` items, where one more was asked for than is shown.
+
+    Args:
+        items: the items, one more than `limit` where there are more.
+        limit: how many are shown.
+        shown: turns an item into what is shown.
+        place: gives an item's place, from which the next page goes on.
+    """
+    kept = items[:limit]
+    more = len(items) > limit
+    cursor = urlsafe_b64encode(msgspec.msgpack.encode(place(kept[-1]))).rstrip(b"=").decode() if more else None
+    return Page([shown(item) for item in kept], Pagination(cursor, more))

@@ -1,0 +1,186 @@
+"""`GET /api/v1/customers/{customerId}/unified-profile`: the call that all else is for.
+
+It is answered without a framework in between: `Profiles.answer` is called by the application for this one path
+directly, and by the ordinary route for what the short way does not match (HEAD, say).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from portrait.access.service import READ, Access
+from portrait.api.operation import Answer, Call, Operation, Parameter, decoded, query_of
+from portrait.model import errors
+from portrait.model.time import Clock
+from portrait.reading import Plan, Reader
+from portrait.sections.base import StoredSection
+from portrait.sections.registry import Registry
+
+PREFIX = "/api/v1/customers/"
+SUFFIX = "/unified-profile"
+MAX_PLANS = 1000
+
+_VARY = "X-Tenant-Id, Authorization, X-API-Key"
+_CACHE = "private, no-cache"
+
+
+def presented_key(headers: Mapping[str, str]) -> str | None:
+    """Return the API key that a request presents."""
+    authorization = headers.get("authorization")
+    if authorization is None:
+        return headers.get("x-api-key")
+    scheme, _, key = authorization.partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+class Profiles:
+    """Answers unified profiles."""
+
+    def __init__(self, access: Access, reader: Reader, registry: Registry, clock: Clock) -> None:
+        self._access = access
+        self._reader = reader
+        self._registry = registry
+        self._clock = clock
+        self._plans: dict[tuple[str, bytes], Plan] = {}
+
+    async def answer(self, segment: str, query_string: bytes, headers: Mapping[str, str]) -> Answer:
+        """Answer a request.
+
+        Args:
+            segment: the customer id as it stands in the path.
+            query_string: the query as sent.
+            headers: the request's headers, names in lower case.
+        """
+        caller = await self._access.caller(presented_key(headers), headers.get("x-tenant-id"))
+        self._access.require(caller, READ)
+        assert caller.tenant is not None
+        customer_id = decoded(segment, "customerId")
+        plan = self._plan(caller.role, query_string)
+        profile = await self._reader.profile(caller.tenant.id, customer_id, plan)
+        answered = {"cache-control": _CACHE, "vary": _VARY}
+        if profile.customer_id != customer_id:
+            answered["content-location"] = f"{PREFIX}{quote(profile.customer_id, safe='')}{SUFFIX}"
+        if profile.etag is not None:
+            answered["etag"] = profile.etag
+            if (known := headers.get("if-none-match")) is not None and _matches(known, profile.etag):
+                return Answer(304, b"", answered)
+        answered["content-type"] = "application/json"
+        return Answer(200, profile.json(self._clock()), answered)
+
+    async def handle(self, call: Call) -> Answer:
+        """Answer a request that came by the ordinary route."""
+        return await self.answer(call.raw_path("customerId"), call.query_string, call.headers)
+
+    def _plan(self, role: str, query_string: bytes) -> Plan:
+        plan = self._plans.get((role, query_string))
+        if plan is None:
+            asked = [value for name, value in query_of(query_string) if name == "sections"]
+            names = [name.strip() for value in asked for name in value.split(",")] if asked else None
+            if names is not None and not all(names):
+                raise errors.UnknownSection(
+                    f"Query parameter `sections` holds an empty name. Valid names: {', '.join(self._registry.names())}."
+                )
+            plan = self._reader.plan(role, names)
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[role, query_string] = plan
+        return plan
+
+    def operations(self) -> list[Operation]:
+        """Return the operation's declaration."""
+        names = self._registry.names()
+        return [
+            Operation(
+                id="get_unified_profile",
+                method="GET",
+                path=f"{PREFIX}{{customerId}}{SUFFIX}",
+                summary="Return everything known about one customer, in named sections",
+                description="Selective: only the sections asked for are loaded. A computed section that fails or "
+                "exceeds its deadline carries `error`; the others are whole.",
+                tag="profile",
+                handler=self.handle,
+                roles=READ,
+                success=200,
+                answer=self._schema(),
+                example=self._example(),
+                parameters=(
+                    CUSTOMER_ID,
+                    Parameter(
+                        "sections", "query",
+                        f"Comma-separated names of the sections to include, in the order wanted: {', '.join(names)}. "
+                        "All are included where it is left out.",
+                        {"type": "string", "minLength": 1}, example=",".join(names[:2]),
+                    ),
+                    Parameter(
+                        "If-None-Match", "header", "The ETag of an answer held: 304 where it still holds.",
+                        {"type": "string"},
+                    ),
+                ),
+                fails=(
+                    errors.InvalidParameter, errors.UnknownSection, errors.CustomerNotFound, errors.SectionForbidden,
+                ),
+                headers={
+                    "ETag": "Weak; changes with the contents. Absent where a computed section is included.",
+                    "Content-Location": "The surviving customer's path, where the id asked for was merged away.",
+                },
+                also={304: "What If-None-Match names still holds."},
+            )
+        ]  # fmt: skip
+
+    def _schema(self) -> dict[str, Any]:
+        kinds: list[dict[str, Any]] = []
+        for section in self._registry:
+            item: Any = section.shape.schema if isinstance(section, StoredSection) else None
+            properties: dict[str, Any] = {
+                "name": {"const": section.name},
+                "data": {"type": "array", "items": {"$type": item} if item is not None else {}},
+            }
+            if item is None:
+                properties["error"] = {
+                    "type": "object",
+                    "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+                    "required": ["code", "detail"],
+                }
+            kinds.append(
+                {"type": "object", "title": section.name, "properties": properties, "required": ["name", "data"],
+                 "additionalProperties": False}
+            )  # fmt: skip
+        return {
+            "type": "object",
+            "title": "UnifiedProfile",
+            "properties": {
+                "customerId": {"type": "string"},
+                "tenantId": {"type": "string"},
+                "sections": {"type": "array", "items": {"oneOf": kinds}},
+                "computedAt": {"type": "string", "format": "date-time"},
+            },
+            "required": ["customerId", "tenantId", "sections", "computedAt"],
+            "additionalProperties": False,
+        }
+
+    @staticmethod
+    def _example() -> dict[str, Any]:
+        return {
+            "customerId": "CUST001",
+            "tenantId": "my-tenant",
+            "sections": [
+                {
+                    "name": "identities",
+                    "data": [{"type": "email", "value": "john@example.com", "confidence": 1.0}],
+                }
+            ],
+            "computedAt": "2026-03-30T12:00:00.000Z",
+        }
+
+
+CUSTOMER_ID = Parameter(
+    "customerId", "path", "The customer's id, percent-encoded: up to 256 bytes of UTF-8 without control characters.",
+    {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="CUST001",
+)  # fmt: skip
+
+
+def _matches(known: str, etag: str) -> bool:
+    """Tell whether If-None-Match names an ETag, comparing weakly (RFC 9110, section 13.1.2)."""
+    return known.strip() == "*" or etag.removeprefix("W/") in {
+        one.strip().removeprefix("W/") for one in known.split(",")
+    }

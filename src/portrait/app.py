@@ -1,0 +1,130 @@
+"""The composition root: settings to store, store to services, services to the web application."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from portrait import settings
+from portrait.access.service import Access, Mode
+from portrait.api.access import AccessResources
+from portrait.api.application import Application
+from portrait.api.customers import Customers
+from portrait.api.health import Health
+from portrait.api.profile import Profiles
+from portrait.api.records import Records
+from portrait.computed import Computed
+from portrait.ingest.records import Parser
+from portrait.model.errors import PortraitError
+from portrait.model.time import Clock, system_clock
+from portrait.reading import Reader
+from portrait.recording import Recorder
+from portrait.sections import registry as section_registry
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Store
+from portrait.storage.sqlite import open_store
+from portrait.upkeep import Upkeep
+
+_log = logging.getLogger("portrait")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a command or the web application works with, over one open database."""
+
+    store: Store
+    registry: Registry
+    clock: Clock
+    access: Access
+    recorder: Recorder
+    reader: Reader
+    upkeep: Upkeep
+    computed: Computed
+
+    def parser(self, key_secret: bytes, source: str | None) -> Parser:
+        """Return a parser of records for the tenant with this secret."""
+        return Parser(self.registry, key_secret, source)
+
+    async def close(self) -> None:
+        """Let go of the database, after the writes that were accepted."""
+        self.computed.close()
+        await self.store.close()
+
+
+def build(
+    database: str,
+    *,
+    plugins: Sequence[str] = (),
+    auth: Mode = "keys",
+    busy_seconds: float = 10.0,
+    clock: Clock = system_clock,
+    upgrade: bool = True,
+    installed: bool = True,
+) -> Services:
+    """Return the services over a database.
+
+    Args:
+        database: its URL.
+        plugins: modules and files to load sections from.
+        auth: who is let in.
+        busy_seconds: how long a write waits for another process's lock.
+        clock: what time it is.
+        upgrade: whether an older schema is brought forward; refused where not.
+        installed: whether installed packages' sections are loaded.
+
+    Raises:
+        StartRefused: a plugin, a setting or the database cannot be used.
+    """
+    registry = section_registry.load(plugins, installed=installed)
+    store = open_store(settings.sqlite_path(database), patience=busy_seconds, upgrade=upgrade)
+    computed = Computed()
+    return Services(
+        store=store,
+        registry=registry,
+        clock=clock,
+        access=Access(store, clock, auth),
+        recorder=Recorder(store, registry, clock),
+        reader=Reader(store, registry, clock, computed),
+        upkeep=Upkeep(store, registry, clock),
+        computed=computed,
+    )
+
+
+def application(services: Services, *, refresh_seconds: float = 60.0) -> Application:
+    """Return the web application over these services; its end closes them."""
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        refreshing = asyncio.create_task(_refresh(services.upkeep, refresh_seconds))
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await refreshing
+            await services.close()
+
+    profiles = Profiles(services.access, services.reader, services.registry, services.clock)
+    resources = (
+        profiles,
+        Records(services.recorder, services.reader, services.registry),
+        Customers(services.reader),
+        AccessResources(services.access),
+        Health(services.store),
+    )
+    operations = [operation for resource in resources for operation in resource.operations()]
+    return Application(operations, profiles, services.access, version("portrait"), lifespan)
+
+
+async def _refresh(upkeep: Upkeep, seconds: float) -> None:
+    """Render anew, every so often, what time has overtaken; reads do not wait for it."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await upkeep.refresh()
+        except PortraitError as error:
+            _log.warning("documents were not refreshed: %s", error.detail)
