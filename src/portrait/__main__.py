@@ -1,0 +1,5 @@
+"""`python -m portrait`."""
+
+from portrait.cli import main
+
+main()

@@ -1,0 +1,32 @@
+"""The command line: thin. Each command parses its words, calls a service and prints."""
+
+import sys
+
+import click
+
+from portrait.cli import access, data, db, info, serve
+from portrait.cli.options import Group
+from portrait.model.errors import PortraitError
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=click.Path(dir_okay=False), help="A TOML file with settings. [default: portrait.toml]")
+@click.version_option(package_name="portrait")
+def cli(config: str | None) -> None:
+    """Everything known about one customer, in one call."""
+    del config  # read by Group, before any command's own options
+
+
+for _command in (
+    serve.serve, serve.demo, data.load, data.show, access.tenant, access.key, db.db, info.sections, info.settings
+):  # fmt: skip
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; what Portrait refuses is one line on stderr and exit code 1."""
+    try:
+        cli(prog_name="portrait")
+    except PortraitError as error:
+        click.echo(f"portrait: {error.detail}", err=True)
+        sys.exit(1)

@@ -1,0 +1,121 @@
+"""`portrait tenant …` and `portrait key …`."""
+
+from typing import Any
+
+import click
+
+from portrait.access.keys import ApiKey
+from portrait.access.service import PLATFORM
+from portrait.app import Services
+from portrait.cli.options import DATA, run, takes
+from portrait.model import time
+from portrait.model.errors import InvalidParameter
+from portrait.sections.base import ROLES
+
+
+@click.group()
+def tenant() -> None:
+    """Make and list tenants."""
+
+
+@tenant.command("create")
+@click.argument("tenant_id")
+@click.option("--name", help="The tenant's name for people. [default: its id]")
+@takes(*DATA)
+def create_tenant(tenant_id: str, name: str | None, **options: Any) -> None:
+    """Make a tenant."""
+
+    async def work(services: Services) -> None:
+        await services.access.create_tenant(tenant_id, name)
+
+    run(options, work)
+    click.echo(f"Tenant {tenant_id} is made. Next: portrait key create --tenant {tenant_id} --role editor", err=True)
+
+
+@tenant.command("list")
+@takes(*DATA)
+def list_tenants(**options: Any) -> None:
+    """List the tenants."""
+
+    async def work(services: Services) -> None:
+        after = None
+        while page := await services.access.tenants(after, 100):
+            for one in page:
+                click.echo(f"{one.id}\t{one.name}\t{time.rfc3339(one.created_at)}")
+            after = page[-1].id
+
+    run(options, work)
+
+
+@click.group()
+def key() -> None:
+    """Make, list and take back API keys."""
+
+
+def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
+    if platform == (tenant_id is not None):
+        raise click.UsageError("Name either --tenant or --platform.")
+    return tenant_id
+
+
+@key.command("create")
+@click.option("--tenant", "tenant_id", help="The tenant that the key is for.")
+@click.option("--role", type=click.Choice(ROLES), help="What the key may do. [default: viewer]")
+@click.option("--platform", is_flag=True, help="A key of the platform's own: makes tenants, reads no customer.")
+@click.option("--name", default="", help="What the key is for, for people.")
+@click.option("--expires", help="When the key ends: an RFC 3339 timestamp.")
+@takes(*DATA)
+def create_key(
+    *, tenant_id: str | None, role: str | None, platform: bool, name: str, expires: str | None, **options: Any
+) -> None:
+    """Make an API key; it alone is printed on stdout, this once."""
+    owner = _owner(tenant_id, platform=platform)
+    if platform and role:
+        raise click.UsageError("A key of the platform's has no other role.")
+    try:
+        expires_at = None if expires is None else time.parse(expires)
+    except InvalidParameter as error:
+        raise click.BadParameter(error.detail, param_hint="--expires") from None
+
+    async def work(services: Services) -> ApiKey:
+        chosen = PLATFORM if platform else role or "viewer"
+        return (await services.access.create_key(owner, chosen, name=name, expires_at=expires_at)).key
+
+    click.echo(str(run(options, work)))
+
+
+@key.command("list")
+@click.option("--tenant", "tenant_id", help="The tenant whose keys to list.")
+@click.option("--platform", is_flag=True, help="List the platform's own keys.")
+@takes(*DATA)
+def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
+    """List API keys: id, role, last four characters, state, name."""
+    owner = _owner(tenant_id, platform=platform)
+
+    async def work(services: Services) -> None:
+        after = None
+        now = services.clock()
+        while page := await services.access.keys(owner, after, 100):
+            for one in page:
+                expired = one.expires_at is not None and one.expires_at <= now
+                state = "revoked" if one.revoked_at is not None else "expired" if expired else "live"
+                click.echo(f"{one.id}\t{one.role}\t…{one.last_four}\t{state}\t{one.name}")
+            after = page[-1].id
+
+    run(options, work)
+
+
+@key.command("revoke")
+@click.argument("key_id")
+@click.option("--tenant", "tenant_id", help="The tenant whose key it is.")
+@click.option("--platform", is_flag=True, help="Take back a key of the platform's own.")
+@takes(*DATA)
+def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, **options: Any) -> None:
+    """Take an API key back."""
+    owner = _owner(tenant_id, platform=platform)
+
+    async def work(services: Services) -> None:
+        await services.access.revoke_key(owner, key_id)
+
+    run(options, work)
+    click.echo(f"Key {key_id} is refused from now on.", err=True)

@@ -1,0 +1,197 @@
+"""`portrait load` and `portrait show`."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from portrait.app import Services
+from portrait.cli import portrait_view
+from portrait.cli.options import DATA, run, takes
+from portrait.ingest import records as ingest
+from portrait.model.errors import TenantForbidden
+from portrait.recording import MAX_CHUNK, Incoming, Outcome, Refusal
+from portrait.storage.contract import Tenant
+
+SOURCE = "load"
+"""The source of records that name none."""
+SOME_REFUSED = 3
+"""The exit code when some lines were refused."""
+
+
+async def known_tenant(services: Services, tenant_id: str) -> Tenant:
+    """Return a tenant, or end with words that say how to make it."""
+    try:
+        return await services.access.tenant(tenant_id)
+    except TenantForbidden:
+        raise click.ClickException(
+            f"There is no tenant {tenant_id}. Make it: portrait tenant create {tenant_id}"
+        ) from None
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--tenant", "tenant_id", required=True, help="The tenant that the records are of.")
+@click.option(
+    "--refused", type=click.Path(dir_okay=False), help="Where refused lines go. [default: FILE.refused.jsonl]"
+)
+@takes(*DATA)
+def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None:
+    """Load records from a file of JSON lines, or from stdin (-): the lines of POST /api/v1/records.
+
+    Exits with 0 when all lines were taken, with 3 when some were refused; those are in a side file with their number
+    and the reason. Loading the same file again changes nothing.
+    """
+    side = Path(refused or ("stdin.refused.jsonl" if file == "-" else f"{file}.refused.jsonl"))
+    size = None if file == "-" else Path(file).stat().st_size
+
+    async def work(services: Services) -> Outcome:
+        tenant = await known_tenant(services, tenant_id)
+        with _opened(file) as stream, _SideFile(side) as beside, _progress(size) as progress:
+            return await load_stream(services, tenant, stream, beside, progress)
+
+    outcome = run(options, work)
+    click.echo(
+        f"{outcome.recorded:,} recorded, {outcome.duplicates:,} duplicates, {len(outcome.refused):,} refused",
+        err=True,
+    )
+    if outcome.refused:
+        click.echo(f"The refused lines are in {side}.", err=True)
+        sys.exit(SOME_REFUSED)
+
+
+async def load_stream(
+    services: Services,
+    tenant: Tenant,
+    stream: BinaryIO,
+    beside: "_SideFile | None" = None,
+    progress: "_Bar | None" = None,
+) -> Outcome:
+    """Load the lines of a stream, chunk after chunk; while one is written the next is read."""
+    parser = services.parser(tenant.key_secret, SOURCE)
+    total = Outcome()
+    texts: dict[int, bytes] = {}
+
+    def parsed() -> Iterator[Incoming | Refusal]:
+        for index, text in ingest.lines(stream):
+            texts[index] = text
+            yield parser.line(index, text)
+
+    def take(outcome: Outcome, refused: list[Refusal], chunk: dict[int, bytes]) -> None:
+        total.recorded += outcome.recorded
+        total.duplicates += outcome.duplicates
+        everything = sorted([*refused, *outcome.refused])
+        total.refused += everything
+        if beside is not None:
+            for one in everything:
+                beside.write(one, chunk[one.at])
+        if progress is not None:
+            progress.advance(len(chunk), sum(len(text) + 1 for text in chunk.values()))
+
+    writing: tuple[asyncio.Task[Outcome], list[Refusal], dict[int, bytes]] | None = None
+    for incoming, refused in ingest.chunks(parsed(), MAX_CHUNK):
+        task = asyncio.create_task(services.recorder.record_each(tenant.id, incoming))
+        await asyncio.sleep(0)  # lets the writer begin before the next chunk is read
+        if writing is not None:
+            take(await writing[0], writing[1], writing[2])
+        writing = (task, refused, texts)
+        texts = {}
+    if writing is not None:
+        take(await writing[0], writing[1], writing[2])
+    return total
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+    else:
+        with Path(file).open("rb") as stream:
+            yield stream
+
+
+class _SideFile:
+    """The file of refused lines: made when the first comes, removed at the start if it is there from before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> "_SideFile":
+        self._path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, refusal: Refusal, text: bytes) -> None:
+        """Add a refused line: its number from 1, the reason, and the line itself."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8")
+        entry = {
+            "line": refusal.at + 1,
+            "code": refusal.code,
+            "detail": refusal.detail,
+            "text": text.decode(errors="replace"),
+        }
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+class _Bar:
+    """A progress bar that also tells records a second."""
+
+    def __init__(self, progress: Progress, size: int | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("Loading", total=size, records=0, rate=0.0)
+        self._records = 0
+
+    def advance(self, records: int, size: int) -> None:
+        """Count a chunk."""
+        self._records += records
+        elapsed = self._progress.tasks[0].elapsed or 1e-9
+        self._progress.update(self._task, advance=size, records=self._records, rate=self._records / elapsed)
+
+
+@contextlib.contextmanager
+def _progress(size: int | None) -> Iterator[_Bar | None]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[records]:,} records"),
+        TextColumn("{task.fields[rate]:,.0f}/s"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        yield _Bar(progress, size)
+
+
+@click.command()
+@click.argument("customer_id", metavar="CUSTOMER")
+@click.option("--tenant", "tenant_id", required=True, help="The tenant that knows the customer.")
+@click.option("--sections", "names", help="Comma-separated sections to show. [default: all]")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API's answer.")
+@takes(*DATA)
+def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, **options: Any) -> None:
+    """Show a customer's portrait, for a person to read."""
+
+    async def work(services: Services) -> bytes:
+        tenant = await known_tenant(services, tenant_id)
+        asked = None if names is None else [name.strip() for name in names.split(",")]
+        profile = await services.reader.profile(tenant.id, customer_id, services.reader.plan("admin", asked))
+        return profile.json(services.clock())
+
+    answer = run(options, work)
+    if as_json:
+        click.echo(answer.decode())
+    else:
+        portrait_view.show(msgspec.json.decode(answer), Console())

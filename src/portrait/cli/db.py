@@ -1,0 +1,74 @@
+"""`portrait db …`: upkeep of the database."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from portrait.app import Services
+from portrait.cli.options import DATA, run, takes
+from portrait.upkeep import Report
+
+SHOWN = 20
+"""So many differences are shown one by one."""
+
+
+@click.group()
+def db() -> None:
+    """Upgrade, check or rebuild the database."""
+
+
+@db.command()
+@takes(*DATA)
+def upgrade(**options: Any) -> None:
+    """Bring the database's schema to this version."""
+
+    async def work(services: Services) -> None:
+        await services.store.ready()
+
+    run(options, work)
+    click.echo("The database has this version's schema.", err=True)
+
+
+@db.command()
+@takes(*DATA)
+def check(**options: Any) -> None:
+    """Derive everything from the facts, beside what is held, and compare. Exits with 1 on a difference."""
+    report = _with_progress("Checking", options, lambda services, progress: services.upkeep.check(progress))
+    _print(report)
+    if report.differences or report.faults:
+        click.echo("Run `portrait db rebuild` to put derived data right; a damaged file needs its backup.", err=True)
+        sys.exit(1)
+
+
+@db.command()
+@takes(*DATA)
+def rebuild(**options: Any) -> None:
+    """Derive everything from the facts, report the differences, and replace what is held."""
+    _print(_with_progress("Rebuilding", options, lambda services, progress: services.upkeep.rebuild(progress)))
+
+
+def _with_progress(title: str, options: dict[str, Any], work: Callable[[Services, Any], Awaitable[Report]]) -> Report:
+    console = Console(stderr=True)
+
+    async def whole(services: Services) -> Report:
+        if not console.is_terminal:
+            return await work(services, None)
+        with console.status(title) as status:
+            return await work(services, lambda done: status.update(f"{title}: {done:,} customers"))
+
+    return run(options, whole)
+
+
+def _print(report: Report) -> None:
+    for fault in report.faults:
+        click.echo(f"file: {fault}")
+    for one in report.differences[:SHOWN]:
+        click.echo(f"{one.tenant}: {one.kind} {one.section or '-'}: {one.reason}")
+    if len(report.differences) > SHOWN:
+        click.echo(f"… and {len(report.differences) - SHOWN:,} more")
+    for section, count in sorted(report.unregistered.items()):
+        click.echo(f"{count:,} facts of section {section}, which is not registered: kept, left out of documents")
+    click.echo(f"{report.customers:,} customers, {report.facts:,} facts, {len(report.differences):,} differences")

@@ -1,0 +1,42 @@
+"""`portrait sections` and `portrait settings`."""
+
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from portrait.cli.options import takes
+from portrait.sections import registry
+from portrait.sections.base import StoredSection
+from portrait.settings import SETTINGS, described
+
+_SOURCES = {
+    ParameterSource.COMMANDLINE: "flag",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "file",
+    ParameterSource.DEFAULT: "default",
+}
+
+
+@click.command()
+@takes("plugin")
+def sections(plugin: tuple[str, ...]) -> None:
+    """List the sections of a profile: name, kind, roles, where from, meaning."""
+    for one in registry.load(plugin):
+        kind = one.kind if isinstance(one, StoredSection) else f"computed, {one.timeout:g} s"
+        shown = "" if one.default else ", by name only"
+        click.echo(f"{one.name}\t{kind}{shown}\t{','.join(sorted(one.roles))}\t{one.origin}\t{one.description}")
+
+
+@click.command()
+@takes(*SETTINGS)
+@click.pass_context
+def settings(ctx: click.Context, /, **values: Any) -> None:
+    """Print every setting with its value, where that came from, its default and its meaning."""
+    sources = {
+        name: _SOURCES.get(ctx.get_parameter_source(name) or ParameterSource.DEFAULT, "default") for name in SETTINGS
+    }
+    for name, value, source, default, meaning in described({name: (values[name], sources[name]) for name in SETTINGS}):
+        click.echo(
+            f"{name} = {value}\n    {source}; default {default or 'none'}; {SETTINGS[name].variable}\n    {meaning}"
+        )

@@ -1,0 +1,74 @@
+"""A portrait in the terminal."""
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+_GOOD = {"granted", "active", "completed"}
+_BAD = {"revoked"}
+_MAX_TEXT = 60
+
+
+def show(profile: dict[str, Any], console: Console) -> None:
+    """Print a unified profile: one block a section, the empty ones named at the end."""
+    blocks: list[Any] = []
+    empty = []
+    for section in profile["sections"]:
+        if "error" in section:
+            blocks += [
+                Rule(section["name"], align="left", style="red"),
+                Text(section["error"]["detail"], style="red"),
+            ]
+        elif section["data"]:
+            blocks += [
+                Rule(f"{section['name']} · {len(section['data'])}", align="left"),
+                *_tables(section["data"]),
+            ]
+        else:
+            empty.append(section["name"])
+    if empty:
+        blocks += [Rule(style="dim"), Text(f"nothing in {', '.join(empty)}", style="dim")]
+    title = f"[bold]{escape(profile['customerId'])}[/] · {escape(profile['tenantId'])}"
+    console.print(
+        Panel(Group(*blocks), title=title, subtitle=profile["computedAt"], title_align="left", padding=(1, 2))
+    )
+
+
+def _tables(records: list[Any]) -> list[Table]:
+    """Return one table for each kind of record: those of a kind have the same fields."""
+    kinds: dict[Any, list[dict[str, Any]]] = {}
+    for one in records:
+        record = one if isinstance(one, dict) else {"value": one}
+        kinds.setdefault(record.get("kind"), []).append(record)
+    return [_table(same) for same in kinds.values()]
+
+
+def _table(records: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    names = dict.fromkeys(name for one in records for name, value in one.items() if value is not None)
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=all(_is_moment(one.get(name)) for one in records))
+    for one in records:
+        table.add_row(*(_cell(one.get(name)) for name in names))
+    return table
+
+
+def _is_moment(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value[4:5] == value[7:8] == "-" and value.endswith("Z"))
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, dict):
+        value = ", ".join(f"{name} {item}" for name, item in value.items())
+    text = str(value)
+    if _is_moment(value):
+        return Text(f"{text[:10]} {text[11:16]}")
+    style = "green" if text in _GOOD else "red" if text in _BAD else ""
+    return Text(text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…", style=style)

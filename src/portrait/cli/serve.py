@@ -1,0 +1,131 @@
+"""`portrait serve` and `portrait demo`."""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import click
+import uvicorn
+
+from portrait.app import Services, application
+from portrait.cli.data import known_tenant, load_stream
+from portrait.cli.options import DATA, open_services, run, takes
+from portrait.model.errors import InvalidSetting, TenantExists
+
+DEMO_TENANT = "my-tenant"
+DEMO_DATABASE = "sqlite:///portrait-demo.db"
+STOP_SECONDS = 25
+"""How long requests may go on after a stop was asked for, in seconds."""
+
+_SERVING = ("host", "port", "auth", "refresh_seconds", "log_level")
+
+
+@click.command()
+@takes(*DATA, *_SERVING)
+def serve(**options: Any) -> None:
+    """Serve the API."""
+    _serve(options, lambda url: click.echo(f"Portrait serves {url} (docs: {url}/docs)", err=True))
+
+
+@click.command()
+@takes(*DATA, *_SERVING)
+@click.pass_context
+def demo(ctx: click.Context, /, **options: Any) -> None:
+    """Load the sample tenant and serve it, open to this machine, with calls to try."""
+    if ctx.get_parameter_source("database") is click.core.ParameterSource.DEFAULT:
+        options["database"] = DEMO_DATABASE
+    options["auth"] = "open"
+
+    async def fill(services: Services) -> None:
+        with contextlib.suppress(TenantExists):
+            await services.access.create_tenant(DEMO_TENANT, "The sample tenant")
+        tenant = await known_tenant(services, DEMO_TENANT)
+        with files("portrait.cli").joinpath("sample.jsonl").open("rb") as stream:
+            await load_stream(services, tenant, stream)  # type: ignore[arg-type]  # a file's binary stream
+
+    listening = _listen(options["host"], options["port"], options["auth"])
+    run(options, fill)
+    _serve(options, lambda url: click.echo(_calls(url, str(options["database"]))), listening)
+
+
+def _calls(url: str, database: str) -> str:
+    base = f"{url}/api/v1/customers"
+    return f"""
+Portrait serves {url} with the sample tenant {DEMO_TENANT}. Try:
+
+# Full profile
+curl {base}/CUST001/unified-profile \\
+  -H "X-Tenant-Id: {DEMO_TENANT}"
+
+# Selective sections
+curl "{base}/CUST001/unified-profile?sections=identities,interactions" \\
+  -H "X-Tenant-Id: {DEMO_TENANT}"
+
+# Tell something new, then read it
+curl {base}/CUST001/interactions \\
+  -H "X-Tenant-Id: {DEMO_TENANT}" -H "Content-Type: application/json" \\
+  -d '{{"id": "ih_002", "interactionType": "click", "timestamp": "2026-03-29T09:00:00Z"}}'
+
+# A fuller portrait, in the terminal
+portrait show CUST002 --tenant {DEMO_TENANT} --database {database}
+
+Docs: {url}/docs    Stop: Ctrl-C
+"""
+
+
+def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: socket.socket | None = None) -> None:
+    listening = listening or _listen(options["host"], options["port"], options["auth"])
+    services = open_services(options, auth=options["auth"])
+    app = application(services, refresh_seconds=options["refresh_seconds"])
+    config = uvicorn.Config(
+        app,
+        http="auto",
+        loop="auto",
+        lifespan="on",
+        log_level=options["log_level"],
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    host, port = listening.getsockname()[:2]
+    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int, auth: str) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        InvalidSetting: the address cannot be had, or is open to other machines while everybody is let in.
+    """
+    if auth == "open" and not _is_loopback(host):
+        raise InvalidSetting(
+            f"--auth open lets everybody in, so it serves this machine only. Use --host 127.0.0.1 instead of {host}, "
+            "or --auth keys."
+        )
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = (
+            "is taken: name another with --port" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        )
+        raise InvalidSetting(f"Cannot serve on {host}, port {port}: {reason}.") from error
+    except OverflowError as error:
+        raise InvalidSetting("A port is a number from 0 to 65535.") from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
