@@ -1,0 +1,149 @@
+"""What tests share: a service in this process, and a real server in another."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from portrait.app import Services, application, build
+from portrait.model import time
+
+SHARED = Path(__file__).parents[2] / "shared"
+"""Published data and vectors, where they lie beside the checkout; tests that read them skip where they do not."""
+TENANT = "my-tenant"
+START = time.parse("2026-06-01T12:00:00Z")
+
+
+class Clock:
+    """A clock that goes forward only when told, but for a microsecond at each look."""
+
+    def __init__(self, now: int = START) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += int(seconds * time.SECOND)
+
+
+class Service:
+    """A service over a database of its own, and a client that speaks to its web application."""
+
+    def __init__(self, services: Services, client: httpx.AsyncClient, clock: Any) -> None:
+        self.services = services
+        self.client = client
+        self.clock = clock
+
+    async def profile(self, customer_id: str = "c1", sections: str | None = None, **options: Any) -> httpx.Response:
+        params = {} if sections is None else {"sections": sections}
+        return await self.client.get(f"/api/v1/customers/{customer_id}/unified-profile", params=params, **options)
+
+    async def section(self, name: str, customer_id: str = "c1") -> Any:
+        """Return a section's data, as the profile shows it."""
+        response = await self.profile(customer_id, name)
+        assert response.status_code == 200, response.text
+        return response.json()["sections"][0]["data"]
+
+    async def record(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> httpx.Response:
+        return await self.client.post(f"/api/v1/customers/{customer_id}/{section}", json=body, **options)
+
+    async def told(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> Any:
+        """Record, and hold that it was taken."""
+        response = await self.record(section, body, customer_id, **options)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    async def listed(self, section: str, customer_id: str = "c1", **params: Any) -> Any:
+        response = await self.client.get(f"/api/v1/customers/{customer_id}/{section}", params=params)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def key(self, role: str, tenant: str = TENANT, **options: Any) -> str:
+        """Mint an API key and return it in the clear."""
+        return str((await self.services.access.create_key(tenant, role, **options)).key)
+
+    async def checked(self) -> None:
+        """Hold that everything derived is what the facts say."""
+        report = await self.services.upkeep.check()
+        assert report.differences == []
+        assert report.faults == []
+
+
+@asynccontextmanager
+async def service(
+    directory: Path, *, auth: Any = "open", clock: Any = None, plugins: tuple[str, ...] = (), tenants: Any = (TENANT,)
+) -> AsyncIterator[Service]:
+    """Open a service with these tenants; its client names the first of them in X-Tenant-Id."""
+    clock = clock or Clock()
+    services = build(f"sqlite:///{directory / 'portrait.db'}", plugins=plugins, auth=auth, clock=clock, installed=False)
+    try:
+        for tenant in tenants:
+            await services.access.create_tenant(tenant)
+        transport = httpx.ASGITransport(application(services))
+        headers = {"X-Tenant-Id": tenants[0]} if tenants and auth == "open" else {}
+        async with httpx.AsyncClient(transport=transport, base_url="http://portrait", headers=headers) as client:
+            yield Service(services, client, clock)
+    finally:
+        await services.close()
+
+
+def portrait(*words: str, database: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own and return what it printed."""
+    return subprocess.run(
+        command(*words, database=database), capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def command(*words: str, database: Path | None = None) -> list[str]:
+    where = [] if database is None else ["--database", f"sqlite:///{database}"]
+    return [sys.executable, "-m", "portrait", *words, *where]
+
+
+@contextmanager
+def server(
+    database: Path, *words: str, env: dict[str, str] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Serve in a process of its own, on a free port; yield its URL and the process."""
+    process = subprocess.Popen(
+        command("serve", "--port", "0", *words, database=database),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            found = re.search(r"http://[\w.\[\]:]+", line)
+            if found:
+                yield found[0], process
+                break
+        else:
+            raise AssertionError(f"the server did not start: exit code {process.wait()}")
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def ndjson(lines: Any) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def interaction(number: int, at: str = "2026-05-01T00:00:00Z", **more: Any) -> dict[str, Any]:
+    return {"id": f"ih_{number:03}", "interactionType": "click", "timestamp": at, **more}
