@@ -6,13 +6,15 @@ thread. So neither sleeping nor blocking code, in either, holds up the profile o
 
 import asyncio
 import concurrent.futures
+import contextlib
 import inspect
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -60,6 +62,9 @@ class Context:
         return asyncio.run_coroutine_threadsafe(read(), self._loop)
 
 
+_Answer = concurrent.futures.Future[Any]
+
+
 class Part(NamedTuple):
     """A computed section's answer."""
 
@@ -104,8 +109,7 @@ class _Runner:
         self.cache: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
         if inspect.iscoroutinefunction(section.function):
             self._loop = asyncio.new_event_loop()
-            name = f"portrait-section-{section.name}"
-            threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
+            self._thread(_run_loop, self._loop)
 
     async def run(self, context: Context) -> Part:
         key = (context.tenant_id, context.customer_id)
@@ -118,11 +122,12 @@ class _Runner:
             self._running += 1
         started = self._start(context)
         try:
-            async with asyncio.timeout(self._section.timeout):
+            async with asyncio.timeout(self._section.timeout) as deadline:
                 body = _checked(await asyncio.wrap_future(started))
-        except TimeoutError:
-            return _failed("deadline_exceeded", f"The section did not answer within {self._section.timeout:g} seconds.")
         except Exception:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            if deadline.expired():
+                detail = f"The section did not answer within {self._section.timeout:g} seconds."
+                return _failed("deadline_exceeded", detail)
             # The exception's text may hold personal data: it is for the operator's log of a plugin, not the caller.
             _log.warning("section %s failed", self._section.name, exc_info=True)
             return _failed("section_failed", "The section failed.")
@@ -137,37 +142,59 @@ class _Runner:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
-    def _start(self, context: Context) -> "concurrent.futures.Future[Any]":
+    def _start(self, context: Context) -> _Answer:
+        answer: _Answer = concurrent.futures.Future()
         if self._loop is not None:
-            coroutine: Coroutine[Any, Any, Any] = self._section.function(context)
-            started = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-            started.add_done_callback(self._ended)
-            return started
-        started = concurrent.futures.Future()
-        # A daemon thread a call, not a pool's: a pool would wait at exit for a function that never ends.
-        threading.Thread(
-            target=self._call,
-            args=(context, started),
-            name=f"portrait-section-{self._section.name}",
-            daemon=True,
-        ).start()
-        return started
+            self._loop.call_soon_threadsafe(self._begin, context, answer)
+        else:
+            # A daemon thread a call, not a pool's: a pool would wait at exit for a function that never ends.
+            self._thread(self._call, context, answer)
+        return answer
 
-    def _call(self, context: Context, started: "concurrent.futures.Future[Any]") -> None:
+    def _begin(self, context: Context, answer: _Answer) -> None:
+        """Start a coroutine function, on the section's loop."""
+        task = asyncio.ensure_future(self._section.function(context))
+        task.add_done_callback(lambda done: self._end(answer, done.result))
+        answer.add_done_callback(lambda _: _cancel_if_pending(task))
+
+    def _call(self, context: Context, answer: _Answer) -> None:
+        """Call a plain function, in a thread of the call's own."""
+        self._end(answer, lambda: self._section.function(context))
+
+    def _end(self, answer: _Answer, result: Callable[[], Any]) -> None:
+        """Settle a call. One that hangs counts as running until it is here, however long ago its caller left."""
         try:
-            result, error = self._section.function(context), None
-        except Exception as raised:  # noqa: BLE001  # whatever a plugin raises is its section's failure
-            result, error = None, raised
-        self._ended(started)
-        if started.set_running_or_notify_cancel():
-            if error is None:
-                started.set_result(result)
-            else:
-                started.set_exception(error)
-
-    def _ended(self, _: object) -> None:
+            settle: Callable[[], None] = partial(answer.set_result, result())
+        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            settle = partial(answer.set_exception, error)
+        except BaseException as error:  # noqa: BLE001  # a cancellation or exit of its own is not the service's
+            settle = partial(answer.set_exception, RuntimeError(type(error).__name__))
         with self._lock:
             self._running -= 1
+        if not answer.cancelled():
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled this moment
+                settle()
+
+    def _thread(self, target: Callable[..., None], *args: object) -> None:
+        name = f"portrait-section-{self._section.name}"
+        threading.Thread(target=target, args=args, name=name, daemon=True).start()
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a section's loop until it is stopped, then end what still runs on it."""
+    try:
+        loop.run_forever()
+        running = asyncio.all_tasks(loop)
+        for task in running:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+    finally:
+        loop.close()
+
+
+def _cancel_if_pending(task: "asyncio.Future[Any]") -> None:
+    with contextlib.suppress(RuntimeError):  # its loop has closed
+        task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 def _checked(result: Any) -> bytes:

@@ -150,7 +150,8 @@ class Recorder:
         """
         section = one.section
         same_key = [section.bring_forward(other) for other in known.get((fact.key, _moment_asked(one)), ())]
-        if section.kind == "events" and fact.effective_at > fact.recorded_at + MAX_AHEAD:
+        ahead = max(fact.effective_at, one.parsed.effective_at or 0)
+        if section.kind == "events" and ahead > fact.recorded_at + MAX_AHEAD:
             raise InvalidRecord("An event must not lie more than 24 hours ahead of us.")
         if section.kind == "events":
             bodies = {other.body for other in same_key if other.op is Op.PUT}

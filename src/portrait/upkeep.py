@@ -1,6 +1,6 @@
 """Upkeep of what is derived: check it against the facts, rebuild it from them, refresh what time has overtaken."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from portrait import folding
 from portrait.identity.graph import first_owner
 from portrait.model.document import HEAD, Document, content_hash, head_document
-from portrait.model.identifier import Identifier
+from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.registry import Registry
@@ -74,11 +74,10 @@ class Upkeep:
     async def refresh(self, limit: int = 500) -> int:
         """Render anew the documents whose moment has come; return how many there were."""
         recorder = Recorder(self._store, self._registry, self._clock)
-        due = await self._store.due(self._clock(), limit)
+        names = [section.name for section in self._registry.all_stored()]
+        due = await self._store.due(names, self._clock(), limit)
         for tenant, customer_id, name in due:
-            section = self._registry.find_stored(name)
-            if section is not None:
-                await recorder.refresh(tenant, customer_id, section)
+            await recorder.refresh(tenant, customer_id, self._registry.stored(name))
         return len(due)
 
     async def _repair(self, tx: Transaction, tenant: str, customers: list[str]) -> Report:
@@ -112,17 +111,17 @@ class Upkeep:
             known = page[-1]
         after: str | None = None
         while names := await self._store.derived_customers(tenant, after, CHUNK):
-            strays = [name for name in names if not await self._has_facts(tenant, name)]
-            if strays:
-                yield strays
+            yield await self._strays(tenant, map(customer, names))
             after = names[-1]
+        known = None
+        while page := await self._store.derived_identifiers(tenant, known, CHUNK):
+            yield await self._strays(tenant, page)
+            known = page[-1]
 
-    async def _has_facts(self, tenant: str, customer_id: str) -> bool:
-        members = (await self._store.members(tenant, [customer_id])).get(customer_id, [])
-        for identifier in {*members, Identifier("customer_id", customer_id)}:
-            if first_owner(identifier) == customer_id and await self._store.facts(tenant, identifier):
-                return True
-        return False
+    async def _strays(self, tenant: str, identifiers: Iterable[Identifier]) -> list[str]:
+        wanted = list(identifiers)
+        founded = await self._store.with_facts(tenant, wanted)
+        return [owner for one in wanted if one not in founded and (owner := first_owner(one)) is not None]
 
 
 class _Customer:
@@ -137,7 +136,7 @@ class _Customer:
         self._customer_id = customer_id
         self._now = now
         self._report = report
-        self._identifier = Identifier("customer_id", customer_id)
+        self._identifier = customer(customer_id)
 
     async def compare(self) -> None:
         """Report how what is held differs from what the facts say."""

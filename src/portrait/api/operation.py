@@ -163,21 +163,22 @@ class Call:
         if announced.isdigit() and int(announced) > limit:
             raise _too_large(limit)
         size = 0
-        try:
-            async with asyncio.timeout(seconds):
-                while True:
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(until):
                     message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise errors.BodyTooSlow("The client went away before the body's end.")
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size > limit:
-                        raise _too_large(limit)
-                    yield chunk
-                    if not message.get("more_body", False):
-                        return
-        except TimeoutError:
-            raise errors.BodyTooSlow(f"The body did not arrive whole within {seconds:g} seconds.") from None
+            except TimeoutError:
+                raise errors.BodyTooSlow(f"The body did not arrive whole within {seconds:g} seconds.") from None
+            if message["type"] == "http.disconnect":
+                raise errors.BodyTooSlow("The client went away before the body's end.")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            yield chunk
+            if not message.get("more_body", False):
+                return
 
 
 def _too_large(limit: int) -> errors.BodyTooLarge:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from portrait.model.errors import InvalidParameter
 
 SECOND = 1_000_000
@@ -54,8 +56,8 @@ def parse(text: str) -> int:
         InvalidParameter: the text is not RFC 3339, or has no offset.
     """
     try:
-        return moment(to_utc(datetime.fromisoformat(text)))
-    except ValueError as error:
+        return moment(to_utc(msgspec.convert(text, datetime)))
+    except (ValueError, msgspec.ValidationError) as error:
         raise InvalidParameter("must be an RFC 3339 timestamp with an offset or Z") from error
 
 

@@ -37,5 +37,5 @@ class Identity(Record, frozen=True):
     """Identity links (email, phone, device IDs) with confidence scores."""
 
     type: Annotated[Text, none, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
-    value: Annotated[Text, personal, Meta(examples=["john@example.com"])]
+    value: Annotated[Text, personal, Meta(pattern=r"\S", examples=["john@example.com"])]
     confidence: Annotated[float, none, Meta(ge=0, le=1, examples=[1.0])] = 1.0

@@ -1,7 +1,7 @@
 """What a storage engine promises. Small roles; each method's docstring is its contract, held by `conformance/`.
 
 Three things hold for every method. The tenant comes first and bounds everything: no row of another tenant is read,
-written or locked. Text compares by its UTF-8 bytes. Methods are coroutines, whether or not an engine needs to wait.
+written or locked; the few methods without a tenant say so. Text compares by its UTF-8 bytes. Methods are coroutines, whether or not an engine needs to wait.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -153,6 +153,10 @@ class UpkeepReads(Protocol):
         """Return up to `limit` identifiers above `after` that have facts, in order."""
         ...
 
+    async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
+        """Return those of some identifiers that have facts."""
+        ...
+
     async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
         """Return up to `limit` customer ids above `after` that have any document, head or identifier, in order."""
         ...
@@ -165,8 +169,11 @@ class UpkeepReads(Protocol):
         """Return the (identifier, section) pairs of which a state is stored."""
         ...
 
-    async def due(self, now: int, limit: int) -> list[tuple[str, str, str]]:
-        """Return up to `limit` (tenant, customer id, section) whose documents' `valid_until` has come, oldest first."""
+    async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:
+        """Return up to `limit` (tenant, customer id, section) whose documents' `valid_until` has come, oldest first.
+
+        Only of the sections named. This alone goes over all tenants: it is the service's own, for no caller.
+        """
         ...
 
 

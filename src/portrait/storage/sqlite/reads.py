@@ -170,6 +170,11 @@ class SqliteReads:
             found.append(last)
         return found
 
+    async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
+        """See the contract."""
+        sql = "SELECT 1 FROM facts WHERE tenant = ? AND type = ? AND value = ? LIMIT 1"
+        return {identifier for identifier in identifiers if self._rows(sql, (tenant, *identifier))}
+
     async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
         """See the contract."""
         values = (tenant, after or "", limit)
@@ -202,10 +207,10 @@ class SqliteReads:
         sql = "SELECT section FROM states WHERE tenant = ? AND type = ? AND value = ?"
         return {(identifier, row[0]) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))}
 
-    async def due(self, now: int, limit: int) -> list[tuple[str, str, str]]:
+    async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:
         """See the contract."""
         return self._rows(
             "SELECT tenant, customer_id, section FROM documents WHERE valid_until IS NOT NULL AND valid_until <= ?"
-            " ORDER BY valid_until LIMIT ?",
-            (now, limit),
+            f" AND section IN ({placeholders(sections)}) ORDER BY valid_until LIMIT ?",
+            (now, *sections, limit),
         )
