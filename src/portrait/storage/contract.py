@@ -1,7 +1,8 @@
 """What a storage engine promises. Small roles; each method's docstring is its contract, held by `conformance/`.
 
 Three things hold for every method. The tenant comes first and bounds everything: no row of another tenant is read,
-written or locked; the few methods without a tenant say so. Text compares by its UTF-8 bytes. Methods are coroutines, whether or not an engine needs to wait.
+written or locked; the few methods without a tenant say so. Text compares by its UTF-8 bytes. Methods are coroutines,
+whether or not an engine needs to wait.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
