@@ -7,18 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from portrait import settings
 from portrait.access.service import Access, Mode
 from portrait.api.access import AccessResources
 from portrait.api.application import Application
+from portrait.api.bulk import Bulk
 from portrait.api.customers import Customers
 from portrait.api.health import Health
+from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed
-from portrait.ingest.records import Parser
 from portrait.model.errors import PortraitError
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
@@ -28,6 +29,15 @@ from portrait.sections.registry import Registry
 from portrait.storage.contract import Store
 from portrait.storage.sqlite import open_store
 from portrait.upkeep import Upkeep
+
+
+class Resource(Protocol):
+    """What contributes operations to the web application."""
+
+    def operations(self) -> Sequence[Operation]:
+        """Return the operations' declarations."""
+        ...
+
 
 _log = logging.getLogger("portrait")
 
@@ -44,10 +54,6 @@ class Services:
     reader: Reader
     upkeep: Upkeep
     computed: Computed
-
-    def parser(self, key_secret: bytes, source: str | None) -> Parser:
-        """Return a parser of records for the tenant with this secret."""
-        return Parser(self.registry, key_secret, source)
 
     async def close(self) -> None:
         """Let go of the database, after the writes that were accepted."""
@@ -109,9 +115,10 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
             await services.close()
 
     profiles = Profiles(services.access, services.reader, services.registry, services.clock)
-    resources = (
+    resources: tuple[Resource, ...] = (
         profiles,
-        Records(services.recorder, services.reader, services.registry),
+        *(Records(section, services.recorder, services.reader) for section in services.registry.all_stored()),
+        Bulk(services.recorder, services.registry),
         Customers(services.reader),
         AccessResources(services.access),
         Health(services.store),

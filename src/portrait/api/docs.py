@@ -1,6 +1,7 @@
 """The API's documentation as one page, made from the OpenAPI document: no script, no address outside the server."""
 
 import json
+import re
 from html import escape
 from typing import Any
 
@@ -63,7 +64,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [
         f'<section id="{escape(operation["operationId"])}"><h3>{escape(operation["summary"])}</h3>',
         f'<p><span class="verb">{method}</span> <code>{escape(path)}</code></p>',
-        f"<p>{escape(operation.get('description', ''))} {who}</p>",
+        f"<p>{_prose(operation.get('description', ''))} {who}</p>",
     ]
     if operation["parameters"]:
         rows = "".join(
@@ -96,6 +97,11 @@ def _problems() -> str:
         "its <code>code</code> is stable.</p><table><tr><th>Code</th><th>Status</th><th>Meaning</th></tr>"
         f"{rows}</table></section>"
     )
+
+
+def _prose(text: str) -> str:
+    """Return text with what stands in backticks set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _json(value: Any) -> str:

@@ -39,6 +39,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.StorageFull: (503, "The database is full"),
     errors.StorageFailed: (503, "The database failed"),
     errors.ShuttingDown: (503, "The service is stopping"),
+    errors.Defect: (500, "An error of the service's own"),
     errors.StartRefused: (500, "The service cannot start"),
     errors.InvalidSetting: (500, "A setting is not valid"),
     errors.DatabaseRefused: (500, "The database cannot be used"),
@@ -47,7 +48,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
 """Every error of the tree: its status and title."""
 
 MEDIA_TYPE = "application/problem+json"
-INTERNAL = errors.PortraitError("An error of the service's own. Give the operator the request's id.")
+INTERNAL = errors.Defect("An error of the service's own. Give the operator the request's id.")
 
 
 class Problem(msgspec.Struct, rename="camel"):

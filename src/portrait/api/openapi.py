@@ -1,5 +1,7 @@
 """The OpenAPI document, made from the operations' declarations and the sections' schemas."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,14 +12,14 @@ from portrait.api.operation import Operation
 from portrait.model import errors
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (errors.PortraitError, errors.StorageFailed)
+_ALWAYS = (errors.Defect, errors.StorageFailed)
 _GUARDED = (errors.Unauthenticated, errors.RoleForbidden)
 
 
 def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
     types = list({type_: None for one in operations for type_ in _types(one)} | {api_errors.Problem: None})
-    references, components = msgspec.json.schema_components(types, ref_template=_REF)
+    references, components = _plainly_named(*msgspec.json.schema_components(types, ref_template=_REF))
     schemas = _Schemas(dict(zip(types, references, strict=True)))
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
@@ -40,6 +42,23 @@ def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         },
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
     }
+
+
+def _plainly_named(references: Any, components: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return schemas with the names of generics as clients like them: `Page_…ListedRecord_…Segment__` as one word."""
+    plain = {name: "".join(re.findall(r"(?:^|[._])([A-Z][A-Za-z0-9]*)", name)) for name in components}
+    taken = Counter(plain.values())
+    names = {name: short if short and taken[short] == 1 else name for name, short in plain.items()}
+
+    def renamed(schema: Any) -> Any:
+        if isinstance(schema, dict):
+            return {
+                key: _REF.format(name=names[value.rpartition("/")[2]]) if key == "$ref" else renamed(value)
+                for key, value in schema.items()
+            }
+        return [renamed(value) for value in schema] if isinstance(schema, list | tuple) else schema
+
+    return renamed(references), {names[name]: renamed(schema) for name, schema in components.items()}
 
 
 class _Schemas:

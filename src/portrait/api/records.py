@@ -1,9 +1,6 @@
-"""The records of stored sections: the same routes for each, made from its schema; and the bulk of all."""
+"""The records of a stored section: the same routes for each, made from its schema."""
 
-import tempfile
-from collections.abc import Iterator
-from io import TextIOWrapper
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -11,28 +8,22 @@ from portrait.access.service import READ, WRITE
 from portrait.api import pages
 from portrait.api.operation import Answer, Body, Call, Operation, Parameter, encode
 from portrait.api.profile import CUSTOMER_ID
-from portrait.ingest import records as ingest
+from portrait.ingest.records import MAX_SOURCE, Parser
 from portrait.model import errors
 from portrait.model.fact import Fact, Op
 from portrait.model.time import rfc3339
 from portrait.reading import Listed, Reader
-from portrait.recording import MAX_CHUNK, Incoming, Recorder, Refusal
+from portrait.recording import Recorder
 from portrait.sections.base import StoredSection
-from portrait.sections.registry import Registry
 from portrait.storage.contract import Place
 
-MAX_BULK = 64 * 2**20
-"""The largest body of a bulk, in bytes."""
-BULK_SECONDS = 600
-"""How long a bulk's body may take to arrive, in seconds."""
-IN_MEMORY = 2**20
-"""So much of a bulk is held in memory, in bytes; the rest waits in a temporary file."""
-MAX_REFUSED = 10_000
-"""After so many refusals a bulk is read no further: the answer must stay finite."""
+T = TypeVar("T")
+
 SOURCE = "api"
 """The source of records that name none."""
 
-Key = Annotated[str, msgspec.Meta(examples=["seg_001"])]
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+Source = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE)]
 
 
 class Warned(msgspec.Struct):
@@ -50,346 +41,156 @@ class Recorded(msgspec.Struct):
     warnings: list[Warned] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Refused(msgspec.Struct):
-    """A record that was not taken."""
+class Enveloped(msgspec.Struct, Generic[T], rename="camel", forbid_unknown_fields=True):
+    """A record with when it was true and who says so."""
 
-    index: int
-    """Its place, from 0: of NDJSON the line's, of an array the element's."""
-    code: str
-    detail: str
-
-
-class BulkRecorded(msgspec.Struct):
-    """What became of a bulk."""
-
-    recorded: int
-    duplicates: int
-    refused: list[Refused]
+    record: T
+    effective_at: Moment | None = None
+    source: Source | None = None
 
 
-class ListedRecord(msgspec.Struct, rename="camel"):
+class ListedRecord(msgspec.Struct, Generic[T], rename="camel"):
     """A record with what is known of its telling."""
 
-    key: Key
-    record: msgspec.Raw
-    effective_at: str
-    recorded_at: str
+    key: str
+    record: T
+    effective_at: Moment
+    recorded_at: Moment
     source: str | None
 
 
-class Told(msgspec.Struct, rename="camel"):
+class Told(msgspec.Struct, Generic[T], rename="camel"):
     """One fact of a record's history: what was said, by whom, when."""
 
     op: Literal["put", "delete"]
-    record: msgspec.Raw | None
-    effective_at: str
-    recorded_at: str
+    record: T | None
+    effective_at: Moment
+    recorded_at: Moment
     source: str | None
 
 
-class Records:
-    """Answers the record routes of every stored section."""
+class History(msgspec.Struct, Generic[T]):
+    """Every fact of one record, newest first: why we say so."""
 
-    def __init__(self, recorder: Recorder, reader: Reader, registry: Registry) -> None:
+    data: list[Told[T]]
+
+
+class Records:
+    """Answers the record routes of one stored section."""
+
+    def __init__(self, section: StoredSection, recorder: Recorder, reader: Reader) -> None:
+        self._section = section
         self._recorder = recorder
         self._reader = reader
-        self._registry = registry
 
-    def operations(self) -> list[Operation]:
-        """Return the declarations of all record routes."""
-        sections = [one for section in self._registry.all_stored() for one in _Section(self, section).operations()]
-        return [*sections, self._bulk_operation()]
-
-    async def record(self, call: Call, section: StoredSection) -> Answer:
-        """Take the records of one customer and section in: all or none."""
-        _may_use(call, section)
+    async def record(self, call: Call) -> Answer:
+        """Take the records of one customer in: all or none."""
+        self._check_role(call)
         customer_id = call.path("customerId")
         call.media_type("application/json")
-        incoming = self._parser(call).records(await call.body(), customer_id, section)
+        incoming = Parser(call.tenant.key_secret, SOURCE).records(await call.body(), customer_id, self._section)
         outcome = await self._recorder.record_all(call.tenant.id, incoming)
         warnings = [Warned(one.at, one.code) for one in outcome.warnings]
-        answer = Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET)
-        return Answer(201, encode(answer), {"content-type": "application/json"})
+        return _json(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)
 
-    async def list(self, call: Call, section: StoredSection) -> Answer:
-        """List the records of one customer and section."""
-        _may_use(call, section)
+    async def list(self, call: Call) -> Answer:
+        """List the records of one customer."""
+        self._check_role(call)
         limit = call.limit()
         place = pages.position(call, tuple[int, bytes])
         before = Place(*place) if place else None
-        items = await self._reader.records(call.tenant.id, call.path("customerId"), section, before, limit + 1)
+        customer_id = call.path("customerId")
+        items = await self._reader.records(call.tenant.id, customer_id, self._section, before, limit + 1)
         return _json(pages.page(items, limit, _listed, lambda one: (one.effective_at, one.id)))
 
-    async def history(self, call: Call, section: StoredSection) -> Answer:
-        """List every fact of one record."""
-        _may_use(call, section)
-        facts = await self._reader.history(call.tenant.id, call.path("customerId"), section, call.path("key"))
+    async def history(self, call: Call) -> Answer:
+        """Show every fact of one record."""
+        self._check_role(call)
+        facts = await self._reader.history(call.tenant.id, call.path("customerId"), self._section, call.path("key"))
         if not facts:
             raise errors.RecordNotFound("This customer never had a record under this key in this section.")
-        return _json({"data": [_told(fact) for fact in facts]})
+        return _json(History([_told(fact) for fact in facts]))
 
-    async def delete(self, call: Call, section: StoredSection) -> Answer:
+    async def delete(self, call: Call) -> Answer:
         """End one record."""
-        _may_use(call, section)
-        await self._recorder.delete(call.tenant.id, call.path("customerId"), section, call.path("key"), SOURCE)
+        self._check_role(call)
+        customer_id, key = call.path("customerId"), call.path("key")
+        await self._recorder.delete(call.tenant.id, customer_id, self._section, key, SOURCE)
         return Answer(204, b"")
 
-    async def bulk(self, call: Call) -> Answer:
-        """Take records of many customers and sections in."""
-        kind = call.media_type("application/x-ndjson", "application/json")
-        parser = self._parser(call)
-        try:
-            with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
-                async for chunk in call.stream(MAX_BULK, BULK_SECONDS):
-                    spool.write(chunk)
-                texts = ingest.lines if kind == "application/x-ndjson" else _checked_array
-                spool.seek(0)
-                return await self._bulk(call, parser, texts(cast("Any", spool)))
-        except OSError as error:
-            raise errors.StorageFull("The service has no room to receive the body; nothing was kept.") from error
+    def _check_role(self, call: Call) -> None:
+        if call.caller.role not in self._section.roles:
+            raise errors.SectionForbidden("This credential's role may not use this section.")
 
-    async def _bulk(self, call: Call, parser: ingest.Parser, texts: Iterator[tuple[int, bytes]]) -> Answer:
-        answer = BulkRecorded(0, 0, [])
-        role = call.caller.role
-
-        def parsed() -> Iterator[Incoming | Refusal]:
-            for index, text in texts:
-                if len(answer.refused) >= MAX_REFUSED:
-                    yield Refusal(index, "too_many_refused", "Records from this one on were not read.")
-                    return
-                one = parser.line(index, text)
-                if isinstance(one, Incoming) and role not in one.section.roles:
-                    one = Refusal(index, errors.SectionForbidden.code, "The role may not write this section.")
-                yield one
-
-        for incoming, refused in ingest.chunks(parsed(), MAX_CHUNK):
-            outcome = await self._recorder.record_each(call.tenant.id, incoming)
-            answer.recorded += outcome.recorded
-            answer.duplicates += outcome.duplicates
-            answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
-        return _json(answer)
-
-    def _parser(self, call: Call) -> ingest.Parser:
-        return ingest.Parser(self._registry, call.tenant.key_secret, SOURCE)
-
-    def _bulk_operation(self) -> Operation:
-        names = [section.name for section in self._registry.all_stored()]
-        line = {
-            "type": "object",
-            "title": "RecordLine",
-            "properties": {
-                "customerId": {"type": "string", "minLength": 1, "maxLength": 256},
-                "identifier": {
-                    "type": "object",
-                    "properties": {"type": {"type": "string"}, "value": {"type": "string"}},
-                    "required": ["type", "value"],
-                },
-                "section": {"type": "string", "enum": names},
-                "record": {"type": "object"},
-                "effectiveAt": {"type": ["string", "null"], "format": "date-time"},
-                "source": {"type": ["string", "null"]},
-            },
-            "required": ["section", "record"],
-            "additionalProperties": False,
-        }
-        example = {"customerId": "CUST001", "section": "segments", "record": _SEGMENT}
-        return Operation(
-            id="record_bulk",
-            method="POST",
-            path="/api/v1/records",
-            summary="Record many records of many customers",
-            description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
-            "`refused`; the others count. A body that is too large, or no JSON array where it should be one, is "
-            "refused whole, before anything is written.",
-            tag="records",
-            handler=self.bulk,
-            roles=WRITE,
-            success=200,
-            answer=BulkRecorded,
-            example={"recorded": 1, "duplicates": 0, "refused": []},
-            body=Body(
-                {
-                    "application/json": {"type": "array", "items": line},
-                    "application/x-ndjson": {"type": "string"},
-                },
-                {"application/json": [example], "application/x-ndjson": encode(example).decode() + "\n"},
-            ),
-            fails=(
-                errors.MalformedJson,
-                errors.UnsupportedMediaType,
-                errors.BodyTooLarge,
-                errors.BodyTooSlow,
-            ),
-        )
-
-
-_SEGMENT = {"segmentId": "seg_001", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
-
-
-class _Section:
-    """The routes of one stored section."""
-
-    def __init__(self, records: Records, section: StoredSection) -> None:
-        self._records = records
-        self._section = section
-
-    def operations(self) -> "list[Operation]":
-        section = self._section
-        base = f"/api/v1/customers/{{customerId}}/{section.name}"
-        one: Any = section.shape.schema
-        example = section.example()
-        record = {"$type": one}
-        enveloped = {
-            "type": "object",
-            "properties": {
-                "record": record,
-                "effectiveAt": {"type": ["string", "null"], "format": "date-time"},
-                "source": {"type": ["string", "null"], "maxLength": ingest.MAX_SOURCE},
-            },
-            "required": ["record"],
-            "additionalProperties": False,
-        }
-        either = {"anyOf": [record, enveloped]}
-        several = {"type": "array", "minItems": 1, "items": either}
-        key = Parameter(
-            "key", "path", "The record's `key`, as the list gives it, percent-encoded.",
-            {"type": "string", "minLength": 1, "maxLength": 256}, required=True,
-            example="key-from-the-list",
-        )  # fmt: skip
-        listed = _page_schema(record)
-        told = {
-            "type": "object",
-            "properties": {
-                "data": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": {
-                            "op": {"enum": ["put", "delete"]},
-                            "record": {"anyOf": [record, {"type": "null"}]},
-                            **_TELLING,
-                        },
-                        "required": ["op", "record", *_TELLING],
-                        "additionalProperties": False,
-                    },
-                }
-            },
-            "required": ["data"],
-            "additionalProperties": False,
-        }
-        common: dict[str, Any] = {"tag": section.name}
-        return [
+    def operations(self) -> "tuple[Operation, ...]":
+        """Return the routes' declarations."""
+        name, record = self._section.name, self._section.shape.schema
+        described = self._section.description
+        base = f"/api/v1/customers/{{customerId}}/{name}"
+        example = self._section.example()
+        telling = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
+        one, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
+        several = {"type": "array", "minItems": 1, "items": {"anyOf": [one, enveloped]}}
+        may_fail = (errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden)
+        return (
             Operation(
-                id=f"record_{section.name}", method="POST", path=base,
-                summary=f"Record one or several of: {section.description}", handler=self.record, roles=WRITE,
-                description="All or nothing: one bad record refuses the array.",
-                success=201, answer=Recorded, example={"recorded": 1, "duplicates": 0}, parameters=(CUSTOMER_ID,),
-                body=Body(
-                    {"application/json": {"anyOf": [record, enveloped, several]}},
-                    {"application/json": example},
-                ),
+                id=f"record_{name}", method="POST", path=base, tag=name, handler=self.record, roles=WRITE,
+                summary=f"Record {name}", success=201, answer=Recorded, example={"recorded": 1, "duplicates": 0},
+                description=f"{described} One record or an array, each as it is or as an object of `record`, "
+                "`effectiveAt` and `source`. All or nothing: one bad record refuses the array.",
+                parameters=(CUSTOMER_ID,),
+                body=Body({"application/json": {"anyOf": [one, enveloped, several]}}, {"application/json": example}),
                 fails=(
                     errors.MalformedJson, errors.InvalidParameter, errors.UnsupportedMediaType, errors.BodyTooLarge,
                     errors.BodyTooSlow, errors.InvalidRecord, errors.TooManyKeys, errors.EventConflict,
                     errors.SectionForbidden,
                 ),
-                **common,
             ),
             Operation(
-                id=f"list_{section.name}", method="GET", path=base,
-                summary=f"List: {section.description}", handler=self.list, roles=READ, success=200, answer=listed,
+                id=f"list_{name}", method="GET", path=base, tag=name, handler=self.list, roles=READ,
+                summary=f"List {name}", success=200, answer=_of(pages.Page, _of(ListedRecord, record)),
+                description=f"{described} Newest first; of events all there are, of state what counts now.",
                 example={
-                    "data": [{"key": "key", "record": example, **_TOLD_EXAMPLE}],
+                    "data": [{"key": "key", "record": example, **telling}],
                     "pagination": {"cursor": None, "hasMore": False},
                 },
-                description="Newest first; of events all there are, of state what counts now.",
-                parameters=(CUSTOMER_ID, *pages.PARAMETERS),
-                fails=(errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden), **common,
+                parameters=(CUSTOMER_ID, *pages.PARAMETERS), fails=may_fail,
             ),
             Operation(
-                id=f"history_{section.name}", method="GET", path=f"{base}/{{key}}/history",
-                summary="List every fact of one record: why we say so", handler=self.history, roles=READ, success=200,
-                answer=told, example={"data": [{"op": "put", "record": example, **_TOLD_EXAMPLE}]},
-                parameters=(CUSTOMER_ID, key),
-                fails=(
-                    errors.InvalidParameter, errors.CustomerNotFound, errors.RecordNotFound, errors.SectionForbidden
-                ),
-                **common,
+                id=f"history_{name}", method="GET", path=f"{base}/{{key}}/history", tag=name, handler=self.history,
+                roles=READ, summary=f"Show the history of one of {name}", success=200, answer=_of(History, record),
+                description="Every fact of it, newest first, with source and times: why we say so.",
+                example={"data": [{"op": "put", "record": example, **telling}]},
+                parameters=(CUSTOMER_ID, _KEY), fails=(*may_fail, errors.RecordNotFound),
             ),
             Operation(
-                id=f"delete_{section.name}", method="DELETE", path=f"{base}/{{key}}",
-                summary="End one record, for every identifier that holds it", handler=self.delete, roles=WRITE,
-                success=204, answer=None, parameters=(CUSTOMER_ID, key),
-                fails=(
-                    errors.InvalidParameter, errors.CustomerNotFound, errors.RecordNotFound, errors.SectionForbidden
-                ),
-                **common,
+                id=f"delete_{name}", method="DELETE", path=f"{base}/{{key}}", tag=name, handler=self.delete,
+                roles=WRITE, summary=f"End one of {name}", success=204, answer=None,
+                description="For every identifier of the customer that holds it. Its history stays.",
+                parameters=(CUSTOMER_ID, _KEY), fails=(*may_fail, errors.RecordNotFound),
             ),
-        ]  # fmt: skip
-
-    async def record(self, call: Call) -> Answer:
-        return await self._records.record(call, self._section)
-
-    async def list(self, call: Call) -> Answer:
-        return await self._records.list(call, self._section)
-
-    async def history(self, call: Call) -> Answer:
-        return await self._records.history(call, self._section)
-
-    async def delete(self, call: Call) -> Answer:
-        return await self._records.delete(call, self._section)
+        )  # fmt: skip
 
 
-_MOMENT = {"type": "string", "format": "date-time"}
-_TELLING = {"effectiveAt": _MOMENT, "recordedAt": _MOMENT, "source": {"type": ["string", "null"]}}
-_TOLD_EXAMPLE = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
+_KEY = Parameter(
+    "key", "path", "The record's `key`, as the list gives it, percent-encoded.",
+    {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="key-from-the-list",
+)  # fmt: skip
 
 
-def _page_schema(record: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {
-            "data": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "properties": {"key": {"type": "string"}, "record": record, **_TELLING},
-                    "required": ["key", "record", *_TELLING],
-                    "additionalProperties": False,
-                },
-            },
-            "pagination": {"$type": pages.Pagination},
-        },
-        "required": ["data", "pagination"],
-        "additionalProperties": False,
-    }
+def _of(generic: Any, record: Any) -> Any:
+    """Return a generic of a section's schema, which is known only at run time."""
+    return generic[record]
 
 
-def _checked_array(spool: Any) -> Iterator[tuple[int, bytes]]:
-    """Return an array's elements, once all of it was seen to be one."""
-    text = TextIOWrapper(spool, encoding="utf-8")
-    try:
-        for _ in ingest.array(text):
-            pass
-        text.seek(0)
-    except UnicodeDecodeError as error:
-        raise errors.MalformedJson(f"The text is not valid UTF-8 (near byte {error.start}).") from None
-    return ingest.array(text)
+def _json(value: Any, status: int = 200) -> Answer:
+    return Answer(status, encode(value), {"content-type": "application/json"})
 
 
-def _may_use(call: Call, section: StoredSection) -> None:
-    if call.caller.role not in section.roles:
-        raise errors.SectionForbidden("This credential's role may not use this section.")
-
-
-def _json(value: Any) -> Answer:
-    return Answer(200, encode(value), {"content-type": "application/json"})
-
-
-def _listed(one: Listed) -> ListedRecord:
+def _listed(one: Listed) -> ListedRecord[msgspec.Raw]:
     return ListedRecord(one.key, msgspec.Raw(one.body), rfc3339(one.effective_at), rfc3339(one.recorded_at), one.source)
 
 
-def _told(fact: Fact) -> Told:
+def _told(fact: Fact) -> Told[msgspec.Raw]:
     record = msgspec.Raw(fact.body) if fact.op is Op.PUT else None
     return Told(fact.op.value, record, rfc3339(fact.effective_at), rfc3339(fact.recorded_at), fact.source)

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from portrait.app import Services
 from portrait.cli import portrait_view
 from portrait.cli.options import DATA, run, takes
-from portrait.ingest import records as ingest
+from portrait.ingest.records import Parser, chunks
+from portrait.ingest.streams import lines
 from portrait.model.errors import TenantForbidden
 from portrait.recording import MAX_CHUNK, Incoming, Outcome, Refusal
 from portrait.storage.contract import Tenant
@@ -76,14 +77,14 @@ async def load_stream(
     progress: "_Bar | None" = None,
 ) -> Outcome:
     """Load the lines of a stream, chunk after chunk; while one is written the next is read."""
-    parser = services.parser(tenant.key_secret, SOURCE)
+    parser = Parser(tenant.key_secret, SOURCE)
     total = Outcome()
     texts: dict[int, bytes] = {}
 
     def parsed() -> Iterator[Incoming | Refusal]:
-        for index, text in ingest.lines(stream):
+        for index, text in lines(stream):
             texts[index] = text
-            yield parser.line(index, text)
+            yield parser.line(index, text, services.registry)
 
     def take(outcome: Outcome, refused: list[Refusal], chunk: dict[int, bytes]) -> None:
         total.recorded += outcome.recorded
@@ -97,7 +98,7 @@ async def load_stream(
             progress.advance(len(chunk), sum(len(text) + 1 for text in chunk.values()))
 
     writing: tuple[asyncio.Task[Outcome], list[Refusal], dict[int, bytes]] | None = None
-    for incoming, refused in ingest.chunks(parsed(), MAX_CHUNK):
+    for incoming, refused in chunks(parsed(), MAX_CHUNK):
         task = asyncio.create_task(services.recorder.record_each(tenant.id, incoming))
         await asyncio.sleep(0)  # lets the writer begin before the next chunk is read
         if writing is not None:

@@ -1,19 +1,17 @@
 """Portrait's own formats: the records of one section, and the lines of a bulk."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
 
 import msgspec
 
+from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import (
     BodyTooLarge,
     InvalidParameter,
     InvalidRecord,
     InvalidRequest,
-    MalformedJson,
     NotSupported,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, name_fault
@@ -21,8 +19,6 @@ from portrait.recording import Incoming, Refusal
 from portrait.sections.base import StoredSection
 from portrait.sections.registry import Registry
 
-MAX_LINE = 2**20
-"""The longest record, in bytes."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
@@ -43,8 +39,7 @@ _identifier = msgspec.json.Decoder(_Identifier)
 class Parser:
     """Turns JSON texts into records on their way in, for one tenant."""
 
-    def __init__(self, registry: Registry, key_secret: bytes, source: str | None) -> None:
-        self._registry = registry
+    def __init__(self, key_secret: bytes, source: str | None) -> None:
         self._key_secret = key_secret
         self._source = source
 
@@ -72,10 +67,10 @@ class Parser:
                 raise error from None
         return found
 
-    def line(self, index: int, text: bytes) -> Incoming | Refusal:
+    def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:
         """Return the record that a line of a bulk holds, or why it cannot be taken."""
         try:
-            return self._line(index, text)
+            return self._line(index, text, registry)
         except InvalidRequest as error:
             return Refusal(index, error.code, error.detail)
 
@@ -88,13 +83,13 @@ class Parser:
         self._only(members, _envelope)
         return self._enveloped(index, members, identifier, section)
 
-    def _line(self, index: int, text: bytes) -> Incoming:
+    def _line(self, index: int, text: bytes, registry: Registry) -> Incoming:
         if len(text) > MAX_LINE:
             raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes.")
         members = self._object(text)
         self._only(members, _line)
         identifier = self._named(members)
-        section = self._registry.stored(self._string(members, "section"))
+        section = registry.stored(self._string(members, "section"))
         if "record" not in members:
             raise InvalidRecord("Field `record` is required.")
         return self._enveloped(index, members, identifier, section)
@@ -158,107 +153,6 @@ class Parser:
             raise InvalidRecord("A record must be a JSON object.") from None
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise strict_json.malformed(text, error) from None
-
-
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of NDJSON with their numbers from 0; empty ones are counted and left out.
-
-    Of a line longer than a record may be, only so much is held as shows that it is.
-    """
-    index = 0
-    while line := stream.readline(MAX_LINE + 2):
-        text = line.strip()
-        if len(line) == MAX_LINE + 2 and not line.endswith(b"\n"):
-            while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                pass
-        if text:
-            yield index, text
-        index += 1
-
-
-def array(stream: Any, chunk: int = 2**16) -> Iterator[tuple[int, bytes]]:
-    """Yield the elements of a JSON array with their numbers from 0, holding one element and a chunk at a time.
-
-    Args:
-        stream: a text stream of the array.
-        chunk: how many characters are read at once.
-
-    Raises:
-        MalformedJson: the text is not one JSON array.
-        BodyTooLarge: an element is longer than a record may be.
-    """
-    scan = json.JSONDecoder()
-    window = _Window(stream, chunk)
-    if window.token() != "[":
-        raise MalformedJson(f"The body must be a JSON array (character {window.place()}).")
-    index = 0
-    if window.token(peek=True) != "]":
-        while True:
-            yield index, window.value(scan)
-            index += 1
-            token = window.token()
-            if token == "]":  # noqa: S105  # of JSON
-                break
-            if token != ",":  # noqa: S105  # the same
-                raise MalformedJson(f"Expected , or ] after element {index - 1} (character {window.place()}).")
-    else:
-        window.token()
-    if window.token():
-        raise MalformedJson(f"Nothing may follow the array (character {window.place()}).")
-
-
-class _Window:
-    """A moving window on a text stream."""
-
-    def __init__(self, stream: Any, chunk: int) -> None:
-        self._stream = stream
-        self._chunk = chunk
-        self._text = ""
-        self._start = 0
-        self._passed = 0
-
-    def place(self) -> int:
-        """Return how many characters came before the last token."""
-        return self._passed + self._start - 1
-
-    def token(self, *, peek: bool = False) -> str:
-        """Return the next character that is not white space; empty at the end."""
-        while True:
-            while self._start < len(self._text):
-                character = self._text[self._start]
-                if character not in " \t\r\n":
-                    self._start += not peek
-                    return character
-                self._start += 1
-            if not self._more():
-                return ""
-
-    def value(self, scan: json.JSONDecoder) -> bytes:
-        """Return the next JSON value's text."""
-        self.token(peek=True)
-        while True:
-            try:
-                _, end = scan.raw_decode(self._text, self._start)
-            except RecursionError:
-                raise MalformedJson(f"An element is nested deeper than {strict_json.MAX_DEPTH} levels.") from None
-            except ValueError:
-                end = None
-            # A number may go on in the next chunk.
-            if end is not None and (end < len(self._text) or not self._more()):
-                text = self._text[self._start : end]
-                self._start = end
-                return text.encode()
-            if end is None and not self._more():
-                raise MalformedJson(f"The JSON is malformed (character {self._passed + self._start}).")
-            if len(self._text) - self._start > MAX_LINE + 2 * self._chunk:
-                raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes, or the JSON is malformed.")
-
-    def _more(self) -> bool:
-        read = self._stream.read(self._chunk)
-        self._passed += self._start
-        self._text = self._text[self._start :] + read
-        self._start = 0
-        return bool(read)
 
 
 def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:

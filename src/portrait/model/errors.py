@@ -31,6 +31,7 @@ PortraitError
 │   ├── StorageFull           the database has no room to write
 │   ├── StorageFailed         the database reports an error of its own
 │   └── ShuttingDown          the service is stopping
+├── Defect                  an error of the service's own, not meant to happen
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
@@ -248,6 +249,12 @@ class ShuttingDown(Unavailable):
     """The service is stopping and takes no more writes."""
 
     code = "shutting_down"
+
+
+class Defect(PortraitError):
+    """An error of the service's own, not meant to happen: its cause is in the log, under the request's id."""
+
+    code = "internal_error"
 
 
 class StartRefused(PortraitError):

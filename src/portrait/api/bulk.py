@@ -1,0 +1,138 @@
+"""`POST /api/v1/records`: many records of many customers and sections."""
+
+import tempfile
+from collections.abc import Iterator
+from io import TextIOWrapper
+from typing import Any
+
+import msgspec
+
+from portrait.access.service import WRITE
+from portrait.api.operation import Answer, Body, Call, Operation, encode
+from portrait.api.records import SOURCE, Moment, Source
+from portrait.ingest import streams
+from portrait.ingest.records import Parser, chunks
+from portrait.model import errors
+from portrait.recording import MAX_CHUNK, Incoming, Recorder, Refusal
+from portrait.sections.registry import Registry
+
+MAX_BULK = 64 * 2**20
+"""The largest body of a bulk, in bytes."""
+BULK_SECONDS = 600
+"""How long a bulk's body may take to arrive, in seconds."""
+IN_MEMORY = 2**20
+"""So much of a bulk is held in memory, in bytes; the rest waits in a temporary file."""
+MAX_REFUSED = 10_000
+"""After so many refusals a bulk is read no further: the answer must stay finite."""
+
+
+class NamedIdentifier(msgspec.Struct):
+    """An identifier of a customer."""
+
+    type: str
+    value: str
+
+
+class RecordLine(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """One record of a bulk; its customer is named by either `customerId` or `identifier`."""
+
+    section: str
+    record: dict[str, Any]
+    customer_id: str | msgspec.UnsetType = msgspec.UNSET
+    identifier: NamedIdentifier | msgspec.UnsetType = msgspec.UNSET
+    effective_at: Moment | None = None
+    source: Source | None = None
+
+
+class Refused(msgspec.Struct):
+    """A record that was not taken."""
+
+    index: int
+    """Its place, from 0: of NDJSON the line's, of an array the element's."""
+    code: str
+    detail: str
+
+
+class BulkRecorded(msgspec.Struct):
+    """What became of a bulk."""
+
+    recorded: int
+    duplicates: int
+    refused: list[Refused]
+
+
+class Bulk:
+    """Answers the bulk route."""
+
+    def __init__(self, recorder: Recorder, registry: Registry) -> None:
+        self._recorder = recorder
+        self._registry = registry
+
+    async def record(self, call: Call) -> Answer:
+        """Receive the whole body, then take its records in, chunk after chunk."""
+        kind = call.media_type("application/x-ndjson", "application/json")
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
+                async for chunk in call.stream(MAX_BULK, BULK_SECONDS):
+                    spool.write(chunk)
+                spool.seek(0)
+                texts = streams.lines(spool) if kind == "application/x-ndjson" else _checked_array(spool)
+                return await self._record(call, texts)
+        except OSError as error:
+            raise errors.StorageFull("The service has no room to receive the body; nothing was kept.") from error
+
+    async def _record(self, call: Call, texts: Iterator[tuple[int, bytes]]) -> Answer:
+        answer = BulkRecorded(0, 0, [])
+        parser = Parser(call.tenant.key_secret, SOURCE)
+
+        def parsed() -> Iterator[Incoming | Refusal]:
+            for index, text in texts:
+                if len(answer.refused) >= MAX_REFUSED:
+                    yield Refusal(index, "too_many_refused", "Records from this one on were not read.")
+                    return
+                one = parser.line(index, text, self._registry)
+                if isinstance(one, Incoming) and call.caller.role not in one.section.roles:
+                    one = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
+                yield one
+
+        for incoming, refused in chunks(parsed(), MAX_CHUNK):
+            outcome = await self._recorder.record_each(call.tenant.id, incoming)
+            answer.recorded += outcome.recorded
+            answer.duplicates += outcome.duplicates
+            answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
+        return Answer(200, encode(answer), {"content-type": "application/json"})
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Return the route's declaration."""
+        section = next(iter(self._registry.all_stored()))
+        example = {"customerId": "CUST001", "section": section.name, "record": section.example()}
+        return (
+            Operation(
+                id="record_bulk", method="POST", path="/api/v1/records", tag="records", handler=self.record,
+                roles=WRITE, summary="Record many records of many customers", success=200, answer=BulkRecorded,
+                description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
+                f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. A body that is too "
+                "large, or no JSON array where it should be one, is refused whole before anything is written.",
+                example={"recorded": 1, "duplicates": 0, "refused": []},
+                body=Body(
+                    {
+                        "application/json": {"type": "array", "items": {"$type": RecordLine}},
+                        "application/x-ndjson": {"type": "string"},
+                    },
+                    {"application/json": [example], "application/x-ndjson": encode(example).decode() + "\n"},
+                ),
+                fails=(errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow),
+            ),
+        )  # fmt: skip
+
+
+def _checked_array(spool: Any) -> Iterator[tuple[int, bytes]]:
+    """Return an array's elements, once all of it was seen to be one."""
+    text = TextIOWrapper(spool, encoding="utf-8")
+    try:
+        for _ in streams.array(text):
+            pass
+    except UnicodeDecodeError as error:
+        raise errors.MalformedJson(f"The text is not valid UTF-8 (near byte {error.start}).") from None
+    text.seek(0)
+    return streams.array(text)
