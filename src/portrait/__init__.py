@@ -6,7 +6,7 @@ This is the public face: all that a plugin imports.
 from portrait.computed import Context
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.sections.base import register_profile_section
+from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Events, Fold, Held, Latest, StateFold, newest, per_key
 from portrait.sections.record import Record, Text, Timestamp, none, personal, sensitive
 

@@ -93,7 +93,7 @@ def build(
         registry=registry,
         clock=clock,
         access=Access(store, clock, auth),
-        recorder=Recorder(store, registry, clock),
+        recorder=Recorder(store, clock),
         reader=Reader(store, registry, clock, computed),
         upkeep=Upkeep(store, registry, clock),
         computed=computed,

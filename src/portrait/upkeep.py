@@ -73,7 +73,7 @@ class Upkeep:
 
     async def refresh(self, limit: int = 500) -> int:
         """Render anew the documents whose moment has come; return how many there were."""
-        recorder = Recorder(self._store, self._registry, self._clock)
+        recorder = Recorder(self._store, self._clock)
         names = [section.name for section in self._registry.all_stored()]
         due = await self._store.due(names, self._clock(), limit)
         for tenant, customer_id, name in due:

@@ -10,10 +10,11 @@ import msgspec
 from portrait.access.service import WRITE
 from portrait.api.operation import Answer, Body, Call, Operation, encode
 from portrait.api.records import SOURCE, Moment, Source
+from portrait.batch import Incoming
 from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
 from portrait.model import errors
-from portrait.recording import MAX_CHUNK, Incoming, Recorder, Refusal
+from portrait.recording import MAX_CHUNK, Recorder, Refusal
 from portrait.sections.registry import Registry
 
 MAX_BULK = 64 * 2**20

@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from portrait.app import Services
+from portrait.batch import Incoming
 from portrait.cli import portrait_view
 from portrait.cli.options import DATA, run, takes
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
 from portrait.model.errors import TenantForbidden
-from portrait.recording import MAX_CHUNK, Incoming, Outcome, Refusal
+from portrait.recording import MAX_CHUNK, Outcome, Refusal
 from portrait.storage.contract import Tenant
 
 SOURCE = "load"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from portrait.batch import Incoming
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import (
@@ -15,7 +16,7 @@ from portrait.model.errors import (
     NotSupported,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, name_fault
-from portrait.recording import Incoming, Refusal
+from portrait.recording import Refusal
 from portrait.sections.base import StoredSection
 from portrait.sections.registry import Registry
 
@@ -60,11 +61,7 @@ class Parser:
             try:
                 found.append(self._record(index, text, identifier, section))
             except InvalidRequest as error:
-                if not single:
-                    error = type(error)(f"Record {index}: {error.detail}")
-                if isinstance(error, InvalidRecord):
-                    error.index = index
-                raise error from None
+                raise (error if single else error.of_record(index)) from None
         return found
 
     def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:

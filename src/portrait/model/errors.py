@@ -41,7 +41,7 @@ PortraitError
 the request: field names, positions and rules only.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PortraitError(Exception):
@@ -52,6 +52,10 @@ class PortraitError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+    def of_record(self, index: int) -> Self:
+        """Return the same error, saying which record of several it is about, from 0."""
+        return type(self)(f"Record {index}: {self.detail}")
 
 
 class InvalidRequest(PortraitError):
@@ -103,13 +107,9 @@ class BodyTooSlow(InvalidRequest):
 
 
 class InvalidRecord(InvalidRequest):
-    """A record that breaks its section's schema; `index` is its place in the request, from 0."""
+    """A record that breaks its section's schema."""
 
     code = "invalid_record"
-
-    def __init__(self, detail: str, *, index: int | None = None) -> None:
-        super().__init__(detail)
-        self.index = index
 
 
 class TooManyKeys(InvalidRequest):

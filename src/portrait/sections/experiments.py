@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from portrait.sections.base import register_profile_section
+from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, per_key
 from portrait.sections.record import Record, Text, Timestamp, none
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from portrait.sections.base import register_profile_section
+from portrait.sections.declaration import register_profile_section
 from portrait.sections.record import Record, Text, Timestamp, none, personal
 
 

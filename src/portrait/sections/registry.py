@@ -10,7 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 from portrait.model.errors import PluginRefused, UnknownSection
-from portrait.sections.base import ComputedSection, Section, StoredSection, build, declared_in, forget
+from portrait.sections.base import ComputedSection, Section, StoredSection
+from portrait.sections.declaration import build, declared_in, forget
 
 ENTRY_POINTS = "portrait.sections"
 """The entry-point group in which an installed package names its sections."""

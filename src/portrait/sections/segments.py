@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 from msgspec.structs import replace
 
-from portrait.sections.base import register_profile_section
+from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, newest, per_key
 from portrait.sections.record import Record, Text, Timestamp, none
 

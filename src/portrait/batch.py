@@ -1,0 +1,211 @@
+"""One transaction's working set: the customers that it locks, their states, and the facts that it adds."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from portrait import folding
+from portrait.identity.graph import first_owner
+from portrait.model.document import Head, head_document
+from portrait.model.errors import NotSupported, TooManyKeys
+from portrait.model.fact import Fact, Op, fact_id
+from portrait.model.identifier import Identifier
+from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
+from portrait.storage.contract import Transaction
+
+
+class Incoming(NamedTuple):
+    """One validated record on its way in."""
+
+    at: int
+    """Its place in the request, from 0."""
+    identifier: Identifier
+    section: StoredSection
+    parsed: Parsed
+    effective_at: int | None
+    """As the sender gave it; None: the record says, or the moment we are told counts."""
+    source: str | None
+
+    @property
+    def moment(self) -> int | None:
+        """When it was true, by the sender's word or the record's own; None: from when we are told."""
+        return self.parsed.effective_at if self.effective_at is None else self.effective_at
+
+    @property
+    def asked(self) -> tuple[str, int | None]:
+        """What tells it from other facts: its key, and the moment too where the key can be given anew (state)."""
+        return self.parsed.key, None if self.section.kind == "events" else self.moment
+
+
+class Batch:
+    """One transaction's working set: the customers it locked, their states, and the facts it adds."""
+
+    def __init__(self, tx: Transaction, tenant: str, now: int) -> None:
+        self._tx = tx
+        self._tenant = tenant
+        self._now = now
+        self._heads: dict[str, Head | None] = {}
+        self._owners: dict[Identifier, str] = {}
+        self._claimed: dict[Identifier, str] = {}
+        self._members: dict[str, list[Identifier]] = {}
+        self._states: dict[tuple[str, Identifier], Any] = {}
+        self._touched: dict[tuple[str, Identifier], StoredSection] = {}
+        self._facts: list[Fact] = []
+
+    async def open(self, identifiers: Iterable[Identifier], *, claim: bool) -> bool:
+        """Resolve and lock the customers of these identifiers; tell whether all are known.
+
+        Resolving again under the locks is what loses no fact to a merge in between. With `claim`, an identifier
+        that is not known yet makes its customer known.
+        """
+        wanted = list(identifiers)
+        while True:
+            owners = await self._tx.resolve(self._tenant, wanted)
+            claimed = (
+                {one: owner for one in wanted if one not in owners and (owner := first_owner(one))} if claim else {}
+            )
+            needed = {*owners.values(), *claimed.values()} - self._heads.keys()
+            if not needed:
+                break
+            self._heads |= await self._tx.lock(self._tenant, sorted(needed))
+        if len(owners) + len(claimed) < len(wanted):
+            if claim:
+                raise NotSupported("Records can be told of customers by their customerId only.")
+            return False
+        self._owners, self._claimed = owners | claimed, claimed
+        self._members = await self._tx.members(self._tenant, set(owners.values()))
+        for identifier, owner in claimed.items():
+            self._members.setdefault(owner, []).append(identifier)
+        # Later than anything told of these customers before, whatever this machine's clock says.
+        self._now = max(self._now, *(head.updated_at + 1 for head in self._heads.values() if head), 0)
+        return True
+
+    def members_of(self, identifier: Identifier) -> list[Identifier]:
+        """Return all identifiers of the customer that an identifier belongs to."""
+        return self._members.get(self._owners[identifier], [])
+
+    async def known(
+        self, identifier: Identifier, section: StoredSection, group: Sequence[Incoming]
+    ) -> dict[tuple[str, int | None], list[Fact]]:
+        """Load what deciding on a group of records takes: the state, and facts that they may repeat."""
+        if identifier in self._claimed:
+            self._states[section.name, identifier] = section.fold.empty()
+            return {}
+        await self._load(section, [identifier])
+        wanted = {one.asked for one in group if one.asked[1] is not None or section.kind == "events"}
+        if not wanted:
+            return {}
+        return dict(await self._tx.known(self._tenant, identifier, section.name, wanted))
+
+    async def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
+        """Tell whether an identifier holds a live record under a key."""
+        await self._load(section, [identifier])
+        if section.kind == "events":
+            facts = (await self._tx.known(self._tenant, identifier, section.name, [(key, None)])).get((key, None), [])
+            return bool(facts) and all(fact.op is Op.PUT for fact in facts)
+        return self.current(identifier, section, key) is not None
+
+    def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
+        """Return the body that counts now for a key of a loaded state section, or None."""
+        return section.state_fold.current(self._states[section.name, identifier], key, self._now)
+
+    def fact(self, one: Incoming) -> Fact:
+        """Return the fact that a record becomes, told at the next moment."""
+        recorded_at = self._tick()
+        at = one.moment
+        return Fact(
+            one.identifier, one.section.name, one.parsed.key, Op.PUT, one.parsed.body,
+            recorded_at if at is None else at, recorded_at, one.source, fact_id(recorded_at), one.section.version,
+        )  # fmt: skip
+
+    def end(self, identifier: Identifier, section: StoredSection, key: str, source: str | None) -> None:
+        """Add the fact that ends a record."""
+        at = self._tick()
+        self.apply(
+            section,
+            Fact(identifier, section.name, key, Op.DELETE, b"", at, at, source, fact_id(at), section.version),
+        )
+
+    def apply(self, section: StoredSection, fact: Fact) -> None:
+        """Add a fact and fold it.
+
+        Raises:
+            TooManyKeys: it would add a key beyond the limit.
+        """
+        place = section.name, fact.identifier
+        before = self._states[place]
+        after = section.fold.apply(before, fact)
+        if section.fold.keys(after) > max(MAX_KEYS, section.fold.keys(before)):
+            what = "events ahead of now" if section.kind == "events" else "live keys"
+            raise TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
+        self._states[place] = after
+        self._touched[place] = section
+        self._facts.append(fact)
+
+    async def finish(self, also: Iterable[tuple[str, StoredSection]] = ()) -> None:
+        """Append the facts, then write states, documents and heads that follow from them."""
+        await self._tx.append(self._tenant, self._facts)
+        await self._refill()
+        owners = {self._owners_of(identifier) for _, identifier in self._touched}
+        await self._tx.put_identifiers(
+            self._tenant, {one: owner for one, owner in self._claimed.items() if owner in owners}
+        )
+        await self._tx.put_states(
+            self._tenant,
+            {
+                (identifier, name): folding.store_state(section, self._states[name, identifier])
+                for (name, identifier), section in self._touched.items()
+            },
+        )
+        documents = defaultdict(list)
+        changed = {
+            (self._owners_of(identifier), name): section for (name, identifier), section in self._touched.items()
+        }
+        changed.update({(customer_id, section.name): section for customer_id, section in also})
+        for (customer_id, name), section in changed.items():
+            members = self._members[customer_id]
+            await self._load(section, members)
+            states = [self._states[name, member] for member in members]
+            documents[customer_id].append(folding.render(section, states, self._now))
+        for customer_id, head in self._new_heads().items():
+            documents[customer_id].append(head_document(head))
+        await self._tx.put_documents(self._tenant, documents)
+
+    async def _refill(self) -> None:
+        """Give back to a window what a delete has made room for."""
+        for identifier, name in {(fact.identifier, fact.section) for fact in self._facts if fact.op is Op.DELETE}:
+            section = self._touched[name, identifier]
+            if section.kind == "state":
+                continue
+            if section.fold.window is None:
+                facts = await self._tx.facts(self._tenant, identifier)
+                self._states[name, identifier] = folding.fold_facts(section, facts)
+            else:
+                newest = await self._tx.events(self._tenant, [identifier], name, None, section.fold.window)
+                self._states[name, identifier] = folding.fold_facts(section, newest, self._states[name, identifier])
+
+    async def _load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:
+        missing = [one for one in identifiers if (section.name, one) not in self._states]
+        if missing:
+            states = await folding.load_states(self._tx, self._tenant, section, missing)
+            self._states.update({(section.name, one): state for one, state in states.items()})
+
+    def _new_heads(self) -> dict[str, Head]:
+        heads: dict[str, Head] = {}
+        for fact in self._facts:
+            owner = self._owners_of(fact.identifier)
+            head = heads.get(owner) or self._heads[owner] or Head(fact.id, fact.recorded_at, 0)
+            heads[owner] = msgspec.structs.replace(head, updated_at=max(head.updated_at, fact.recorded_at))
+        return heads
+
+    def _owners_of(self, identifier: Identifier) -> str:
+        owner = self._owners.get(identifier)
+        if owner is not None:
+            return owner
+        return next(owner for owner, members in self._members.items() if identifier in members)
+
+    def _tick(self) -> int:
+        self._now += 1
+        return self._now
