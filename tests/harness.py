@@ -91,7 +91,7 @@ async def service(
             await services.access.create_tenant(tenant)
         transport = httpx.ASGITransport(application(services))
         headers = {"X-Tenant-Id": tenants[0]} if tenants and auth == "open" else {}
-        async with httpx.AsyncClient(transport=transport, base_url="http://portrait", headers=headers) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client:
             yield Service(services, client, clock)
     finally:
         await services.close()

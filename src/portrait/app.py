@@ -124,7 +124,7 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         Health(services.store),
     )
     operations = [operation for resource in resources for operation in resource.operations()]
-    return Application(operations, profiles, services.access, version("portrait"), lifespan)
+    return Application(operations, profiles, services.access, version=version("portrait"), lifespan=lifespan)
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:

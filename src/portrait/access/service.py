@@ -64,6 +64,11 @@ class Access:
         self._credentials: dict[str, tuple[float, Credential]] = {}
         self._tenants: dict[str, Tenant] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody is let in."""
+        return self._mode == "open"
+
     async def caller(self, presented: str | None, tenant_id: str | None, *, needs_tenant: bool = True) -> Caller:
         """Return who is calling.
 

@@ -1,6 +1,7 @@
 """The ASGI application: routing by Starlette, access and errors in one place, the profile read by the short way."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -18,6 +19,7 @@ from portrait.model import errors
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
+_LOCAL = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class Application:
@@ -28,6 +30,7 @@ class Application:
         operations: Sequence[Operation],
         profiles: Profiles,
         access: Access,
+        *,
         version: str,
         lifespan: Lifespan,
     ) -> None:
@@ -64,6 +67,8 @@ class Application:
             await send(message)
 
         try:
+            if self._access.is_open:
+                _check_host(scope)
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
                 segment = path[len(PREFIX) : -len(SUFFIX)]
                 if segment and "/" not in segment:
@@ -121,6 +126,17 @@ class Application:
 def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
     status, headers, body = api_errors.problem(error, request_id)
     return status, body, headers
+
+
+def _check_host(scope: Scope) -> None:
+    """Refuse names that are not this machine's.
+
+    A page elsewhere can have its own name lead to 127.0.0.1 (DNS rebinding); the browser then lets it read the answer,
+    but still says its name in Host.
+    """
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    if not _LOCAL.fullmatch(host):
+        raise errors.HostForbidden("With --auth open this service answers to localhost, 127.0.0.1 and [::1] only.")
 
 
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:

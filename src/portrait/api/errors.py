@@ -23,6 +23,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.AccessDenied: (403, "Access denied"),
     errors.Unauthenticated: (401, "No valid credential"),
     errors.TenantForbidden: (403, "No access to this tenant"),
+    errors.HostForbidden: (403, "Not this machine's name"),
     errors.RoleForbidden: (403, "The role may not do this"),
     errors.SectionForbidden: (403, "The role may not use this section"),
     errors.NotFound: (404, "Not found"),

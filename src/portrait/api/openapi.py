@@ -13,7 +13,7 @@ from portrait.model import errors
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (errors.Defect, errors.StorageFailed)
-_GUARDED = (errors.Unauthenticated, errors.RoleForbidden)
+_GUARDED = (errors.Unauthenticated, errors.RoleForbidden, errors.HostForbidden)
 
 
 def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:

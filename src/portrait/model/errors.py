@@ -15,6 +15,7 @@ PortraitError
 ├── AccessDenied            the request is well formed, the caller may not
 │   ├── Unauthenticated       no credential, or a wrong, expired or revoked one
 │   ├── TenantForbidden       a tenant that is unknown or not the credential's
+│   ├── HostForbidden         a name of this machine's that only a foreign page would use
 │   ├── RoleForbidden         the role may not call this operation
 │   └── SectionForbidden      the role may not read or write this section
 ├── NotFound                what was asked for is not there, or not there for this tenant
@@ -143,6 +144,12 @@ class TenantForbidden(AccessDenied):
 
     def __init__(self) -> None:
         super().__init__("This credential gives no access to the tenant named in X-Tenant-Id.")
+
+
+class HostForbidden(AccessDenied):
+    """A Host that is not this machine's, while everybody is let in: a web page elsewhere may be behind the call."""
+
+    code = "host_forbidden"
 
 
 class RoleForbidden(AccessDenied):
