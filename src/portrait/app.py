@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any, Protocol
 
 from portrait import settings
@@ -20,14 +21,14 @@ from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed
-from portrait.model.errors import PortraitError
+from portrait.model.errors import InvalidSetting, PortraitError
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
 from portrait.recording import Recorder
 from portrait.sections import registry as section_registry
 from portrait.sections.registry import Registry
+from portrait.storage import sqlite
 from portrait.storage.contract import Store
-from portrait.storage.sqlite import open_store
 from portrait.upkeep import Upkeep
 
 
@@ -67,8 +68,10 @@ def build(
     plugins: Sequence[str] = (),
     auth: Mode = "keys",
     busy_seconds: float = 10.0,
+    pool_size: int = 10,
+    prepared: bool = True,
     clock: Clock = system_clock,
-    upgrade: bool = True,
+    upgrade: bool | None = None,
     installed: bool = True,
 ) -> Services:
     """Return the services over a database.
@@ -77,16 +80,25 @@ def build(
         database: its URL.
         plugins: modules and files to load sections from.
         auth: who is let in.
-        busy_seconds: how long a write waits for another process's lock.
+        busy_seconds: how long a request waits for a lock or a connection.
+        pool_size: PostgreSQL: the most connections.
+        prepared: PostgreSQL: whether statements are kept prepared.
         clock: what time it is.
-        upgrade: whether an older schema is brought forward; refused where not.
+        upgrade: whether an older schema is brought forward or refused; None: as is usual for the engine.
         installed: whether installed packages' sections are loaded.
 
     Raises:
         StartRefused: a plugin, a setting or the database cannot be used.
     """
     registry = section_registry.load(plugins, installed=installed)
-    store = open_store(settings.sqlite_path(database), patience=busy_seconds, upgrade=upgrade)
+    store: Store
+    if settings.engine_of(database) == "sqlite":
+        path = settings.sqlite_path(database)
+        store = sqlite.open_store(path, patience=busy_seconds, upgrade=upgrade is not False)
+    else:
+        store = _postgres().open_store(
+            database, size=pool_size, patience=busy_seconds, prepared=prepared, upgrade=upgrade is True
+        )
     computed = Computed()
     return Services(
         store=store,
@@ -98,6 +110,15 @@ def build(
         upkeep=Upkeep(store, registry, clock),
         computed=computed,
     )
+
+
+def _postgres() -> ModuleType:
+    """Return the PostgreSQL engine, whose driver is an extra."""
+    try:
+        from portrait.storage import postgres  # noqa: PLC0415  # only where it is asked for
+    except ImportError as error:
+        raise InvalidSetting("PostgreSQL needs its driver: pip install 'portrait[postgres]'.") from error
+    return postgres
 
 
 def application(services: Services, *, refresh_seconds: float = 60.0) -> Application:

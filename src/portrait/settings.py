@@ -37,7 +37,7 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "database",
             "sqlite:///portrait.db",
-            "The database: sqlite:///relative.db or sqlite:////absolute.db.",
+            "The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name.",
         ),
         Setting("plugin", (), "A plugin to load: a module's name or a path to a .py file. Repeatable.", many=True),
         Setting("host", "127.0.0.1", "The address to serve on."),
@@ -48,7 +48,14 @@ SETTINGS: dict[str, Setting] = {
             "Who is let in: keys, or open (everybody is admin; loopback only).",
             ("keys", "open"),
         ),
-        Setting("busy_seconds", 10.0, "How long a write waits for another process's lock, in seconds.", float),
+        Setting("busy_seconds", 10.0, "How long a request waits for a lock or a connection, in seconds.", float),
+        Setting("pool_size", 10, "PostgreSQL: the most connections of one process.", int),
+        Setting(
+            "prepared",
+            default=True,
+            help="PostgreSQL: keep prepared statements; false behind PgBouncer in transaction mode.",
+            kind=bool,
+        ),
         Setting(
             "refresh_seconds",
             60.0,
@@ -82,19 +89,28 @@ def from_file(path: Path | None) -> dict[str, Any]:
     return values
 
 
-def sqlite_path(database: str) -> Path:
-    """Return the file that a database URL names.
+def engine_of(database: str) -> str:
+    """Return which engine a database URL asks for: `sqlite` or `postgresql`.
 
     Raises:
-        InvalidSetting: the URL names no SQLite file.
+        InvalidSetting: the text is no such URL.
     """
-    scheme, separator, rest = database.partition("://")
+    scheme, separator, _ = database.partition("://")
     if not separator:
         raise InvalidSetting(f"The database must be a URL. For a file, write sqlite:///{database or 'portrait.db'}.")
-    if scheme != "sqlite":
-        raise InvalidSetting(
-            "The database's URL must begin with sqlite:///. Other engines are not part of this version."
-        )
+    engine = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}.get(scheme)
+    if engine is None:
+        raise InvalidSetting("The database's URL must begin with sqlite:/// or postgresql://.")
+    return engine
+
+
+def sqlite_path(database: str) -> Path:
+    """Return the file that a SQLite URL names.
+
+    Raises:
+        InvalidSetting: the URL names no file.
+    """
+    rest = database.partition("://")[2]
     path = rest.removeprefix("/")
     if not rest.startswith("/") or not path:
         raise InvalidSetting("The database must name a file: sqlite:///relative.db or sqlite:////absolute.db.")

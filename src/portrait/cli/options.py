@@ -13,7 +13,7 @@ from portrait.settings import SETTINGS, from_file
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-DATA = ("database", "plugin", "busy_seconds")
+DATA = ("database", "plugin", "busy_seconds", "pool_size", "prepared")
 """The settings of every command that touches data."""
 
 
@@ -73,4 +73,5 @@ def run(options: dict[str, Any], work: Callable[[Services], Awaitable[T]], **mor
 
 def open_services(options: dict[str, Any], **more: Any) -> Services:
     """Return the services that a command's options name."""
-    return build(options["database"], plugins=options["plugin"], busy_seconds=options["busy_seconds"], **more)
+    chosen = {name: options[name] for name in DATA if name not in {"database", "plugin"}}
+    return build(options["database"], plugins=options["plugin"], **chosen, **more)

@@ -1,0 +1,134 @@
+"""Making a database ready to serve, and PostgreSQL's errors in Portrait's words."""
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from portrait.model.errors import (
+    DatabaseRefused,
+    PortraitError,
+    StorageBusy,
+    StorageFailed,
+    StorageFull,
+)
+from portrait.storage import migrations
+
+START_PATIENCE = 4.0
+"""How long a start waits for the server and for another start's migration, in seconds."""
+OLDEST = 150000
+"""The oldest server version that is supported, as PostgreSQL numbers it."""
+_MIGRATION_LOCK = 0x506F7274
+"""The advisory lock under which one start at a time migrates."""
+
+
+def shown(url: str) -> str:
+    """Return a database's URL without its password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = (parts.username or "") + "@" if parts.username else ""
+    return urlunsplit((parts.scheme, f"{user}{host}", parts.path, "", ""))
+
+
+async def prepare(url: str, *, upgrade: bool) -> None:
+    """Make sure that the database can serve, bringing its schema to this version where asked to.
+
+    Raises:
+        DatabaseRefused: it cannot; the detail says why and what to do, and never holds the password.
+    """
+    try:
+        async with asyncio.timeout(START_PATIENCE):
+            connection = await asyncpg.connect(url, timeout=START_PATIENCE, statement_cache_size=0)
+            try:
+                await _prepare(connection, url, upgrade=upgrade)
+            finally:
+                await connection.close(timeout=1)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
+        raise DatabaseRefused(f"{shown(url)} {_refusal(error)}.") from None
+
+
+async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]", url: str, *, upgrade: bool) -> None:
+    number = int(await connection.fetchval("SHOW server_version_num"))
+    if number < OLDEST:
+        raise DatabaseRefused(f"{shown(url)} is PostgreSQL {number // 10000}. Portrait needs 15 or later.")
+    if await connection.fetchval("SHOW server_encoding") != "UTF8":
+        raise DatabaseRefused(f"{shown(url)} is not in UTF-8. Create a database with ENCODING 'UTF8'.")
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        current = await _schema_version(connection)
+        if current == migrations.LATEST:
+            return
+        script = migrations.pending("postgresql", current)
+        if script is None:
+            raise DatabaseRefused(
+                f"{shown(url)} was written by a newer version of Portrait (schema {current}; this version knows up to "
+                f"{migrations.LATEST}). Use that version or a later one."
+            )
+        if not upgrade:
+            found = f"has an older schema ({current})" if current else "has no tables of Portrait's"
+            raise DatabaseRefused(f"{shown(url)} {found}. Run `portrait db upgrade` first.")
+        await connection.execute(script)
+
+
+async def _schema_version(connection: "asyncpg.Connection[asyncpg.Record]") -> str | None:
+    if await connection.fetchval("SELECT to_regclass($1)", migrations.VERSION_TABLE) is None:
+        return None
+    version = await connection.fetchval(f"SELECT version_num FROM {migrations.VERSION_TABLE}")
+    return None if version is None else str(version)
+
+
+def _refusal(error: Exception) -> str:  # noqa: PLR0911  # a table in the form of a match
+    match error:
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return "refuses the user or the password. Check both, and the server's pg_hba.conf"
+        case asyncpg.InvalidCatalogNameError():
+            return "has no such database. Create it, or name another"
+        case asyncpg.InsufficientPrivilegeError():
+            return "gives this user too few rights. Grant it CONNECT, and rights on the schema's tables"
+        case asyncpg.TooManyConnectionsError():
+            return "takes no more connections. Raise max_connections, or use fewer"
+        case asyncpg.CannotConnectNowError():
+            return "is starting up or shutting down. Try again in a moment"
+        case TimeoutError() | asyncio.TimeoutError():
+            return f"does not answer within {START_PATIENCE:g} seconds. Check the address and the network"
+        case ssl.SSLError():
+            return "could not be reached over TLS. Check sslmode and the certificates"
+        case OSError():
+            return "cannot be reached. Check that the server runs, and the address and port"
+        case asyncpg.PostgresError():
+            return f"cannot be used: PostgreSQL reports {type(error).__name__}"
+        case _:
+            return "is not a URL that can be used. Write postgresql://user:password@host:5432/database"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether a transaction that failed so can be run again: nothing of it was kept."""
+    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that the connection is gone."""
+    return isinstance(
+        error,
+        asyncpg.PostgresConnectionError
+        | asyncpg.CannotConnectNowError
+        | asyncpg.AdminShutdownError
+        | asyncpg.CrashShutdownError
+        | asyncpg.ConnectionDoesNotExistError
+        | asyncpg.InterfaceError
+        | OSError,
+    )
+
+
+def translated(error: BaseException) -> PortraitError:
+    """Return an error of PostgreSQL's at work as one of the tree's."""
+    match error:
+        case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
+            return StorageFull("The database has no room to write; nothing was kept. Free disk space, then try again.")
+        case asyncpg.TooManyConnectionsError() | asyncpg.LockNotAvailableError() | asyncpg.QueryCanceledError():
+            return StorageBusy("The database is busy; nothing was kept. Try again.")
+        case _ if is_transient(error):
+            return StorageBusy("The database is busy with other writers of the same customers; nothing was kept.")
+        case _:
+            return StorageFailed(f"The database reports {type(error).__name__}. Try again.")

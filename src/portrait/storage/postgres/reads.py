@@ -1,0 +1,245 @@
+"""Reading from PostgreSQL. One statement a read where it is hot; lists of things go in as arrays."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from portrait.model.document import HEAD, Head, read_head
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import CUSTOMER_ID, Identifier
+from portrait.storage.contract import Credential, Place, StoredState, Tenant
+
+_DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
+_FACT = "SELECT type, value, section, key, op, body, effective_at, recorded_at, source, id, version FROM facts"
+_OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
+_CREDENTIAL = (
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
+)
+
+
+def _fact(row: Any) -> Fact:
+    type_, value, section, key, op, body, effective_at, recorded_at, source, id_, version = row
+    identifier = Identifier(type_, value)
+    return Fact(identifier, section, key, Op(op), body, effective_at, recorded_at, source, id_, version)
+
+
+def columns(rows: Collection[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Return rows as one list a column: what `unnest` takes."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+class PostgresReads:
+    """Every read of the contract, over whatever runs a statement."""
+
+    async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        raise NotImplementedError
+
+    async def documents(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
+        """See the contract."""
+        if sections is None:
+            return await self._rows(_DOCUMENT, tenant, customer_id)
+        return await self._rows(f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+
+    async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """See the contract."""
+        if len(identifiers) == 1:
+            (one,) = identifiers
+            rows = await self._rows(
+                "SELECT type, value, customer_id FROM identifiers WHERE tenant = $1 AND type = $2 AND value = $3",
+                tenant, *one,
+            )  # fmt: skip
+        else:
+            rows = await self._rows(
+                "SELECT i.type, i.value, i.customer_id FROM identifiers i"
+                " JOIN unnest($2::text[], $3::text[]) w (type, value) ON i.type = w.type AND i.value = w.value"
+                " WHERE i.tenant = $1",
+                tenant, *columns(identifiers, 2),
+            )  # fmt: skip
+        return {Identifier(type_, value): customer_id for type_, value, customer_id in rows}
+
+    async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT customer_id, type, value FROM identifiers WHERE tenant = $1 AND customer_id = ANY($2::text[])"
+            " ORDER BY type, value",
+            tenant,
+            list(customer_ids),
+        )
+        found: dict[str, list[Identifier]] = {}
+        for customer_id, type_, value in rows:
+            found.setdefault(customer_id, []).append(Identifier(type_, value))
+        return found
+
+    async def states(
+        self, tenant: str, wanted: Collection[tuple[Identifier, str]]
+    ) -> dict[tuple[Identifier, str], StoredState]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT s.type, s.value, s.section, s.body, s.version FROM states s"
+            " JOIN unnest($2::text[], $3::text[], $4::text[]) w (type, value, section)"
+            " ON s.type = w.type AND s.value = w.value AND s.section = w.section WHERE s.tenant = $1",
+            tenant,
+            *columns([(*identifier, section) for identifier, section in wanted], 3),
+        )
+        return {
+            (Identifier(type_, value), section): StoredState(body, version)
+            for type_, value, section, body, version in rows
+        }
+
+    async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT i.value, d.body FROM identifiers i JOIN documents d"
+            " ON d.tenant = i.tenant AND d.customer_id = i.customer_id AND d.section = $1"
+            " WHERE i.tenant = $2 AND i.type = $3 AND i.value > $4 AND i.customer_id = i.value"
+            " ORDER BY i.value LIMIT $5",
+            HEAD, tenant, CUSTOMER_ID, after or "", limit,
+        )  # fmt: skip
+        return [(customer_id, read_head(body)) for customer_id, body in rows]
+
+    async def events(
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+    ) -> list[Fact]:
+        """See the contract."""
+        below = " AND (effective_at, id) < ($6, $7)" if before else ""
+        sql = (
+            f"{_FACT}{_OF}{below} AND op = 'put' AND NOT EXISTS (SELECT 1 FROM facts d WHERE d.tenant = facts.tenant"
+            " AND d.type = facts.type AND d.value = facts.value AND d.section = facts.section AND d.key = facts.key"
+            " AND d.op = 'delete') ORDER BY effective_at DESC, id DESC LIMIT $5"
+        )
+        found = [
+            _fact(row)
+            for identifier in identifiers
+            for row in await self._rows(sql, tenant, *identifier, section, limit, *(before or ()))
+        ]
+        if len(identifiers) > 1:
+            found.sort(key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+        return found[:limit]
+
+    async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
+        """See the contract."""
+        found = [
+            _fact(row)
+            for identifier in identifiers
+            for row in await self._rows(f"{_FACT}{_OF} AND key = $5", tenant, *identifier, section, key)
+        ]
+        return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+
+    async def known(
+        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
+    ) -> Mapping[tuple[str, int | None], list[Fact]]:
+        """See the contract."""
+        whole = {key for key, moment in wanted if moment is None}
+        timed = [(key, moment) for key, moment in wanted if moment is not None]
+        rows = await self._rows(
+            f"{_FACT}{_OF} AND (key = ANY($5::text[])"
+            " OR (key, effective_at) IN (SELECT * FROM unnest($6::text[], $7::bigint[])))",
+            tenant, *identifier, section, list(whole), *columns(timed, 2),
+        )  # fmt: skip
+        asked = set(wanted)
+        found: dict[tuple[str, int | None], list[Fact]] = {}
+        for fact in map(_fact, rows):
+            for place in ((fact.key, None), (fact.key, fact.effective_at)):
+                if place in asked:
+                    found.setdefault(place, []).append(fact)
+        return found
+
+    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
+        """See the contract."""
+        rows = await self._rows(
+            f"{_FACT} WHERE tenant = $1 AND type = $2 AND value = $3 ORDER BY section, op = 'put', effective_at, id",
+            tenant, *identifier,
+        )  # fmt: skip
+        return [_fact(row) for row in rows]
+
+    async def tenant(self, tenant: str) -> Tenant | None:
+        """See the contract."""
+        rows = await self._rows("SELECT id, name, created_at, key_secret FROM tenants WHERE id = $1", tenant)
+        return Tenant(*rows[0]) if rows else None
+
+    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT id, name, created_at, key_secret FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
+            after or "", limit,
+        )  # fmt: skip
+        return [Tenant(*row) for row in rows]
+
+    async def credential(self, credential_id: str) -> Credential | None:
+        """See the contract."""
+        rows = await self._rows(f"{_CREDENTIAL} WHERE id = $1", credential_id)
+        return Credential(*rows[0]) if rows else None
+
+    async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
+        """See the contract."""
+        rows = await self._rows(
+            f"{_CREDENTIAL} WHERE tenant IS NOT DISTINCT FROM $1 AND id > $2 ORDER BY id LIMIT $3",
+            tenant, after or "", limit,
+        )  # fmt: skip
+        return [Credential(*row) for row in rows]
+
+    async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """See the contract."""
+        # One index seek an identifier, whatever the number of its facts: a loose index scan.
+        rows = await self._rows(
+            "WITH RECURSIVE walk AS ("
+            " (SELECT type, value, 1 AS number FROM facts WHERE tenant = $1 AND (type, value) > ($2, $3)"
+            " ORDER BY type, value LIMIT 1)"
+            " UNION ALL SELECT next.type, next.value, walk.number + 1 FROM walk, LATERAL ("
+            " SELECT type, value FROM facts WHERE tenant = $1 AND (type, value) > (walk.type, walk.value)"
+            " ORDER BY type, value LIMIT 1) next WHERE walk.number < $4)"
+            " SELECT type, value FROM walk",
+            tenant, *(after or ("", "")), limit,
+        )  # fmt: skip
+        return [Identifier(*row) for row in rows][:limit]
+
+    async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT w.type, w.value FROM unnest($2::text[], $3::text[]) w (type, value)"
+            " WHERE EXISTS (SELECT 1 FROM facts f WHERE f.tenant = $1 AND f.type = w.type AND f.value = w.value)",
+            tenant, *columns(identifiers, 2),
+        )  # fmt: skip
+        return {Identifier(*row) for row in rows}
+
+    async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
+        """See the contract."""
+        rows = await self._rows(
+            "(SELECT DISTINCT customer_id FROM documents WHERE tenant = $1 AND customer_id > $2 ORDER BY 1 LIMIT $3)"
+            " UNION"
+            " (SELECT DISTINCT customer_id FROM identifiers WHERE tenant = $1 AND customer_id > $2 ORDER BY 1 LIMIT $3)"
+            " ORDER BY 1 LIMIT $3",
+            tenant, after or "", limit,
+        )  # fmt: skip
+        return [row[0] for row in rows]
+
+    async def derived_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
+        """See the contract."""
+        each = (
+            "(SELECT DISTINCT type, value FROM {} WHERE tenant = $1 AND (type, value) > ($2, $3)"
+            " ORDER BY type, value LIMIT $4)"
+        )
+        rows = await self._rows(
+            f"{each.format('identifiers')} UNION {each.format('states')} ORDER BY 1, 2 LIMIT $4",
+            tenant, *(after or ("", "")), limit,
+        )  # fmt: skip
+        return [Identifier(*row) for row in rows]
+
+    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT s.type, s.value, s.section FROM states s JOIN unnest($2::text[], $3::text[]) w (type, value)"
+            " ON s.type = w.type AND s.value = w.value WHERE s.tenant = $1",
+            tenant, *columns(identifiers, 2),
+        )  # fmt: skip
+        return {(Identifier(type_, value), section) for type_, value, section in rows}
+
+    async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT tenant, customer_id, section FROM documents WHERE valid_until IS NOT NULL AND valid_until <= $1"
+            " AND section = ANY($2::text[]) ORDER BY valid_until LIMIT $3",
+            now, list(sections), limit,
+        )  # fmt: skip
+        return [tuple(row) for row in rows]

@@ -1,0 +1,180 @@
+"""The engine's face: one database, through a pool of connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+
+from portrait.model.errors import ShuttingDown, StorageBusy
+from portrait.storage.contract import Reads, Work
+from portrait.storage.postgres.connection import is_lost, is_transient, prepare, translated
+from portrait.storage.postgres.reads import PostgresReads
+from portrait.storage.postgres.transaction import PostgresTransaction
+
+T = TypeVar("T")
+ATTEMPTS = 5
+"""How often a transaction is tried that others' locks or a lost connection kept from its commit."""
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+class _Connection(Connection):
+    """A connection that is handed back without a round trip: nothing here leaves state behind on it."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+class _Snapshot(PostgresReads):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        return await self._connection.fetch(sql, *values)
+
+
+class PostgresStore(PostgresReads):
+    """A database, open. The pool fills as it is used, on the event loop that uses it."""
+
+    def __init__(self, url: str, *, size: int, patience: float, prepared: bool) -> None:
+        self._url = url
+        self._patience = patience
+        self._pool: Any = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            connection_class=_Connection,
+            # A pooler that hands connections on between transactions knows no prepared statements.
+            statement_cache_size=1024 if prepared else 0,
+            timeout=patience,
+        )
+        self._opening: asyncio.Lock | None = None
+        self._opened = False
+        self._closed = False
+        self._writing = 0
+        self._written = asyncio.Event()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        if not self._opened:
+            self._opening = self._opening or asyncio.Lock()
+            async with self._opening:
+                if not self._opened:
+                    await self._pool
+                    self._opened = True
+        try:
+            connection = await self._pool.acquire(timeout=self._patience)
+        except TimeoutError:
+            raise StorageBusy("All connections to the database are in use; nothing was kept. Try again.") from None
+        try:
+            yield connection
+        finally:
+            await self._pool.release(connection)
+
+    async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        attempt = 1
+        while True:
+            try:
+                async with self._connection() as connection:
+                    return await connection.fetch(sql, *values)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                if not is_lost(error) or attempt == ATTEMPTS:
+                    raise translated(error) from error
+                await asyncio.sleep(0.02 * attempt)
+                attempt += 1
+
+    async def write(self, work: Work[T]) -> T:
+        """See the contract."""
+        if self._closed:
+            raise ShuttingDown("The service is stopping; nothing was kept. Try another instance, or again soon.")
+        self._writing += 1
+        try:
+            return await self._write(work)
+        finally:
+            self._writing -= 1
+            self._written.set()
+
+    async def _write(self, work: Work[T]) -> T:
+        attempt = 1
+        while True:
+            committing = False
+            try:
+                async with self._connection() as connection:
+                    transaction = connection.transaction()
+                    await transaction.start()
+                    try:
+                        writes = PostgresTransaction(connection)
+                        result = await work(writes)
+                        await writes.settle()
+                    except BaseException:
+                        if not connection.is_closed():
+                            await transaction.rollback()
+                        raise
+                    committing = True
+                    await transaction.commit()
+                    return result
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                # A connection lost in mid-commit may have committed: to run the work again could double it.
+                safe = is_transient(error) or (is_lost(error) and not committing)
+                if not safe or attempt == ATTEMPTS:
+                    raise translated(error) from error
+                await asyncio.sleep(0.02 * attempt)
+                attempt += 1
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reads]:
+        """See the contract."""
+        try:
+            async with (
+                self._connection() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield _Snapshot(connection)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise translated(error) from error
+
+    async def ready(self) -> None:
+        """See the contract."""
+        await self._rows("SELECT 1 FROM documents LIMIT 1")
+
+    async def faults(self) -> list[str]:
+        """See the contract: PostgreSQL checks its own files (`pg_amcheck`, checksums)."""
+        return []
+
+    async def close(self) -> None:
+        """See the contract."""
+        if self._closed:
+            return
+        self._closed = True
+        while self._writing:
+            self._written.clear()
+            await self._written.wait()
+        if self._opened:
+            await self._pool.close()
+
+
+def open_store(
+    url: str, *, size: int = 10, patience: float = 10.0, prepared: bool = True, upgrade: bool = False
+) -> PostgresStore:
+    """Open a database.
+
+    Args:
+        url: its URL.
+        size: the most connections at once.
+        patience: how long a request waits for one of them, in seconds.
+        prepared: whether statements are prepared once a connection; not behind a pooler that hands connections on.
+        upgrade: whether an older schema, or none, is brought to this version; refused where not.
+
+    Raises:
+        DatabaseRefused: the database cannot serve; the detail says why and what to do.
+    """
+    # A thread of its own: this may be called where an event loop runs already.
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(asyncio.run, prepare(url, upgrade=upgrade)).result()
+    return PostgresStore(url, size=size, patience=patience, prepared=prepared)
