@@ -12,8 +12,9 @@ from portrait.api.operation import Operation
 from portrait.model import errors
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (errors.Defect, errors.StorageFailed)
-_GUARDED = (errors.Unauthenticated, errors.RoleForbidden, errors.HostForbidden)
+_ALWAYS = (errors.Defect, errors.StorageFailed, errors.HostForbidden)
+_GUARDED = (errors.Unauthenticated, errors.RoleForbidden, errors.TenantForbidden)
+_WRITING = (errors.StorageBusy, errors.StorageFull, errors.ShuttingDown)
 
 
 def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
@@ -120,11 +121,10 @@ class _Schemas:
 
     @staticmethod
     def _guards(one: Operation) -> tuple[type[errors.PortraitError], ...]:
-        if one.public:
-            return ()
-        if not one.needs_tenant:
-            return _GUARDED
-        return (*_GUARDED, errors.TenantRequired, errors.TenantForbidden, errors.InvalidParameter)
+        writing = () if one.method == "GET" else _WRITING
+        guarded = () if one.public else _GUARDED
+        bound = (errors.TenantRequired, errors.InvalidParameter) if one.needs_tenant and not one.public else ()
+        return (*writing, *guarded, *bound)
 
     @staticmethod
     def _parameter(parameter: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from rich.text import Text
 _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
 _MAX_TEXT = 60
+_MAX_HEADER = 15
+"""Headers up to so many characters are not broken over lines."""
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
@@ -45,14 +47,17 @@ def _tables(records: list[Any]) -> list[Table]:
     for one in records:
         record = one if isinstance(one, dict) else {"value": one}
         kinds.setdefault(record.get("kind"), []).append(record)
-    return [_table(same) for same in kinds.values()]
+    return [_table(kind, same) for kind, same in kinds.items()]
 
 
-def _table(records: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    names = dict.fromkeys(name for one in records for name, value in one.items() if value is not None)
+def _table(kind: str | None, records: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0), title=kind, title_justify="left")
+    names = dict.fromkeys(
+        name for one in records for name, value in one.items() if value is not None and name != "kind"
+    )
     for name in names:
-        table.add_column(name, overflow="fold", no_wrap=all(_is_moment(one.get(name)) for one in records))
+        moments = all(_is_moment(one.get(name)) for one in records)
+        table.add_column(name, overflow="fold", min_width=min(len(name), _MAX_HEADER), no_wrap=moments)
     for one in records:
         table.add_row(*(_cell(one.get(name)) for name in names))
     return table
@@ -66,7 +71,7 @@ def _cell(value: Any) -> Text:
     if value is None:
         return Text("-", style="dim")
     if isinstance(value, dict):
-        value = ", ".join(f"{name} {item}" for name, item in value.items())
+        value = "\n".join(f"{name} {item}" for name, item in value.items())
     text = str(value)
     if _is_moment(value):
         return Text(f"{text[:10]} {text[11:16]}")

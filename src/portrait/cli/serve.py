@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -33,13 +34,14 @@ def serve(**options: Any) -> None:
 
 
 @click.command()
-@takes(*DATA, *_SERVING)
-@click.pass_context
-def demo(ctx: click.Context, /, **options: Any) -> None:
+@click.option(
+    "--database", "sample", default=DEMO_DATABASE, show_default=True, help="The sample's own database, and no other."
+)
+@takes(*(name for name in (*DATA, *_SERVING) if name not in {"database", "auth"}))
+def demo(sample: str, **options: Any) -> None:
     """Load the sample tenant and serve it, open to this machine, with calls to try."""
-    if ctx.get_parameter_source("database") is click.core.ParameterSource.DEFAULT:
-        options["database"] = DEMO_DATABASE
-    options["auth"] = "open"
+    # Not a setting: where the environment or a file names a database, it is a real one, and not for samples.
+    options |= {"database": sample, "auth": "open"}
 
     async def fill(services: Services) -> None:
         with contextlib.suppress(TenantExists):
@@ -82,6 +84,7 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     listening = listening or _listen(options["host"], options["port"], options["auth"])
     services = open_services(options, auth=options["auth"])
     app = application(services, refresh_seconds=options["refresh_seconds"])
+    logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = uvicorn.Config(
         app,
         http="auto",

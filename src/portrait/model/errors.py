@@ -246,7 +246,11 @@ class StorageFull(Unavailable):
 
 
 class StorageFailed(Unavailable):
-    """The database reports an error of its own; nothing of the request was kept."""
+    """The database reports an error of its own.
+
+    Nothing of the request was kept, unless the connection to a server was lost in mid-commit: sending the records again
+    settles it, since what was kept is then a duplicate.
+    """
 
     code = "storage_failed"
     retry_after = 5

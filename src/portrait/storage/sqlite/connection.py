@@ -1,6 +1,7 @@
 """Opening a database file, and SQLite's errors in Portrait's words."""
 
 import contextlib
+import shutil
 from pathlib import Path
 
 import apsw
@@ -107,7 +108,7 @@ def _refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
             said = "is corrupt. Restore it from a backup; keep the file for inspection"
         case apsw.CantOpenError():
             said = "cannot be opened. Check that this user may read and write the file and its directory"
-        case apsw.FullError():
+        case apsw.FullError() | apsw.IOError() if shutil.disk_usage(path.parent).free < PAGE_SIZE * 16:
             said = "lies on a full disk. Free some space"
         case _:
             said = f"cannot be used: SQLite reports {type(error).__name__}. Check the disk and the file's rights"
