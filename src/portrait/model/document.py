@@ -54,3 +54,11 @@ def head_document(head: Head) -> Document:
 def read_head(body: bytes) -> Head:
     """Return the head that a stored body holds."""
     return _head_decoder.decode(body)
+
+
+def known_head(body: bytes) -> Head | None:
+    """Return the head that a stored body holds; None where it is empty or damaged: it is derived, and made anew."""
+    try:
+        return _head_decoder.decode(body)
+    except msgspec.MsgspecError:
+        return None

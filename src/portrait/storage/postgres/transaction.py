@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from portrait.model.document import HEAD, Document, Head, read_head
+from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
@@ -55,7 +55,7 @@ class PostgresTransaction(PostgresReads):
             " AND customer_id = ANY($3::text[]) ORDER BY customer_id FOR UPDATE",
             tenant, HEAD, wanted,
         )  # fmt: skip
-        return {customer_id: read_head(body) if body else None for customer_id, body in rows}
+        return {customer_id: known_head(body) for customer_id, body in rows}
 
     async def settle(self) -> None:
         """Take back the empty heads that were made for locking and that nobody filled."""

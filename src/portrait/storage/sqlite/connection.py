@@ -56,6 +56,8 @@ def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
         raise DatabaseRefused(f"{path} is a database of another application. Name a file of Portrait's, or a new one.")
     elif path.stat().st_size <= QUICK_CHECK_LIMIT and connection.execute("PRAGMA quick_check(1)").get != "ok":
         raise DatabaseRefused(f"{path} is corrupt. Restore it from a backup; keep the file for inspection.")
+    if connection.readonly("main"):
+        raise apsw.ReadOnlyError
     if connection.pragma("journal_mode", "wal") != "wal":
         raise DatabaseRefused(f"{path} lies on a file system without shared memory. Move it to a local disk.")
     # Taking the write lock shows here, and not at the first record, that the file can be written.
@@ -80,7 +82,7 @@ def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
         )
     if not upgrade:
         raise DatabaseRefused(f"{path} has an older schema ({current}). Run `portrait db upgrade` first.")
-    connection.execute(script)
+    connection.execute(script).fetchall()  # to the end: a statement that returns a row would stop it there
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 

@@ -22,7 +22,7 @@ class SqliteStore(SqliteReads):
         self._path = path
         self._patience = patience
         super().__init__(connect(path, patience=patience))
-        self._writer = Writer(lambda: connect(path, patience=patience))
+        self._writer = Writer(connect(path, patience=patience))
 
     async def write(self, work: Work[T]) -> T:
         """See the contract."""
@@ -31,9 +31,12 @@ class SqliteStore(SqliteReads):
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:
         """See the contract."""
-        with closing(connect(self._path, patience=self._patience)) as connection:
-            connection.execute("BEGIN")
-            yield SqliteReads(connection)
+        try:
+            with closing(connect(self._path, patience=self._patience)) as connection:
+                connection.execute("BEGIN")
+                yield SqliteReads(connection)
+        except apsw.Error as error:
+            raise translated(error) from error
 
     async def ready(self) -> None:
         """See the contract."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import apsw
 
-from portrait.model.document import HEAD, Document, Head, read_head
+from portrait.model.document import HEAD, Document, Head, known_head
+from portrait.model.errors import StorageFull
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
@@ -16,7 +17,17 @@ from portrait.storage.sqlite.reads import SqliteReads, placeholders
 class SqliteTransaction(SqliteReads):
     """Every read and write of the contract, over the writer's connection."""
 
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        self._check_open()
+        return super()._rows(sql, values)
+
+    def _check_open(self) -> None:
+        """Refuse to go on where SQLite has undone the transaction by itself: each statement would commit alone."""
+        if not self._connection.in_transaction:
+            raise StorageFull("The database has undone the transaction, for lack of room; nothing was kept.")
+
     def _put(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._check_open()
         try:
             self._connection.executemany(sql, rows)
         except apsw.Error as error:
@@ -28,7 +39,7 @@ class SqliteTransaction(SqliteReads):
         found: dict[str, Head | None] = {}
         for customer_id in sorted(customer_ids):
             rows = self._rows(sql, (tenant, customer_id, HEAD))
-            found[customer_id] = read_head(rows[0][0]) if rows else None
+            found[customer_id] = known_head(rows[0][0]) if rows else None
         return found
 
     async def append(self, tenant: str, facts: Sequence[Fact]) -> None:

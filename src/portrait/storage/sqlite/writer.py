@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
@@ -38,8 +38,8 @@ _Answer = tuple[_Job, Any, BaseException | None]
 class Writer:
     """Owns the one connection that writes."""
 
-    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
-        self._connect = connect
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -65,11 +65,10 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        connection = self._connect()
-        transaction = SqliteTransaction(connection)
-        with contextlib.closing(connection):
+        transaction = SqliteTransaction(self._connection)
+        with contextlib.closing(self._connection):
             while (first := self._jobs.get()) is not None:
-                self._answer(self._commit(connection, transaction, first))
+                self._answer(self._commit(self._connection, transaction, first))
 
     def _commit(self, connection: apsw.Connection, transaction: SqliteTransaction, first: _Job) -> list[_Answer]:
         taken: list[_Job] = []
@@ -86,8 +85,12 @@ class Writer:
             connection.execute("COMMIT")
         except apsw.Error as error:
             # The whole group is undone: every work of it is told so, whatever its own result was.
-            if connection.in_transaction:
+            with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
+            if isinstance(error, apsw.BusyError):
+                # Those that wait behind it would each wait as long, in vain: better to say so at once.
+                while (waiting := self._next()) is not None:
+                    taken.append(waiting)
             return [(one, None, translated(error)) for one in taken]
         return answers
 
@@ -95,7 +98,7 @@ class Writer:
         connection.execute("SAVEPOINT work")
         try:
             result, error = _drive(job.work(transaction)), None
-        except Exception as raised:  # whatever work raises is its caller's, not the thread's
+        except BaseException as raised:  # whatever work raises is its caller's, not the thread's
             result, error = None, raised
             if not connection.in_transaction:
                 # SQLite undid the transaction by itself (a full disk does that): the group's other works are gone too.

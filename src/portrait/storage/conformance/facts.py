@@ -1,0 +1,124 @@
+"""Cases of the facts: appending, reading all, reading by key."""
+
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import Identifier, customer
+from portrait.storage.conformance.support import BINARY, MAX, MIN, NAMES, SECTION, TENANT, append, ask, fact
+from portrait.storage.contract import Reads, Store
+
+C = customer("c")
+D = customer("d")
+
+
+async def _facts(store: Store, identifier: Identifier) -> list[Fact]:
+    return await ask(store, lambda reads: reads.facts(TENANT, identifier))
+
+
+async def _history(store: Store, key: str, *identifiers: Identifier) -> list[Fact]:
+    return await ask(store, lambda reads: reads.history(TENANT, identifiers, SECTION, key))
+
+
+async def test_facts_come_back_as_they_were_appended(store: Store) -> None:
+    """`append`, `facts`: every field, every byte and every 64-bit moment is kept."""
+    told = [
+        Fact(C, SECTION, "k", Op.PUT, BINARY, MIN, MIN, None, b"\0" * 16, 0),
+        Fact(C, SECTION, "k", Op.PUT, b"", 0, -1, "", b"\x7f" * 16, 1),
+        Fact(C, SECTION, "k\u00e9\U0001f600", Op.PUT, b"{}", MAX, MAX, "CRM \u00e9'", b"\xff" * 16, 2**31 - 1),
+    ]
+    await append(store, *reversed(told))
+    assert await _facts(store, C) == told
+
+
+async def test_nothing_appended_is_nothing_told(store: Store) -> None:
+    """`append`, `facts`: no facts are no change, and an identifier that nobody spoke of has none."""
+    await append(store)
+    assert await _facts(store, C) == []
+
+
+async def test_facts_are_only_added_to(store: Store) -> None:
+    """`append`: facts of one key and moment stand beside each other, however often it is told."""
+    for number in range(3):
+        await append(store, fact(C, number))
+    assert [one.recorded_at for one in await _facts(store, C)] == [0, 1, 2]
+
+
+async def test_facts_come_deletes_first_then_oldest_first(store: Store) -> None:
+    """`facts`: deletes first within each section, then by (effective_at, id); ids compare as unsigned bytes."""
+    told = [
+        fact(C, number, at=at, op=op, section=section, key=f"{at}")
+        for section in ("consent", "segments")
+        for number, (at, op) in enumerate(
+            [(MAX, Op.DELETE), (-5, Op.PUT), (3, Op.DELETE), (3, Op.PUT), (3, Op.PUT), (MIN, Op.PUT)]
+        )
+    ]
+    high = Fact(C, "segments", "k", Op.PUT, b"", 3, 0, None, b"\x80" + bytes(15), 1)
+    await append(store, high, *reversed(told))
+    found = await _facts(store, C)
+    for section in ("consent", "segments"):
+        expected = [one for one in (*told, high) if one.section == section]
+        expected.sort(key=lambda one: (one.op is Op.PUT, one.effective_at, one.id))
+        assert [one for one in found if one.section == section] == expected
+
+
+async def test_facts_are_of_one_identifier(store: Store) -> None:
+    """`facts`: of an identifier's own type and value, compared by bytes."""
+    identifiers = [customer(name) for name in NAMES] + [Identifier(name, "c") for name in NAMES]
+    await append(store, *(fact(one, number) for number, one in enumerate(identifiers)))
+    for number, one in enumerate(identifiers):
+        assert await _facts(store, one) == [fact(one, number)]
+
+
+async def test_history_is_every_fact_of_a_key_newest_first(store: Store) -> None:
+    """`history`: puts and deletes, over all identifiers asked for, by (effective_at, id) from the newest."""
+    told = [
+        fact(C, 3, at=5), fact(D, 2, at=5), fact(C, 5, at=4, op=Op.DELETE, body=b""), fact(D, 4, at=4),
+        fact(C, 1, at=MIN),
+    ]  # fmt: skip
+    beside = [fact(C, 6, key="K"), fact(C, 7, key="k "), fact(C, 8, section="segments"), fact(customer("e"), 9)]
+    await append(store, *beside, *reversed(told))
+    assert await _history(store, "k", C, D) == told
+    assert await _history(store, "k", D) == [told[1], told[3]]
+
+
+async def test_history_of_nothing_is_empty(store: Store) -> None:
+    """`history`: no identifiers, or a key that nobody used, have no facts."""
+    await append(store, fact(C, 1))
+    assert await _history(store, "k") == []
+    assert await _history(store, "unused", C) == []
+
+
+async def test_history_tells_keys_apart_by_bytes(store: Store) -> None:
+    """Text compares by its bytes: each key has its own history."""
+    await append(store, *(fact(C, number, key=name) for number, name in enumerate(NAMES)))
+    for number, name in enumerate(NAMES):
+        assert await _history(store, name, C) == [fact(C, number, key=name)]
+
+
+async def _known(store: Store, wanted: list[tuple[str, int | None]]) -> dict[tuple[str, int | None], list[Fact]]:
+    async def question(reads: Reads) -> dict[tuple[str, int | None], list[Fact]]:
+        found = await reads.known(TENANT, C, SECTION, wanted)
+        return {place: sorted(facts, key=lambda one: one.id) for place, facts in found.items()}
+
+    return await ask(store, question)
+
+
+async def test_known_gives_the_facts_of_a_key_at_a_moment_or_at_any(store: Store) -> None:
+    """`known`: facts effective at just that moment; for None all of the key's; what has none has no entry."""
+    first, again = fact(C, 1, at=7), fact(C, 2, at=7, op=Op.DELETE, body=b"")
+    early, late = fact(C, 3, at=MIN), fact(C, 4, at=MAX)
+    other = fact(C, 5, at=7, key="K")
+    await append(store, first, again, early, late, other)
+    wanted = [("k", 7), ("k", None), ("k", MIN), ("k", MAX), ("k", 8), ("K", 8), ("K", None), ("unused", None)]
+    assert await _known(store, wanted) == {
+        ("k", 7): [first, again],
+        ("k", None): [first, again, early, late],
+        ("k", MIN): [early],
+        ("k", MAX): [late],
+        ("K", None): [other],
+    }
+
+
+async def test_known_is_of_one_identifier_and_section(store: Store) -> None:
+    """`known`: what others say, or the same identifier in another section, is not known here."""
+    await append(store, fact(D, 1), fact(Identifier("email", "c"), 2), fact(C, 3, section="segments"))
+    assert await _known(store, [("k", None), ("k", 0)]) == {}
+    assert await _known(store, []) == {}

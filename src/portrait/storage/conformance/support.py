@@ -1,0 +1,194 @@
+"""What the cases share: names, rows to store, and ways to ask."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from portrait.model.document import HEAD, Document, Head, document, head_document
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import Identifier, customer
+from portrait.storage.contract import Credential, Reads, Store, StoredState, Tenant, Transaction
+
+T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
+
+TENANT = "acme"
+OTHER = "other"
+SECTION = "interactions"
+MIN, MAX = -(2**63), 2**63 - 1
+"""The moments that 64 bits reach."""
+BINARY = bytes(range(256))
+"""A body with every byte: bodies are bytes, not text."""
+NAMES = (
+    " a", "%", "'; --", "-b", "10", "9", "A", "Z", "_", "a", "a ", "a-b", "aZ", "aa", "ab", "a\u0301", "b", "z",
+    "\u00df", "\u00e1", "\u00e9", "\u017f", "\u0430", "\u4e2d", "\uff5e", "\U0001f600",
+)  # fmt: skip
+"""Names in the order of their UTF-8 bytes. A locale, a case-blind, padded or normalising comparison, or an order of
+UTF-16 units, would swap or equate some."""
+
+
+def fact(
+    identifier: Identifier,
+    number: int,
+    *,
+    at: int = 0,
+    key: str = "k",
+    op: Op = Op.PUT,
+    section: str = SECTION,
+    body: bytes = b"{}",
+    source: str | None = None,
+) -> Fact:
+    """Return a fact whose id and moment of recording are a number."""
+    return Fact(identifier, section, key, op, body, at, number, source, number.to_bytes(16, "big"), 1)
+
+
+def head(number: int = 1, merged_into: str | None = None) -> Head:
+    """Return a head that a number tells from others."""
+    return Head(number.to_bytes(16, "big"), number, number + 1, merged_into)
+
+
+def credential(id_: str, tenant: str | None = TENANT, *, secret: bytes = BINARY) -> Credential:
+    """Return a credential that is neither expired nor revoked."""
+    return Credential(id_, tenant, "viewer", "a name", secret, "abcd", 5, None, None)
+
+
+def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> Tenant:
+    """Return a tenant."""
+    return Tenant(id_, name, 5, secret)
+
+
+async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
+    """Store facts."""
+    await store.write(lambda tx: tx.append(tenant, facts))
+
+
+async def put_tenant(store: Store, one: Tenant) -> bool:
+    """Store a tenant; tell whether its id was free."""
+    return await store.write(lambda tx: tx.put_tenant(one))
+
+
+async def put_credentials(store: Store, *credentials: Credential) -> None:
+    """Store credentials."""
+    for one in credentials:
+        await _put_credential(store, one)
+
+
+async def _put_credential(store: Store, one: Credential) -> None:
+    await store.write(lambda tx: tx.put_credential(one))
+
+
+async def revoke(store: Store, owner: str | None, credential_id: str, at: int) -> bool:
+    """Revoke a credential; tell whether that was done."""
+    return await store.write(lambda tx: tx.revoke_credential(owner, credential_id, at))
+
+
+async def put_documents(store: Store, customer_id: str, *documents: Document, tenant: str = TENANT) -> None:
+    """Store a customer's documents."""
+    await store.write(lambda tx: tx.put_documents(tenant, {customer_id: documents}))
+
+
+async def put_customers(store: Store, *customer_ids: str, tenant: str = TENANT) -> None:
+    """Make customers known: each with its identifier and a head."""
+
+    async def work(tx: Transaction) -> None:
+        await tx.put_identifiers(tenant, {customer(one): one for one in customer_ids})
+        await tx.put_documents(tenant, {one: [head_document(head())] for one in customer_ids})
+
+    await store.write(work)
+
+
+async def ask(store: Store, question: Callable[[Reads], Awaitable[T]]) -> T:
+    """Return the answer to a question, once the store, a snapshot and a transaction have given the same."""
+    answer = await question(store)
+    async with store.snapshot() as reads:
+        assert await question(reads) == answer, "a snapshot answers otherwise than the store"
+    assert await store.write(question) == answer, "a transaction answers otherwise than the store"
+    return answer
+
+
+async def documents_of(
+    store: Store, customer_id: str, sections: Sequence[str] | None = None, *, tenant: str = TENANT
+) -> list[Document]:
+    """Return a customer's documents in the order of their sections."""
+
+    async def question(reads: Reads) -> list[Document]:
+        return sorted(Document(*row) for row in await reads.documents(tenant, customer_id, sections))
+
+    return await ask(store, question)
+
+
+async def paged(page: Callable[[Any, int], Awaitable[list[T]]], place: Callable[[T], Any], limit: int) -> list[T]:
+    """Return what all pages of a listing hold, each asked for with the place where the one before ended."""
+    found: list[T] = []
+    after = None
+    while rows := await page(after, limit):
+        assert len(found) % limit == 0, "a page before the last was not full"
+        assert len(rows) <= limit
+        assert len(found) < 1000, "the pages do not end"
+        found += rows
+        after = place(rows[-1])
+    return found
+
+
+async def raised(kind: type[E], doing: Awaitable[object]) -> E:
+    """Return the error that something raises.
+
+    Raises:
+        AssertionError: it raises none.
+    """
+    try:
+        await doing
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+async def fill(tx: Transaction, tenant_id: str, mark: bytes) -> None:
+    """Store a row of each kind under names that do not depend on the tenant; the mark tells whose they are."""
+    number = int.from_bytes(mark, "big")
+    one, other = customer("c"), Identifier("email", "e")
+    await tx.put_tenant(tenant(tenant_id, name=mark.decode(), secret=mark))
+    await tx.put_credential(credential(f"key of {tenant_id}", tenant_id, secret=mark))
+    await tx.append(
+        tenant_id,
+        [
+            fact(one, 1, body=mark, key="shown", at=number),
+            fact(one, 2, body=mark, key="ended"),
+            fact(one, 3, body=b"", key="ended", op=Op.DELETE, at=1),
+            fact(other, 4, body=mark, section="segments"),
+        ],
+    )
+    await tx.put_identifiers(tenant_id, {one: "c", other: "c"})
+    await tx.put_states(tenant_id, {(one, SECTION): StoredState(mark, 1), (other, "segments"): StoredState(mark, 2)})
+    await tx.put_documents(tenant_id, {"c": [head_document(head(number)), document(SECTION, mark, number, 1)]})
+
+
+async def filled(store: Store, tenant_id: str, mark: bytes) -> None:
+    """Do what `fill` does, in a transaction of its own."""
+    await store.write(lambda tx: fill(tx, tenant_id, mark))
+
+
+async def clear(tx: Transaction, tenant_id: str) -> None:
+    """Remove all that `fill` stores and that can be removed."""
+    one, other = customer("c"), Identifier("email", "e")
+    await tx.drop_documents(tenant_id, "c", [HEAD, SECTION])
+    await tx.drop_states(tenant_id, [(one, SECTION), (other, "segments")])
+    await tx.drop_identifiers(tenant_id, [one, other])
+    await tx.revoke_credential(tenant_id, f"key of {tenant_id}", 9)
+
+
+async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
+    """Return all that the reads tell of a tenant."""
+    owners = await reads.derived_customers(tenant_id, None, 100)
+    known = await reads.derived_identifiers(tenant_id, None, 100)
+    told = await reads.fact_identifiers(tenant_id, None, 100)
+    return {
+        "tenant": await reads.tenant(tenant_id),
+        "credentials": await reads.credentials(tenant_id, None, 100),
+        "customers": await reads.customers(tenant_id, None, 100),
+        "documents": {one: sorted(await reads.documents(tenant_id, one, None)) for one in owners},
+        "owners": await reads.resolve(tenant_id, known),
+        "members": await reads.members(tenant_id, owners),
+        "states": await reads.states(tenant_id, await reads.state_sections(tenant_id, known)),
+        "facts": {one: sorted(await reads.facts(tenant_id, one), key=lambda fact: fact.id) for one in told},
+        "due": sorted(row for row in await reads.due([SECTION], MAX, 1000) if row[0] == tenant_id),
+    }

@@ -1,0 +1,183 @@
+"""Migrations lead from nothing to the declared schema, in one step that is taken whole or not at all."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from portrait.model.errors import DatabaseRefused
+from portrait.storage import migrations, schema
+from portrait.storage.sqlite import connection as engine
+from portrait.storage.sqlite import open_store
+
+VERSIONS = Path(migrations.__file__).parent / "versions"
+
+
+def opens(path):
+    asyncio.run(open_store(path).close())
+
+
+def normalised(statement):
+    """Return a statement with white space, quotes and the order of a table's parts made equal."""
+    text = re.sub(r"\s+", " ", statement.replace('"', "")).strip(" ;")
+    if not text.startswith("CREATE TABLE"):
+        return text
+    head, _, rest = text.partition("(")
+    body, _, tail = rest.rpartition(")")
+    parts = [part.strip() for part in re.split(r",(?![^(]*\))", body)]
+    return head.strip(), parts, tail.strip()
+
+
+def declared(dialect):
+    return [
+        normalised(str(statement.compile(dialect=dialect)))
+        for table in schema.metadata.sorted_tables
+        for statement in (CreateTable(table), *map(CreateIndex, table.indexes))
+    ]
+
+
+def in_file(path):
+    with closing(apsw.Connection(str(path))) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    return {name: normalised(sql) for name, sql in rows}
+
+
+def created(tmp_path):
+    """Return the schema of a file that was made from the declaration alone."""
+    path = tmp_path / "declared.db"
+    with closing(apsw.Connection(str(path))) as connection:
+        for table in schema.metadata.sorted_tables:
+            connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+            for index in table.indexes:
+                connection.execute(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
+    return in_file(path)
+
+
+def test_migrations_from_nothing_make_the_declared_schema(path, tmp_path):
+    opens(path)
+    migrated = in_file(path)
+    del migrated[migrations.VERSION_TABLE]
+    assert len(migrated) > len(schema.metadata.tables)
+    assert migrated == created(tmp_path)
+
+
+def test_columns_and_keys_are_those_declared(path, tmp_path):
+    opens(path)
+    created(tmp_path)
+    look = 'SELECT name, type, "notnull", pk, dflt_value FROM pragma_table_info(?) ORDER BY cid'
+    with closing(apsw.Connection(str(path))) as one, closing(apsw.Connection(str(tmp_path / "declared.db"))) as other:
+        for table in schema.metadata.tables:
+            columns = one.execute(look, (table,)).fetchall()
+            assert columns
+            assert columns == other.execute(look, (table,)).fetchall()
+
+
+def test_postgresql_would_get_the_declared_schema_too():
+    script = migrations.pending("postgresql", None)
+    written = [normalised(one) for one in re.sub("--.*", "", script).split(";") if "CREATE" in one]
+    written = [one for one in written if migrations.VERSION_TABLE not in one[0]]
+    assert sorted(written, key=str) == sorted(declared(postgresql.dialect()), key=str)
+
+
+def test_latest_is_the_newest_revision():
+    assert max(file.stem.partition("_")[0] for file in VERSIONS.glob("[0-9]*.py")) == migrations.LATEST
+
+
+def test_a_migrated_database_has_nothing_pending(path):
+    opens(path)
+    with closing(apsw.Connection(str(path))) as connection:
+        assert engine.schema_version(connection) == migrations.LATEST
+    assert not re.search("CREATE|ALTER|DROP", migrations.pending("sqlite", migrations.LATEST))
+
+
+def test_there_is_no_way_from_a_revision_that_is_not_known():
+    assert migrations.pending("sqlite", "9999") is None
+
+
+def test_opening_again_changes_nothing(path):
+    opens(path)
+    before = path.read_bytes()
+    opens(path)
+    assert path.read_bytes() == before
+
+
+def test_every_statement_of_a_migration_is_run(path, monkeypatch):
+    # A later revision's statements come after those that note the one before.
+    first = migrations.pending("sqlite", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "pending", lambda *_: first + "CREATE TABLE later (key TEXT);")
+        opens(path)
+    assert "later" in in_file(path)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 7, 11])
+def test_a_failed_migration_leaves_the_database_as_it_was_and_the_next_succeeds(path, tmp_path, monkeypatch, kept):
+    statements = migrations.pending("sqlite", None).split(";")
+    broken = ";".join([*statements[:kept], "CREATE TABLE broken (", *statements[kept:]])
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "pending", lambda *_: broken)
+        with pytest.raises(DatabaseRefused):
+            open_store(path)
+    assert in_file(path) == {}
+    opens(path)
+    migrated = in_file(path)
+    del migrated[migrations.VERSION_TABLE]
+    assert migrated == created(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import apsw
+from portrait.storage import migrations
+from portrait.storage.sqlite import connection
+
+connection.migrations.pending("sqlite", None)  # imports once what every child needs
+directory = Path(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def kill(cursor, sql, values):
+            global seen
+            seen += 1
+            if seen > number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return True
+
+        apsw.connection_hooks.append(lambda made: setattr(made, "exec_trace", kill))
+        connection.prepare(directory / f"{number}.db", upgrade=True)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if not os.WIFSIGNALED(status):
+        sys.exit(os.waitstatus_to_exitcode(status))
+    print(number, os.WTERMSIG(status), flush=True)
+"""
+
+
+def test_a_start_that_is_killed_at_any_statement_leaves_nothing_or_all_and_the_next_succeeds(tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=True)
+    kills = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(kills) > 15, "fewer kills than the migration has statements"
+    assert {how for _, how in kills} == {signal.SIGKILL}
+    whole = in_file(tmp_path / f"{len(kills) + 1}.db")
+    for number, _ in kills:
+        path = tmp_path / f"{number}.db"
+        assert in_file(path) in ({}, whole)
+        opens(path)
+        assert in_file(path) == whole
+        with closing(apsw.Connection(str(path))) as connection:
+            assert connection.pragma("application_id") == engine.APPLICATION_ID
+            assert connection.pragma("auto_vacuum") == 2
+            assert connection.pragma("page_size") == engine.PAGE_SIZE

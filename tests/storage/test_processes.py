@@ -1,0 +1,154 @@
+"""Several processes write to one database: nothing is lost, and nobody hears of a lock that comes free in time."""
+
+import asyncio
+import subprocess
+import sys
+from contextlib import closing
+
+import apsw
+import pytest
+
+from harness import TENANT as NAME
+from harness import service
+from portrait.model.errors import StorageBusy
+from portrait.model.identifier import customer
+from portrait.model.time import system_clock
+from portrait.storage.conformance.support import TENANT, append, fact
+from portrait.storage.sqlite import open_store
+
+RECORDS = """
+import asyncio, io, json, sys
+from portrait import app
+from portrait.cli.data import load_stream
+
+url, mark, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+async def record():
+    services = app.build(url, installed=False)
+    tenant = await services.access.tenant("my-tenant")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(count):
+        click = {"id": f"{mark}{number}", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}
+        segment = {"segmentId": "s", "segmentName": f"{mark}{number}", "memberSince": "2026-01-01T00:00:00Z"}
+        section, told = ("segments", segment) if number % 5 == 0 else ("interactions", click)
+        line = json.dumps({"customerId": "c1", "section": section, "record": told, "source": mark})
+        outcome = await load_stream(services, tenant, io.BytesIO(line.encode()))
+        assert (outcome.recorded, outcome.duplicates, outcome.refused) == (1, 0, []), outcome
+    await services.close()
+
+asyncio.run(record())
+"""
+"""Records one line after the other, each in a transaction of its own."""
+WRITERS = "ab"
+COUNT = 300
+
+
+def begin(code, *words):
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def together(processes):
+    """Let processes that wait begin at once; hold that each ends well and in silence."""
+    try:
+        for one in processes:
+            assert one.stdout.readline() == "ready\n", one.communicate(timeout=20)[1]
+        for one in processes:
+            one.stdin.write("go\n")
+            one.stdin.flush()
+        for one in processes:
+            _, said = one.communicate(timeout=120)
+            assert (one.returncode, said) == (0, "")
+    finally:
+        for one in processes:
+            one.kill()
+            one.communicate()
+
+
+async def test_two_processes_that_record_for_one_customer_lose_nothing(tmp_path):
+    async with service(tmp_path, clock=system_clock) as running:
+        url = f"sqlite:///{tmp_path / 'portrait.db'}"
+        together([begin(RECORDS, url, mark, COUNT) for mark in WRITERS])
+        facts = await running.services.store.facts(NAME, customer("c1"))
+        told = sorted((one.source, one.section) for one in facts)
+        in_segments = COUNT // 5
+        assert told == sorted(
+            [(mark, "segments") for mark in WRITERS for _ in range(in_segments)]
+            + [(mark, "interactions") for mark in WRITERS for _ in range(COUNT - in_segments)]
+        )
+        assert len({one.recorded_at for one in facts}) == len(facts), "two facts told at one moment"
+        keys = {one.key for one in facts if one.section == "interactions"}
+        assert len(keys) == 2 * (COUNT - in_segments)
+        await running.checked()
+        assert len(await running.section("interactions")) == 20
+
+
+OPENS = """
+import asyncio, sys
+from pathlib import Path
+from portrait.storage import migrations
+from portrait.storage.sqlite import open_store
+
+migrations.pending("sqlite", None)  # imports what would keep the processes apart
+print("ready", flush=True)
+sys.stdin.readline()
+asyncio.run(open_store(Path(sys.argv[1])).close())
+"""
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_processes_that_make_the_same_new_database_at_once_all_open_it(path, turn):
+    together([begin(OPENS, path) for _ in range(4)])
+    with closing(apsw.Connection(str(path))) as connection:
+        assert connection.pragma("integrity_check") == "ok"
+        assert connection.execute("SELECT count(*) FROM alembic_version").get == 1
+
+
+async def test_a_write_waits_for_another_process_that_is_done_in_time(path, store):
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.ensure_future(append(store, fact(customer("c"), 1)))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        assert await store.facts(TENANT, customer("c")) == [], "reads go on while a write waits"
+        other.execute("COMMIT")
+        await waiting
+    assert len(await store.facts(TENANT, customer("c"))) == 1
+
+
+async def test_a_write_that_waits_in_vain_is_busy_and_nothing_of_it_is_kept(path):
+    store = open_store(path, patience=0.2)
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageBusy, match="nothing was kept"):
+            await append(store, fact(customer("c"), 1))
+        other.execute("COMMIT")
+    assert await store.facts(TENANT, customer("c")) == []
+    await append(store, fact(customer("c"), 2))
+    assert [one.recorded_at for one in await store.facts(TENANT, customer("c"))] == [2]
+    await store.close()
+
+
+async def test_many_writes_that_wait_in_vain_are_all_busy_within_the_patience_of_one(path):
+    patience = 0.5
+    store = open_store(path, patience=patience)
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writes = [asyncio.ensure_future(append(store, fact(customer("c"), number))) for number in range(10)]
+        done, late = await asyncio.wait(writes, timeout=4 * patience)
+        other.execute("COMMIT")
+    await asyncio.wait(writes)
+    await store.close()
+    assert {type(one.exception()) for one in done} == {StorageBusy}
+    assert len(late) == 0, "each write waited for those before it to give up"
+
+
+async def test_another_process_reads_what_was_acknowledged(path, store):
+    other = open_store(path)
+    for number in range(20):
+        await append(store, fact(customer("c"), number))
+        assert len(await other.facts(TENANT, customer("c"))) == number + 1
+    await other.close()
