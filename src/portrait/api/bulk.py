@@ -1,9 +1,9 @@
 """`POST /api/v1/records`: many records of many customers and sections."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
-from io import TextIOWrapper
-from typing import Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -76,9 +76,13 @@ class Bulk:
             with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
                 async for chunk in call.stream(MAX_BULK, BULK_SECONDS):
                     spool.write(chunk)
-                spool.seek(0)
-                texts = streams.lines(spool) if kind == "application/x-ndjson" else _checked_array(spool)
-                return await self._record(call, texts)
+                body = cast("IO[bytes]", spool)
+                body.seek(0)
+                if kind == "application/x-ndjson":
+                    return await self._record(call, streams.lines(body))
+                await asyncio.to_thread(_check_array, body)
+                body.seek(0)
+                return await self._record(call, streams.elements(body))
         except OSError as error:
             raise errors.StorageFull("The service has no room to receive the body; nothing was kept.") from error
 
@@ -96,7 +100,10 @@ class Bulk:
                     one = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
                 yield one
 
-        for incoming, refused in chunks(parsed(), MAX_CHUNK):
+        groups = chunks(parsed(), MAX_CHUNK)
+        # In a thread: what is long to read must not keep others waiting.
+        while (group := await asyncio.to_thread(next, groups, None)) is not None:
+            incoming, refused = group
             outcome = await self._recorder.record_each(call.tenant.id, incoming)
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
@@ -127,13 +134,11 @@ class Bulk:
         )  # fmt: skip
 
 
-def _checked_array(spool: Any) -> Iterator[tuple[int, bytes]]:
-    """Return an array's elements, once all of it was seen to be one."""
-    text = TextIOWrapper(spool, encoding="utf-8")
-    try:
-        for _ in streams.array(text):
-            pass
-    except UnicodeDecodeError as error:
-        raise errors.MalformedJson(f"The text is not valid UTF-8 (near byte {error.start}).") from None
-    text.seek(0)
-    return streams.array(text)
+def _check_array(spool: IO[bytes]) -> None:
+    """Go over a whole body once, before anything of it is written.
+
+    Raises:
+        MalformedJson: it is not one JSON array; the detail says where.
+    """
+    for _ in streams.elements(spool):
+        pass

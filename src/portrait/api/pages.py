@@ -2,7 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ PARAMETERS = (
         {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
     ),
 )  # fmt: skip
+
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A moment in a cursor: whatever a client makes of one, it stays what a store can compare."""
 
 
 class Pagination(msgspec.Struct, rename="camel"):

@@ -97,7 +97,7 @@ class Records:
         """List the records of one customer."""
         self._check_role(call)
         limit = call.limit()
-        place = pages.position(call, tuple[int, bytes])
+        place = pages.position(call, tuple[pages.Int64, bytes])
         before = Place(*place) if place else None
         customer_id = call.path("customerId")
         items = await self._reader.records(call.tenant.id, customer_id, self._section, before, limit + 1)

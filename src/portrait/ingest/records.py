@@ -124,7 +124,7 @@ class Parser:
         return customer(customer_id)
 
     def _optional(self, members: dict[str, msgspec.Raw], name: str) -> str | None:
-        return None if members.get(name, b"null") == b"null" else self._string(members, name)
+        return None if bytes(members.get(name, b"null")) == b"null" else self._string(members, name)
 
     @staticmethod
     def _string(members: dict[str, msgspec.Raw], name: str) -> str:

@@ -1,14 +1,18 @@
 """Streams of JSON texts: the lines of NDJSON, the elements of an array, one at a time."""
 
-import json
+import codecs
+import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, MalformedJson
 
 MAX_LINE = 2**20
 """The longest record, in bytes."""
+MAX_ELEMENTS = 2**22
+"""The most elements of one array."""
+_blanks = re.compile(rb"[ \t\r\n]*")
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -16,97 +20,111 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
     Of a line longer than a record may be, only so much is held as shows that it is.
     """
+    # What a pipe has given so far is read at once, without waiting for more.
+    read = getattr(stream, "read1", stream.read)
     index = 0
-    while line := stream.readline(MAX_LINE + 2):
-        text = line.strip()
-        if len(line) == MAX_LINE + 2 and not line.endswith(b"\n"):
-            while (rest := stream.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                pass
-        if text:
-            yield index, text
-        index += 1
+    rest = b""
+    while block := read(MAX_LINE):
+        first, *more = block.split(b"\n")
+        rest = (rest + first)[: MAX_LINE + 1]
+        for text in more:
+            if rest := rest.strip():
+                yield index, rest
+            index += 1
+            rest = text
+    if rest := rest.strip():
+        yield index, rest
 
 
-def array(stream: Any, chunk: int = 2**16) -> Iterator[tuple[int, bytes]]:
-    """Yield the elements of a JSON array with their numbers from 0, holding one element and a chunk at a time.
-
-    Args:
-        stream: a text stream of the array.
-        chunk: how many characters are read at once.
+def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the elements of a JSON array with their numbers from 0, holding one element and a block at a time.
 
     Raises:
-        MalformedJson: the text is not one JSON array.
-        BodyTooLarge: an element is longer than a record may be.
+        MalformedJson: the text is not one JSON array in UTF-8; the detail says where.
+        BodyTooLarge: an element is longer than a record may be, or there are too many.
     """
-    scan = json.JSONDecoder()
-    window = _Window(stream, chunk)
-    if window.token() != "[":
-        raise MalformedJson(f"The body must be a JSON array (character {window.place()}).")
+    window = _Window(stream)
+    window.take(b"[")
     index = 0
-    if window.token(peek=True) != "]":
+    if window.next() != b"]":
         while True:
-            yield index, window.value(scan)
+            yield index, window.element()
             index += 1
-            token = window.token()
-            if token == "]":  # noqa: S105  # of JSON
+            if index > MAX_ELEMENTS:
+                raise BodyTooLarge(f"An array has at most {MAX_ELEMENTS} elements. Send less at a time.")
+            if window.next() != b",":
                 break
-            if token != ",":  # noqa: S105  # the same
-                raise MalformedJson(f"Expected , or ] after element {index - 1} (character {window.place()}).")
-    else:
-        window.token()
-    if window.token():
-        raise MalformedJson(f"Nothing may follow the array (character {window.place()}).")
+            window.take(b",")
+    window.take(b"]")
+    if window.next():
+        raise window.malformed("nothing may follow the array")
 
 
 class _Window:
-    """A moving window on a text stream."""
+    """A moving window on a stream of JSON."""
 
-    def __init__(self, stream: Any, chunk: int) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._chunk = chunk
-        self._text = ""
+        self._data = b""
         self._start = 0
         self._passed = 0
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
-    def place(self) -> int:
-        """Return how many characters came before the last token."""
-        return self._passed + self._start - 1
-
-    def token(self, *, peek: bool = False) -> str:
-        """Return the next character that is not white space; empty at the end."""
+    def next(self) -> bytes:
+        """Return the next byte that is not white space, without taking it; empty at the end."""
         while True:
-            while self._start < len(self._text):
-                character = self._text[self._start]
-                if character not in " \t\r\n":
-                    self._start += not peek
-                    return character
-                self._start += 1
-            if not self._more():
-                return ""
+            found = _blanks.match(self._data, self._start)
+            self._start = found.end() if found else self._start
+            if self._start < len(self._data) or not self._more():
+                return self._data[self._start : self._start + 1]
 
-    def value(self, scan: json.JSONDecoder) -> bytes:
-        """Return the next JSON value's text."""
-        self.token(peek=True)
+    def take(self, wanted: bytes) -> None:
+        """Go past the next byte.
+
+        Raises:
+            MalformedJson: it is not the one that is wanted.
+        """
+        if self.next() != wanted:
+            raise self.malformed(f"expected {wanted.decode()}")
+        self._start += 1
+
+    def element(self) -> bytes:
+        """Return the next JSON value's text.
+
+        Raises:
+            MalformedJson: no JSON value stands there.
+            BodyTooLarge: it is longer than a record may be.
+        """
+        self.next()
         while True:
             try:
-                _, end = scan.raw_decode(self._text, self._start)
-            except RecursionError:
-                raise MalformedJson(f"An element is nested deeper than {strict_json.MAX_DEPTH} levels.") from None
-            except ValueError:
-                end = None
-            # A number may go on in the next chunk.
-            if end is not None and (end < len(self._text) or not self._more()):
-                text = self._text[self._start : end]
+                length = strict_json.value_end(memoryview(self._data)[self._start :])
+            except MalformedJson as error:
+                raise self.malformed("the element is no JSON") from error
+            if length is not None:
+                end = self._start + length
+                text = self._data[self._start : end].rstrip()
                 self._start = end
-                return text.encode()
-            if end is None and not self._more():
-                raise MalformedJson(f"The JSON is malformed (character {self._passed + self._start}).")
-            if len(self._text) - self._start > MAX_LINE + 2 * self._chunk:
-                raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes, or the JSON is malformed.")
+                return text
+            if len(self._data) - self._start > 2 * MAX_LINE:
+                raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes.")
+            if not self._more():
+                self._start = len(self._data)
+                raise self.malformed("it is cut off, or an element ends in a lone surrogate")
+
+    def malformed(self, what: str) -> MalformedJson:
+        """Return the error that names the present place."""
+        return MalformedJson(f"The JSON array is malformed: {what} (byte {self._passed + self._start}).")
 
     def _more(self) -> bool:
-        read = self._stream.read(self._chunk)
         self._passed += self._start
-        self._text = self._text[self._start :] + read
+        self._data = self._data[self._start :]
         self._start = 0
-        return bool(read)
+        block = self._stream.read(MAX_LINE)
+        try:
+            self._utf8.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place = self._passed + len(self._data) + error.start
+            raise MalformedJson(f"The text is not valid UTF-8 (byte {place}).") from None
+        self._data += block
+        return bool(block)

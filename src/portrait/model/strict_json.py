@@ -13,11 +13,15 @@ from portrait.model.errors import MalformedJson
 
 MAX_DEPTH = 64
 
-_suspicious = re.compile(rb"\\u0000|[0-9]{19}").search
+_long_integer = re.compile(rb"[0-9]{19}").search
 _brackets = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_one_kind = bytes.maketrans(b"{}", b"[]")
+_no_brackets = bytes(set(range(256)) - set(b"[]{}"))
 _byte = re.compile(r"\(byte (\d+)\)")
 _decode: Any = msgspec.json.Decoder().decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
+_any = msgspec.json.Decoder(msgspec.Raw)
 
 
 def check(raw: bytes) -> None:
@@ -26,10 +30,15 @@ def check(raw: bytes) -> None:
     Raises:
         MalformedJson: it is not JSON, or holds what no store can keep; the detail says where.
     """
-    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH:
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and not _is_shallow(raw):
         _check_depth(raw)
-    if _suspicious(raw):
-        _walk(decode(raw), "$")
+    if not raw.isascii():
+        _check_utf8(raw)
+    place = _nul(raw)
+    if place is not None:
+        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {place}).")
+    if _long_integer(raw):
+        _check_integers(raw)
 
 
 def decode(raw: bytes) -> Any:
@@ -56,12 +65,35 @@ def elements(raw: bytes) -> list[bytes]:
         raise malformed(raw, error) from error
 
 
+def value_end(raw: memoryview) -> int | None:
+    """Return where the JSON value that a text begins with ends; None where the text may not hold all of it.
+
+    The decoder goes over the value without making anything of it, and says where what follows begins.
+
+    Raises:
+        MalformedJson: the text begins with no JSON value; the detail says where.
+    """
+    try:
+        _any.decode(raw)
+    except RecursionError as error:
+        raise malformed(bytes(raw), error) from None
+    except msgspec.DecodeError as error:
+        message = str(error)
+        place = _byte.search(message)
+        if place is None:
+            return None
+        if "trailing" in message:
+            return int(place[1]) - 1  # it counts what follows too
+        raise malformed(bytes(raw), error) from None
+    return None
+
+
 def malformed(raw: bytes, error: Exception) -> MalformedJson:
     """Return what is wrong with a text that the decoder refused, in words that repeat nothing of it."""
     if isinstance(error, UnicodeDecodeError):
-        return MalformedJson(f"The text is not valid UTF-8 (byte {error.start}).")
+        return MalformedJson(f"The text is not valid UTF-8 (byte {_first_not_utf8(raw, error)}).")
     if isinstance(error, RecursionError):
-        return MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels.")
+        return MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels{_where_too_deep(raw)}.")
     message = str(error)
     if isinstance(error, msgspec.ValidationError):
         return MalformedJson("The JSON holds a number that is out of range.")
@@ -69,35 +101,88 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
     if place:
         what = "invalid surrogate pair" if "surrogate" in message else "unexpected character"
         return MalformedJson(f"The JSON is malformed: {what} (byte {place[1]}).")
-    if "surrogate" in message or re.search(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\"?\s*$", raw[-16:]):
-        return MalformedJson(f"The JSON is malformed: it ends in a lone surrogate or is cut off (byte {len(raw)}).")
-    return MalformedJson(f"The JSON is malformed: it ends too early (byte {len(raw)}).")
+    # The decoder looks behind a high surrogate for its other half: at the end it only says that there is none.
+    return MalformedJson(f"The JSON is malformed: it is cut off, or ends in a lone surrogate (byte {len(raw)}).")
+
+
+def _is_shallow(raw: bytes) -> bool:
+    """Tell whether a text is nested no deeper than it may be; False also where it is no JSON.
+
+    Innermost pairs are taken away, one level a round: compiled code for each round, and at most 64 of them.
+    """
+    brackets = _strings.sub(b"", raw).translate(_one_kind, delete=_no_brackets)
+    for _ in range(MAX_DEPTH):
+        before = len(brackets)
+        brackets = brackets.replace(b"[]", b"")
+        if len(brackets) in {0, before}:
+            break
+    return not brackets
 
 
 def _check_depth(raw: bytes) -> None:
+    place = _too_deep(raw)
+    if place is not None:
+        raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {place}).")
+
+
+def _too_deep(raw: bytes) -> int | None:
+    """Return where a text goes deeper than it may."""
     depth = 0
     for token in _brackets.finditer(raw):
         first = token[0][:1]
         if first in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
-                raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {token.start()}).")
+                return token.start()
         elif first in b"]}":
             depth -= 1
+    return None
 
 
-def _walk(value: Any, path: str) -> None:
-    if isinstance(value, str):
-        if "\0" in value:
-            raise MalformedJson(f"The text at {path} holds a NUL character, which no store can keep.")
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise MalformedJson(f"The integer at {path} is beyond 64 bit; send it as a string.")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _walk(item, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for index, (key, item) in enumerate(value.items()):
-            if "\0" in key:
-                raise MalformedJson(f"The name of member {index} at {path} holds a NUL character.")
-            _walk(item, f"{path}.{key}" if re.fullmatch(r"\w{1,64}", key, re.ASCII) else f"{path}.*")
+def _where_too_deep(raw: bytes) -> str:
+    place = _too_deep(raw)
+    return "" if place is None else f" (byte {place})"
+
+
+def _check_utf8(raw: bytes) -> None:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise malformed(raw, error) from None
+
+
+def _nul(raw: bytes) -> int | None:
+    """Return where a text has an escaped NUL; after an even number of backslashes it is one, else just so spelled."""
+    place = raw.find(b"\\u0000")
+    while place >= 0:
+        before = place
+        while before and raw[before - 1] == ord("\\"):
+            before -= 1
+        if (place - before) % 2 == 0:
+            return place
+        place = raw.find(b"\\u0000", place + 1)
+    return None
+
+
+def _check_integers(raw: bytes) -> None:
+    """Look at every number: one loop over all there is, without building paths, for the text may be long."""
+    ahead = [decode(raw)]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, int):
+            if not -(2**63) <= value < 2**63:
+                place = raw.find(str(value).encode())
+                raise MalformedJson(f"An integer is beyond 64 bit; send it as a string (byte {place}).")
+        elif isinstance(value, list):
+            ahead.extend(value)
+        elif isinstance(value, dict):
+            ahead.extend(value.values())
+
+
+def _first_not_utf8(raw: bytes, error: UnicodeDecodeError) -> int:
+    """Return the place in the whole text: the decoder counts within one string."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as whole:
+        return whole.start
+    return error.start

@@ -1,0 +1,142 @@
+"""ETags: weak, over what is shown, and the same again whenever it is the same."""
+
+import itertools
+
+import pytest
+
+from contract.given import NAMES, RECORDS
+from harness import START, service
+from portrait.model import time
+
+SEGMENT = RECORDS["segments"]
+
+
+async def etag(running, customer_id="c1", sections=None, **options):
+    return (await running.profile(customer_id, sections, **options)).headers["etag"]
+
+
+@pytest.fixture
+async def filled(extended):
+    for name, record in RECORDS.items():
+        await extended.told(name, record)
+    return extended
+
+
+async def test_the_etag_is_weak_and_the_same_while_the_content_is(filled):
+    first = await etag(filled, sections=",".join(NAMES))
+    assert first.startswith('W/"')
+    filled.clock.advance(86_400)
+    await filled.told("segments", SEGMENT)
+    assert await etag(filled, sections=",".join(NAMES)) == first
+
+
+@pytest.mark.parametrize("section", NAMES)
+async def test_the_etag_changes_with_the_content_shown_and_only_with_it(running, section):
+    for name, record in RECORDS.items():
+        await running.told(name, record)
+    before = {name: await etag(running, sections=name) for name in NAMES} | {"": await etag(running)}
+    (one,) = (await running.listed(section))["data"]
+    assert (await running.client.delete(f"/api/v1/customers/c1/{section}/{one['key']}")).status_code == 204
+    for name in NAMES:
+        assert (await etag(running, sections=name) == before[name]) == (name != section)
+    assert await etag(running) != before[""]
+
+
+async def test_the_same_content_again_is_the_same_etag(running):
+    await running.told("segments", SEGMENT)
+    before = await etag(running)
+    await running.told("segments", {**SEGMENT, "segmentName": "Other"})
+    assert await etag(running) != before
+    await running.told("segments", SEGMENT)
+    assert await etag(running) == before
+
+
+async def test_every_selection_order_and_customer_has_an_etag_of_its_own(filled):
+    await filled.told("segments", SEGMENT, "c2")
+    for name, record in RECORDS.items():
+        await filled.told(name, record, "c2")
+    selections = [",".join(names) for size in (1, 2) for names in itertools.permutations(NAMES, size)]
+    found = [await etag(filled, name, one) for name in ("c1", "c2") for one in selections]
+    assert len(set(found)) == len(found)
+    assert await etag(filled, sections=" segments,segments, consent") == await etag(filled, sections="segments,consent")
+
+
+async def test_empty_sections_count_too(running):
+    await running.told("segments", SEGMENT)
+    assert await etag(running, sections="journeys") != await etag(running, sections="consent")
+    assert await etag(running, sections="segments,journeys") != await etag(running, sections="segments")
+
+
+async def test_a_rebuild_leaves_every_etag_as_it_was(running):
+    for number in range(25):
+        at = f"2026-05-{number + 1:02}T00:00:00Z"
+        await running.told("interactions", {**RECORDS["interactions"], "id": f"e{number}", "timestamp": at})
+    for name, record in RECORDS.items():
+        await running.told(name, record)
+    running.clock.advance(1)
+    before = [await etag(running, sections=name) for name in (None, *NAMES)]
+    running.services.store._connection.execute("DELETE FROM documents")
+    assert (await running.profile()).status_code == 404
+    await running.services.upkeep.rebuild()
+    assert [await etag(running, sections=name) for name in (None, *NAMES)] == before
+
+
+async def test_a_rebuild_after_the_clock_was_set_back_leaves_every_etag_as_it_was(running):
+    for name, record in RECORDS.items():
+        await running.told(name, record)
+    before = [await etag(running, sections=name) for name in NAMES]
+    running.clock.advance(-3600)
+    await running.checked()
+    await running.services.upkeep.rebuild()
+    assert [await etag(running, sections=name) for name in NAMES] == before
+
+
+async def test_an_answer_with_a_computed_section_has_none_and_is_never_304(filled):
+    for sections in (None, "loyalty", "segments,loyalty"):
+        answer = await filled.profile(sections=sections, headers={"If-None-Match": "*"})
+        assert answer.status_code == 200
+        assert "etag" not in answer.headers
+
+
+async def test_time_alone_changes_the_etag(running):
+    await running.told("segments", SEGMENT)
+    at = time.rfc3339(START + 60 * time.SECOND)
+    await running.told("segments", {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": at})
+    before = await etag(running)
+    running.clock.advance(60)
+    after = await etag(running)
+    assert after != before
+    await running.services.upkeep.refresh()
+    assert await etag(running) == after
+
+
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [
+        ("{etag}", 304), ("{strong}", 304), ("*", 304), (" * ", 304), ('"x", {etag}', 304), ('{etag},"x"', 304),
+        ('W/"x",{strong},W/"y"', 304), ("", 200), ('"x"', 200), ('W/"x"', 200), ("{bare}", 200), ('W/"x", "y"', 200),
+    ],
+)  # fmt: skip
+async def test_if_none_match_takes_lists_and_a_star_and_compares_weakly(running, known, status):
+    await running.told("segments", SEGMENT)
+    weak = await etag(running)
+    strong = weak.removeprefix("W/")
+    value = known.format(etag=weak, strong=strong, bare=strong.strip('"'))
+    answer = await running.profile(headers={"If-None-Match": value})
+    assert answer.status_code == status
+    assert answer.headers["etag"] == weak
+    assert (answer.content == b"") == (status == 304)
+    assert answer.headers["vary"] == "X-Tenant-Id, Authorization, X-API-Key"
+
+
+async def test_an_unknown_customer_is_404_whatever_is_held(running):
+    answer = await running.profile("nobody", headers={"If-None-Match": "*"})
+    assert answer.status_code == 404
+    assert "etag" not in answer.headers
+
+
+async def test_two_services_over_one_database_give_the_same_etag(running, tmp_path):
+    await running.told("segments", SEGMENT)
+    async with service(tmp_path, tenants=()) as other:
+        other.client.headers["X-Tenant-Id"] = "my-tenant"
+        assert await etag(other) == await etag(running)

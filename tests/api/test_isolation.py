@@ -1,0 +1,161 @@
+"""Tenants: every operation, driven with another's ids, answers as for what does not exist and changes nothing."""
+
+import json
+import re
+
+import apsw
+
+from contract.given import RECORDS, shape
+from harness import ndjson
+
+TICKET = {"ticketId": "t1", "subject": "Where is it?", "openedAt": "2026-02-01T00:00:00Z"}
+BODIES = {**RECORDS, "tickets": TICKET, "guarded": {"id": "g1"}}
+THEIRS, NOBODY = "theirs", "nobody"
+TABLES = ("facts", "states", "documents", "identifiers")
+
+
+def held(tmp_path, tenant):
+    """Return all rows that the database holds of a tenant."""
+    with apsw.Connection(str(tmp_path / "portrait.db"), flags=apsw.SQLITE_OPEN_READONLY) as connection:
+        rows = {name: sorted(connection.execute(f"SELECT * FROM {name} WHERE tenant = ?", (tenant,)), key=repr)
+                for name in TABLES}  # fmt: skip
+        rows["credentials"] = sorted(
+            connection.execute("SELECT * FROM credentials WHERE tenant = ?", (tenant,)), key=repr
+        )
+        rows["tenants"] = sorted(connection.execute("SELECT * FROM tenants WHERE id = ?", (tenant,)), key=repr)
+    connection.close()
+    return rows
+
+
+class Foreign:
+    """What another tenant has: ids, keys and cursors."""
+
+    def __init__(self):
+        self.keys = {}
+        self.cursors = {}
+        self.key_id = ""
+
+
+async def filled(guarded):
+    """Fill the first tenant and return what a stranger could have learnt of it."""
+    owner = {"X-API-Key": await guarded.key("admin")}
+    foreign = Foreign()
+    for name, record in BODIES.items():
+        await guarded.told(name, record, THEIRS, headers=owner)
+        guarded.clock.advance(1)
+        page = (await guarded.client.get(f"/api/v1/customers/{THEIRS}/{name}", headers=owner)).json()
+        foreign.keys[name] = page["data"][0]["key"]
+    await guarded.told("segments", {**RECORDS["segments"], "segmentId": "s2"}, THEIRS, headers=owner)
+    await guarded.told("segments", RECORDS["segments"], "theirs-2", headers=owner)
+    guarded.clock.advance(1)
+    for path in (f"/api/v1/customers/{THEIRS}/segments", "/api/v1/customers", "/api/v1/keys"):
+        await guarded.key("viewer")
+        page = (await guarded.client.get(f"{path}?limit=1", headers=owner)).json()
+        foreign.cursors[path.rpartition("/")[2]] = page["pagination"]["cursor"]
+        assert page["pagination"]["hasMore"]
+    foreign.key_id = owner["X-API-Key"].split("_")[1]
+    return foreign
+
+
+def pair(path, **more):
+    """Return a request with their customer's id, and the same with nobody's."""
+    return [{"path": path.format(customerId=name), **more} for name in (THEIRS, NOBODY)]
+
+
+def bulk(customer_id):
+    lines = [{"customerId": customer_id, "section": name, "record": record} for name, record in BODIES.items()]
+    return {"content": ndjson(lines), "headers": {"content-type": "application/x-ndjson"}}
+
+
+def attempts(operation, foreign):
+    """Return groups of requests that a stranger would try: theirs, and where there is one, the like of nobody's."""
+    path, cursors = operation.path, foreign.cursors
+    known = {
+        "get_unified_profile": lambda: [pair(path)],
+        "record_bulk": lambda: [[{"path": path, **bulk(name)} for name in (THEIRS, NOBODY)]],
+        "list_customers": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["customers"]}}]],
+        "list_keys": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["keys"]}}]],
+        "create_key": lambda: [[{"path": path, "json": {"role": "viewer"}}]],
+        "revoke_key": lambda: [[{"path": path.format(keyId=one)} for one in (foreign.key_id, "0" * 12)]],
+        "create_tenant": lambda: [[{"path": path, "json": {"id": "my-tenant", "name": "Mine now"}}]],
+        "list_tenants": lambda: [[{"path": path}]],
+        "live": lambda: [[{"path": path}]],
+        "ready": lambda: [[{"path": path}]],
+    }
+    if operation.id in known:
+        return known[operation.id]()
+    verb, _, section = operation.id.partition("_")
+    assert section in BODIES, f"the test does not know {operation.id}: say how a stranger would try it"
+    keyed = path.replace("{key}", foreign.keys[section])
+    of_a_section = {
+        "record": lambda: [pair(path, json=BODIES[section])],
+        "list": lambda: [pair(path), pair(path, params={"cursor": cursors["segments"]})],
+        "history": lambda: [pair(keyed)],
+        "delete": lambda: [pair(keyed)],
+    }
+    assert verb in of_a_section, f"the test does not know {operation.id}: say how a stranger would try it"
+    return of_a_section[verb]()
+
+
+def told_apart(answer):
+    """Return what of an answer a stranger could tell a difference by."""
+    text = re.sub(THEIRS, NOBODY, answer.text)
+    if answer.headers.get("content-type") == "application/problem+json":
+        text = json.dumps(shape(json.loads(text)), sort_keys=True)
+    text = re.sub(r'"(createdAt|computedAt|updatedAt|effectiveAt|recordedAt)":"[^"]+"', "", text)
+    names = sorted(set(answer.headers) - {"date"})
+    return answer.status_code, names, text
+
+
+async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_nothing(guarded, operations, tmp_path):
+    foreign = await filled(guarded)
+    before = held(tmp_path, "my-tenant")
+    assert before["facts"]
+    assert before["credentials"]
+    operations = sorted(operations(guarded), key=lambda one: one.method == "POST")
+    for role in ("viewer", "editor", "admin"):
+        stranger = {"X-API-Key": await guarded.key(role, "other")}
+        for operation in operations:
+            for requests in attempts(operation, foreign):
+                answers = []
+                for request in requests:
+                    path = request.pop("path")
+                    headers = {**stranger, **request.pop("headers", {})}
+                    answers.append(await guarded.client.request(operation.method, path, headers=headers, **request))
+                assert answers[0].status_code < 500
+                assert "theirs-2" not in answers[0].text
+                assert foreign.key_id not in answers[0].text
+                assert told_apart(answers[0]) == told_apart(answers[-1]), (role, operation.id)
+                assert held(tmp_path, "my-tenant") == before, (role, operation.id)
+
+
+async def test_before_anything_is_told_every_customer_route_is_404_for_a_stranger(guarded, operations):
+    foreign = await filled(guarded)
+    stranger = {"X-API-Key": await guarded.key("admin", "other")}
+    seen = 0
+    for operation in operations(guarded):
+        if "{customerId}" in operation.path and operation.method != "POST":
+            seen += 1
+            section = operation.id.partition("_")[2]
+            path = operation.path.format(customerId=THEIRS, key=foreign.keys.get(section, ""))
+            answer = await guarded.client.request(operation.method, path, headers=stranger)
+            assert (answer.status_code, answer.json()["code"]) == (404, "customer_not_found")
+    assert seen == 1 + 3 * len(BODIES)
+
+
+async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(guarded, operations, tmp_path):
+    await filled(guarded)
+    before = held(tmp_path, "my-tenant")
+    key = await guarded.key("admin", "other")
+    for operation in operations(guarded):
+        if operation.public:
+            continue
+        path = re.sub(r"\{\w+\}", THEIRS, operation.path)
+        answers = [
+            await guarded.client.request(operation.method, path, headers={"X-API-Key": key, "X-Tenant-Id": tenant})
+            for tenant in ("my-tenant", "nowhere")
+        ]
+        assert answers[0].status_code == 403, operation.id
+        assert answers[0].json()["code"] == "tenant_forbidden"
+        assert told_apart(answers[0]) == told_apart(answers[1])
+    assert held(tmp_path, "my-tenant") == before
