@@ -140,7 +140,8 @@ class _Runner:
 
     def close(self) -> None:
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            with contextlib.suppress(RuntimeError):  # closed before
+                self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _start(self, context: Context) -> _Answer:
         answer: _Answer = concurrent.futures.Future()
@@ -153,7 +154,7 @@ class _Runner:
 
     def _begin(self, context: Context, answer: _Answer) -> None:
         """Start a coroutine function, on the section's loop."""
-        task = asyncio.ensure_future(self._section.function(context))
+        task = asyncio.ensure_future(_contained(self._section.function, context))
         task.add_done_callback(lambda done: self._end(answer, done.result))
         answer.add_done_callback(lambda _: _cancel_if_pending(task))
 
@@ -180,14 +181,22 @@ class _Runner:
         threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
 
+async def _contained(function: Callable[..., Awaitable[Any]], context: Context) -> Any:
+    """Call a coroutine function of a plugin's; an exit that it asks for must not end its loop."""
+    try:
+        return await function(context)
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(type(error).__name__) from error
+
+
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Run a section's loop until it is stopped, then end what still runs on it."""
     try:
         loop.run_forever()
-        running = asyncio.all_tasks(loop)
-        for task in running:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
+        if running := asyncio.all_tasks(loop):
+            for task in running:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(running))
     finally:
         loop.close()
 

@@ -130,7 +130,7 @@ def load(plugins: Sequence[str] = (), *, installed: bool = True) -> Registry:
 def _import(module: str, origin: str) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginRefused(f"Plugin {origin} does not import: {_fault(error)}") from error
 
 
@@ -146,11 +146,11 @@ def _import_file(path: Path) -> str:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PluginRefused(f"Plugin {path} does not import: {_fault(error)}") from error
     return name
 
 
-def _fault(error: Exception) -> str:
+def _fault(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
