@@ -117,10 +117,9 @@ def _listen(host: str, port: int, auth: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        reason = (
-            "is taken: name another with --port" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
-        )
-        raise InvalidSetting(f"Cannot serve on {host}, port {port}: {reason}.") from error
+        taken = error.errno == errno.EADDRINUSE
+        reason = "is taken: name another with --port" if taken else f"cannot be had: {os.strerror(error.errno or 0)}"
+        raise InvalidSetting(f"Port {port} of {host} {reason}.") from error
     except OverflowError as error:
         raise InvalidSetting("A port is a number from 0 to 65535.") from error
 

@@ -1,0 +1,240 @@
+"""The commands that look after tenants, keys, settings and the database."""
+
+import os
+
+import apsw
+import click
+import pytest
+
+from harness import TENANT, interaction, ndjson, portrait
+from portrait.cli import cli
+from portrait.cli.options import DATA
+from portrait.settings import SETTINGS
+
+
+def commands(group=cli, words=()):
+    """Yield every command with the words that name it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+COMMANDS = dict(commands())
+WITHOUT_DATA = {("sections",), ("settings",)}
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database with a tenant and a customer."""
+    path = tmp_path / "portrait.db"
+    made = portrait("tenant", "create", TENANT, "--name", "Mine", database=path)
+    assert made.returncode == 0, made.stderr
+    assert f"portrait key create --tenant {TENANT}" in made.stderr
+    lines = ndjson([{"customerId": "c1", "section": "interactions", "record": interaction(1)}])
+    loaded = portrait("load", "-", "--tenant", TENANT, database=path, input=lines.decode(), cwd=tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    return path
+
+
+@pytest.mark.parametrize("words", [(), *COMMANDS, ("tenant",), ("key",), ("db",)], ids=" ".join)
+def test_every_command_has_help(words):
+    shown = portrait(*words, "--help")
+    assert shown.returncode == 0
+    assert shown.stdout.startswith(f"Usage: {' '.join(['portrait', *words])}")
+    assert shown.stderr == ""
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words not in WITHOUT_DATA], ids=" ".join)
+def test_every_command_that_touches_data_takes_its_settings(words):
+    flags = {flag for one in COMMANDS[words].params for flag in one.opts}
+    assert {f"--{name.replace('_', '-')}" for name in DATA} <= flags
+    assert {"database", "plugin"} <= set(DATA)
+
+
+def test_tenants_are_made_once_and_listed(database):
+    listed = portrait("tenant", "list", database=database)
+    assert [line.split("\t")[:2] for line in listed.stdout.splitlines()] == [[TENANT, "Mine"]]
+    again = portrait("tenant", "create", TENANT, database=database)
+    assert again.returncode == 1
+    assert again.stderr.startswith("portrait: ")
+    assert "Traceback" not in again.stderr
+
+
+def test_a_key_is_printed_once_alone_listed_without_its_secret_and_taken_back(database):
+    made = portrait("key", "create", "--tenant", TENANT, "--role", "editor", "--name", "import", database=database)
+    assert made.returncode == 0, made.stderr
+    key = made.stdout.strip()
+    assert len(made.stdout.splitlines()) == 1
+    listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
+    assert key not in listed
+    key_id, role, last_four, state, name = listed.strip().split("\t")
+    assert (role, last_four, state, name) == ("editor", f"…{key[-4:]}", "live", "import")
+    assert portrait("key", "revoke", key_id, "--tenant", TENANT, database=database).returncode == 0
+    assert "\trevoked\t" in portrait("key", "list", "--tenant", TENANT, database=database).stdout
+    again = portrait("key", "revoke", key_id, "--tenant", TENANT, database=database)
+    assert again.returncode == 1
+
+
+def test_a_key_is_a_viewers_unless_it_says_otherwise(database):
+    words = ("key", "create", "--tenant", TENANT, "--expires", "2999-01-01T00:00:00Z")
+    assert portrait(*words, database=database).returncode == 0
+    listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
+    assert listed.split("\t")[1::2] == ["viewer", "live"]
+
+
+def test_a_key_that_would_have_ended_already_is_refused(database):
+    words = ("key", "create", "--tenant", TENANT, "--expires", "2020-01-01T00:00:00Z")
+    refused = portrait(*words, database=database)
+    assert refused.returncode in {1, 2}
+    assert refused.stdout == ""
+    assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
+
+
+def test_a_platform_key_has_no_tenant(database):
+    assert portrait("key", "create", "--platform", database=database).returncode == 0
+    assert "\tplatform\t" in portrait("key", "list", "--platform", database=database).stdout
+    assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--tenant", TENANT, "--platform"),
+        ("--platform", "--role", "admin"),
+        ("--tenant", TENANT, "--role", "owner"),
+        ("--tenant", TENANT, "--expires", "tomorrow"),
+        ("--tenant", TENANT, "--expires", "2030-01-01T00:00:00"),
+    ],
+    ids=" ".join,
+)
+def test_a_key_that_cannot_be_is_refused_and_nothing_is_printed(database, words):
+    refused = portrait("key", "create", *words, database=database)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
+
+
+def test_a_key_of_an_unknown_tenant_is_refused(database):
+    refused = portrait("key", "create", "--tenant", "nobody", database=database)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+
+
+def test_the_check_of_a_sound_database_exits_with_0(database):
+    checked = portrait("db", "check", database=database)
+    assert (checked.returncode, checked.stdout) == (0, "1 customers, 1 facts, 0 differences\n")
+
+
+def test_the_check_of_a_damaged_database_exits_with_1_and_the_rebuild_puts_it_right(database):
+    with apsw.Connection(str(database)) as connection:
+        connection.execute("DELETE FROM documents WHERE section = 'interactions'")
+    checked = portrait("db", "check", database=database)
+    assert checked.returncode == 1
+    assert f"{TENANT}: document interactions: missing\n" in checked.stdout
+    assert "portrait db rebuild" in checked.stderr
+    rebuilt = portrait("db", "rebuild", database=database)
+    assert rebuilt.returncode == 0
+    assert f"{TENANT}: document interactions: missing\n" in rebuilt.stdout
+    assert portrait("db", "check", database=database).returncode == 0
+
+
+def test_an_upgrade_makes_the_schema_and_again_changes_nothing(tmp_path):
+    path = tmp_path / "new.db"
+    for _ in range(2):
+        upgraded = portrait("db", "upgrade", database=path)
+        assert upgraded.returncode == 0, upgraded.stderr
+        with apsw.Connection(str(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM facts").get == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "portrait.db",
+        "postgres://x",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:////no/such/dir/portrait.db",
+    ],
+)
+def test_a_database_that_cannot_be_is_refused_in_one_line(url, tmp_path):
+    refused = portrait("tenant", "list", "--database", url, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("portrait: ")
+    assert len(refused.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def settings(tmp_path, *words, **variables):
+    """Return what `portrait settings` says of each setting: value, source."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
+    shown = portrait(*words, cwd=tmp_path, env={**clean, **variables})
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    found = {}
+    for head, where in zip(lines[::3], lines[1::3], strict=True):
+        name, _, value = head.partition(" = ")
+        found[name] = (value, where.strip().partition(";")[0])
+    return found
+
+
+def test_settings_are_all_shown_with_their_defaults(tmp_path):
+    found = settings(tmp_path, "settings")
+    assert found.keys() == SETTINGS.keys()
+    assert {source for _, source in found.values()} == {"default"}
+    assert found["port"] == ("8080", "default")
+
+
+def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(tmp_path):
+    (tmp_path / "portrait.toml").write_text('port = 1001\nhost = "127.0.0.2"\nplugin = ["a.py", "b.py"]\n')
+    assert settings(tmp_path, "settings")["port"] == ("1001", "file")
+    assert settings(tmp_path, "settings")["plugin"] == ("a.py b.py", "file")
+    found = settings(tmp_path, "settings", PORTRAIT_PORT="1002")
+    assert (found["port"], found["host"]) == (("1002", "environment"), ("127.0.0.2", "file"))
+    assert settings(tmp_path, "settings", PORTRAIT_PLUGIN="c.py d.py")["plugin"] == ("c.py d.py", "environment")
+    found = settings(tmp_path, "settings", "--port", "1003", PORTRAIT_PORT="1002")
+    assert found["port"] == ("1003", "flag")
+    assert found["auth"] == ("keys", "default")
+
+
+def test_another_file_is_named_with_config(tmp_path):
+    (tmp_path / "portrait.toml").write_text("port = 1001\n")
+    (tmp_path / "other.toml").write_text("port = 1004\n")
+    assert settings(tmp_path, "--config", "other.toml", "settings")["port"] == ("1004", "file")
+
+
+def test_the_files_settings_reach_nested_commands(tmp_path):
+    (tmp_path / "portrait.toml").write_text('database = "sqlite:///from-file.db"\n')
+    made = portrait("tenant", "create", TENANT, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "from-file.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("prot = 1\n", "prot"),
+        ("[serve]\nport = 1\n", "serve"),
+        ("port = \n", "portrait.toml"),
+        ('port = "many"\n', "port"),
+        ('auth = "nobody"\n', "auth"),
+        ('plugin = "one.py"\n', "plugin"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused_with_the_name(tmp_path, text, word):
+    (tmp_path / "portrait.toml").write_text(text)
+    refused = portrait("settings", cwd=tmp_path)
+    assert refused.returncode in {1, 2}
+    assert refused.stdout == ""
+    assert word in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_file_that_is_named_and_missing_is_refused(tmp_path):
+    refused = portrait("--config", "missing.toml", "settings", cwd=tmp_path)
+    assert refused.returncode in {1, 2}
+    assert "missing.toml" in refused.stderr

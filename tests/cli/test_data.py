@@ -1,0 +1,176 @@
+"""`portrait load` and `portrait show`."""
+
+import json
+
+import apsw
+import pytest
+
+from harness import TENANT, interaction, ndjson, portrait
+
+LINES = [{"customerId": "c1", "section": "interactions", "record": interaction(number)} for number in range(5)]
+SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "portrait.db"
+    assert portrait("tenant", "create", TENANT, database=path).returncode == 0
+    return path
+
+
+def load(database, text, *words):
+    """Load a file of this text; return the process and its side file's entries."""
+    file = database.parent / "lines.jsonl"
+    file.write_bytes(text)
+    done = portrait("load", str(file), "--tenant", TENANT, *words, database=database)
+    side = database.parent / "lines.jsonl.refused.jsonl"
+    return done, [json.loads(line) for line in side.read_text().splitlines()] if side.exists() else None
+
+
+def derived(database):
+    with apsw.Connection(str(database)) as connection:
+        return {
+            table: list(connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4"))
+            for table in ("facts", "documents", "states", "identifiers")
+        }
+
+
+def test_a_file_of_good_lines_exits_with_0_and_leaves_no_side_file(database):
+    done, side = load(database, ndjson(LINES))
+    assert (done.returncode, done.stdout, side) == (0, "", None)
+    assert done.stderr == "5 recorded, 0 duplicates, 0 refused\n"
+
+
+def test_the_same_file_again_changes_no_row(database):
+    load(database, ndjson(LINES))
+    before = derived(database)
+    done, _ = load(database, ndjson(LINES))
+    assert (done.returncode, done.stderr) == (0, "0 recorded, 5 duplicates, 0 refused\n")
+    assert derived(database) == before
+
+
+def test_refused_lines_are_in_the_side_file_with_number_reason_and_text(database):
+    wrong = [
+        b"not json",
+        json.dumps(LINES[0] | {"record": interaction(0, "2026-05-02T00:00:00Z")}).encode(),
+        b'{"customerId":"c1","section":"nothing","record":{}}',
+        b'{"section":"segments","record":{}}',
+        b"\xff\xfe",
+        '{"customerId":"Zoë","section":"segments","record":{}}'.encode(),
+    ]
+    good = ndjson(LINES).splitlines()
+    done, side = load(database, b"\n".join([*good, b"", *wrong, good[0]]))
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == "5 recorded, 1 duplicates, 6 refused"
+    assert "lines.jsonl.refused.jsonl" in done.stderr
+    assert [(one["line"], one["code"]) for one in side] == [
+        (7, "malformed_json"),
+        (8, "event_conflict"),
+        (9, "unknown_section"),
+        (10, "invalid_record"),
+        (11, "malformed_json"),
+        (12, "invalid_record"),
+    ]
+    assert all(one["detail"] for one in side)
+    assert [one["text"] for one in side] == [line.decode(errors="replace") for line in wrong]
+    assert {one.keys() == {"line", "code", "detail", "text"} for one in side} == {True}
+
+
+def test_line_numbers_hold_over_several_chunks(database):
+    lines = [
+        json.dumps({"customerId": f"c{number}", "section": "segments", "record": SEGMENT}).encode()
+        for number in range(2500)
+    ]
+    lines[1200], lines[2400] = b"wrong", b"wrong too"
+    done, side = load(database, b"\n".join(lines))
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[0] == "2,498 recorded, 0 duplicates, 2 refused"
+    assert [(one["line"], one["text"]) for one in side] == [(1201, "wrong"), (2401, "wrong too")]
+
+
+def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):
+    _, side = load(database, b"wrong\n")
+    assert side is not None
+    _, side = load(database, ndjson(LINES))
+    assert side is None
+
+
+def test_the_side_file_can_be_named(database):
+    beside = database.parent / "beside.jsonl"
+    done, side = load(database, b"wrong\n", "--refused", str(beside))
+    assert (done.returncode, side) == (3, None)
+    assert json.loads(beside.read_text())["line"] == 1
+
+
+def test_lines_come_from_stdin(database, tmp_path):
+    text = ndjson(LINES).decode() + "wrong\n"
+    done = portrait("load", "-", "--tenant", TENANT, database=database, input=text, cwd=tmp_path)
+    assert done.returncode == 3
+    assert json.loads((tmp_path / "stdin.refused.jsonl").read_text())["line"] == 6
+
+
+def test_a_missing_tenant_is_told_how_to_be_made(database):
+    file = database.parent / "lines.jsonl"
+    file.write_bytes(ndjson(LINES))
+    done = portrait("load", str(file), "--tenant", "nobody", database=database)
+    assert done.returncode == 1
+    assert "portrait tenant create nobody" in done.stderr
+
+
+def test_a_missing_file_is_refused(database):
+    done = portrait("load", "missing.jsonl", "--tenant", TENANT, database=database)
+    assert done.returncode == 2
+    assert "missing.jsonl" in done.stderr
+
+
+def test_an_empty_file_is_taken(database):
+    done, _ = load(database, b"")
+    assert (done.returncode, done.stderr) == (0, "0 recorded, 0 duplicates, 0 refused\n")
+
+
+def test_a_lines_source_and_moment_are_kept_and_load_is_the_source_of_others(database):
+    told = {"customerId": "c1", "section": "segments", "record": SEGMENT, "effectiveAt": "2026-02-01T00:00:00+01:00"}
+    load(database, ndjson([told | {"source": "crm"}, LINES[0]]))
+    with apsw.Connection(str(database)) as connection:
+        assert sorted(connection.execute("SELECT section, source FROM facts")) == [
+            ("interactions", "load"),
+            ("segments", "crm"),
+        ]
+
+
+@pytest.fixture
+def told(database):
+    load(database, ndjson([*LINES, {"customerId": "c1", "section": "segments", "record": SEGMENT}]))
+    return database
+
+
+def test_a_portrait_is_shown_for_people(told):
+    shown = portrait("show", "c1", "--tenant", TENANT, database=told)
+    assert shown.returncode == 0, shown.stderr
+    for text in ("c1", TENANT, "segments", "High Value", "2026-01-15", "interactions", "ih_004", "consent"):
+        assert text in shown.stdout
+    assert "{" not in shown.stdout
+
+
+def test_a_portrait_is_shown_as_json(told):
+    shown = portrait("show", "c1", "--tenant", TENANT, "--json", "--sections", "segments, interactions", database=told)
+    answer = json.loads(shown.stdout)
+    assert answer["customerId"] == "c1"
+    assert [one["name"] for one in answer["sections"]] == ["segments", "interactions"]
+    assert answer["sections"][0]["data"] == [SEGMENT]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nobody", "--tenant", TENANT), "customer"),
+        (("c1", "--tenant", "nobody"), "portrait tenant create nobody"),
+        (("c1", "--tenant", TENANT, "--sections", "nothing"), "segments"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line(told, words, said):
+    shown = portrait("show", *words, database=told)
+    assert shown.returncode == 1
+    assert shown.stdout == ""
+    assert said in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
