@@ -21,6 +21,7 @@ from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed
+from portrait.folding import Overtaken
 from portrait.model.errors import InvalidSetting, PortraitError
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
@@ -100,14 +101,15 @@ def build(
             database, size=pool_size, patience=busy_seconds, prepared=prepared, upgrade=upgrade is True
         )
     computed = Computed()
+    overtaken = Overtaken()
     return Services(
         store=store,
         registry=registry,
         clock=clock,
         access=Access(store, clock, auth),
         recorder=Recorder(store, clock),
-        reader=Reader(store, registry, clock, computed),
-        upkeep=Upkeep(store, registry, clock),
+        reader=Reader(store, registry, clock, computed, overtaken),
+        upkeep=Upkeep(store, registry, clock, overtaken),
         computed=computed,
     )
 

@@ -13,7 +13,7 @@ from portrait.model.errors import NotSupported, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
-from portrait.storage.contract import Transaction
+from portrait.storage.contract import Place, Transaction
 
 
 class Incoming(NamedTuple):
@@ -144,7 +144,12 @@ class Batch:
         self._touched[place] = section
         self._facts.append(fact)
 
-    async def finish(self, also: Iterable[tuple[str, StoredSection]] = ()) -> None:
+    async def touch(self, identifier: Identifier, section: StoredSection) -> None:
+        """Have a state and what follows from it written anew, though no fact is added."""
+        await self._load(section, [identifier])
+        self._touched[section.name, identifier] = section
+
+    async def finish(self) -> None:
         """Append the facts, then write states, documents and heads that follow from them."""
         await self._tx.append(self._tenant, self._facts)
         await self._refill()
@@ -163,7 +168,6 @@ class Batch:
         changed = {
             (self._owners_of(identifier), name): section for (name, identifier), section in self._touched.items()
         }
-        changed.update({(customer_id, section.name): section for customer_id, section in also})
         for (customer_id, name), section in changed.items():
             members = self._members[customer_id]
             await self._load(section, members)
@@ -174,7 +178,8 @@ class Batch:
         await self._tx.put_documents(self._tenant, documents)
 
     async def _refill(self) -> None:
-        """Give back to a window what a delete has made room for."""
+        """Give back to a window what a delete has made room for: of those that are due, the newest."""
+        due = Place(self._now + 1, b"")
         for identifier, name in {(fact.identifier, fact.section) for fact in self._facts if fact.op is Op.DELETE}:
             section = self._touched[name, identifier]
             if section.kind == "state":
@@ -183,7 +188,7 @@ class Batch:
                 facts = await self._tx.facts(self._tenant, identifier)
                 self._states[name, identifier] = folding.fold_facts(section, facts)
             else:
-                newest = await self._tx.events(self._tenant, [identifier], name, None, section.fold.window)
+                newest = await self._tx.events(self._tenant, [identifier], name, due, section.fold.window)
                 self._states[name, identifier] = folding.fold_facts(section, newest, self._states[name, identifier])
 
     async def _load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:

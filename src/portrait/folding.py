@@ -12,28 +12,43 @@ from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
 from portrait.storage.contract import Reads, StoredState
 
+MAX_OVERTAKEN = 10_000
+"""How many documents found overtaken are remembered at most."""
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _encode_state = msgspec.msgpack.Encoder().encode
+
+
+class Overtaken:
+    """Documents that reads found overtaken, by time or by newer code, for the background to render anew.
+
+    A read renders them for its own answer and writes nothing. Those that nobody reads may wait: bounded, the rest is
+    found at the next read.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, str], None] = {}
+
+    def note(self, tenant: str, customer_id: str, section: str) -> None:
+        """Remember one document."""
+        if len(self._found) < MAX_OVERTAKEN:
+            self._found[tenant, customer_id, section] = None
+
+    def take(self) -> list[tuple[str, str, str]]:
+        """Return all that were found since, as (tenant, customer id, section), and forget them."""
+        found, self._found = list(self._found), {}
+        return found
 
 
 async def load_states(
     reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier]
 ) -> dict[Identifier, Any]:
-    """Return the state of each identifier in a section.
-
-    A state that an older version of the section folded counts as none: the facts are folded anew.
-    """
+    """Return the state of each identifier in a section; what cannot be read as it stands is folded anew."""
     stored = await reads.states(tenant, [(identifier, section.name) for identifier in identifiers])
     states = {}
     for identifier in identifiers:
         held = stored.get((identifier, section.name))
-        if held is None:
-            states[identifier] = section.fold.empty()
-        elif held.version == section.version:
-            states[identifier] = read_state(section, held)
-        else:
-            facts = await reads.facts(tenant, identifier)
-            states[identifier] = fold_facts(section, facts)
+        state = section.fold.empty() if held is None else read_state(section, held)
+        states[identifier] = fold_facts(section, await reads.facts(tenant, identifier)) if state is None else state
     return states
 
 
@@ -60,8 +75,13 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
 
 
 def read_state(section: StoredSection, stored: StoredState) -> Any:
-    """Return a state from its stored form."""
-    return msgspec.msgpack.decode(stored.body, type=section.fold.state)
+    """Return a state from its stored form; None where another version of the section folded it, or it is damaged."""
+    if stored.version != section.version:
+        return None
+    try:
+        return msgspec.msgpack.decode(stored.body, type=section.fold.state)
+    except (msgspec.MsgspecError, ValueError):
+        return None
 
 
 def store_state(section: StoredSection, state: Any) -> StoredState:

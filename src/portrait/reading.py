@@ -63,11 +63,14 @@ class Listed(NamedTuple):
 class Reader:
     """Answers profiles and lists."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, computed: Computed) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, clock: Clock, computed: Computed, overtaken: folding.Overtaken
+    ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._computed = computed
+        self._overtaken = overtaken
 
     def plan(self, role: str, names: Sequence[str] | None) -> Plan:
         """Return the plan for the sections asked for, or for the full profile (None).
@@ -113,11 +116,11 @@ class Reader:
         head = held.get(HEAD)
         if head is None:
             raise CustomerNotFound
-        merged_into = read_head(head[1]).merged_into
-        if merged_into is not None:
-            return await self.profile(tenant, merged_into, plan)
-        computed = dict(zip(plan.computed, await self._compute(tenant, customer_id, plan), strict=True))
-        now = self._clock()
+        known = read_head(head[1])
+        if known.merged_into is not None:
+            return await self.profile(tenant, known.merged_into, plan)
+        now = self._now(known)
+        computed = dict(zip(plan.computed, await self._compute(tenant, customer_id, plan, now), strict=True))
         parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (_encode_json(customer_id), _encode_json(tenant))]
         hashes = [customer_id.encode()]
         for section, opening in zip(plan.sections, plan.openings, strict=True):
@@ -135,6 +138,7 @@ class Reader:
                 _, body, digest, valid_until, version = row
                 if version != section.version or (valid_until is not None and valid_until <= now):
                     # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
+                    self._overtaken.note(tenant, customer_id, section.name)
                     fresh = await self._render(tenant, customer_id, section, now)
                     body, digest = fresh.body, fresh.hash
                 parts.append(body)
@@ -164,11 +168,11 @@ class Reader:
         Raises:
             CustomerNotFound: the tenant knows no such customer.
         """
-        survivor, _ = await self.head(tenant, customer_id)
+        survivor, head = await self.head(tenant, customer_id)
         members = await self._members(tenant, survivor)
         if section.kind == "state":
             states = await folding.load_states(self._store, tenant, section, members)
-            live = section.state_fold.live(folding.joined(section, states.values()), self._clock())
+            live = section.state_fold.live(folding.joined(section, states.values()), self._now(head))
             listed = sorted(
                 (
                     Listed(
@@ -200,6 +204,10 @@ class Reader:
         """Return up to `limit` customers with ids above `after`, by id."""
         return await self._store.customers(tenant, after, limit)
 
+    def _now(self, head: Head) -> int:
+        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        return max(self._clock(), head.updated_at)
+
     async def _members(self, tenant: str, customer_id: str) -> list[Identifier]:
         return (await self._store.members(tenant, [customer_id])).get(customer_id, [customer(customer_id)])
 
@@ -208,7 +216,7 @@ class Reader:
         states = await folding.load_states(self._store, tenant, section, members)
         return folding.render(section, states.values(), now)
 
-    async def _compute(self, tenant: str, customer_id: str, plan: Plan) -> list[Any]:
+    async def _compute(self, tenant: str, customer_id: str, plan: Plan, now: int) -> list[Any]:
         if not plan.computed:
             return []
 
@@ -216,7 +224,7 @@ class Reader:
             section = self._registry.find_stored(name)
             if section is None:
                 raise UnknownSection("A computed section can read stored sections only.")
-            document = await self._render(tenant, customer_id, section, self._clock())
+            document = await self._render(tenant, customer_id, section, now)
             records: list[Any] = msgspec.json.decode(document.body)
             return records
 

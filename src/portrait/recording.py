@@ -87,7 +87,9 @@ class Recorder:
         async def work(tx: Transaction) -> None:
             batch = Batch(tx, tenant, self._clock())
             if await batch.open([customer(customer_id)], claim=False):
-                await batch.finish([(customer_id, section)])
+                for identifier in batch.members_of(customer(customer_id)):
+                    await batch.touch(identifier, section)
+                await batch.finish()
 
         await self._store.write(work)
 

@@ -35,8 +35,9 @@ class Report(msgspec.Struct):
 class Upkeep:
     """Checks, rebuilds and refreshes one database."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: folding.Overtaken) -> None:
         self._store = store
+        self._overtaken = overtaken
         self._registry = registry
         self._clock = clock
 
@@ -72,10 +73,10 @@ class Upkeep:
         return report
 
     async def refresh(self, limit: int = 500) -> int:
-        """Render anew the documents whose moment has come; return how many there were."""
+        """Render anew the documents whose moment has come, or that reads found overtaken; return how many."""
         recorder = Recorder(self._store, self._clock)
         names = [section.name for section in self._registry.all_stored()]
-        due = await self._store.due(names, self._clock(), limit)
+        due = dict.fromkeys([*await self._store.due(names, self._clock(), limit), *self._overtaken.take()])
         for tenant, customer_id, name in due:
             await recorder.refresh(tenant, customer_id, self._registry.stored(name))
         return len(due)
@@ -160,6 +161,7 @@ class _Customer:
         tenant, identifier = self._tenant, self._identifier
         facts = await self._reads.facts(tenant, identifier)
         head = folding.head_of(facts)
+        self._now = max(self._now, head.updated_at if head else 0)
         self._report.customers += 1
         self._report.facts += len(facts)
         self._states: dict[tuple[Identifier, str], StoredState] = {}

@@ -130,7 +130,7 @@ class Profiles:
     def _schema(self) -> dict[str, Any]:
         kinds: list[dict[str, Any]] = []
         for section in self._registry:
-            item: Any = section.shape.schema if isinstance(section, StoredSection) else None
+            item: Any = section.shows if isinstance(section, StoredSection) else None
             properties: dict[str, Any] = {
                 "name": {"const": section.name},
                 "data": {"type": "array", "items": {"$type": item} if item is not None else {}},

@@ -12,7 +12,7 @@ import msgspec
 from portrait.model import time
 from portrait.model.errors import InvalidRecord
 from portrait.model.fact import Fact, Op
-from portrait.sections.fold import Fold, StateFold
+from portrait.sections.fold import Events, Fold, Latest, StateFold
 from portrait.sections.record import Record, Shape, key_fault
 
 MAX_KEYS = 1000
@@ -88,6 +88,11 @@ class StoredSection(Section):
             self.shape.encode(record),
             None if at is None else time.moment(at),
         )
+
+    @property
+    def shows(self) -> Any:
+        """The schema of what the profile shows: the section's own, unless a fold of the plugin's makes others."""
+        return self.shape.schema if isinstance(self.fold, Latest | Events) else dict[str, Any]
 
     def example(self) -> dict[str, Any]:
         """Return an example of a record as JSON shows it."""

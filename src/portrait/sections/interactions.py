@@ -9,7 +9,7 @@ from portrait.sections.record import Record, Text, Timestamp, none, personal
 
 
 @register_profile_section("interactions", key=("id",), kind="events", effective="timestamp", extras="properties")
-class Interaction(Record, frozen=True, kw_only=True):
+class Interaction(Record, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Recent interaction history (last 20 events)."""
 
     id: Annotated[Text, none, Meta(examples=["ih_001"])]

@@ -110,6 +110,11 @@ class Shape:
             raise PluginRefused(f"{where}: a schema is a class derived from portrait.Record, or a union of such.")
         self.members: tuple[type[Record], ...] = members
         self.fields = {member: fields_of(member, where) for member in self.members}
+        if extras is not None and not all(self._gathers(member, extras) for member in self.members):
+            raise PluginRefused(
+                f"{where}: `extras` names a field that gathers what the schema does not name: the class needs that "
+                "field, an object, and forbid_unknown_fields=False."
+            )
         self.extras = extras
         self._decoder = msgspec.json.Decoder(schema)
         self._convert = partial(msgspec.convert, type=schema)
@@ -118,6 +123,10 @@ class Shape:
         self._times = {
             member: tuple(field for field in fields if field.is_timestamp) for member, fields in self.fields.items()
         }
+
+    def _gathers(self, member: type[Record], extras: str) -> bool:
+        named = any(field.name == extras for field in self.fields[member])
+        return named and not member.__struct_config__.forbid_unknown_fields
 
     def parse(self, raw: bytes) -> Record:
         """Return the record that a JSON text holds, its timestamps in UTC.
@@ -173,11 +182,7 @@ class Shape:
             return value
         known = {field.name for field in self.fields[self.members[0]]}
         others = value.keys() - known
-        if not others:
-            return value
-        gathered = value.get(self.extras)
-        if gathered is None:
-            gathered = {}
+        gathered = {} if value.get(self.extras) is None else value[self.extras]
         if not isinstance(gathered, dict):
             return value
         twice = others & gathered.keys()
@@ -185,9 +190,9 @@ class Shape:
             raise InvalidRecord(
                 f"{_named(min(twice))} is given both beside `{self.extras}` and inside it: give it once."
             )
-        kept = {name: item for name, item in value.items() if name not in others}
-        kept[str(self.extras)] = gathered | {name: value[name] for name in others}
-        return kept
+        kept = {name: item for name, item in value.items() if name not in others and name != self.extras}
+        gathered |= {name: value[name] for name in others}
+        return kept | {self.extras: gathered} if gathered else kept
 
     def _explain(self, message: str) -> str:
         """Return the decoder's complaint with the field named and no value repeated."""

@@ -1,0 +1,63 @@
+"""The three item shapes that the seed only names."""
+
+import pytest
+
+from contract.given import PREFERENCE, RECORDS, row
+
+
+@row("shape: journeys")
+async def test_a_journey_has_this_shape_and_shows_while_active_or_completed(running):
+    record = RECORDS["journeys"]
+    assert list(record) == ["journeyId", "journeyName", "status", "currentStep", "enrolledAt", "completedAt"]
+    for status, shown in (
+        ("active", True), ("paused", False), ("completed", True), ("exited", False), ("merged", False),
+        ("active", True),
+    ):  # fmt: skip
+        told = {**record, "status": status, "completedAt": "2026-03-01T00:00:00Z" if status == "completed" else None}
+        await running.told("journeys", told)
+        data = await running.section("journeys")
+        assert data == ([told] if shown else [])
+        assert [list(one) for one in data] == [list(record)] * shown
+        assert [one["record"] for one in (await running.listed("journeys"))["data"]] == [told]
+
+
+@row("shape: experiments")
+async def test_an_experiment_has_this_shape(running):
+    record = RECORDS["experiments"]
+    assert list(record) == ["experimentId", "experimentName", "variant", "assignedAt"]
+    await running.told("experiments", record)
+    (shown,) = await running.section("experiments")
+    assert shown == record
+    assert list(shown) == list(record)
+
+
+@row("shape: consent")
+@pytest.mark.parametrize("status", ["granted", "revoked", "pending"])
+async def test_a_consent_has_this_shape(running, status):
+    record = {**RECORDS["consent"], "status": status}
+    assert list(record) == ["kind", "purpose", "channel", "status", "grantedAt", "revokedAt", "source"]
+    await running.told("consent", record)
+    (shown,) = await running.section("consent")
+    assert shown == record
+    assert list(shown) == list(record)
+
+
+@row("shape: consent")
+@pytest.mark.parametrize("value", ["weekly", 3, 1.5, True, None, ["a", {"b": None}], {"c": "ü"}])
+async def test_a_preference_has_this_shape_and_any_value(running, value):
+    record = {**PREFERENCE, "value": value}
+    assert list(record) == ["kind", "key", "value", "updatedAt", "source"]
+    await running.told("consent", record)
+    (shown,) = await running.section("consent")
+    assert shown == record
+    assert list(shown) == list(record)
+
+
+@row("shape: consent")
+@pytest.mark.parametrize(
+    "change", [{"status": "denied"}, {"status": "Granted"}, {"status": None}, {"kind": "other"}, {"kind": None}]
+)
+async def test_another_status_or_kind_is_refused(running, change):
+    answer = await running.record("consent", RECORDS["consent"] | change)
+    assert answer.status_code == 422
+    assert f"`{next(iter(change))}`" in answer.json()["detail"]

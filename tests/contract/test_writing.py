@@ -1,0 +1,342 @@
+"""Writing: the same routes for every stored section, built-in or custom, and the routes beside them."""
+
+import json
+import re
+
+import msgspec
+import pytest
+
+from contract.given import NAMES, RECORDS, merge, row
+from harness import TENANT, interaction, ndjson, portrait
+from portrait.model import time
+
+TICKET = {"ticketId": "t1", "subject": "Where is it?", "openedAt": "2026-02-01T00:00:00Z"}
+ALL = {**RECORDS, "tickets": TICKET}
+STORED = (*NAMES, "tickets")
+SEGMENT = RECORDS["segments"]
+NDJSON = {"content-type": "application/x-ndjson"}
+
+
+def segments(*numbers):
+    return [{**SEGMENT, "segmentId": f"s{number:04}"} for number in numbers]
+
+
+@row("POST /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("section", STORED)
+async def test_one_record_or_an_array_each_as_it_is_or_with_its_telling(extended, section):
+    record = ALL[section]
+    enveloped = {"record": record, "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"}
+    for number, body in enumerate((record, [record], enveloped, [enveloped], {"record": record})):
+        customer_id = f"c{number}"
+        assert (await extended.profile(customer_id)).status_code == 404
+        answer = await extended.record(section, body, customer_id)
+        assert answer.status_code == 201
+        assert answer.json() == {"recorded": 1, "duplicates": 0}
+        assert await extended.section(section, customer_id) == [record]
+        (one,) = (await extended.listed(section, customer_id))["data"]
+        assert one["source"] == ("crm" if number in {2, 3} else "api")
+
+
+@row("POST /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("unset", [{"effectiveAt": None}, {"source": None}, {"effectiveAt": None, "source": None}])
+async def test_an_unset_time_or_source_is_as_none(running, unset):
+    assert await running.told("segments", {"record": SEGMENT, **unset}) == {"recorded": 1, "duplicates": 0}
+    (one,) = (await running.listed("segments"))["data"]
+    assert (one["effectiveAt"], one["source"]) == (one["recordedAt"], "api")
+    bulk = ndjson([{"customerId": "c2", "section": "segments", "record": SEGMENT, **unset}])
+    answer = await running.client.post("/api/v1/records", content=bulk, headers=NDJSON)
+    assert answer.json() == {"recorded": 1, "duplicates": 0, "refused": []}
+
+
+@row("POST /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("section", STORED)
+async def test_one_bad_record_refuses_the_array_and_says_which_field_of_which(extended, section):
+    record = ALL[section]
+    field = next(name for name in reversed(record) if record[name] is not None and name != "source")
+    bad = {**record, field: {}}
+    answer = await extended.record(section, [record, record, bad])
+    assert answer.status_code == 422
+    assert "Record 2" in answer.json()["detail"]
+    assert f"`{field}`" in answer.json()["detail"]
+    assert (await extended.profile()).status_code == 404
+
+
+@row("POST /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("body", [[], {}, 1, "text", [[]], [None], [[SEGMENT]], {"record": None}, {"record": []}])
+async def test_what_is_no_record_is_refused(running, body):
+    answer = await running.record("segments", body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_record"
+    assert (await running.profile()).status_code == 404
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("section", STORED)
+async def test_the_list_gives_each_record_with_its_telling(extended, section):
+    await extended.told(section, {"record": ALL[section], "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"})
+    page = await extended.listed(section)
+    assert page.keys() == {"data", "pagination"}
+    assert page["pagination"] == {"cursor": None, "hasMore": False}
+    (one,) = page["data"]
+    assert one.keys() == {"key", "record", "effectiveAt", "recordedAt", "source"}
+    assert (one["record"], one["effectiveAt"], one["source"]) == (ALL[section], "2026-05-01T00:00:00Z", "crm")
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+async def test_the_list_of_events_holds_all_history_newest_first_in_pages(running):
+    events = [interaction(number, f"2026-05-01T00:{number % 7:02}:00Z") for number in range(57)]
+    await running.told("interactions", events)
+    assert len(await running.section("interactions")) == 20
+    for limit in (None, 1, 7, 56, 57, 100):
+        found, cursor = [], None
+        while True:
+            params = {name: value for name, value in (("limit", limit), ("cursor", cursor)) if value is not None}
+            page = await running.listed("interactions", **params)
+            assert len(page["data"]) <= (limit or 20)
+            found += page["data"]
+            cursor = page["pagination"]["cursor"]
+            assert page["pagination"]["hasMore"] is (cursor is not None)
+            if cursor is None:
+                break
+            assert len(page["data"]) == (limit or 20)
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", cursor)
+        assert sorted(one["key"] for one in found) == [event["id"] for event in events]
+        times = [one["effectiveAt"] for one in found]
+        assert times == sorted(times, reverse=True)
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+async def test_the_list_of_state_holds_what_counts_newest_first_in_pages(running):
+    for number in range(25):
+        await running.told("segments", segments(number, 0))
+        running.clock.advance(1)
+    found, cursor = [], {}
+    while cursor is not None:
+        page = await running.listed("segments", limit=10, **cursor)
+        found += page["data"]
+        cursor = {"cursor": page["pagination"]["cursor"]} if page["pagination"]["hasMore"] else None
+    assert len(found) == len({one["key"] for one in found}) == 25
+    times = [time.parse(one["effectiveAt"]) for one in found]
+    assert times == sorted(times, reverse=True)
+
+
+def cursor_of(*place):
+    return (
+        msgspec.json.decode(msgspec.json.encode(msgspec.msgpack.encode(place)))
+        .rstrip("=")
+        .translate(str.maketrans("+/", "-_"))
+    )
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize("section", ["interactions", "segments"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"limit": "ten"}, {"limit": ""}, {"limit": "1.0"},
+        {"limit": "\uff11"}, {"cursor": "?"}, {"cursor": "AAAA"}, {"cursor": cursor_of(2**64 - 1, b"x")},
+        {"cursor": cursor_of(1, "text")},
+    ],
+)  # fmt: skip
+async def test_a_limit_or_cursor_that_cannot_be_is_400(running, section, params):
+    await running.told(section, RECORDS[section])
+    answer = await running.client.get(f"/api/v1/customers/c1/{section}", params=params)
+    assert answer.status_code == 400
+    assert next(iter(params)) in answer.json()["detail"]
+
+
+@row("GET …/{section}/{key}/history")
+@pytest.mark.parametrize("section", [name for name in STORED if name != "interactions"])
+async def test_the_history_gives_every_fact_with_its_source_and_times(extended, section):
+    record = ALL[section]
+    for day, source in enumerate(("crm", "shop", None), 1):
+        body = {"record": record, "effectiveAt": f"2026-05-0{day}T00:00:00Z"}
+        await extended.told(section, body if source is None else {**body, "source": source})
+    (one,) = (await extended.listed(section))["data"]
+    path = f"/api/v1/customers/c1/{section}/{one['key']}"
+    assert (await extended.client.delete(path)).status_code == 204
+    history = (await extended.client.get(f"{path}/history")).json()
+    assert history.keys() == {"data"}
+    assert [fact["op"] for fact in history["data"]] == ["delete", "put", "put", "put"]
+    assert [fact["source"] for fact in history["data"][1:]] == ["api", "shop", "crm"]
+    assert all(fact["record"] == record for fact in history["data"][1:])
+    assert [fact["effectiveAt"][:10] for fact in history["data"][1:]] == ["2026-05-03", "2026-05-02", "2026-05-01"]
+    told = [time.parse(fact["recordedAt"]) for fact in history["data"]]
+    assert told == sorted(told, reverse=True)
+
+
+@row("GET …/{section}/{key}/history", "DELETE …/{section}/{key}")
+@pytest.mark.parametrize("section", STORED)
+async def test_a_key_that_is_not_there_is_404(extended, section):
+    await extended.told(section, ALL[section])
+    path = f"/api/v1/customers/c1/{section}/none"
+    for answer in (await extended.client.get(f"{path}/history"), await extended.client.delete(path)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "record_not_found")
+    path = f"/api/v1/customers/nobody/{section}/none"
+    for answer in (await extended.client.get(f"{path}/history"), await extended.client.delete(path)):
+        assert (answer.status_code, answer.json()["code"]) == (404, "customer_not_found")
+
+
+@row("DELETE …/{section}/{key}")
+@pytest.mark.parametrize("section", STORED)
+async def test_a_delete_ends_the_record_once(extended, section):
+    await extended.told(section, ALL[section])
+    (one,) = (await extended.listed(section))["data"]
+    path = f"/api/v1/customers/c1/{section}/{one['key']}"
+    answer = await extended.client.delete(path)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert await extended.section(section) == []
+    assert (await extended.listed(section))["data"] == []
+    assert (await extended.client.delete(path)).status_code == 404
+    await extended.checked()
+
+
+@row("DELETE …/{section}/{key}")
+async def test_a_delete_ends_the_record_for_every_identifier_that_holds_it(running):
+    for customer_id in ("c1", "c2"):
+        await running.told("segments", SEGMENT, customer_id)
+    await merge(running, "c2", "c1")
+    assert (await running.client.delete("/api/v1/customers/c2/segments/seg_001")).status_code == 204
+    assert await running.section("segments") == []
+    history = (await running.client.get("/api/v1/customers/c1/segments/seg_001/history")).json()["data"]
+    assert sorted(fact["op"] for fact in history) == ["delete", "delete", "put", "put"]
+
+
+@row("DELETE …/{section}/{key}")
+async def test_a_key_is_url_safe_and_free_of_personal_data(extended):
+    for section in STORED:
+        await extended.told(section, ALL[section])
+        extended.clock.advance(1)
+        (one,) = (await extended.listed(section))["data"]
+        if section in {"interactions", "segments", "experiments", "tickets"}:
+            assert one["key"] == next(iter(ALL[section].values()))
+        else:
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", one["key"])
+            assert not any(isinstance(value, str) and value in one["key"] for value in ALL[section].values())
+
+
+@row("DELETE …/{section}/{key}")
+async def test_an_opaque_key_differs_from_tenant_to_tenant(guarded):
+    keys = set()
+    for tenant in ("my-tenant", "other"):
+        headers = {"X-API-Key": await guarded.key("editor", tenant)}
+        await guarded.told("identities", RECORDS["identities"], headers=headers)
+        page = await guarded.client.get("/api/v1/customers/c1/identities", headers=headers)
+        keys.add(page.json()["data"][0]["key"])
+    assert len(keys) == 2
+
+
+@row("POST /api/v1/records")
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json"])
+async def test_a_bulk_takes_what_it_can_and_names_what_it_refuses(extended, kind):
+    lines = [
+        *({"customerId": "c1", "section": name, "record": ALL[name]} for name in STORED),
+        {"identifier": {"type": "customer_id", "value": "c2"}, "section": "segments", "record": SEGMENT,
+         "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"},
+        {"customerId": "c1", "section": "segments", "record": SEGMENT},
+        {"customerId": "c3", "section": "segments", "record": {**SEGMENT, "memberSince": "never"}},
+        {"customerId": "c3", "section": "nothing", "record": SEGMENT},
+        {"customerId": "c3", "section": "loyalty", "record": {}},
+        {"customerId": "..", "section": "segments", "record": SEGMENT},
+        {"section": "segments", "record": SEGMENT},
+        {"customerId": "c3", "identifier": {"type": "customer_id", "value": "c3"}, "section": "segments", "record": {}},
+        {"customerId": "c3", "section": "segments"},
+        {"customerId": "c3", "section": "segments", "record": SEGMENT, "surprise": 1},
+        {"customerId": "c1", "section": "interactions", "record": {**RECORDS["interactions"], "offerId": "other"}},
+        "text",
+    ]  # fmt: skip
+    body = ndjson(lines) if kind == "application/x-ndjson" else json.dumps(lines).encode()
+    answer = await extended.client.post("/api/v1/records", content=body, headers={"content-type": kind})
+    assert answer.status_code == 200
+    outcome = answer.json()
+    refused = outcome.pop("refused")
+    assert outcome == {"recorded": len(STORED) + 1, "duplicates": 1}
+    assert all(one.keys() == {"index", "code", "detail"} for one in refused)
+    first = len(STORED) + 2
+    assert [(one["index"] - first, one["code"]) for one in refused] == [
+        (0, "invalid_record"), (1, "unknown_section"), (2, "unknown_section"), (3, "invalid_record"),
+        (4, "invalid_record"), (5, "invalid_record"), (6, "invalid_record"), (7, "invalid_record"),
+        (8, "event_conflict"), (9, "invalid_record"),
+    ]  # fmt: skip
+    assert "`memberSince`" in refused[0]["detail"]
+    assert (await extended.profile("c3")).status_code == 404
+    (told,) = (await extended.listed("segments", "c2"))["data"]
+    assert (told["effectiveAt"], told["source"]) == ("2026-05-01T00:00:00Z", "crm")
+    extended.clock.advance(1)
+    await extended.checked()
+
+
+@row("POST /api/v1/records")
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json"])
+async def test_a_bulk_is_committed_in_chunks_of_at_most_1000(running, kind, monkeypatch):
+    lines = [{"customerId": f"c{number}", "section": "segments", "record": SEGMENT} for number in range(2500)]
+    store = running.services.store
+    write, known = store.write, []
+
+    async def counted(work):
+        result = await write(work)
+        known.append(store._rows("SELECT count(*) FROM facts")[0][0])
+        return result
+
+    monkeypatch.setattr(store, "write", counted)
+    body = ndjson(lines) if kind == "application/x-ndjson" else json.dumps(lines).encode()
+    answer = await running.client.post("/api/v1/records", content=body, headers={"content-type": kind})
+    assert answer.json() == {"recorded": 2500, "duplicates": 0, "refused": []}
+    assert max(after - before for before, after in zip([0, *known], known, strict=False)) <= 1000
+    assert known[-1] == 2500
+
+
+@row("POST /api/v1/records")
+async def test_lines_of_a_bulk_are_numbered_with_the_empty_ones(running):
+    body = b'\n{"customerId":"c1"}\r\n\n  \nx'
+    answer = await running.client.post("/api/v1/records", content=body, headers=NDJSON)
+    assert [one["index"] for one in answer.json()["refused"]] == [1, 4]
+
+
+@row("GET /api/v1/customers")
+async def test_customers_are_listed_by_id_in_pages(running):
+    assert (await running.client.get("/api/v1/customers")).json() == {
+        "data": [],
+        "pagination": {"cursor": None, "hasMore": False},
+    }
+    names = sorted(["é", "B", "a", "a/b", "z", *(f"c{number:03}" for number in range(40))], key=str.encode)
+    lines = [{"customerId": name, "section": "segments", "record": SEGMENT} for name in reversed(names)]
+    await running.client.post("/api/v1/records", content=ndjson(lines), headers=NDJSON)
+    found, params = [], {"limit": 7}
+    while params is not None:
+        page = (await running.client.get("/api/v1/customers", params=params)).json()
+        found += page["data"]
+        more = page["pagination"]
+        params = {"limit": 7, "cursor": more["cursor"]} if more["hasMore"] else None
+    assert [one["customerId"] for one in found] == names
+    assert all(one.keys() == {"customerId", "createdAt", "updatedAt"} for one in found)
+
+
+@row("GET /api/v1/customers")
+async def test_a_customer_is_known_since_its_first_record_and_updated_by_its_newest(running):
+    await running.told("segments", SEGMENT)
+    (first,) = (await running.client.get("/api/v1/customers")).json()["data"]
+    assert first["createdAt"] == first["updatedAt"]
+    running.clock.advance(60)
+    await running.told("consent", RECORDS["consent"])
+    (second,) = (await running.client.get("/api/v1/customers")).json()["data"]
+    assert second["createdAt"] == first["createdAt"]
+    assert time.parse(second["updatedAt"]) - time.parse(first["updatedAt"]) >= 60 * time.SECOND
+
+
+@row("POST /api/v1/records")
+@pytest.mark.parametrize(("bad", "code"), [((), 0), (("x", {"customerId": "c2"}), 3)])
+def test_load_takes_the_same_lines_and_its_exit_code_tells(tmp_path, bad, code):
+    database, file = tmp_path / "portrait.db", tmp_path / "lines.jsonl"
+    assert portrait("tenant", "create", TENANT, database=database).returncode == 0
+    lines = [{"customerId": "c1", "section": name, "record": RECORDS[name]} for name in NAMES]
+    file.write_bytes(ndjson([*lines, *bad]))
+    assert portrait("load", str(file), "--tenant", TENANT, database=database).returncode == code
+    beside = tmp_path / "lines.jsonl.refused.jsonl"
+    refused = [json.loads(line) for line in beside.read_text().splitlines()] if beside.exists() else []
+    assert [one["line"] for one in refused] == [len(NAMES) + 1 + number for number in range(len(bad))]
+    shown = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
+    assert {one["name"]: one["data"] for one in json.loads(shown.stdout)["sections"]} == {
+        name: [RECORDS[name]] for name in NAMES
+    }
+    assert portrait("load", str(file), "--tenant", "nowhere", database=database).returncode not in {0, 3}

@@ -1,0 +1,127 @@
+"""Several writers at once lose nothing, whether they share a service, a database, or write beside a rebuild."""
+
+import asyncio
+import json
+import subprocess
+
+import apsw
+import httpx
+
+from harness import TENANT, command, interaction, ndjson, portrait, server, service
+from portrait import upkeep
+from sections.facts import ROOT
+
+SAMPLE = (ROOT / "src" / "portrait" / "cli" / "sample.jsonl").read_bytes()
+
+
+async def ids(running, customer_id="c1"):
+    """Return the ids of all interactions of a customer."""
+    found, cursor = [], None
+    while True:
+        page = await running.listed("interactions", customer_id, limit=100, **({"cursor": cursor} if cursor else {}))
+        found += [one["key"] for one in page["data"]]
+        cursor = page["pagination"]["cursor"]
+        if not page["pagination"]["hasMore"]:
+            return found
+
+
+async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
+    async with service(tmp_path) as running:
+        await asyncio.gather(*(running.told("interactions", interaction(number)) for number in range(60)))
+        assert sorted(await ids(running)) == [f"ih_{number:03}" for number in range(60)]
+        assert len(await running.section("interactions")) == 20
+        running.clock.advance(1)
+        await running.checked()
+
+
+async def test_one_record_told_by_many_at_once_is_recorded_once(tmp_path):
+    async with service(tmp_path) as running:
+        told = await asyncio.gather(*(running.told("interactions", interaction(1)) for _ in range(20)))
+        assert sum(one["recorded"] for one in told) == 1
+        assert sum(one["duplicates"] for one in told) == 19
+        assert await ids(running) == ["ih_001"]
+
+
+async def test_two_services_on_one_database_lose_nothing(tmp_path):
+    async with service(tmp_path) as one, service(tmp_path, tenants=(), clock=one.clock) as other:
+        other.client.headers["X-Tenant-Id"] = TENANT
+        await asyncio.gather(
+            *((one if number % 2 else other).told("interactions", interaction(number)) for number in range(60))
+        )
+        assert sorted(await ids(one)) == sorted(await ids(other)) == [f"ih_{number:03}" for number in range(60)]
+        one.clock.advance(1)
+        await one.checked()
+
+
+async def test_a_rebuild_while_writes_go_on_loses_nothing_and_finds_nothing_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(upkeep, "CHUNK", 1)  # a transaction a customer, so that writes come in between
+    async with service(tmp_path) as running:
+        customers = [f"c{number}" for number in range(10)]
+        for customer_id in customers:
+            await running.told("interactions", interaction(0), customer_id)
+        writing = asyncio.gather(
+            *(
+                running.told("interactions", interaction(number), customer_id)
+                for number in range(1, 11)
+                for customer_id in customers
+            )
+        )
+        reports = [await running.services.upkeep.rebuild() for _ in range(3)]
+        await writing
+        assert [report.differences for report in reports] == [[], [], []]
+        running.clock.advance(1)
+        await running.checked()
+        for customer_id in customers:
+            assert len(await ids(running, customer_id)) == 11
+
+
+def derived(database):
+    """Return all derived rows."""
+    with apsw.Connection(str(database)) as connection:
+        return {
+            table: list(connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4"))
+            for table in ("documents", "states", "identifiers", "facts")
+        }
+
+
+async def test_the_same_lines_again_change_no_row(tmp_path):
+    async with service(tmp_path) as running:
+
+        async def bulk():
+            answer = await running.client.post(
+                "/api/v1/records", content=SAMPLE, headers={"content-type": "application/x-ndjson"}
+            )
+            assert answer.status_code == 200
+            return answer.json()
+
+        count = len(SAMPLE.splitlines())
+        assert await bulk() == {"recorded": count, "duplicates": 0, "refused": []}
+        before = derived(tmp_path / "portrait.db")
+        running.clock.advance(3600)
+        assert await bulk() == {"recorded": 0, "duplicates": count, "refused": []}
+        assert derived(tmp_path / "portrait.db") == before
+
+
+def test_a_load_beside_a_server_that_writes_loses_nothing(tmp_path):
+    database = tmp_path / "portrait.db"
+    assert portrait("tenant", "create", TENANT, database=database).returncode == 0
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(
+        ndjson({"customerId": "c1", "section": "interactions", "record": interaction(number)} for number in range(500))
+    )
+    with server(database, "--auth", "open") as (url, _), httpx.Client(base_url=url, timeout=30) as client:
+        loading = subprocess.Popen(
+            command("load", str(file), "--tenant", TENANT, database=database), stderr=subprocess.PIPE, text=True
+        )
+        for number in range(500, 600):
+            answer = client.post(
+                "/api/v1/customers/c1/interactions", json=interaction(number), headers={"X-Tenant-Id": TENANT}
+            )
+            assert answer.status_code == 201, answer.text
+        _, said = loading.communicate(timeout=60)
+        assert loading.returncode == 0, said
+    with apsw.Connection(str(database)) as connection:
+        assert connection.execute("SELECT count(DISTINCT key), count(*) FROM facts").fetchone() == (600, 600)
+        [document] = connection.execute("SELECT body FROM documents WHERE section = 'interactions'").fetchone()
+    assert len(json.loads(document)) == 20
+    assert portrait("db", "check", database=database).returncode == 0

@@ -1,0 +1,167 @@
+"""Records and facts of any section, made from its schema: what the properties of sections are tried on."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from hypothesis import strategies as st
+from msgspec import inspect
+
+from harness import START
+from portrait.folding import fold_facts
+from portrait.model import time
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import customer
+from portrait.sections import registry
+from portrait.sections.base import StoredSection
+from portrait.sections.fold import Events
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = ROOT / "examples" / "plugins"
+REGISTRY = registry.load([str(PLUGINS / "reviews.py"), str(PLUGINS / "lifetime_value.py")], installed=False)
+"""The built-in sections and the stored ones among the examples."""
+SECTIONS = {section.name: section for section in REGISTRY.all_stored()}
+SECTIONS["interactions, 3 shown"] = replace(SECTIONS["interactions"], fold=Events(3))
+"""By name; one of them shows so few events that the others are soon out of sight."""
+STATE = [name for name, section in SECTIONS.items() if section.kind == "state"]
+SECRET = bytes(32)
+MINUTE = 60 * time.SECOND
+TOLD = START - 60 * MINUTE
+"""All facts are told within the hour before START; they are effective up to two hours before and after it."""
+
+# Few values, so that keys meet; and where a schema takes any text, the texts on which rules decide.
+_TEXTS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
+    ("identities", "type"): st.sampled_from(["email", "phone"]),
+    ("identities", "value"): st.sampled_from(["a@example.com", "A@example.com", " a@example.com ", "+4930123"]),
+    ("journeys", "status"): st.sampled_from(["active", "completed", "exited"]),
+    **dict.fromkeys(
+        [("interactions", "id"), ("reviews", "reviewId"), ("lifetime-value", "purchaseId")],
+        st.integers(0, 15).map("e{:02}".format),
+    ),
+    ("lifetime-value", "currency"): st.sampled_from(["EUR", "JPY", "USD"]),
+}
+_anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "ü"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("abc"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def moments() -> st.SearchStrategy[str]:
+    """Timestamps in any offset, few enough to be equal at times."""
+    return st.builds(
+        lambda days, hours: (
+            datetime(2026, 5, 1, 12, tzinfo=UTC) + timedelta(days=days)
+        ).astimezone(timezone(timedelta(hours=hours))).isoformat(),
+        st.integers(0, 4),
+        st.integers(-11, 14),
+    )  # fmt: skip
+
+
+def _values(section: str, name: str, kind: inspect.Type) -> st.SearchStrategy[Any]:
+    match kind:
+        case inspect.Metadata():
+            return _values(section, name, kind.type)
+        case inspect.UnionType():
+            return st.one_of([_values(section, name, one) for one in kind.types if type(one).__name__ != "UnsetType"])
+        case inspect.StrType():
+            return _TEXTS.get((section, name), st.sampled_from("abc"))
+        case inspect.LiteralType():
+            return st.sampled_from(kind.values)
+        case inspect.IntType():
+            return st.integers(kind.ge or 0, kind.le or 100)
+    return {
+        inspect.DateTimeType: moments(),
+        inspect.FloatType: st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+        inspect.NoneType: st.none(),
+        inspect.DictType: st.dictionaries(st.sampled_from("abc"), _anything, max_size=2),
+        inspect.AnyType: _anything,
+    }[type(kind)]
+
+
+def records(section: StoredSection) -> st.SearchStrategy[dict[str, Any]]:
+    """Records of a section as JSON would show them, optional fields at times left out."""
+    shown = []
+    for member in section.shape.members:
+        info = inspect.type_info(member)
+        assert isinstance(info, inspect.StructType)
+        tag = {info.tag_field: st.just(info.tag)} if info.tag_field else {}
+        fields = {one.encode_name: _values(section.name, one.encode_name, one.type) for one in info.fields}
+        needed = {one.encode_name for one in info.fields if one.required}
+        shown.append(
+            st.fixed_dictionaries(
+                tag | {name: values for name, values in fields.items() if name in needed},
+                optional={name: values for name, values in fields.items() if name not in needed},
+            )
+        )
+    return st.one_of(shown)
+
+
+class Saying(NamedTuple):
+    """What becomes a fact once it is told."""
+
+    customer_id: str
+    effective_at: int
+    record: dict[str, Any] | None
+    key_of: dict[str, Any]
+    """The record whose key is meant; of a delete too."""
+
+
+def sayings(section: StoredSection, *, size: int = 12, deletes: bool = True) -> st.SearchStrategy[list[Saying]]:
+    """Sayings of up to three histories, no two effective at one moment; of events each key once a history."""
+    ends = deletes and section.kind == "state"
+    one = st.builds(
+        lambda who, record, end: Saying(who, 0, None if end else record, record),
+        st.sampled_from(["c1", "c2", "c3"]),
+        records(section),
+        st.sampled_from([False, False, False, True]) if ends else st.just(False),
+    )
+    unique = (lambda said: (said.customer_id, parsed(section, said.key_of).key)) if section.kind == "events" else None
+    many = st.lists(one, max_size=size, unique_by=unique)
+
+    @st.composite
+    def timed(draw: st.DrawFn) -> list[Saying]:
+        found = draw(many)
+        minutes = draw(st.lists(st.integers(-120, 120), min_size=len(found), max_size=len(found), unique=True))
+        return [said._replace(effective_at=START + at * MINUTE) for said, at in zip(found, minutes, strict=True)]
+
+    return timed()
+
+
+def parsed(section: StoredSection, record: Any) -> Any:
+    return section.parse(msgspec.json.encode(record), SECRET)
+
+
+def told(section: StoredSection, said: list[Saying]) -> list[Fact]:
+    """Return the facts that sayings become when they are told in this order."""
+    facts = []
+    for place, one in enumerate(said):
+        recorded_at = TOLD + place * time.SECOND
+        found = parsed(section, one.key_of)
+        facts.append(
+            Fact(
+                identifier=customer(one.customer_id),
+                section=section.name,
+                key=found.key,
+                op=Op.DELETE if one.record is None else Op.PUT,
+                body=b"" if one.record is None else found.body,
+                effective_at=one.effective_at,
+                recorded_at=recorded_at,
+                source=None,
+                id=recorded_at.to_bytes(16, "big"),
+                version=section.version,
+            )
+        )
+    return facts
+
+
+def state_of(section: StoredSection, facts: Any) -> Any:
+    return fold_facts(section, facts)
+
+
+def shown(section: StoredSection, state: Any, now: int) -> tuple[bytes, int | None]:
+    """Return what a state shows at a moment, as the bytes of its document, and until when."""
+    found, until = section.fold.render(state, now)
+    return msgspec.json.encode(found, order="deterministic"), until

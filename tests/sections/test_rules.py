@@ -1,0 +1,235 @@
+"""The contract's table of records, line by line: what counts, and what two joined histories show."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import START
+from portrait.model import time
+from portrait.model.fact import Op
+from sections.facts import MINUTE, SECTIONS, Saying, parsed, shown, state_of, told
+
+A, B = "c1", "c2"
+
+
+def saying(who, minutes, **record):
+    return Saying(who, START + minutes * MINUTE, record, record)
+
+
+def joined(name, *said, now=START, order=None):
+    """Return what the histories show once they are joined."""
+    section = SECTIONS[name]
+    facts = told(section, list(said))
+    apart = [state_of(section, [fact for fact in facts if fact.identifier.value == who]) for who in (A, B)]
+    both = section.fold.join(*(apart if order is None else reversed(apart)))
+    return json.loads(shown(section, both, now)[0])
+
+
+def identity(who, minutes, confidence, value="a@example.com"):
+    return saying(who, minutes, type="email", value=value, confidence=confidence)
+
+
+def test_identities_joined_are_a_union_with_the_higher_confidence():
+    found = joined("identities", identity(A, -10, 0.9), identity(B, -5, 0.4), identity(B, -5, 0.7, "b@example.com"))
+    assert [(one["value"], one["confidence"]) for one in found] == [("a@example.com", 0.9), ("b@example.com", 0.7)]
+
+
+def test_in_one_history_the_newest_confidence_counts_even_if_lower():
+    found = joined("identities", identity(A, -10, 0.9), identity(A, -5, 0.4))
+    assert [one["confidence"] for one in found] == [0.4]
+
+
+def test_identities_are_shown_by_confidence_then_key():
+    found = joined(
+        "identities", identity(A, -3, 0.5, "b@example.com"), identity(A, -9, 0.5), identity(A, -5, 1, "z@example.com")
+    )
+    assert [one["value"] for one in found] == ["z@example.com", "a@example.com", "b@example.com"]
+
+
+def event(who, minutes, id_):
+    return saying(who, minutes, id=id_, interactionType="click", timestamp="2026-01-01T00:00:00Z")
+
+
+def test_interactions_joined_are_all_by_time_newest_first_ties_by_id_descending():
+    found = joined("interactions", event(A, -3, "a"), event(B, -2, "b"), event(A, -2, "c"), event(B, -9, "d"))
+    assert [one["id"] for one in found] == ["c", "b", "a", "d"]
+
+
+def test_of_interactions_joined_the_newest_20_are_shown():
+    said = [event(A if n % 2 else B, -n, f"e{n:02}") for n in range(1, 31)]
+    assert [one["id"] for one in joined("interactions", *said)] == [f"e{n:02}" for n in range(1, 21)]
+
+
+def segment(who, minutes, name, since):
+    return saying(who, minutes, segmentId="s", segmentName=name, memberSince=since)
+
+
+def test_segments_joined_keep_the_earlier_member_since_and_the_newest_name():
+    found = joined(
+        "segments",
+        segment(A, -9, "Old name", "2026-01-01T00:00:00Z"),
+        segment(B, -5, "New name", "2026-02-01T00:00:00Z"),
+    )
+    assert found == [{"segmentId": "s", "segmentName": "New name", "memberSince": "2026-01-01T00:00:00Z"}]
+
+
+def enrollment(who, minutes, journey="j", status="active", at="2026-01-01T00:00:00Z"):
+    return saying(who, minutes, journeyId=journey, journeyName="J", status=status, enrolledAt=at)
+
+
+def test_of_a_journey_active_in_both_the_earlier_enrollment_stays_and_the_other_is_merged():
+    said = [enrollment(A, -9, at="2026-02-01T00:00:00Z"), enrollment(B, -5, at="2026-01-01T00:00:00Z")]
+    assert [one["enrolledAt"] for one in joined("journeys", *said)] == ["2026-01-01T00:00:00Z"]
+    section = SECTIONS["journeys"]
+    live = section.state_fold.live(state_of(section, told(section, said)), START)
+    assert {(one.record.enrolled_at.month, one.record.status) for one in live} == {(1, "active"), (2, "merged")}
+
+
+def test_a_completed_enrollment_is_shown_beside_an_active_one():
+    said = [enrollment(A, -9, status="completed"), enrollment(B, -5, at="2026-02-01T00:00:00Z")]
+    assert [one["status"] for one in joined("journeys", *said)] == ["active", "completed"]
+
+
+def test_two_journeys_stay_active_side_by_side():
+    assert len(joined("journeys", enrollment(A, -9, "j1"), enrollment(B, -5, "j2"))) == 2
+
+
+@pytest.mark.parametrize(("status", "shows"), [("active", 1), ("completed", 1), ("exited", 0), ("paused", 0)])
+def test_enrollments_are_shown_while_active_or_completed(status, shows):
+    assert len(joined("journeys", enrollment(A, -9, status=status))) == shows
+
+
+def test_experiments_joined_keep_the_first_exposure():
+    def assigned(who, minutes, variant, at):
+        return saying(who, minutes, experimentId="e", experimentName="E", variant=variant, assignedAt=at)
+
+    found = joined(
+        "experiments",
+        assigned(A, -5, "treatment", "2026-02-01T00:00:00Z"),
+        assigned(B, -9, "control", "2026-03-01T00:00:00Z"),
+    )
+    assert [one["variant"] for one in found] == ["treatment"]
+
+
+def consent(who, minutes, status, channel=None):
+    return saying(who, minutes, kind="consent", purpose="marketing", channel=channel, status=status)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "stricter"),
+    [
+        ("granted", "revoked", "revoked"),
+        ("granted", "pending", "pending"),
+        ("pending", "revoked", "revoked"),
+        ("granted", "granted", "granted"),
+    ],
+)
+@pytest.mark.parametrize("times", [(-9, -5), (-5, -9)])
+@pytest.mark.parametrize("order", [None, "reversed"])
+def test_of_consent_in_two_histories_the_stricter_counts_whichever_is_newer(one, other, stricter, times, order):
+    found = joined("consent", consent(A, times[0], one), consent(B, times[1], other), order=order)
+    assert [record["status"] for record in found] == [stricter]
+
+
+def test_consent_of_another_channel_is_another_record():
+    found = joined("consent", consent(A, -9, "granted", "email"), consent(B, -5, "revoked"))
+    assert {(one["channel"], one["status"]) for one in found} == {("email", "granted"), (None, "revoked")}
+
+
+def test_of_preferences_in_two_histories_the_newest_counts():
+    def preference(who, minutes, value):
+        return saying(who, minutes, kind="preference", key="k", value=value)
+
+    assert [one["value"] for one in joined("consent", preference(A, -9, "a"), preference(B, -5, "b"))] == ["b"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.sampled_from(["granted", "pending"]), max_size=4).flatmap(
+        lambda statuses: st.permutations([*statuses, "revoked"])
+    )
+)
+def test_a_denial_wins_an_equal_moment_in_whatever_order_they_are_told(statuses):
+    found = joined("consent", *(consent(A, -5, status) for status in statuses))
+    assert [one["status"] for one in found] == ["revoked"]
+
+
+def test_a_later_grant_overrules_an_earlier_denial_in_one_history():
+    assert joined("consent", consent(A, -5, "granted"), consent(A, -9, "revoked"))[0]["status"] == "granted"
+
+
+@pytest.mark.parametrize(
+    ("record", "at"),
+    [
+        ({"kind": "consent", "purpose": "p", "status": "granted", "grantedAt": "2026-01-02T00:00:00Z"}, "2026-01-02"),
+        (
+            {
+                "kind": "consent", "purpose": "p", "status": "revoked", "grantedAt": "2026-01-02T00:00:00Z",
+                "revokedAt": "2026-01-03T00:00:00Z",
+            },
+            "2026-01-03",
+        ),
+        ({"kind": "preference", "key": "k", "value": 1, "updatedAt": "2026-01-04T00:00:00Z"}, "2026-01-04"),
+    ],
+)  # fmt: skip
+def test_a_decision_is_true_from_its_own_moment(record, at):
+    assert parsed(SECTIONS["consent"], record).effective_at == time.parse(f"{at}T00:00:00Z")
+
+
+def test_a_decision_without_a_moment_is_true_when_told():
+    assert parsed(SECTIONS["consent"], {"kind": "consent", "purpose": "p", "status": "granted"}).effective_at is None
+
+
+def test_what_is_effective_in_the_future_shows_from_then_on():
+    said = [consent(A, -5, "granted"), consent(A, 30, "revoked")]
+    section = SECTIONS["consent"]
+    state = state_of(section, told(section, said))
+    at = START + 30 * MINUTE
+    assert section.fold.render(state, START)[1] == at
+    assert [joined("consent", *said, now=now)[0]["status"] for now in (START, at - 1, at)] == [
+        "granted",
+        "granted",
+        "revoked",
+    ]
+    assert section.fold.render(state, at)[1] is None
+
+
+def test_a_delete_ends_a_record_and_a_newer_fact_brings_it_back():
+    section = SECTIONS["segments"]
+    first = segment(A, -9, "Name", "2026-01-01T00:00:00Z")
+    ended = first._replace(record=None, effective_at=START - 5 * MINUTE)
+    again = segment(A, -1, "Name", "2026-03-01T00:00:00Z")
+    assert told(section, [ended])[0].op is Op.DELETE
+    assert joined("segments", first, ended) == []
+    assert [one["memberSince"] for one in joined("segments", first, ended, again)] == ["2026-03-01T00:00:00Z"]
+    assert joined("segments", first._replace(effective_at=START - 20 * MINUTE), ended) == []
+
+
+def test_a_delete_in_one_history_leaves_the_others_record():
+    first = segment(A, -9, "Name", "2026-01-01T00:00:00Z")
+    ended = first._replace(record=None, effective_at=START - 5 * MINUTE)
+    other = segment(B, -8, "Name", "2026-02-01T00:00:00Z")
+    assert [one["memberSince"] for one in joined("segments", first, ended, other)] == ["2026-02-01T00:00:00Z"]
+
+
+def bought(who, minutes, id_, cents, currency="EUR"):
+    return saying(who, minutes, purchaseId=id_, currency=currency, cents=cents, boughtAt="2026-01-01T00:00:00Z")
+
+
+def test_lifetime_value_sums_purchases_by_currency_over_both_histories():
+    found = joined(
+        "lifetime-value",
+        bought(A, -9, "a", 100),
+        bought(A, -8, "b", 250),
+        bought(B, -7, "c", 5),
+        bought(B, -6, "d", 7, "JPY"),
+    )
+    assert found == [{"currency": "EUR", "cents": 355}, {"currency": "JPY", "cents": 7}]
+
+
+def test_lifetime_value_counts_a_purchase_ahead_from_its_moment_on():
+    said = [bought(A, -9, "a", 100), bought(A, 30, "b", 50)]
+    sums = [joined("lifetime-value", *said, now=START + at * MINUTE)[0]["cents"] for at in (0, 29, 30)]
+    assert sums == [100, 100, 150]
