@@ -13,7 +13,7 @@ from portrait.model.errors import NotSupported, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
-from portrait.storage.contract import Place, Transaction
+from portrait.storage.contract import Asked, Place, Transaction
 
 
 class Incoming(NamedTuple):
@@ -34,9 +34,10 @@ class Incoming(NamedTuple):
         return self.parsed.effective_at if self.effective_at is None else self.effective_at
 
     @property
-    def asked(self) -> tuple[str, int | None]:
-        """What tells it from other facts: its key, and the moment too where the key can be given anew (state)."""
-        return self.parsed.key, None if self.section.kind == "events" else self.moment
+    def asked(self) -> Asked:
+        """Asks for what it may repeat: its key, and the moment too where a key can be given anew (state)."""
+        moment = None if self.section.kind == "events" else self.moment
+        return Asked(self.identifier, self.section.name, self.parsed.key, moment)
 
 
 class Batch:
@@ -86,24 +87,25 @@ class Batch:
         """Return all identifiers of the customer that an identifier belongs to."""
         return self._members.get(self._owners[identifier], [])
 
-    async def known(
-        self, identifier: Identifier, section: StoredSection, group: Sequence[Incoming]
-    ) -> dict[tuple[str, int | None], list[Fact]]:
-        """Load what deciding on a group of records takes: the state, and facts that they may repeat."""
-        if identifier in self._claimed:
-            self._states[section.name, identifier] = section.fold.empty()
-            return {}
-        await self._load(section, [identifier])
-        wanted = {one.asked for one in group if one.asked[1] is not None or section.kind == "events"}
-        if not wanted:
-            return {}
-        return dict(await self._tx.known(self._tenant, identifier, section.name, wanted))
+    async def known(self, incoming: Sequence[Incoming]) -> dict[Asked, list[Fact]]:
+        """Load what deciding on records takes: the states, and the facts that they may repeat."""
+        sections = {one.section.name: one.section for one in incoming}
+        for name, section in sections.items():
+            identifiers = {one.identifier for one in incoming if one.section.name == name}
+            self._states.update({(name, one): section.fold.empty() for one in identifiers & self._claimed.keys()})
+            await self._load(section, identifiers)
+        wanted = {
+            one.asked
+            for one in incoming
+            if one.identifier not in self._claimed and (one.section.kind == "events" or one.moment is not None)
+        }
+        return await self._tx.known(self._tenant, wanted)
 
     async def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
         """Tell whether an identifier holds a live record under a key."""
         await self._load(section, [identifier])
         if section.kind == "events":
-            facts = (await self._tx.known(self._tenant, identifier, section.name, [(key, None)])).get((key, None), [])
+            facts = await self._tx.history(self._tenant, [identifier], section.name, key)
             return bool(facts) and all(fact.op is Op.PUT for fact in facts)
         return self.current(identifier, section, key) is not None
 
@@ -168,9 +170,11 @@ class Batch:
         changed = {
             (self._owners_of(identifier), name): section for (name, identifier), section in self._touched.items()
         }
+        for section in {section.name: section for section in changed.values()}.values():
+            owners = {customer_id for customer_id, name in changed if name == section.name}
+            await self._load(section, {member for owner in owners for member in self._members[owner]})
         for (customer_id, name), section in changed.items():
             members = self._members[customer_id]
-            await self._load(section, members)
             states = [self._states[name, member] for member in members]
             documents[customer_id].append(folding.render(section, states, self._now))
         for customer_id, head in self._new_heads().items():
@@ -185,7 +189,7 @@ class Batch:
             if section.kind == "state":
                 continue
             if section.fold.window is None:
-                facts = await self._tx.facts(self._tenant, identifier)
+                facts = await self._tx.facts(self._tenant, [identifier])
                 self._states[name, identifier] = folding.fold_facts(section, facts)
             else:
                 newest = await self._tx.events(self._tenant, [identifier], name, due, section.fold.window)

@@ -48,7 +48,7 @@ async def load_states(
     for identifier in identifiers:
         held = stored.get((identifier, section.name))
         state = section.fold.empty() if held is None else read_state(section, held)
-        states[identifier] = fold_facts(section, await reads.facts(tenant, identifier)) if state is None else state
+        states[identifier] = fold_facts(section, await reads.facts(tenant, [identifier])) if state is None else state
     return states
 
 

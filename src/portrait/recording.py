@@ -1,6 +1,5 @@
 """The way in: validated records become facts, and the documents they change are rendered, in one transaction."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,10 +14,10 @@ from portrait.model.errors import (
     RecordNotFound,
 )
 from portrait.model.fact import Fact, Op
-from portrait.model.identifier import Identifier, customer
+from portrait.model.identifier import customer
 from portrait.model.time import Clock
 from portrait.sections.base import MAX_AHEAD, StoredSection
-from portrait.storage.contract import Store, Transaction
+from portrait.storage.contract import Asked, Store, Transaction
 
 MAX_CHUNK = 1000
 """The most records in one transaction of a bulk."""
@@ -97,32 +96,26 @@ class Recorder:
         outcome = Outcome()
         batch = Batch(tx, tenant, self._clock())
         await batch.open(dict.fromkeys(one.identifier for one in incoming), claim=True)
-        groups: dict[tuple[Identifier, str], list[Incoming]] = defaultdict(list)
+        known = await batch.known(incoming)
         for one in incoming:
-            groups[one.identifier, one.section.name].append(one)
-        for (identifier, _), group in groups.items():
-            section = group[0].section
-            known = await batch.known(identifier, section, group)
-            for one in group:
-                fact = batch.fact(one)
-                try:
-                    if self._is_duplicate(batch, one, fact, known):
-                        outcome.duplicates += 1
-                        continue
-                    batch.apply(section, fact)
-                except PortraitError as error:
-                    if atomic:
-                        raise (error.of_record(one.at) if len(incoming) > 1 else error) from None
-                    outcome.refused.append(Refusal(one.at, error.code, error.detail))
+            fact = batch.fact(one)
+            try:
+                if self._is_duplicate(batch, one, fact, known):
+                    outcome.duplicates += 1
                     continue
-                known.setdefault(one.asked, []).append(fact)
-                outcome.recorded += 1
+                batch.apply(one.section, fact)
+            except PortraitError as error:
+                if atomic:
+                    raise (error.of_record(one.at) if len(incoming) > 1 else error) from None
+                outcome.refused.append(Refusal(one.at, error.code, error.detail))
+                continue
+            known.setdefault(one.asked, []).append(fact)
+            outcome.recorded += 1
         await batch.finish()
-        outcome.refused.sort()
         return outcome
 
     @staticmethod
-    def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: dict[tuple[str, int | None], list[Fact]]) -> bool:
+    def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: dict[Asked, list[Fact]]) -> bool:
         """Tell whether a record says what is known already.
 
         Raises:

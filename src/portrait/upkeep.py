@@ -8,6 +8,7 @@ import msgspec
 from portrait import folding
 from portrait.identity.graph import first_owner
 from portrait.model.document import HEAD, Document, content_hash, head_document
+from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
@@ -48,8 +49,8 @@ class Upkeep:
 
         async def compare(tenant: str, customers: list[str]) -> None:
             async with self._store.snapshot() as reads:
-                for customer_id in customers:
-                    await _Customer(reads, self._registry, tenant, customer_id, now, report).compare()
+                for one in await self._customers_held(reads, tenant, customers, now, report):
+                    one.compare()
 
         await self._each(compare, progress)
         return report
@@ -84,9 +85,43 @@ class Upkeep:
     async def _repair(self, tx: Transaction, tenant: str, customers: list[str]) -> Report:
         await tx.lock(tenant, customers)
         report = Report()
-        for customer_id in customers:
-            await _Customer(tx, self._registry, tenant, customer_id, self._clock(), report).repair(tx)
+        held = await self._customers_held(tx, tenant, customers, self._clock(), report)
+        for one in held:
+            one.compare()
+            await one.drop(tx)
+        # All that is unfounded goes before anything is put: what one customer holds wrongly may be another's.
+        await tx.put_documents(tenant, {one.id: one.documents for one in held})
+        await tx.put_states(tenant, {pair: state for one in held for pair, state in one.states.items()})
+        await tx.put_identifiers(tenant, {identifier: one.id for one in held for identifier in one.owners})
         return report
+
+    async def _customers_held(
+        self, reads: Reads, tenant: str, customers: list[str], now: int, report: Report
+    ) -> "list[_Customer]":
+        """Return customers with all that is told and all that is held of them, read together."""
+        members = await reads.members(tenant, customers)
+        identifiers = {customer(one) for one in customers} | {one for held in members.values() for one in held}
+        facts: dict[Identifier, list[Fact]] = {}
+        for fact in await reads.facts(tenant, identifiers):
+            facts.setdefault(fact.identifier, []).append(fact)
+        documents = await reads.all_documents(tenant, customers)
+        states: dict[Identifier, dict[str, StoredState]] = {}
+        for (identifier, section), state in (await reads.states_of(tenant, identifiers)).items():
+            states.setdefault(identifier, {})[section] = state
+        return [
+            _Customer(
+                self._registry, tenant, one, now, report,
+                facts=facts.get(customer(one), []),
+                members=members.get(one, []),
+                documents=documents.get(one, []),
+                states={
+                    (identifier, section): state
+                    for identifier in {customer(one), *members.get(one, ())}
+                    for section, state in states.get(identifier, {}).items()
+                },
+            )
+            for one in customers
+        ]  # fmt: skip
 
     async def _each(self, work: Callable[[str, list[str]], Awaitable[None]], progress: Progress | None) -> None:
         done = 0
@@ -129,45 +164,37 @@ class _Customer:
     """One customer: what the facts say, beside what is held."""
 
     def __init__(
-        self, reads: Reads, registry: Registry, tenant: str, customer_id: str, now: int, report: Report
+        self,
+        registry: Registry,
+        tenant: str,
+        customer_id: str,
+        now: int,
+        report: Report,
+        *,
+        facts: list[Fact],
+        members: list[Identifier],
+        documents: list[Document],
+        states: dict[tuple[Identifier, str], StoredState],
     ) -> None:
-        self._reads = reads
         self._registry = registry
         self._tenant = tenant
-        self._customer_id = customer_id
-        self._now = now
+        self.id = customer_id
         self._report = report
-        self._identifier = customer(customer_id)
-
-    async def compare(self) -> None:
-        """Report how what is held differs from what the facts say."""
-        await self._derive()
-        self._differences()
-
-    async def repair(self, tx: Transaction) -> None:
-        """Report the differences and put right what is held."""
-        await self.compare()
-        await tx.put_documents(self._tenant, {self._customer_id: list(self._documents.values())})
-        await tx.put_states(self._tenant, self._states)
-        await tx.put_identifiers(self._tenant, self._owners)
-        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
-        stray = [name for name in self._held_documents if name in registered and name not in self._documents]
-        if stray:
-            await tx.drop_documents(self._tenant, self._customer_id, stray)
-        await tx.drop_states(self._tenant, self._held_states.keys() - self._states.keys())
-        await tx.drop_identifiers(self._tenant, self._held_owners.keys() - self._owners.keys())
-
-    async def _derive(self) -> None:
-        tenant, identifier = self._tenant, self._identifier
-        facts = await self._reads.facts(tenant, identifier)
+        self._held_documents = {document.section: document for document in documents}
+        self._held_owners = dict.fromkeys(members, customer_id)
+        self._held_states = {pair: state for pair, state in states.items() if registry.find_stored(pair[1])}
         head = folding.head_of(facts)
-        self._now = max(self._now, head.updated_at if head else 0)
-        self._report.customers += 1
-        self._report.facts += len(facts)
-        self._states: dict[tuple[Identifier, str], StoredState] = {}
-        self._documents: dict[str, Document] = {HEAD: head_document(head)} if head else {}
-        self._owners = {identifier: self._customer_id} if head else {}
-        by_section: dict[str, list[Any]] = {}
+        self._now = max(now, head.updated_at if head else 0)
+        self.owners = {customer(customer_id): customer_id} if head else {}
+        self._by_section = {HEAD: head_document(head)} if head else {}
+        self.states: dict[tuple[Identifier, str], StoredState] = {}
+        report.customers += 1
+        report.facts += len(facts)
+        self._derive(facts)
+
+    def _derive(self, facts: list[Fact]) -> None:
+        """Make from the facts, beside what is held, what should be held."""
+        by_section: dict[str, list[Fact]] = {}
         for fact in facts:
             by_section.setdefault(fact.section, []).append(fact)
         for name, told in by_section.items():
@@ -176,28 +203,35 @@ class _Customer:
                 self._report.unregistered[name] = self._report.unregistered.get(name, 0) + len(told)
                 continue
             state = folding.fold_facts(section, told)
-            self._states[identifier, name] = folding.store_state(section, state)
-            self._documents[name] = folding.render(section, [state], self._now)
-        rows = await self._reads.documents(tenant, self._customer_id, None)
-        self._held_documents = {row[0]: Document(*row) for row in rows}
-        members = (await self._reads.members(tenant, [self._customer_id])).get(self._customer_id, [])
-        self._held_owners = dict.fromkeys(members, self._customer_id)
-        pairs = await self._reads.state_sections(tenant, {identifier, *members})
-        self._held_states = {
-            pair: state
-            for pair, state in (await self._reads.states(tenant, pairs)).items()
-            if self._registry.find_stored(pair[1]) is not None
-        }
+            self.states[customer(self.id), name] = folding.store_state(section, state)
+            self._by_section[name] = folding.render(section, [state], self._now)
 
-    def _differences(self) -> None:
-        self._compare("identifier", {"": self._owners}, {"": self._held_owners}, lambda a, b, _: a == b)
+    async def drop(self, tx: Transaction) -> None:
+        """Remove what is held and has no ground in the facts."""
+        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
+        stray = [name for name in self._held_documents if name in registered and name not in self._by_section]
+        if stray:
+            await tx.drop_documents(self._tenant, self.id, stray)
+        if states := self._held_states.keys() - self.states.keys():
+            await tx.drop_states(self._tenant, states)
+        if owners := self._held_owners.keys() - self.owners.keys():
+            await tx.drop_identifiers(self._tenant, owners)
+
+    @property
+    def documents(self) -> list[Document]:
+        """The head and the documents that the facts lead to."""
+        return list(self._by_section.values())
+
+    def compare(self) -> None:
+        """Report how what is held differs from what the facts say."""
+        self._compare("identifier", {"": self.owners}, {"": self._held_owners}, lambda a, b, _: a == b)
         self._compare(
             "state",
-            {name: state for (_, name), state in self._states.items()},
+            {name: state for (_, name), state in self.states.items()},
             {name: state for (_, name), state in self._held_states.items()},
             self._same_state,
         )
-        self._compare("document", self._documents, self._held_documents, self._same_document)
+        self._compare("document", self._by_section, self._held_documents, self._same_document)
 
     def _compare(
         self,

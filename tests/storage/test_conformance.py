@@ -87,7 +87,7 @@ async def test_what_close_finishes_is_in_the_file(path, store):
     await store.close()
     await asyncio.gather(*writes)
     again = open_store(path)
-    assert len(await again.facts(TENANT, customer("c"))) == 300
+    assert len(await again.facts(TENANT, [customer("c")])) == 300
     await again.close()
 
 
@@ -98,7 +98,7 @@ async def test_work_that_awaits_something_else_is_refused_and_nothing_is_kept(st
 
     with pytest.raises(StorageFailed, match="awaited something other"):
         await store.write(work)
-    assert await store.facts(TENANT, customer("c")) == []
+    assert await store.facts(TENANT, [customer("c")]) == []
     await append(store, fact(customer("c"), 2))
 
 
@@ -110,5 +110,5 @@ async def test_a_caller_that_stops_waiting_harms_nobody(store):
     results = await asyncio.gather(*given_up, return_exceptions=True)
     assert results[1::2] == [None] * 10
     await append(store, fact(customer("c"), 99))
-    kept = {one.recorded_at for one in await store.facts(TENANT, customer("c"))}
+    kept = {one.recorded_at for one in await store.facts(TENANT, [customer("c")])}
     assert kept >= {99, *range(1, 20, 2)}

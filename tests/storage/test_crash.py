@@ -105,7 +105,7 @@ async def looked_at(path):
         report = await services.upkeep.check()
         assert report.faults == []
         assert report.differences == []
-        facts = [one for n in range(CUSTOMERS) for one in await services.store.facts(TENANT, customer(f"c{n}"))]
+        facts = [one for n in range(CUSTOMERS) for one in await services.store.facts(TENANT, [customer(f"c{n}")])]
         assert report.facts == len(facts)
         return [one.source for one in facts]
     finally:
@@ -193,7 +193,7 @@ def test_a_process_killed_in_a_transaction_frees_its_lock_and_leaves_nothing(pat
         store = open_store(path, patience=0.5)
         assert await store.tenants(None, 10) == []
         await append(store, fact(customer("c"), 1))
-        assert await store.facts(STORED, customer("c")) == [fact(customer("c"), 1)]
+        assert await store.facts(STORED, [customer("c")]) == [fact(customer("c"), 1)]
         assert await store.faults() == []
         await store.close()
 

@@ -28,7 +28,7 @@ async def limit_pages(store, room):
 
 
 async def kept(store):
-    return {one.recorded_at for one in await store.facts(TENANT, C)}
+    return {one.recorded_at for one in await store.facts(TENANT, [C])}
 
 
 async def test_a_write_without_room_is_refused_and_nothing_of_it_is_kept(store):
@@ -96,7 +96,7 @@ async def test_work_that_goes_on_after_a_full_disk_keeps_nothing_either(store):
     with pytest.raises((KeyError, StorageFull, StorageFailed)):
         await store.write(stubborn)
     assert await kept(store) == set()
-    assert await store.facts(TENANT, customer("d")) == []
+    assert await store.facts(TENANT, [customer("d")]) == []
 
 
 async def test_a_service_answers_503_with_retry_after_and_goes_on_when_there_is_room(tmp_path):

@@ -72,7 +72,7 @@ async def test_two_processes_that_record_for_one_customer_lose_nothing(tmp_path)
     async with service(tmp_path, clock=system_clock) as running:
         url = f"sqlite:///{tmp_path / 'portrait.db'}"
         together([begin(RECORDS, url, mark, COUNT) for mark in WRITERS])
-        facts = await running.services.store.facts(NAME, customer("c1"))
+        facts = await running.services.store.facts(NAME, [customer("c1")])
         told = sorted((one.source, one.section) for one in facts)
         in_segments = COUNT // 5
         assert told == sorted(
@@ -113,10 +113,10 @@ async def test_a_write_waits_for_another_process_that_is_done_in_time(path, stor
         waiting = asyncio.ensure_future(append(store, fact(customer("c"), 1)))
         await asyncio.sleep(0.3)
         assert not waiting.done()
-        assert await store.facts(TENANT, customer("c")) == [], "reads go on while a write waits"
+        assert await store.facts(TENANT, [customer("c")]) == [], "reads go on while a write waits"
         other.execute("COMMIT")
         await waiting
-    assert len(await store.facts(TENANT, customer("c"))) == 1
+    assert len(await store.facts(TENANT, [customer("c")])) == 1
 
 
 async def test_a_write_that_waits_in_vain_is_busy_and_nothing_of_it_is_kept(path):
@@ -126,9 +126,9 @@ async def test_a_write_that_waits_in_vain_is_busy_and_nothing_of_it_is_kept(path
         with pytest.raises(StorageBusy, match="nothing was kept"):
             await append(store, fact(customer("c"), 1))
         other.execute("COMMIT")
-    assert await store.facts(TENANT, customer("c")) == []
+    assert await store.facts(TENANT, [customer("c")]) == []
     await append(store, fact(customer("c"), 2))
-    assert [one.recorded_at for one in await store.facts(TENANT, customer("c"))] == [2]
+    assert [one.recorded_at for one in await store.facts(TENANT, [customer("c")])] == [2]
     await store.close()
 
 
@@ -150,5 +150,5 @@ async def test_another_process_reads_what_was_acknowledged(path, store):
     other = open_store(path)
     for number in range(20):
         await append(store, fact(customer("c"), number))
-        assert len(await other.facts(TENANT, customer("c"))) == number + 1
+        assert len(await other.facts(TENANT, [customer("c")])) == number + 1
     await other.close()

@@ -232,5 +232,5 @@ async def test_what_was_stored_is_there_after_a_start(path):
     for number in range(3):
         store = open_store(path)
         await append(store, fact(customer("c"), number))
-        assert len(await store.facts(TENANT, customer("c"))) == number + 1
+        assert len(await store.facts(TENANT, [customer("c")])) == number + 1
         await store.close()

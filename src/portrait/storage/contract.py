@@ -31,6 +31,16 @@ class Place(NamedTuple):
     id: bytes
 
 
+class Asked(NamedTuple):
+    """Asks for the facts of one key: those effective at just one moment, or all."""
+
+    identifier: Identifier
+    section: str
+    key: str
+    moment: int | None
+    """In microseconds; None: all."""
+
+
 class Tenant(NamedTuple):
     """One company's space; nothing crosses from one to another."""
 
@@ -86,6 +96,10 @@ class ProfileReads(Protocol):
         """Return the identifiers of each customer, ordered; a customer without any is absent."""
         ...
 
+    async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
+        """Return all that is stored of several customers, heads among it; one that has nothing is absent."""
+        ...
+
     async def states(
         self, tenant: str, wanted: Collection[tuple[Identifier, str]]
     ) -> dict[tuple[Identifier, str], StoredState]:
@@ -113,17 +127,12 @@ class FactReads(Protocol):
         """Return every fact of a key, newest first."""
         ...
 
-    async def known(
-        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
-    ) -> Mapping[tuple[str, int | None], list[Fact]]:
-        """Return, for each (key, moment), the key's facts effective at just that moment; for None, all of them.
-
-        Lists are in no order; what has no facts has no entry.
-        """
+    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+        """Return the facts that each asks for, in no order; one that has none is absent."""
         ...
 
-    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
-        """Return all facts of an identifier, deletes first within each section, then oldest first."""
+    async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
+        """Return all facts of some identifiers: of each section of each deletes first, then oldest first."""
         ...
 
 
@@ -166,8 +175,10 @@ class UpkeepReads(Protocol):
         """Return up to `limit` identifiers above `after` that are registered or have states, in order."""
         ...
 
-    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
-        """Return the (identifier, section) pairs of which a state is stored."""
+    async def states_of(
+        self, tenant: str, identifiers: Collection[Identifier]
+    ) -> dict[tuple[Identifier, str], StoredState]:
+        """Return every state that is stored of some identifiers, by identifier and section."""
         ...
 
     async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:

@@ -135,3 +135,13 @@ async def test_a_merged_customer_is_not_listed_and_its_head_tells_where_it_went(
     assert listed == [("a", head()), ("c", head()), ("d", head())]
     assert read_head((await documents_of(store, "b"))[0].body).merged_into == "a"
     assert await store.write(lambda tx: tx.lock(TENANT, ["b"])) == {"b": head(2, merged_into="a")}
+
+
+async def test_all_documents_of_several_customers_come_together(store: Store) -> None:
+    """`all_documents`: heads and documents of those asked for; one that has nothing is absent."""
+    await put_documents(store, "c", THE_HEAD, CONSENT)
+    await put_documents(store, "d", SEGMENTS)
+    await put_documents(store, "e", SEGMENTS)
+    found = await ask(store, lambda reads: reads.all_documents(TENANT, ["c", "d", "C", "nobody"]))
+    assert {one: sorted(held) for one, held in found.items()} == {"c": [THE_HEAD, CONSENT], "d": [SEGMENTS]}
+    assert await ask(store, lambda reads: reads.all_documents(TENANT, [])) == {}

@@ -3,14 +3,14 @@
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.storage.conformance.support import BINARY, MAX, MIN, NAMES, SECTION, TENANT, append, ask, fact
-from portrait.storage.contract import Reads, Store
+from portrait.storage.contract import Asked, Reads, Store
 
 C = customer("c")
 D = customer("d")
 
 
 async def _facts(store: Store, identifier: Identifier) -> list[Fact]:
-    return await ask(store, lambda reads: reads.facts(TENANT, identifier))
+    return await ask(store, lambda reads: reads.facts(TENANT, [identifier]))
 
 
 async def _history(store: Store, key: str, *identifiers: Identifier) -> list[Fact]:
@@ -95,8 +95,8 @@ async def test_history_tells_keys_apart_by_bytes(store: Store) -> None:
 
 async def _known(store: Store, wanted: list[tuple[str, int | None]]) -> dict[tuple[str, int | None], list[Fact]]:
     async def question(reads: Reads) -> dict[tuple[str, int | None], list[Fact]]:
-        found = await reads.known(TENANT, C, SECTION, wanted)
-        return {place: sorted(facts, key=lambda one: one.id) for place, facts in found.items()}
+        found = await reads.known(TENANT, [Asked(C, SECTION, *place) for place in wanted])
+        return {(one.key, one.moment): sorted(facts, key=lambda fact: fact.id) for one, facts in found.items()}
 
     return await ask(store, question)
 
@@ -122,3 +122,29 @@ async def test_known_is_of_one_identifier_and_section(store: Store) -> None:
     await append(store, fact(D, 1), fact(Identifier("email", "c"), 2), fact(C, 3, section="segments"))
     assert await _known(store, [("k", None), ("k", 0)]) == {}
     assert await _known(store, []) == {}
+
+
+async def test_known_answers_for_many_identifiers_at_once(store: Store) -> None:
+    """`known`: each question is answered apart, whichever identifier, section or moment it names."""
+    mine, theirs, elsewhere = fact(C, 1, at=7), fact(D, 2, at=7), fact(C, 3, at=7, section="segments")
+    await append(store, mine, theirs, elsewhere)
+    questions = [
+        Asked(C, SECTION, "k", None),
+        Asked(C, SECTION, "k", 7),
+        Asked(D, SECTION, "k", 7),
+        Asked(C, "segments", "k", None),
+        Asked(D, "segments", "k", None),
+    ]
+    found = await ask(store, lambda reads: reads.known(TENANT, questions))
+    assert found == dict(zip(questions, ([mine], [mine], [theirs], [elsewhere]), strict=False))
+
+
+async def test_facts_are_of_all_identifiers_asked_for(store: Store) -> None:
+    """`facts`: of several identifiers together, of each in its own order; of none, none."""
+    told = [fact(C, 1, at=2), fact(C, 2, at=1), fact(D, 3, at=0)]
+    await append(store, *told, fact(Identifier("email", "c"), 4))
+    found = await ask(store, lambda reads: reads.facts(TENANT, [D, C]))
+    assert [one for one in found if one.identifier == C] == [told[1], told[0]]
+    assert [one for one in found if one.identifier == D] == [told[2]]
+    assert len(found) == 3
+    assert await ask(store, lambda reads: reads.facts(TENANT, [])) == []

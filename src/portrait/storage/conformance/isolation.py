@@ -19,7 +19,7 @@ from portrait.storage.conformance.support import (
     fact,
     filled,
 )
-from portrait.storage.contract import Place, Reads, Store, Transaction
+from portrait.storage.contract import Asked, Place, Reads, Store, Transaction
 
 C = customer("c")
 E = Identifier("email", "e")
@@ -30,6 +30,7 @@ AROUND = (OTHER, TENANT.upper(), TENANT + " ", TENANT[:-1], "")
 READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "documents": lambda reads, tenant: reads.documents(tenant, "c", None),
     "documents of sections": lambda reads, tenant: reads.documents(tenant, "c", [SECTION]),
+    "all_documents": lambda reads, tenant: reads.all_documents(tenant, ["c"]),
     "resolve": lambda reads, tenant: reads.resolve(tenant, [C, E]),
     "members": lambda reads, tenant: reads.members(tenant, ["c"]),
     "states": lambda reads, tenant: reads.states(tenant, [(C, SECTION), (E, "segments")]),
@@ -37,14 +38,14 @@ READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "events": lambda reads, tenant: reads.events(tenant, [C, E], SECTION, None, 10),
     "events below a place": lambda reads, tenant: reads.events(tenant, [C], SECTION, Place(MAX, b"\xff" * 16), 10),
     "history": lambda reads, tenant: reads.history(tenant, [C], SECTION, "ended"),
-    "known": lambda reads, tenant: reads.known(tenant, C, SECTION, [("ended", None), ("ended", 0)]),
-    "facts": lambda reads, tenant: reads.facts(tenant, C),
+    "known": lambda reads, tenant: reads.known(tenant, [Asked(C, SECTION, "ended", one) for one in (None, 0)]),
+    "facts": lambda reads, tenant: reads.facts(tenant, [C]),
     "credentials": lambda reads, tenant: reads.credentials(tenant, None, 10),
     "fact_identifiers": lambda reads, tenant: reads.fact_identifiers(tenant, None, 10),
     "with_facts": lambda reads, tenant: reads.with_facts(tenant, [C, E]),
     "derived_customers": lambda reads, tenant: reads.derived_customers(tenant, None, 10),
     "derived_identifiers": lambda reads, tenant: reads.derived_identifiers(tenant, None, 10),
-    "state_sections": lambda reads, tenant: reads.state_sections(tenant, [C, E]),
+    "states_of": lambda reads, tenant: reads.states_of(tenant, [C, E]),
 }
 """Every read that takes a tenant, of what `fill` stores."""
 

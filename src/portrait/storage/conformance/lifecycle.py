@@ -66,4 +66,4 @@ async def test_a_closed_store_reads_nothing(store: Store) -> None:
     """Reads of a closed store raise Unavailable, and never hang or answer."""
     await append(store, fact(C, 1))
     await store.close()
-    await raised(Unavailable, store.facts(TENANT, C))
+    await raised(Unavailable, store.facts(TENANT, [C]))

@@ -51,12 +51,12 @@ async def test_dropped_states_are_gone(store: Store) -> None:
     assert await ask(store, lambda reads: reads.states(TENANT, pairs)) == {(C, "consent"): STATE}
 
 
-async def test_state_sections_are_the_pairs_stored(store: Store) -> None:
-    """`state_sections`: every pair of the identifiers asked for of which a state is stored."""
+async def test_states_of_identifiers_are_all_that_are_stored(store: Store) -> None:
+    """`states_of`: every state of the identifiers asked for, and of no other."""
     await store.write(
         lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE, (EMAIL, "segments"): STATE})
     )
     asked = [C, customer("C"), customer("d")]
-    found = await ask(store, lambda reads: reads.state_sections(TENANT, asked))
-    assert found == {(C, "segments"), (C, "consent")}
-    assert await ask(store, lambda reads: reads.state_sections(TENANT, [])) == set()
+    found = await ask(store, lambda reads: reads.states_of(TENANT, asked))
+    assert found == {(C, "segments"): STATE, (C, "consent"): STATE}
+    assert await ask(store, lambda reads: reads.states_of(TENANT, [])) == {}

@@ -188,7 +188,7 @@ async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
         "documents": {one: sorted(await reads.documents(tenant_id, one, None)) for one in owners},
         "owners": await reads.resolve(tenant_id, known),
         "members": await reads.members(tenant_id, owners),
-        "states": await reads.states(tenant_id, await reads.state_sections(tenant_id, known)),
-        "facts": {one: sorted(await reads.facts(tenant_id, one), key=lambda fact: fact.id) for one in told},
+        "states": await reads.states_of(tenant_id, known),
+        "facts": {one: sorted(await reads.facts(tenant_id, [one]), key=lambda fact: fact.id) for one in told},
         "due": sorted(row for row in await reads.due([SECTION], MAX, 1000) if row[0] == tenant_id),
     }

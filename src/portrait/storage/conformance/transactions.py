@@ -103,7 +103,7 @@ async def test_what_work_raises_reaches_the_caller_unchanged(store: Store) -> No
             raise error
 
         assert await raised(type(error), store.write(work)) is error
-    assert await store.facts(TENANT, C) == []
+    assert await store.facts(TENANT, [C]) == []
 
 
 async def test_work_that_fails_before_it_writes_harms_nothing(store: Store) -> None:
@@ -115,7 +115,7 @@ async def test_work_that_fails_before_it_writes_harms_nothing(store: Store) -> N
     for _ in range(3):
         await raised(Broken, store.write(work))
     await append(store, fact(C, 1))
-    assert await store.facts(TENANT, C) == [fact(C, 1)]
+    assert await store.facts(TENANT, [C]) == [fact(C, 1)]
 
 
 async def test_a_write_is_read_once_it_is_acknowledged(store: Store) -> None:
@@ -124,9 +124,9 @@ async def test_a_write_is_read_once_it_is_acknowledged(store: Store) -> None:
     async def write_and_read(number: int) -> None:
         one = fact(customer(f"c{number % 7}"), number, key=f"{number}")
         await append(store, one)
-        assert one in await store.facts(TENANT, one.identifier)
+        assert one in await store.facts(TENANT, [one.identifier])
         async with store.snapshot() as reads:
-            assert one in await reads.facts(TENANT, one.identifier)
+            assert one in await reads.facts(TENANT, [one.identifier])
 
     await asyncio.gather(*map(write_and_read, range(60)))
 
@@ -142,7 +142,7 @@ async def test_concurrent_works_on_many_customers_are_all_kept(store: Store) -> 
     """`write`: everything acknowledged is there, however many write at once."""
     facts = [fact(customer(f"c{number % 20}"), number, key=f"{number}") for number in range(400)]
     await asyncio.gather(*(append(store, one) for one in facts))
-    held = [one for number in range(20) for one in await store.facts(TENANT, customer(f"c{number}"))]
+    held = [one for number in range(20) for one in await store.facts(TENANT, [customer(f"c{number}")])]
     assert sorted(held, key=lambda one: one.id) == facts
 
 
@@ -162,7 +162,7 @@ async def test_work_that_fails_harms_none_that_runs_beside_it(store: Store) -> N
         return_exceptions=True,
     )
     assert results == [errors.get(number, number) for number in range(120)]
-    kept = sorted(one.recorded_at for one in await store.facts(TENANT, C))
+    kept = sorted(one.recorded_at for one in await store.facts(TENANT, [C]))
     assert kept == [number for number in range(120) if number not in errors]
     assert [one.body for one in await documents_of(store, "c", ["count"])][-1] == b"80"
 
@@ -244,17 +244,17 @@ async def _number(reads: Reads, customer_id: str) -> int:
 async def test_snapshots_stand_beside_each_other(store: Store) -> None:
     """`snapshot`: several may be open, each at its own moment; an error inside one reaches the caller."""
     async with store.snapshot() as early:
-        assert await early.facts(TENANT, C) == []
+        assert await early.facts(TENANT, [C]) == []
         await append(store, fact(C, 1))
         async with store.snapshot() as late:
-            assert await late.facts(TENANT, C) == [fact(C, 1)]
-            assert await early.facts(TENANT, C) == []
+            assert await late.facts(TENANT, [C]) == [fact(C, 1)]
+            assert await early.facts(TENANT, [C]) == []
     await raised(Broken, _fail_inside(store))
     await append(store, fact(C, 2))
-    assert len(await store.facts(TENANT, C)) == 2
+    assert len(await store.facts(TENANT, [C])) == 2
 
 
 async def _fail_inside(store: Store) -> None:
     async with store.snapshot() as reads:
-        await reads.facts(TENANT, C)
+        await reads.facts(TENANT, [C])
         raise Broken

@@ -1,12 +1,12 @@
 """Reading from PostgreSQL. One statement a read where it is hot; lists of things go in as arrays."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from portrait.model.document import HEAD, Head, read_head
+from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, Place, StoredState, Tenant
+from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
 _FACT = "SELECT type, value, section, key, op, body, effective_at, recorded_at, source, id, version FROM facts"
@@ -40,6 +40,19 @@ class PostgresReads:
         if sections is None:
             return await self._rows(_DOCUMENT, tenant, customer_id)
         return await self._rows(f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+
+    async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
+        """See the contract."""
+        rows = await self._rows(
+            "SELECT customer_id, section, body, hash, valid_until, version FROM documents"
+            " WHERE tenant = $1 AND customer_id = ANY($2::text[])",
+            tenant,
+            list(customer_ids),
+        )
+        found: dict[str, list[Document]] = {}
+        for customer_id, *document in rows:
+            found.setdefault(customer_id, []).append(Document(*document))
+        return found
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract."""
@@ -126,30 +139,34 @@ class PostgresReads:
         ]
         return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
 
-    async def known(
-        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
-    ) -> Mapping[tuple[str, int | None], list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""
-        whole = {key for key, moment in wanted if moment is None}
-        timed = [(key, moment) for key, moment in wanted if moment is not None]
+        if not wanted:
+            return {}
+        asked = list(wanted)
         rows = await self._rows(
-            f"{_FACT}{_OF} AND (key = ANY($5::text[])"
-            " OR (key, effective_at) IN (SELECT * FROM unnest($6::text[], $7::bigint[])))",
-            tenant, *identifier, section, list(whole), *columns(timed, 2),
-        )  # fmt: skip
-        asked = set(wanted)
-        found: dict[tuple[str, int | None], list[Fact]] = {}
-        for fact in map(_fact, rows):
-            for place in ((fact.key, None), (fact.key, fact.effective_at)):
-                if place in asked:
-                    found.setdefault(place, []).append(fact)
+            "SELECT w.place, f.type, f.value, f.section, f.key, f.op, f.body, f.effective_at, f.recorded_at, f.source,"
+            " f.id, f.version"
+            " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
+            " WITH ORDINALITY w (type, value, section, key, moment, place)"
+            " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.section = w.section"
+            " AND f.key = w.key AND (w.moment IS NULL OR f.effective_at = w.moment)",
+            tenant,
+            *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5),
+        )
+        found: dict[Asked, list[Fact]] = {}
+        for place, *fact in rows:
+            found.setdefault(asked[place - 1], []).append(_fact(fact))
         return found
 
-    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
+    async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""
         rows = await self._rows(
-            f"{_FACT} WHERE tenant = $1 AND type = $2 AND value = $3 ORDER BY section, op = 'put', effective_at, id",
-            tenant, *identifier,
+            "SELECT f.type, f.value, f.section, f.key, f.op, f.body, f.effective_at, f.recorded_at, f.source, f.id,"
+            " f.version FROM unnest($2::text[], $3::text[]) w (type, value)"
+            " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value"
+            " ORDER BY f.type, f.value, f.section, f.op = 'put', f.effective_at, f.id",
+            tenant, *columns(identifiers, 2),
         )  # fmt: skip
         return [_fact(row) for row in rows]
 
@@ -226,14 +243,16 @@ class PostgresReads:
         )  # fmt: skip
         return [Identifier(*row) for row in rows]
 
-    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
+    async def states_of(
+        self, tenant: str, identifiers: Collection[Identifier]
+    ) -> dict[tuple[Identifier, str], StoredState]:
         """See the contract."""
         rows = await self._rows(
-            "SELECT s.type, s.value, s.section FROM states s JOIN unnest($2::text[], $3::text[]) w (type, value)"
-            " ON s.type = w.type AND s.value = w.value WHERE s.tenant = $1",
+            "SELECT s.type, s.value, s.section, s.body, s.version FROM unnest($2::text[], $3::text[]) w (type, value)"
+            " JOIN states s ON s.tenant = $1 AND s.type = w.type AND s.value = w.value",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
-        return {(Identifier(type_, value), section) for type_, value, section in rows}
+        return {(Identifier(type_, value), section): StoredState(*state) for type_, value, section, *state in rows}
 
     async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:
         """See the contract."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -43,39 +44,41 @@ class PostgresStore(PostgresReads):
     """A database, open. The pool fills as it is used, on the event loop that uses it."""
 
     def __init__(self, url: str, *, size: int, patience: float, prepared: bool) -> None:
-        self._url = url
         self._patience = patience
-        self._pool: Any = asyncpg.create_pool(
+        # A pooler that hands connections on between transactions knows no prepared statements.
+        self._connect = partial(
+            asyncpg.create_pool,
             url,
             min_size=0,
             max_size=size,
             connection_class=_Connection,
-            # A pooler that hands connections on between transactions knows no prepared statements.
             statement_cache_size=1024 if prepared else 0,
             timeout=patience,
         )
-        self._opening: asyncio.Lock | None = None
-        self._opened = False
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
         self._closed = False
         self._writing = 0
         self._written = asyncio.Event()
 
+    async def _open(self) -> Any:
+        """Return the pool, made on the event loop that uses it first."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._connect()
+            return self._pool
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        if not self._opened:
-            self._opening = self._opening or asyncio.Lock()
-            async with self._opening:
-                if not self._opened:
-                    await self._pool
-                    self._opened = True
+        pool = self._pool or await self._open()
         try:
-            connection = await self._pool.acquire(timeout=self._patience)
+            connection = await pool.acquire(timeout=self._patience)
         except TimeoutError:
             raise StorageBusy("All connections to the database are in use; nothing was kept. Try again.") from None
         try:
             yield connection
         finally:
-            await self._pool.release(connection)
+            await pool.release(connection)
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         attempt = 1
@@ -155,7 +158,7 @@ class PostgresStore(PostgresReads):
         while self._writing:
             self._written.clear()
             await self._written.wait()
-        if self._opened:
+        if self._pool is not None:
             await self._pool.close()
 
 

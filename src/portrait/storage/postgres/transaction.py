@@ -36,6 +36,14 @@ class PostgresTransaction(PostgresReads):
         hidden = customer_id in self._placeholders.get(tenant, ())
         return [row for row in rows if row[0] != HEAD] if hidden else rows
 
+    async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
+        """See the contract."""
+        found = await super().all_documents(tenant, customer_ids)
+        for customer_id in self._placeholders.get(tenant, ()):
+            if rest := [document for document in found.pop(customer_id, ()) if document.section != HEAD]:
+                found[customer_id] = rest
+        return found
+
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """See the contract.
 

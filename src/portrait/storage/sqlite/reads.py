@@ -1,14 +1,14 @@
 """Reading from SQLite. Statements are short and indexed: tens of microseconds, so they run where they are called."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import apsw
 
-from portrait.model.document import HEAD, Head, read_head
+from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, Place, StoredState, Tenant
+from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
 from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
@@ -49,6 +49,14 @@ class SqliteReads:
             return self._rows(_DOCUMENT, (tenant, customer_id))
         wanted = (HEAD, *sections)
         return self._rows(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+
+    async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
+        """See the contract."""
+        found = {
+            customer_id: [Document(*row) for row in self._rows(_DOCUMENT, (tenant, customer_id))]
+            for customer_id in customer_ids
+        }
+        return {customer_id: documents for customer_id, documents in found.items() if documents}
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract."""
@@ -114,25 +122,21 @@ class SqliteReads:
         ]
         return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
 
-    async def known(
-        self, tenant: str, identifier: Identifier, section: str, wanted: Collection[tuple[str, int | None]]
-    ) -> Mapping[tuple[str, int | None], list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""
-        found: dict[tuple[str, int | None], list[Fact]] = {}
-        for key, moment in wanted:
+        found = {}
+        for asked in wanted:
+            identifier, section, key, moment = asked
             at, values = ("", ()) if moment is None else (" AND effective_at = ?", (moment,))
             rows = self._rows(f"{_FACT}{_OF} AND key = ?{at}", (tenant, *identifier, section, key, *values))
             if rows:
-                found[key, moment] = [_fact(row) for row in rows]
+                found[asked] = [_fact(row) for row in rows]
         return found
 
-    async def facts(self, tenant: str, identifier: Identifier) -> list[Fact]:
+    async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""
-        rows = self._rows(
-            f"{_FACT} WHERE tenant = ? AND type = ? AND value = ? ORDER BY section, op = 'put', effective_at, id",
-            (tenant, *identifier),
-        )
-        return [_fact(row) for row in rows]
+        sql = f"{_FACT} WHERE tenant = ? AND type = ? AND value = ? ORDER BY section, op = 'put', effective_at, id"
+        return [_fact(row) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))]
 
     async def tenant(self, tenant: str) -> Tenant | None:
         """See the contract."""
@@ -202,10 +206,16 @@ class SqliteReads:
         }
         return sorted(found)[:limit]
 
-    async def state_sections(self, tenant: str, identifiers: Collection[Identifier]) -> set[tuple[Identifier, str]]:
+    async def states_of(
+        self, tenant: str, identifiers: Collection[Identifier]
+    ) -> dict[tuple[Identifier, str], StoredState]:
         """See the contract."""
-        sql = "SELECT section FROM states WHERE tenant = ? AND type = ? AND value = ?"
-        return {(identifier, row[0]) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))}
+        sql = "SELECT section, body, version FROM states WHERE tenant = ? AND type = ? AND value = ?"
+        return {
+            (identifier, section): StoredState(body, version)
+            for identifier in identifiers
+            for section, body, version in self._rows(sql, (tenant, *identifier))
+        }
 
     async def due(self, sections: Collection[str], now: int, limit: int) -> list[tuple[str, str, str]]:
         """See the contract."""

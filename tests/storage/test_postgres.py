@@ -1,0 +1,191 @@
+"""PostgreSQL keeps the storage contract; what goes wrong with a server is said, survived, and never doubles a fact."""
+
+import asyncio
+import json
+import time
+
+import asyncpg
+import pytest
+
+from harness import Clock, portrait
+from portrait.app import build
+from portrait.ingest.records import Parser
+from portrait.model.errors import DatabaseRefused, StorageBusy
+from portrait.model.identifier import customer
+from portrait.storage import conformance, postgres
+from portrait.storage.conformance.support import TENANT, append, fact
+from portrait.storage.contract import Tenant
+from portrait.storage.postgres.connection import shown
+from storage.conftest import administer, database_url
+
+CASES = conformance.cases()
+C = customer("c")
+
+
+@pytest.fixture
+async def held(postgres_url):
+    opened = postgres.open_store(postgres_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("test_") for case in CASES])
+async def test_postgresql_keeps_the_contract(case, held):
+    await case(held)
+
+
+async def test_without_prepared_statements_reads_and_writes_go_on(postgres_url):
+    opened = postgres.open_store(postgres_url, prepared=False)
+    await append(opened, fact(C, 1))
+    assert await opened.facts(TENANT, [C]) == [fact(C, 1)]
+    await opened.close()
+
+
+def line(section, record, **more):
+    return json.dumps({"customerId": "c", "section": section, "record": record, **more}).encode()
+
+
+LINES = [
+    line("identities", {"type": "email", "value": "Zoë@example.com"}, effectiveAt="2026-01-01T00:00:00Z"),
+    line("identities", {"type": "phone", "value": "+49 30 1", "confidence": 0.5}),
+    line("segments", {"segmentId": "s", "segmentName": "Ω", "memberSince": "2026-01-15T01:00:00+01:00"}),
+    line("segments", {"segmentId": "z", "segmentName": "zeta", "memberSince": "2026-01-15T00:00:00Z"}),
+    line("consent", {"kind": "preference", "key": "a", "value": {"b": [1, 2.5, None]}}, source="form"),
+    line("consent", {"kind": "consent", "purpose": "p", "status": "revoked", "revokedAt": "2026-03-01T00:00:00Z"}),
+    *(
+        line("interactions", {"id": f"i{n}", "interactionType": "x", "timestamp": f"2026-03-{n:02}T00:00:00Z", "n": n})
+        for n in range(1, 28)
+    ),
+]
+
+
+async def told(database):
+    """Record the lines, end two, and return the profile's bytes."""
+    services = build(database, clock=Clock(), auth="open", installed=False)
+    secret = b"the same on both"
+    try:
+        await services.store.write(lambda tx: tx.put_tenant(Tenant("t", "t", 0, secret)))
+        parser = Parser(secret, "test")
+        await services.recorder.record_all(
+            "t", [parser.line(number, text, services.registry) for number, text in enumerate(LINES)]
+        )
+        for section, key in (("interactions", "i27"), ("segments", "s")):
+            await services.recorder.delete("t", "c", services.registry.stored(section), key, None)
+        assert (await services.upkeep.check()).differences == []
+        profile = await services.reader.profile("t", "c", services.reader.plan("admin", None))
+        return profile.body, profile.etag
+    finally:
+        await services.close()
+
+
+async def test_the_same_records_give_the_same_bytes_on_every_engine(postgres_url, path):
+    assert await told(postgres_url) == await told(f"sqlite:///{path}")
+
+
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'portrait_%'"
+
+
+async def test_reads_and_writes_survive_the_loss_of_every_connection(held, postgres_server):
+    await append(held, fact(C, 1))
+    await asyncio.to_thread(
+        administer,
+        postgres_server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    )
+    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+    await asyncio.to_thread(
+        administer,
+        postgres_server,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+    )
+    await append(held, fact(C, 2))
+    assert await held.facts(TENANT, [C]) == [fact(C, 1), fact(C, 2)]
+
+
+async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_nothing(held):
+    runs = []
+
+    async def work(tx):
+        await tx.append(TENANT, [fact(C, 1)])
+        if not runs:
+            runs.append("cut")
+            own = await tx._rows("SELECT pg_backend_pid()")
+            await tx._rows("SELECT pg_terminate_backend($1)", own[0][0])
+        runs.append("done")
+
+    await held.write(work)
+    assert runs == ["cut", "done"]
+    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+
+
+async def test_a_pool_in_full_use_is_busy_within_the_wait(postgres_url):
+    opened = postgres.open_store(postgres_url, size=1, patience=0.3)
+    async with opened.snapshot() as reads:
+        await reads.tenants(None, 1)
+        started = time.monotonic()
+        with pytest.raises(StorageBusy):
+            await opened.tenants(None, 1)
+        assert time.monotonic() - started < 2
+    assert await opened.tenants(None, 1) == []
+    await opened.close()
+
+
+async def test_deadlocks_are_run_again(held):
+    """Two works that lock in opposite orders, one customer at a time: both are kept in the end."""
+    first = asyncio.Barrier(2)
+
+    async def both(one, other, number):
+        async def work(tx):
+            await tx.lock(TENANT, [one])
+            if first.n_waiting < 2 and not first.broken:
+                try:
+                    async with asyncio.timeout(0.2):
+                        await first.wait()
+                except (TimeoutError, asyncio.BrokenBarrierError):
+                    pass
+            await tx.lock(TENANT, [other])
+            await tx.append(TENANT, [fact(C, number)])
+
+        await held.write(work)
+
+    await asyncio.gather(both("a", "b", 1), both("b", "a", 2))
+    assert {one.recorded_at for one in await held.facts(TENANT, [C])} == {1, 2}
+
+
+REFUSED = {
+    "postgresql://postgres@127.0.0.1:1/none": "cannot be reached",
+    "postgresql://user:hunter2@127.0.0.1:1/none": "cannot be reached",
+}
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_a_server_that_cannot_be_reached_is_said_without_the_password(url):
+    with pytest.raises(DatabaseRefused, match=REFUSED[url]) as refused:
+        postgres.open_store(url)
+    assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in shown(url)
+
+
+def test_a_database_that_is_not_there_or_not_ready_is_said(postgres_server):
+    with pytest.raises(DatabaseRefused, match="no such database"):
+        postgres.open_store(database_url(postgres_server, "never_made"), upgrade=True)
+    administer(postgres_server, "CREATE DATABASE portrait_empty TEMPLATE template0 ENCODING 'UTF8'")
+    try:
+        with pytest.raises(DatabaseRefused, match="portrait db upgrade"):
+            postgres.open_store(database_url(postgres_server, "portrait_empty"))
+    finally:
+        administer(postgres_server, "DROP DATABASE portrait_empty")
+
+
+async def test_a_schema_of_a_newer_version_is_refused(postgres_url):
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.close()
+    with pytest.raises(DatabaseRefused, match="newer version"):
+        postgres.open_store(postgres_url, upgrade=True)
+
+
+def test_the_command_line_works_on_postgresql(postgres_url):
+    for words in (("db", "upgrade"), ("tenant", "create", "t"), ("tenant", "list"), ("db", "check")):
+        done = portrait(*words, "--database", postgres_url)
+        assert done.returncode == 0, done.stderr
