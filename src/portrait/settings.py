@@ -56,6 +56,7 @@ SETTINGS: dict[str, Setting] = {
             help="PostgreSQL: keep prepared statements; false behind PgBouncer in transaction mode.",
             kind=bool,
         ),
+        Setting("workers", 1, "How many processes serve; each has its own connections to the database.", int),
         Setting(
             "refresh_seconds",
             60.0,

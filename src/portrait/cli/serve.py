@@ -7,12 +7,15 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import click
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
+from portrait.api.application import Application
 from portrait.app import Services, application
 from portrait.cli.data import known_tenant, load_stream
 from portrait.cli.options import DATA, open_services, run, takes
@@ -23,7 +26,7 @@ DEMO_DATABASE = "sqlite:///portrait-demo.db"
 STOP_SECONDS = 25
 """How long requests may go on after a stop was asked for, in seconds."""
 
-_SERVING = ("host", "port", "auth", "refresh_seconds", "log_level")
+_SERVING = ("host", "port", "auth", "workers", "refresh_seconds", "log_level")
 
 
 @click.command()
@@ -82,11 +85,17 @@ Docs: {url}/docs    Stop: Ctrl-C
 
 def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: socket.socket | None = None) -> None:
     listening = listening or _listen(options["host"], options["port"], options["auth"])
-    services = open_services(options, auth=options["auth"])
-    app = application(services, refresh_seconds=options["refresh_seconds"])
     logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = partial(_application, options)
+    if options["workers"] < 1:
+        raise InvalidSetting("--workers must be at least 1.")
+    alone = options["workers"] == 1
+    if not alone:
+        run(options, _nothing)  # what cannot start is said once and here, not by every worker
     config = uvicorn.Config(
-        app,
+        app() if alone else app,
+        factory=not alone,
+        workers=options["workers"],
         http="auto",
         loop="auto",
         lifespan="on",
@@ -99,7 +108,21 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     )
     host, port = listening.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    uvicorn.Server(config).run(sockets=[listening])
+    if alone:
+        uvicorn.Server(config).run(sockets=[listening])
+    else:
+        Multiprocess(config, sockets=[listening]).run()
+
+
+def _application(options: dict[str, Any]) -> Application:
+    """Return the web application that the options describe: in this process, or in a worker's."""
+    services = open_services(options, auth=options["auth"])
+    return application(services, refresh_seconds=options["refresh_seconds"])
+
+
+async def _nothing(services: Services) -> None:
+    """Do nothing with services that could be opened."""
+    del services
 
 
 def _listen(host: str, port: int, auth: str) -> socket.socket:

@@ -19,6 +19,8 @@ START_PATIENCE = 4.0
 """How long a start waits for the server and for another start's migration, in seconds."""
 OLDEST = 150000
 """The oldest server version that is supported, as PostgreSQL numbers it."""
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Whatever a statement can fail with; a connection cut in mid-answer shows as a state that the driver cannot be in."""
 _MIGRATION_LOCK = 0x506F7274
 """The advisory lock under which one start at a time migrates."""
 
@@ -117,6 +119,7 @@ def is_lost(error: BaseException) -> bool:
         | asyncpg.CrashShutdownError
         | asyncpg.ConnectionDoesNotExistError
         | asyncpg.InterfaceError
+        | asyncpg.InternalClientError
         | OSError,
     )
 

@@ -11,7 +11,7 @@ import asyncpg
 
 from portrait.model.errors import ShuttingDown, StorageBusy
 from portrait.storage.contract import Reads, Work
-from portrait.storage.postgres.connection import is_lost, is_transient, prepare, translated
+from portrait.storage.postgres.connection import FAULTS, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.reads import PostgresReads
 from portrait.storage.postgres.transaction import PostgresTransaction
 
@@ -86,7 +86,7 @@ class PostgresStore(PostgresReads):
             try:
                 async with self._connection() as connection:
                     return await connection.fetch(sql, *values)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FAULTS as error:
                 if not is_lost(error) or attempt == ATTEMPTS:
                     raise translated(error) from error
                 await asyncio.sleep(0.02 * attempt)
@@ -122,7 +122,7 @@ class PostgresStore(PostgresReads):
                     committing = True
                     await transaction.commit()
                     return result
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FAULTS as error:
                 # A connection lost in mid-commit may have committed: to run the work again could double it.
                 safe = is_transient(error) or (is_lost(error) and not committing)
                 if not safe or attempt == ATTEMPTS:
@@ -139,7 +139,7 @@ class PostgresStore(PostgresReads):
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 yield _Snapshot(connection)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAULTS as error:
             raise translated(error) from error
 
     async def ready(self) -> None:

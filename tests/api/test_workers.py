@@ -1,0 +1,88 @@
+"""Several processes serve one database: what one acknowledged is in the next read of any other, under load."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from harness import TENANT, interaction, portrait, server
+
+HEADERS = {"X-Tenant-Id": TENANT}
+WORKERS = 2
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def served(request, tmp_path):
+    database = f"sqlite:///{tmp_path / 'portrait.db'}"
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres_url")
+    assert portrait("tenant", "create", TENANT, "--database", database).returncode == 0
+    with server(None, "--auth", "open", "--workers", str(WORKERS), "--database", database) as (url, process):
+        yield url, process
+
+
+def children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def alive(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+async def answered(client, pids):
+    """Wait until the service answers and all workers are there."""
+    for _ in range(200):
+        try:
+            if (await client.get("/health/ready")).status_code == 200 and len(pids()) == WORKERS:
+                return
+        except httpx.HTTPError:
+            pass
+        await asyncio.sleep(0.05)
+    raise AssertionError("the service does not answer")
+
+
+async def test_what_was_acknowledged_is_in_the_next_read_of_any_worker(served):
+    url, process = served
+    # A connection for each request: whichever worker is free takes it.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=url, headers=HEADERS, limits=limits, timeout=30) as client:
+        await answered(client, lambda: children(process.pid))
+
+        async def customer(name):
+            for number in range(1, 16):
+                told = await client.post(f"/api/v1/customers/{name}/interactions", json=interaction(number))
+                assert told.status_code == 201, told.text
+                shown = (await client.get(f"/api/v1/customers/{name}/unified-profile")).json()
+                ids = [one["id"] for one in shown["sections"][1]["data"]]
+                assert ids == [f"ih_{one:03}" for one in range(number, 0, -1)]
+
+        await asyncio.gather(*(customer(f"c{number}") for number in range(8)))
+
+
+async def test_a_worker_that_dies_is_replaced_and_a_stop_ends_all(served):
+    url, process = served
+    async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=30) as client:
+        await answered(client, lambda: children(process.pid))
+        first, *_ = before = children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        await answered(client, lambda: [one for one in children(process.pid) if one != first])
+        assert (await client.get("/api/v1/customers")).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    process.wait(20)
+    assert [one for one in before if alive(one)] == []
+
+
+def test_fewer_than_one_worker_is_refused(tmp_path):
+    refused = portrait("serve", "--workers", "0", "--port", "0", database=tmp_path / "portrait.db")
+    assert (refused.returncode, refused.stderr) == (1, "portrait: --workers must be at least 1.\n")
+
+
+def test_what_cannot_start_is_said_once_whatever_the_number_of_workers(tmp_path):
+    (tmp_path / "portrait.db").write_bytes(b"not a database, but long enough to be looked at as one " * 20)
+    refused = portrait("serve", "--workers", "3", "--port", "0", database=tmp_path / "portrait.db")
+    assert refused.returncode == 1
+    assert refused.stderr.count("is not an SQLite database") == 1
