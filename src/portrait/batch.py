@@ -54,6 +54,8 @@ class Batch:
         self._states: dict[tuple[str, Identifier], Any] = {}
         self._touched: dict[tuple[str, Identifier], StoredSection] = {}
         self._facts: list[Fact] = []
+        self._told: dict[str, int] = {}
+        """Of each customer, the moment of the newest telling."""
 
     async def open(self, identifiers: Iterable[Identifier], *, claim: bool) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
@@ -75,12 +77,13 @@ class Batch:
             if claim:
                 raise NotSupported("Records can be told of customers by their customerId only.")
             return False
-        self._owners, self._claimed = owners | claimed, claimed
+        self._claimed = claimed
         self._members = await self._tx.members(self._tenant, set(owners.values()))
         for identifier, owner in claimed.items():
             self._members.setdefault(owner, []).append(identifier)
-        # Later than anything told of these customers before, whatever this machine's clock says.
-        self._now = max(self._now, *(head.updated_at + 1 for head in self._heads.values() if head), 0)
+        self._owners = {one: owner for owner, members in self._members.items() for one in members}
+        # Of each customer later than anything told before, whatever this machine's clock says.
+        self._told = {owner: max(self._now, head.updated_at if head else 0) for owner, head in self._heads.items()}
         return True
 
     def members_of(self, identifier: Identifier) -> list[Identifier]:
@@ -111,11 +114,12 @@ class Batch:
 
     def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
         """Return the body that counts now for a key of a loaded state section, or None."""
-        return section.state_fold.current(self._states[section.name, identifier], key, self._now)
+        now = self._told[self._owners[identifier]]
+        return section.state_fold.current(self._states[section.name, identifier], key, now)
 
     def fact(self, one: Incoming) -> Fact:
         """Return the fact that a record becomes, told at the next moment."""
-        recorded_at = self._tick()
+        recorded_at = self._tick(one.identifier)
         at = one.moment
         return Fact(
             one.identifier, one.section.name, one.parsed.key, Op.PUT, one.parsed.body,
@@ -124,7 +128,7 @@ class Batch:
 
     def end(self, identifier: Identifier, section: StoredSection, key: str, source: str | None) -> None:
         """Add the fact that ends a record."""
-        at = self._tick()
+        at = self._tick(identifier)
         self.apply(
             section,
             Fact(identifier, section.name, key, Op.DELETE, b"", at, at, source, fact_id(at), section.version),
@@ -155,7 +159,7 @@ class Batch:
         """Append the facts, then write states, documents and heads that follow from them."""
         await self._tx.append(self._tenant, self._facts)
         await self._refill()
-        owners = {self._owners_of(identifier) for _, identifier in self._touched}
+        owners = {self._owners[identifier] for _, identifier in self._touched}
         await self._tx.put_identifiers(
             self._tenant, {one: owner for one, owner in self._claimed.items() if owner in owners}
         )
@@ -167,23 +171,20 @@ class Batch:
             },
         )
         documents = defaultdict(list)
-        changed = {
-            (self._owners_of(identifier), name): section for (name, identifier), section in self._touched.items()
-        }
+        changed = {(self._owners[identifier], name): section for (name, identifier), section in self._touched.items()}
         for section in {section.name: section for section in changed.values()}.values():
             owners = {customer_id for customer_id, name in changed if name == section.name}
             await self._load(section, {member for owner in owners for member in self._members[owner]})
         for (customer_id, name), section in changed.items():
             members = self._members[customer_id]
             states = [self._states[name, member] for member in members]
-            documents[customer_id].append(folding.render(section, states, self._now))
+            documents[customer_id].append(folding.render(section, states, self._told[customer_id]))
         for customer_id, head in self._new_heads().items():
             documents[customer_id].append(head_document(head))
         await self._tx.put_documents(self._tenant, documents)
 
     async def _refill(self) -> None:
         """Give back to a window what a delete has made room for: of those that are due, the newest."""
-        due = Place(self._now + 1, b"")
         for identifier, name in {(fact.identifier, fact.section) for fact in self._facts if fact.op is Op.DELETE}:
             section = self._touched[name, identifier]
             if section.kind == "state":
@@ -192,8 +193,22 @@ class Batch:
                 facts = await self._tx.facts(self._tenant, [identifier])
                 self._states[name, identifier] = folding.fold_facts(section, facts)
             else:
-                newest = await self._tx.events(self._tenant, [identifier], name, due, section.fold.window)
+                newest = await self._newest(identifier, name, section.fold.window)
                 self._states[name, identifier] = folding.fold_facts(section, newest, self._states[name, identifier])
+
+    async def _newest(self, identifier: Identifier, name: str, window: int) -> list[Fact]:
+        """Return the newest events that are due: `window` of them, and all that happened with the last of these.
+
+        Among those of one moment the fold chooses by key, which is not the order in which they were told.
+        """
+        found: list[Fact] = []
+        before = Place(self._told[self._owners[identifier]] + 1, b"")
+        while page := await self._tx.events(self._tenant, [identifier], name, before, window):
+            found += page
+            before = Place(page[-1].effective_at, page[-1].id)
+            if len(page) < window or before.effective_at < found[window - 1].effective_at:
+                break
+        return found
 
     async def _load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:
         missing = [one for one in identifiers if (section.name, one) not in self._states]
@@ -204,17 +219,12 @@ class Batch:
     def _new_heads(self) -> dict[str, Head]:
         heads: dict[str, Head] = {}
         for fact in self._facts:
-            owner = self._owners_of(fact.identifier)
+            owner = self._owners[fact.identifier]
             head = heads.get(owner) or self._heads[owner] or Head(fact.id, fact.recorded_at, 0)
             heads[owner] = msgspec.structs.replace(head, updated_at=max(head.updated_at, fact.recorded_at))
         return heads
 
-    def _owners_of(self, identifier: Identifier) -> str:
-        owner = self._owners.get(identifier)
-        if owner is not None:
-            return owner
-        return next(owner for owner, members in self._members.items() if identifier in members)
-
-    def _tick(self) -> int:
-        self._now += 1
-        return self._now
+    def _tick(self, identifier: Identifier) -> int:
+        owner = self._owners[identifier]
+        self._told[owner] += 1
+        return self._told[owner]

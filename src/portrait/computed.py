@@ -14,7 +14,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -62,7 +61,8 @@ class Context:
         return asyncio.run_coroutine_threadsafe(read(), self._loop)
 
 
-_Answer = concurrent.futures.Future[Any]
+_Answer = concurrent.futures.Future[tuple[Any, BaseException | None]]
+"""What a call returned or raised; raised errors are values here, for some mean something to the futures between."""
 
 
 class Part(NamedTuple):
@@ -83,11 +83,6 @@ class Computed:
     async def run(self, sections: Sequence[ComputedSection], context: Context) -> list[Part]:
         """Return the answers of several sections, each within its deadline."""
         return await asyncio.gather(*(self._runner(section).run(context) for section in sections))
-
-    def forget(self, tenant: str, customer_id: str) -> None:
-        """Drop what is kept of a customer."""
-        for runner in self._runners.values():
-            runner.cache.pop((tenant, customer_id), None)
 
     def close(self) -> None:
         """Stop the sections' loops. Threads that hang are left to the end of the process."""
@@ -120,16 +115,20 @@ class _Runner:
             if self._running >= MAX_RUNNING:
                 return _failed("section_busy", "Too many earlier calls of this section have not ended.")
             self._running += 1
-        started = self._start(context)
         try:
-            async with asyncio.timeout(self._section.timeout) as deadline:
-                body = _checked(await asyncio.wrap_future(started))
-        except Exception:  # noqa: BLE001  # whatever a plugin raises is its section's failure
-            if deadline.expired():
-                detail = f"The section did not answer within {self._section.timeout:g} seconds."
-                return _failed("deadline_exceeded", detail)
-            # The exception's text may hold personal data: it is for the operator's log of a plugin, not the caller.
-            _log.warning("section %s failed", self._section.name, exc_info=True)
+            async with asyncio.timeout(self._section.timeout):
+                result, error = await asyncio.wrap_future(self._start(context))
+        except TimeoutError:
+            _log.warning("section %s exceeded its deadline", self._section.name)
+            detail = f"The section did not answer within {self._section.timeout:g} seconds."
+            return _failed("deadline_exceeded", detail)
+        try:
+            body = _checked(result) if error is None else b""
+        except Exception as wrong:  # noqa: BLE001  # whatever a plugin returns is its section's failure
+            error = wrong
+        if error is not None:
+            # The error's text may hold personal data: it is for the operator's log of a plugin, not for the caller.
+            _log.warning("section %s failed", self._section.name, exc_info=error)
             return _failed("section_failed", "The section failed.")
         if self._section.cache_seconds:
             self.cache[key] = (time.monotonic() + self._section.cache_seconds, body)
@@ -145,48 +144,50 @@ class _Runner:
 
     def _start(self, context: Context) -> _Answer:
         answer: _Answer = concurrent.futures.Future()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._begin, context, answer)
-        else:
-            # A daemon thread a call, not a pool's: a pool would wait at exit for a function that never ends.
-            self._thread(self._call, context, answer)
+        try:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin, context, answer)
+            else:
+                # A daemon thread a call, not a pool's: a pool would wait at exit for a function that never ends.
+                self._thread(self._call, context, answer)
+        except RuntimeError as error:  # no more threads, or the service is stopping
+            self._end(answer, None, error)
         return answer
 
     def _begin(self, context: Context, answer: _Answer) -> None:
         """Start a coroutine function, on the section's loop."""
-        task = asyncio.ensure_future(_contained(self._section.function, context))
-        task.add_done_callback(lambda done: self._end(answer, done.result))
+        task = asyncio.ensure_future(_caught(self._section.function, context))
+        task.add_done_callback(lambda done: self._end(answer, *((None, None) if done.cancelled() else done.result())))
         answer.add_done_callback(lambda _: _cancel_if_pending(task))
 
     def _call(self, context: Context, answer: _Answer) -> None:
         """Call a plain function, in a thread of the call's own."""
-        self._end(answer, lambda: self._section.function(context))
-
-    def _end(self, answer: _Answer, result: Callable[[], Any]) -> None:
-        """Settle a call. One that hangs counts as running until it is here, however long ago its caller left."""
         try:
-            settle: Callable[[], None] = partial(answer.set_result, result())
-        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure
-            settle = partial(answer.set_exception, error)
-        except BaseException as error:  # noqa: BLE001  # a cancellation or exit of its own is not the service's
-            settle = partial(answer.set_exception, RuntimeError(type(error).__name__))
+            result, error = self._section.function(context), None
+        except BaseException as raised:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            result, error = None, raised
+        self._end(answer, result, error)
+
+    def _end(self, answer: _Answer, result: Any, error: BaseException | None) -> None:
+        """Settle a call. One that hangs counts as running until it is here, however long ago its caller left."""
         with self._lock:
             self._running -= 1
-        if not answer.cancelled():
-            with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled this moment
-                settle()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # its caller has left
+            answer.set_result((result, error))
 
     def _thread(self, target: Callable[..., None], *args: object) -> None:
         name = f"portrait-section-{self._section.name}"
         threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
 
-async def _contained(function: Callable[..., Awaitable[Any]], context: Context) -> Any:
-    """Call a coroutine function of a plugin's; an exit that it asks for must not end its loop."""
+async def _caught(function: Callable[..., Awaitable[Any]], context: Context) -> tuple[Any, BaseException | None]:
+    """Call a coroutine function of a plugin's; whatever it raises, an exit too, is a value from here on."""
     try:
-        return await function(context)
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise RuntimeError(type(error).__name__) from error
+        return await function(context), None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+        return None, error
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from portrait import folding
 from portrait.computed import Computed, Context
-from portrait.model.document import HEAD, Head, read_head
+from portrait.model.document import HEAD, Head, content_hash, read_head
 from portrait.model.errors import CustomerNotFound, SectionForbidden, UnknownSection
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier, customer
@@ -21,6 +21,7 @@ from portrait.storage.contract import Place, Store
 
 _encode_json = msgspec.json.Encoder().encode
 _EMPTY = b"[]"
+_EMPTY_HASH = content_hash(_EMPTY)
 
 
 class Plan(NamedTuple):
@@ -133,7 +134,7 @@ class Reader:
                     parts.append(b',"error":%b' % _encode_json({"code": code, "detail": detail}))
             elif (row := held.get(section.name)) is None:
                 parts.append(_EMPTY)
-                hashes.append(opening)
+                hashes.extend((opening, _EMPTY_HASH))
             else:
                 _, body, digest, valid_until, version = row
                 if version != section.version or (valid_until is not None and valid_until <= now):
@@ -198,7 +199,8 @@ class Reader:
             CustomerNotFound: the tenant knows no such customer.
         """
         survivor, _ = await self.head(tenant, customer_id)
-        return await self._store.history(tenant, await self._members(tenant, survivor), section.name, key)
+        facts = await self._store.history(tenant, await self._members(tenant, survivor), section.name, key)
+        return [section.bring_forward(fact) for fact in facts]
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
         """Return up to `limit` customers with ids above `after`, by id."""

@@ -1,5 +1,6 @@
 """Upkeep of what is derived: check it against the facts, rebuild it from them, refresh what time has overtaken."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from portrait.recording import Recorder
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Difference, Reads, Store, StoredState, Transaction
 
+_log = logging.getLogger("portrait.upkeep")
 CHUNK = 200
 """How many customers are compared in one snapshot or rebuilt in one transaction."""
 
@@ -79,7 +81,10 @@ class Upkeep:
         names = [section.name for section in self._registry.all_stored()]
         due = dict.fromkeys([*await self._store.due(names, self._clock(), limit), *self._overtaken.take()])
         for tenant, customer_id, name in due:
-            await recorder.refresh(tenant, customer_id, self._registry.stored(name))
+            try:
+                await recorder.refresh(tenant, customer_id, self._registry.stored(name))
+            except Exception:  # noqa: BLE001  # one that a plugin's fold fails at must not keep the others waiting
+                _log.exception("a document of section %s was not refreshed", name)
         return len(due)
 
     async def _repair(self, tx: Transaction, tenant: str, customers: list[str]) -> Report:

@@ -20,6 +20,8 @@ from portrait.recording import Refusal
 from portrait.sections.base import StoredSection
 from portrait.sections.registry import Registry
 
+MAX_RECORDS = 2000
+"""The most records in one request for a customer's section."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
@@ -55,6 +57,8 @@ class Parser:
         texts = [body] if single else strict_json.elements(body)
         if not texts:
             raise InvalidRecord("The array holds no record. Send at least one.")
+        if len(texts) > MAX_RECORDS:
+            raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         identifier = customer(customer_id)
         found = []
         for index, text in enumerate(texts):
@@ -74,7 +78,9 @@ class Parser:
     def _record(self, index: int, text: bytes, identifier: Identifier, section: StoredSection) -> Incoming:
         # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
         members = self._object(text) if b'"record"' in text else {}
-        if "record" not in members:
+        # Where a section gathers fields of any name, one may be called so: then others stand beside it.
+        plain = section.shape.extras is not None and members.keys() - _envelope
+        if "record" not in members or plain:
             parsed = section.parse(text, self._key_secret)
             return Incoming(index, identifier, section, parsed, None, self._source)
         self._only(members, _envelope)

@@ -56,7 +56,7 @@ class PortraitError(Exception):
 
     def of_record(self, index: int) -> Self:
         """Return the same error, saying which record of several it is about, from 0."""
-        return type(self)(f"Record {index}: {self.detail}")
+        return type(self)(f"Record {index}, counted from 0: {self.detail}")
 
 
 class InvalidRequest(PortraitError):

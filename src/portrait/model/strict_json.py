@@ -14,8 +14,9 @@ from portrait.model.errors import MalformedJson
 MAX_DEPTH = 64
 
 _long_integer = re.compile(rb"[0-9]{19}").search
-_brackets = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_brackets = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+# A text that is never closed goes to the end, once: nothing here looks at a byte twice.
+_strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _one_kind = bytes.maketrans(b"{}", b"[]")
 _no_brackets = bytes(set(range(256)) - set(b"[]{}"))
 _byte = re.compile(r"\(byte (\d+)\)")
@@ -95,6 +96,8 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
     if isinstance(error, RecursionError):
         return MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels{_where_too_deep(raw)}.")
     message = str(error)
+    if not raw.strip():
+        return MalformedJson("The text is empty (byte 0).")
     if isinstance(error, msgspec.ValidationError):
         return MalformedJson("The JSON holds a number that is out of range.")
     place = _byte.search(message)

@@ -12,8 +12,9 @@ import msgspec
 from portrait.model import time
 from portrait.model.errors import InvalidRecord
 from portrait.model.fact import Fact, Op
+from portrait.model.identifier import name_fault
 from portrait.sections.fold import Events, Fold, Latest, StateFold
-from portrait.sections.record import Record, Shape, key_fault
+from portrait.sections.record import Record, Shape
 
 MAX_KEYS = 1000
 """The most live keys of one section and customer; of events, the most that lie ahead."""
@@ -124,7 +125,7 @@ class StoredSection(Section):
         return msgspec.structs.replace(fact, body=self.shape.encode(self.shape.parse(body)), version=self.version)
 
     def _check_key(self, record: Record, values: tuple[str, ...]) -> None:
-        fault = key_fault(values[0])
+        fault = name_fault(values[0])
         if fault:
             attribute = self.key_fields[type(record)][0]
             name = next(one.name for one in self.shape.fields[type(record)] if one.attribute == attribute)

@@ -17,7 +17,7 @@ class Consent(Record, frozen=True, tag_field="kind", tag="consent", kw_only=True
     """A customer's decision on one purpose, for one channel or for all."""
 
     purpose: Annotated[Text, none, Meta(examples=["marketing"])]
-    channel: Annotated[str | None, none, Meta(examples=["email"])] = None
+    channel: Annotated[Text | None, none, Meta(examples=["email"])] = None
     status: Annotated[Literal["granted", "revoked", "pending"], none, Meta(examples=["granted"])]
     granted_at: Annotated[Timestamp | None, none, Meta(examples=["2026-01-20T08:00:00Z"])] = None
     revoked_at: Annotated[Timestamp | None, none] = None

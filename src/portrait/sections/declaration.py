@@ -1,5 +1,6 @@
 """The one call that declares a section, stored or computed, and how a declaration becomes a section."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -92,6 +93,11 @@ def register_profile_section(
         "upgrade": upgrade,
     }  # fmt: skip
 
+    if not isinstance(name, str):
+        raise PluginRefused(
+            f'{getattr(name, "__module__", "?")}: give the section\'s name: @register_profile_section("loyalty").'
+        )
+
     def collect(target: Any) -> Any:
         first = getattr(target, "__args__", (target,))[0]
         _declared.append(Declaration(name, target, getattr(first, "__module__", "?"), options))
@@ -148,6 +154,12 @@ def build(declaration: Declaration, origin: str) -> StoredSection | ComputedSect
 def _computed(target: Any, options: Mapping[str, Any], common: dict[str, Any], where: str) -> ComputedSection:
     timeout = 0.2 if options["timeout"] is None else options["timeout"]
     cache_seconds = options["cache_seconds"] or 0
+    if not all(isinstance(one, int | float) for one in (timeout, cache_seconds)):
+        raise PluginRefused(f"{where}: timeout and cache_seconds are numbers, in seconds.")
+    try:
+        inspect.signature(target).bind(None)
+    except TypeError:
+        raise PluginRefused(f"{where}: the function takes one argument, the context.") from None
     if not 0 < timeout <= 60:
         raise PluginRefused(f"{where}: timeout must be more than 0 and at most 60 seconds.")
     if cache_seconds < 0:

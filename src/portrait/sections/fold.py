@@ -201,15 +201,16 @@ class Latest:
         return None
 
     def keys(self, state: LatestState) -> int:
-        """Return how many keys are live or will be."""
-        return len(
-            {
-                key
-                for history in state.histories.values()
-                for key, entries in history.items()
-                if entries[-1].body is not None
-            }
-        )
+        """Return how many keys are live or will be, or how many changes lie ahead, whichever is more."""
+        live = set()
+        ahead = 0
+        for history in state.histories.values():
+            for key, entries in history.items():
+                if entries[-1].body is not None:
+                    live.add(key)
+                if len(entries) > 1:
+                    ahead += sum(entry.effective_at > state.told_at for entry in entries)
+        return max(len(live), ahead)
 
     def _entry(self, fact: Fact) -> Entry:
         if fact.op is Op.DELETE:

@@ -7,10 +7,10 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 import msgspec
+from msgspec import UnsetType
 
 from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord, PluginRefused
-from portrait.model.identifier import name_fault
 
 CLASSIFICATIONS = ("none", "personal", "sensitive")
 
@@ -92,6 +92,14 @@ def _placeholder(annotation: Any) -> Any:
     if choices := _literals(inner):
         return choices[0]
     return {int: 1, float: 1.0, bool: True, dict: {}, list: []}.get(get_origin(inner) or inner, "text")
+
+
+def _plain(annotation: Any) -> Any:
+    """Return a type without its annotations and without None."""
+    if hasattr(annotation, "__metadata__"):
+        return _plain(get_args(annotation)[0])
+    others = [one for one in get_args(annotation) if one not in {type(None), UnsetType}]
+    return _plain(others[0]) if len(others) == 1 and isinstance(annotation, UnionType) else annotation
 
 
 def _holds_datetime(annotation: Any) -> bool:
@@ -216,7 +224,9 @@ class Shape:
             )
         if "timezone component" in rule:
             return "a timestamp needs an offset or Z"
-        return f"{rule[0].lower()}{rule[1:]}" if rule.startswith("Expected") else "breaks the schema of this section"
+        if rule.startswith("Expected"):
+            return re.sub(r"`(\w+)`", lambda found: _WORDS.get(found[1], found[1]), f"e{rule[1:]}")
+        return "breaks the schema of this section"
 
     def _choices(self, name: str) -> str:
         tags = [member.__struct_config__.tag for member in self.members]
@@ -229,6 +239,13 @@ class Shape:
                     if choices:
                         return f"one of: {', '.join(choices)}"
         return "one of the values that the schema lists"
+
+
+_WORDS = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "datetime": "a timestamp",
+    "array": "an array", "object": "an object", "null": "null",
+}  # fmt: skip
+"""What the decoder's types are called in JSON."""
 
 
 def _literals(annotation: Any) -> list[str]:
@@ -245,8 +262,3 @@ def _named(name: str) -> str:
     if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII):
         return f"Field `{name}`"
     return "A field whose name is not a plain word"
-
-
-def key_fault(text: str) -> str | None:
-    """Return the rule that a key field's value breaks, or None: it stands in URLs, so it keeps the rule of names."""
-    return name_fault(text)
