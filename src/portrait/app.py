@@ -22,7 +22,7 @@ from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed
 from portrait.folding import Overtaken
-from portrait.model.errors import InvalidSetting, PortraitError
+from portrait.model.errors import InvalidSetting
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
 from portrait.recording import Recorder
@@ -73,6 +73,7 @@ def build(
     prepared: bool = True,
     clock: Clock = system_clock,
     upgrade: bool | None = None,
+    create: bool = True,
     installed: bool = True,
 ) -> Services:
     """Return the services over a database.
@@ -86,6 +87,7 @@ def build(
         prepared: PostgreSQL: whether statements are kept prepared.
         clock: what time it is.
         upgrade: whether an older schema is brought forward or refused; None: as is usual for the engine.
+        create: SQLite: whether a file that is not there is made; refused where not.
         installed: whether installed packages' sections are loaded.
 
     Raises:
@@ -95,7 +97,7 @@ def build(
     store: Store
     if settings.engine_of(database) == "sqlite":
         path = settings.sqlite_path(database)
-        store = sqlite.open_store(path, patience=busy_seconds, upgrade=upgrade is not False)
+        store = sqlite.open_store(path, patience=busy_seconds, upgrade=upgrade is not False, create=create)
     else:
         store = _postgres().open_store(
             database, size=pool_size, patience=busy_seconds, prepared=prepared, upgrade=upgrade is True
@@ -156,5 +158,5 @@ async def _refresh(upkeep: Upkeep, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
             await upkeep.refresh()
-        except PortraitError as error:
-            _log.warning("documents were not refreshed: %s", error.detail)
+        except Exception:  # noqa: BLE001  # whatever it is, the next round may do better
+            _log.exception("documents were not refreshed; trying again")

@@ -3,6 +3,7 @@
 Flags, `PORTRAIT_*` variables and a TOML file give values, in that order.
 """
 
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ class Setting(NamedTuple):
     help: str
     kind: type | tuple[str, ...] = str
     """A type, or the values that it may have."""
+    least: float | None = None
+    """The smallest value of a number."""
     many: bool = False
     """Whether it may be given several times; a list in TOML, separated by spaces in the environment."""
 
@@ -41,27 +44,28 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("plugin", (), "A plugin to load: a module's name or a path to a .py file. Repeatable.", many=True),
         Setting("host", "127.0.0.1", "The address to serve on."),
-        Setting("port", 8080, "The port to serve on; 0: one that is free.", int),
+        Setting("port", 8080, "The port to serve on; 0: one that is free.", int, least=0),
         Setting(
             "auth",
             "keys",
             "Who is let in: keys, or open (everybody is admin; loopback only).",
             ("keys", "open"),
         ),
-        Setting("busy_seconds", 10.0, "How long a request waits for a lock or a connection, in seconds.", float),
-        Setting("pool_size", 10, "PostgreSQL: the most connections of one process.", int),
+        Setting("busy_seconds", 10.0, "How long a request waits for a lock or a connection, in seconds.", float, 0),
+        Setting("pool_size", 10, "PostgreSQL: the most connections of one process.", int, least=1),
         Setting(
             "prepared",
             default=True,
             help="PostgreSQL: keep prepared statements; false behind PgBouncer in transaction mode.",
             kind=bool,
         ),
-        Setting("workers", 1, "How many processes serve; each has its own connections to the database.", int),
+        Setting("workers", 1, "How many processes serve; each has its own connections to the database.", int, least=1),
         Setting(
             "refresh_seconds",
             60.0,
             "How often documents overtaken by time are rendered anew, in seconds.",
             float,
+            least=1,
         ),
         Setting("log_level", "info", "How much is logged.", ("debug", "info", "warning", "error")),
     )
@@ -82,12 +86,38 @@ def from_file(path: Path | None) -> dict[str, Any]:
         values = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InvalidSetting(f"The settings file {path} cannot be read: {error}.") from error
+    for name, value in values.items():
+        kind = SETTINGS[name].kind if name in SETTINGS else None
+        wrong = isinstance(value, bool) or not isinstance(value, int) if kind is int else False
+        if wrong or (kind is float and (isinstance(value, bool) or not isinstance(value, int | float))):
+            what = "a whole number" if kind is int else "a number"
+            raise InvalidSetting(f"The settings file {path}: {name} must be {what}.")
     unknown = values.keys() - SETTINGS.keys()
     if unknown:
         raise InvalidSetting(
             f"The settings file {path} names {', '.join(sorted(unknown))}. Settings are: {', '.join(SETTINGS)}."
         )
     return values
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Check the values of settings.
+
+    Raises:
+        InvalidSetting: a number is below the least that makes sense, or none at all.
+    """
+    for name, value in values.items():
+        least = SETTINGS[name].least if name in SETTINGS else None
+        if least is not None and not (math.isfinite(value) and value >= least):
+            raise InvalidSetting(f"The setting {name} must be a number, at least {least:g}.")
+
+
+def without_password(database: str) -> str:
+    """Return a database's URL as it may be shown: without its password and its options, however oddly written."""
+    scheme, separator, rest = database.partition("://")
+    login, at, place = rest.rpartition("@")
+    user = login.partition(":")[0]
+    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}"
 
 
 def engine_of(database: str) -> str:
@@ -123,10 +153,12 @@ def sqlite_path(database: str) -> Path:
 def described(values: Mapping[str, tuple[Any, str]]) -> list[tuple[str, str, str, str, str]]:
     """Return, for each setting, its name, value, where the value came from, default and meaning."""
     return [
-        (name, _shown(values[name][0]), values[name][1], _shown(setting.default), setting.help)
+        (name, _shown(name, values[name][0]), values[name][1], _shown(name, setting.default), setting.help)
         for name, setting in SETTINGS.items()
     ]
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    if name == "database":
+        return without_password(value)
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

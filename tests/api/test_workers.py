@@ -78,7 +78,7 @@ async def test_a_worker_that_dies_is_replaced_and_a_stop_ends_all(served):
 
 def test_fewer_than_one_worker_is_refused(tmp_path):
     refused = portrait("serve", "--workers", "0", "--port", "0", database=tmp_path / "portrait.db")
-    assert (refused.returncode, refused.stderr) == (1, "portrait: --workers must be at least 1.\n")
+    assert (refused.returncode, refused.stderr) == (1, "portrait: The setting workers must be a number, at least 1.\n")
 
 
 def test_what_cannot_start_is_said_once_whatever_the_number_of_workers(tmp_path):

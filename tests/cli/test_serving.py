@@ -67,7 +67,7 @@ def test_the_demos_printed_calls_work_and_a_second_start_reuses_its_database(tmp
         assert [one["name"] for one in called(selective)["sections"]] == ["identities", "interactions"]
         assert called(telling) == {"recorded": 1, "duplicates": 0}
         assert [one["id"] for one in called(selective)["sections"][1]["data"]] == ["ih_002", "ih_001"]
-        [show] = re.findall(r"^portrait (show .*)$", printed, re.MULTILINE)
+        [show] = re.findall(r"^python -m portrait (show .*)$", printed, re.MULTILINE)
         shown = portrait(*show.split(), cwd=tmp_path)
         assert shown.returncode == 0, shown.stderr
         assert "CUST002" in shown.stdout

@@ -157,7 +157,7 @@ while True:
             return True
 
         apsw.connection_hooks.append(lambda made: setattr(made, "exec_trace", kill))
-        connection.prepare(directory / f"{number}.db", upgrade=True)
+        connection.prepare(directory / f"{number}.db", upgrade=True, create=True)
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     if not os.WIFSIGNALED(status):

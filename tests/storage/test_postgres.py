@@ -13,10 +13,10 @@ from portrait.app import build
 from portrait.ingest.records import Parser
 from portrait.model.errors import DatabaseRefused, StorageBusy
 from portrait.model.identifier import customer
+from portrait.settings import without_password
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
 from portrait.storage.contract import Tenant
-from portrait.storage.postgres.connection import shown
 
 CASES = conformance.cases()
 C = customer("c")
@@ -163,7 +163,7 @@ def test_a_server_that_cannot_be_reached_is_said_without_the_password(url):
     with pytest.raises(DatabaseRefused, match=REFUSED[url]) as refused:
         postgres.open_store(url)
     assert "hunter2" not in str(refused.value)
-    assert "hunter2" not in shown(url)
+    assert "hunter2" not in without_password(url)
 
 
 def test_a_database_that_is_not_there_or_not_ready_is_said(postgres_server):

@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection
+from hashlib import sha256
 from typing import Literal, NamedTuple
 
 from portrait.access import keys
@@ -24,7 +25,6 @@ PLATFORM = "platform"
 """The role of the platform's own keys: they make tenants and tenants' keys, and read no customer."""
 READ = frozenset(ROLES)
 WRITE = frozenset({"editor", "admin"})
-ADMIN = frozenset({"admin"})
 ADMIN_OR_PLATFORM = frozenset({"admin", PLATFORM})
 PLATFORM_ONLY = frozenset({PLATFORM})
 
@@ -61,7 +61,10 @@ class Access:
         self._store = store
         self._clock = clock
         self._mode = mode
-        self._credentials: dict[str, tuple[float, Credential]] = {}
+        self._credentials: dict[bytes, tuple[float, Credential]] = {}
+        """Credentials found good, by the hash of the key as presented: no key in the clear is held."""
+        self._revoked = 0
+        """How many keys were taken back here: what was looked up before the last is not remembered after it."""
         self._tenants: dict[str, Tenant] = {}
 
     @property
@@ -179,19 +182,23 @@ class Access:
         now = self._clock()
         if not await self._store.write(lambda tx: tx.revoke_credential(tenant_id, key_id, now)):
             raise KeyNotFound("No live key with this id.")
+        self._revoked += 1
         self._credentials.clear()
 
     async def _credential(self, presented: str | None) -> Credential:
         if presented is None:
             raise Unauthenticated("No API key. Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
-        remembered = self._credentials.get(presented)
+        known_as = sha256(presented.encode()).digest()
+        remembered = self._credentials.get(known_as)
         if remembered is not None and remembered[0] > time.monotonic():
             credential = remembered[1]
         else:
+            revoked = self._revoked
             credential = await self._proved(presented)
             if len(self._credentials) >= MAX_REMEMBERED:
                 self._credentials.clear()
-            self._credentials[presented] = (time.monotonic() + REMEMBERED_SECONDS, credential)
+            if revoked == self._revoked:
+                self._credentials[known_as] = (time.monotonic() + REMEMBERED_SECONDS, credential)
         if credential.expires_at is not None and credential.expires_at <= self._clock():
             raise _wrong_key()
         return credential

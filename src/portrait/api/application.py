@@ -19,6 +19,7 @@ from portrait.model import errors
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
+_DECIDING = frozenset({b"authorization", b"x-api-key", b"x-tenant-id", b"host"})
 _LOCAL = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
@@ -67,6 +68,7 @@ class Application:
             await send(message)
 
         try:
+            _check_headers(scope)
             if self._access.is_open:
                 _check_host(scope)
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
@@ -79,6 +81,8 @@ class Application:
             scope = {**scope, "path": path, "portrait.request_id": request_id}
             await self._router.router(scope, receive, watched)
         except errors.PortraitError as error:
+            if isinstance(error, errors.Unavailable):
+                _log.error("request %s: %s: %s", request_id, error.code, error.detail)
             await _send(Answer(*_problem(error, request_id)), request_id, send)
         except Exception:
             _log.exception("request %s failed", request_id)
@@ -105,7 +109,9 @@ class Application:
                         needs_tenant=operation.needs_tenant,
                     )
                     self._access.require(call.caller, operation.roles)
-                await _send(await operation.handler(call), scope["portrait.request_id"], send)
+                answer = await operation.handler(call)
+                headers = {"cache-control": "no-store", **answer.headers}
+                await _send(answer._replace(headers=headers), scope["portrait.request_id"], send)
 
         return Endpoint()
 
@@ -126,6 +132,13 @@ class Application:
 def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
     status, headers, body = api_errors.problem(error, request_id)
     return status, body, headers
+
+
+def _check_headers(scope: Scope) -> None:
+    """Refuse a credential or a tenant that is given twice: two readers of the request could each take another."""
+    given = [name for name, _ in scope["headers"] if name in _DECIDING]
+    if len(given) != len(set(given)):
+        raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
 
 
 def _check_host(scope: Scope) -> None:

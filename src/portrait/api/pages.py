@@ -52,10 +52,15 @@ def position(call: Call, type_: type[T]) -> T | None:
     if cursor is None:
         return None
     try:
-        raw = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        return msgspec.msgpack.decode(raw, type=type_)
+        place = msgspec.msgpack.decode(
+            urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)), type=type_
+        )
     except (ValueError, msgspec.MsgspecError):
-        raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.") from None
+        place = None
+    # No store holds NUL, so no page gave it.
+    if place is None or (isinstance(place, str) and "\0" in place):
+        raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.")
+    return place
 
 
 def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:

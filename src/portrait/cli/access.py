@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from portrait.access import keys
 from portrait.access.keys import ApiKey
 from portrait.access.service import PLATFORM
 from portrait.app import Services
-from portrait.cli.options import DATA, run, takes
+from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.model import time
 from portrait.model.errors import InvalidParameter
 from portrait.sections.base import ROLES
@@ -28,7 +29,7 @@ def create_tenant(tenant_id: str, name: str | None, **options: Any) -> None:
     async def work(services: Services) -> None:
         await services.access.create_tenant(tenant_id, name)
 
-    run(options, work)
+    run(options, work, create=True)
     click.echo(f"Tenant {tenant_id} is made. Next: portrait key create --tenant {tenant_id} --role editor", err=True)
 
 
@@ -78,6 +79,8 @@ def create_key(
         raise click.BadParameter(error.detail, param_hint="--expires") from None
 
     async def work(services: Services) -> ApiKey:
+        if owner is not None:
+            await known_tenant(services, owner)
         chosen = PLATFORM if platform else role or "viewer"
         return (await services.access.create_key(owner, chosen, name=name, expires_at=expires_at)).key
 
@@ -93,6 +96,8 @@ def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
+        if owner is not None:
+            await known_tenant(services, owner)
         after = None
         now = services.clock()
         while page := await services.access.keys(owner, after, 100):
@@ -106,16 +111,17 @@ def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
 
 
 @key.command("revoke")
-@click.argument("key_id")
+@click.argument("key_id", metavar="KEY")
 @click.option("--tenant", "tenant_id", help="The tenant whose key it is.")
 @click.option("--platform", is_flag=True, help="Take back a key of the platform's own.")
 @takes(*DATA)
 def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, **options: Any) -> None:
-    """Take an API key back."""
+    """Take an API key back: named by its id, or whole."""
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
-        await services.access.revoke_key(owner, key_id)
+        given = keys.parse(key_id)
+        await services.access.revoke_key(owner, given.id if given else key_id)
 
     run(options, work)
-    click.echo(f"Key {key_id} is refused from now on.", err=True)
+    click.echo("The key is refused from now on.", err=True)

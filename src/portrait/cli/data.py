@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from portrait.app import Services
 from portrait.batch import Incoming
 from portrait.cli import portrait_view
-from portrait.cli.options import DATA, run, takes
+from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
-from portrait.model.errors import TenantForbidden
+from portrait.model.errors import InvalidSetting
 from portrait.recording import MAX_CHUNK, Outcome, Refusal
 from portrait.storage.contract import Tenant
 
@@ -27,16 +28,6 @@ SOURCE = "load"
 """The source of records that name none."""
 SOME_REFUSED = 3
 """The exit code when some lines were refused."""
-
-
-async def known_tenant(services: Services, tenant_id: str) -> Tenant:
-    """Return a tenant, or end with words that say how to make it."""
-    try:
-        return await services.access.tenant(tenant_id)
-    except TenantForbidden:
-        raise click.ClickException(
-            f"There is no tenant {tenant_id}. Make it: portrait tenant create {tenant_id}"
-        ) from None
 
 
 @click.command()
@@ -52,12 +43,12 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
     Exits with 0 when all lines were taken, with 3 when some were refused; those are in a side file with their number
     and the reason. Loading the same file again changes nothing.
     """
-    side = Path(refused or ("stdin.refused.jsonl" if file == "-" else f"{file}.refused.jsonl"))
+    side = _SideFile.beside(file, refused)
     size = None if file == "-" else Path(file).stat().st_size
 
     async def work(services: Services) -> Outcome:
         tenant = await known_tenant(services, tenant_id)
-        with _opened(file) as stream, _SideFile(side) as beside, _progress(size) as progress:
+        with _opened(file) as stream, side as beside, _progress(size) as progress:
             return await load_stream(services, tenant, stream, beside, progress)
 
     outcome = run(options, work)
@@ -66,7 +57,7 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
         err=True,
     )
     if outcome.refused:
-        click.echo(f"The refused lines are in {side}.", err=True)
+        click.echo(f"The refused lines are in {side.path}.", err=True)
         sys.exit(SOME_REFUSED)
 
 
@@ -100,10 +91,11 @@ async def load_stream(
 
     writing: tuple[asyncio.Task[Outcome], list[Refusal], dict[int, bytes]] | None = None
     for incoming, refused in chunks(parsed(), MAX_CHUNK):
-        task = asyncio.create_task(services.recorder.record_each(tenant.id, incoming))
-        await asyncio.sleep(0)  # lets the writer begin before the next chunk is read
         if writing is not None:
             take(await writing[0], writing[1], writing[2])
+        # One chunk at a time: of two lines with one key, the later must be told later.
+        task = asyncio.create_task(services.recorder.record_each(tenant.id, incoming))
+        await asyncio.sleep(0)  # lets the writer begin before the next chunk is read
         writing = (task, refused, texts)
         texts = {}
     if writing is not None:
@@ -121,14 +113,28 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 class _SideFile:
-    """The file of refused lines: made when the first comes, removed at the start if it is there from before."""
+    """The file of refused lines, made when the first comes; that of an earlier load of the same file goes."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._file: TextIO | None = None
 
+    @classmethod
+    def beside(cls, file: str, named: str | None) -> "_SideFile":
+        """Return the side file of an input: the one named, which must be new, or the one that goes with it.
+
+        Raises:
+            InvalidSetting: the one named is there already, or its directory is not.
+        """
+        path = Path(named or ("stdin.refused.jsonl" if file == "-" else f"{file}.refused.jsonl"))
+        if named and path.exists():
+            raise InvalidSetting(f"{path} is there already. Name a new file for refused lines.")
+        if not os.access(path.parent, os.W_OK):
+            raise InvalidSetting(f"No file can be made in {path.parent}. Name another place with --refused.")
+        return cls(path)
+
     def __enter__(self) -> "_SideFile":
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -138,7 +144,8 @@ class _SideFile:
     def write(self, refusal: Refusal, text: bytes) -> None:
         """Add a refused line: its number from 1, the reason, and the line itself."""
         if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8")
+            private = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds people's records
+            self._file = os.fdopen(private, "w", encoding="utf-8")
         entry = {
             "line": refusal.at + 1,
             "code": refusal.code,

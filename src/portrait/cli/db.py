@@ -28,7 +28,7 @@ def upgrade(**options: Any) -> None:
     async def work(services: Services) -> None:
         await services.store.ready()
 
-    run(options, work, upgrade=True)
+    run(options, work, create=True, upgrade=True)
     click.echo("The database has this version's schema.", err=True)
 
 

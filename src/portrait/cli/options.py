@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import click
 
 from portrait.app import Services, build
-from portrait.settings import SETTINGS, from_file
+from portrait.model.errors import TenantForbidden
+from portrait.settings import SETTINGS, check, from_file
+from portrait.storage.contract import Tenant
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,7 +52,8 @@ def takes(*names: str) -> Callable[[F], F]:
                 multiple=setting.many,
                 envvar=setting.variable,
                 show_envvar=True,
-                show_default=not setting.many,
+                # Not what a file gives: a database's URL may hold a password.
+                show_default=False if setting.many else str(setting.default),
                 help=setting.help,
             )(function)
         return function
@@ -58,11 +61,14 @@ def takes(*names: str) -> Callable[[F], F]:
     return decorate
 
 
-def run(options: dict[str, Any], work: Callable[[Services], Awaitable[T]], **more: Any) -> T:
-    """Run work over the services that a command's options name, and close them."""
+def run(options: dict[str, Any], work: Callable[[Services], Awaitable[T]], *, create: bool = False, **more: Any) -> T:
+    """Run work over the services that a command's options name, and close them.
+
+    A database that is not there is made only with `create`: elsewhere a wrong name must show.
+    """
 
     async def whole() -> T:
-        services = open_services(options, **more)
+        services = open_services(options, create=create, **more)
         try:
             return await work(services)
         finally:
@@ -73,5 +79,16 @@ def run(options: dict[str, Any], work: Callable[[Services], Awaitable[T]], **mor
 
 def open_services(options: dict[str, Any], **more: Any) -> Services:
     """Return the services that a command's options name."""
+    check(options)
     chosen = {name: options[name] for name in DATA if name not in {"database", "plugin"}}
     return build(options["database"], plugins=options["plugin"], **chosen, **more)
+
+
+async def known_tenant(services: Services, tenant_id: str) -> Tenant:
+    """Return a tenant, or end with words that say how to make it."""
+    try:
+        return await services.access.tenant(tenant_id)
+    except TenantForbidden:
+        raise click.ClickException(
+            f"There is no tenant {tenant_id}. Make it: portrait tenant create {tenant_id}"
+        ) from None

@@ -12,8 +12,6 @@ from rich.text import Text
 _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
 _MAX_TEXT = 60
-_MAX_HEADER = 15
-"""Headers up to so many characters are not broken over lines."""
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
@@ -56,8 +54,7 @@ def _table(kind: str | None, records: list[dict[str, Any]]) -> Table:
         name for one in records for name, value in one.items() if value is not None and name != "kind"
     )
     for name in names:
-        moments = all(_is_moment(one.get(name)) for one in records)
-        table.add_column(name, overflow="fold", min_width=min(len(name), _MAX_HEADER), no_wrap=moments)
+        table.add_column(name, overflow="fold")  # what is too wide goes on in the next line: nothing is cut off
     for one in records:
         table.add_row(*(_cell(one.get(name)) for name in names))
     return table

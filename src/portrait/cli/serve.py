@@ -6,9 +6,11 @@ import ipaddress
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,9 +19,10 @@ from uvicorn.supervisors import Multiprocess
 
 from portrait.api.application import Application
 from portrait.app import Services, application
-from portrait.cli.data import known_tenant, load_stream
-from portrait.cli.options import DATA, open_services, run, takes
+from portrait.cli.data import load_stream
+from portrait.cli.options import DATA, known_tenant, open_services, run, takes
 from portrait.model.errors import InvalidSetting, TenantExists
+from portrait.settings import check
 
 DEMO_TENANT = "my-tenant"
 DEMO_DATABASE = "sqlite:///portrait-demo.db"
@@ -47,6 +50,8 @@ def demo(sample: str, **options: Any) -> None:
     options |= {"database": sample, "auth": "open"}
 
     async def fill(services: Services) -> None:
+        if any(one.id != DEMO_TENANT for one in await services.access.tenants(None, 2)):
+            raise InvalidSetting("This database holds tenants of its own: the demo would open them to everybody.")
         with contextlib.suppress(TenantExists):
             await services.access.create_tenant(DEMO_TENANT, "The sample tenant")
         tenant = await known_tenant(services, DEMO_TENANT)
@@ -54,7 +59,7 @@ def demo(sample: str, **options: Any) -> None:
             await load_stream(services, tenant, stream)  # type: ignore[arg-type]  # a file's binary stream
 
     listening = _listen(options["host"], options["port"], options["auth"])
-    run(options, fill)
+    run(options, fill, create=True)
     _serve(options, lambda url: click.echo(_calls(url, str(options["database"]))), listening)
 
 
@@ -77,21 +82,26 @@ curl {base}/CUST001/interactions \\
   -d '{{"id": "ih_002", "interactionType": "click", "timestamp": "2026-03-29T09:00:00Z"}}'
 
 # A fuller portrait, in the terminal
-portrait show CUST002 --tenant {DEMO_TENANT} --database {database}
+{_command()} show CUST002 --tenant {DEMO_TENANT} --database {database}
 
 Docs: {url}/docs    Stop: Ctrl-C
 """
+
+
+def _command() -> str:
+    """Return how this program was called, so that what is printed can be called too."""
+    called = Path(sys.argv[0])
+    return "python -m portrait" if called.name == "__main__.py" else str(called)
 
 
 def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: socket.socket | None = None) -> None:
     listening = listening or _listen(options["host"], options["port"], options["auth"])
     logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = partial(_application, options)
-    if options["workers"] < 1:
-        raise InvalidSetting("--workers must be at least 1.")
+    check(options)
     alone = options["workers"] == 1
     if not alone:
-        run(options, _nothing)  # what cannot start is said once and here, not by every worker
+        run(options, _nothing, create=True)  # what cannot start is said once and here, not by every worker
     config = uvicorn.Config(
         app() if alone else app,
         factory=not alone,

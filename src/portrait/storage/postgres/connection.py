@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -13,6 +12,7 @@ from portrait.model.errors import (
     StorageFailed,
     StorageFull,
 )
+from portrait.settings import without_password
 from portrait.storage import migrations
 
 START_PATIENCE = 4.0
@@ -23,14 +23,6 @@ FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 """Whatever a statement can fail with; a connection cut in mid-answer shows as a state that the driver cannot be in."""
 _MIGRATION_LOCK = 0x506F7274
 """The advisory lock under which one start at a time migrates."""
-
-
-def shown(url: str) -> str:
-    """Return a database's URL without its password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = (parts.username or "") + "@" if parts.username else ""
-    return urlunsplit((parts.scheme, f"{user}{host}", parts.path, "", ""))
 
 
 async def prepare(url: str, *, upgrade: bool) -> None:
@@ -47,15 +39,15 @@ async def prepare(url: str, *, upgrade: bool) -> None:
             finally:
                 await connection.close(timeout=1)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
-        raise DatabaseRefused(f"{shown(url)} {_refusal(error)}.") from None
+        raise DatabaseRefused(f"{without_password(url)} {_refusal(error)}.") from None
 
 
 async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]", url: str, *, upgrade: bool) -> None:
     number = int(await connection.fetchval("SHOW server_version_num"))
     if number < OLDEST:
-        raise DatabaseRefused(f"{shown(url)} is PostgreSQL {number // 10000}. Portrait needs 15 or later.")
+        raise DatabaseRefused(f"{without_password(url)} is PostgreSQL {number // 10000}. Portrait needs 15 or later.")
     if await connection.fetchval("SHOW server_encoding") != "UTF8":
-        raise DatabaseRefused(f"{shown(url)} is not in UTF-8. Create a database with ENCODING 'UTF8'.")
+        raise DatabaseRefused(f"{without_password(url)} is not in UTF-8. Create a database with ENCODING 'UTF8'.")
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         current = await _schema_version(connection)
@@ -64,12 +56,12 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]", url: str, *
         script = migrations.pending("postgresql", current)
         if script is None:
             raise DatabaseRefused(
-                f"{shown(url)} was written by a newer version of Portrait (schema {current}; this version knows up to "
-                f"{migrations.LATEST}). Use that version or a later one."
+                f"{without_password(url)} was written by a newer version of Portrait (schema {current}; this version "
+                f"knows up to {migrations.LATEST}). Use that version or a later one."
             )
         if not upgrade:
             found = f"has an older schema ({current})" if current else "has no tables of Portrait's"
-            raise DatabaseRefused(f"{shown(url)} {found}. Run `portrait db upgrade` first.")
+            raise DatabaseRefused(f"{without_password(url)} {found}. Run `portrait db upgrade` first.")
         await connection.execute(script)
 
 

@@ -109,18 +109,17 @@ class PostgresStore(PostgresReads):
             committing = False
             try:
                 async with self._connection() as connection:
-                    transaction = connection.transaction()
-                    await transaction.start()
+                    await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {int(self._patience * 1000)}")
                     try:
                         writes = PostgresTransaction(connection)
                         result = await work(writes)
                         await writes.settle()
                     except BaseException:
                         if not connection.is_closed():
-                            await transaction.rollback()
+                            await connection.execute("ROLLBACK")
                         raise
                     committing = True
-                    await transaction.commit()
+                    await connection.execute("COMMIT")
                     return result
             except FAULTS as error:
                 # A connection lost in mid-commit may have committed: to run the work again could double it.

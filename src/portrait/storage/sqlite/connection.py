@@ -29,7 +29,7 @@ def connect(path: Path, *, patience: float) -> apsw.Connection:
     return connection
 
 
-def prepare(path: Path, *, upgrade: bool) -> None:
+def prepare(path: Path, *, upgrade: bool, create: bool) -> None:
     """Make the file ready to serve: create it, check it, bring its schema to this version.
 
     Raises:
@@ -39,10 +39,16 @@ def prepare(path: Path, *, upgrade: bool) -> None:
         raise DatabaseRefused(f"The directory {path.parent} does not exist. Create it, or name another database.")
     if path.is_dir():
         raise DatabaseRefused(f"{path} is a directory. Name a file in it, for example {path / 'portrait.db'}.")
+    if not create and not path.exists():
+        raise DatabaseRefused(f"{path} does not exist. Check the name; `portrait tenant create` makes a new one.")
     try:
+        if not path.exists():
+            path.touch(0o600)  # people's records are the service's own user's to read; SQLite's further files follow it
         connection = connect(path, patience=START_PATIENCE)
         with contextlib.closing(connection):
             _prepare(connection, path, upgrade=upgrade)
+    except OSError as error:
+        raise _refusal(path, apsw.CantOpenError()) from error
     except apsw.Error as error:
         raise _refusal(path, error) from error
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import apsw
 
+from portrait.model.errors import StorageFailed
 from portrait.storage.contract import Reads, Work
 from portrait.storage.sqlite.connection import connect, prepare, translated
 from portrait.storage.sqlite.reads import SqliteReads
@@ -21,8 +22,9 @@ class SqliteStore(SqliteReads):
     def __init__(self, path: Path, *, patience: float) -> None:
         self._path = path
         self._patience = patience
+        self._file = path.stat().st_ino
         super().__init__(connect(path, patience=patience))
-        self._writer = Writer(connect(path, patience=patience))
+        self._writer = Writer(connect(path, patience=patience), self._check_file)
 
     async def write(self, work: Work[T]) -> T:
         """See the contract."""
@@ -40,7 +42,17 @@ class SqliteStore(SqliteReads):
 
     async def ready(self) -> None:
         """See the contract."""
+        self._check_file()
         self._rows("SELECT 1 FROM documents LIMIT 1")
+
+    def _check_file(self) -> None:
+        """Refuse to write into a file that was removed: it lives on for us alone, and dies with us."""
+        try:
+            same = self._path.stat().st_ino == self._file
+        except OSError:
+            same = False
+        if not same:
+            raise StorageFailed("The database's file was removed or replaced; nothing was kept. Start again.")
 
     async def faults(self) -> list[str]:
         """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
@@ -53,13 +65,13 @@ class SqliteStore(SqliteReads):
         self._connection.close()
 
 
-def open_store(path: Path, *, patience: float = 10.0, upgrade: bool = True) -> SqliteStore:
-    """Open a database file, creating and upgrading it as needed; wait up to `patience` seconds for locks.
+def open_store(path: Path, *, patience: float = 10.0, upgrade: bool = True, create: bool = True) -> SqliteStore:
+    """Open a database file, creating and upgrading it where that is allowed; wait up to `patience` seconds for locks.
 
     Raises:
         DatabaseRefused: the file cannot serve; the detail says why and what to do.
     """
-    prepare(path, upgrade=upgrade)
+    prepare(path, upgrade=upgrade, create=create)
     try:
         return SqliteStore(path, patience=patience)
     except apsw.Error as error:

@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
@@ -38,8 +38,9 @@ _Answer = tuple[_Job, Any, BaseException | None]
 class Writer:
     """Owns the one connection that writes."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, check: Callable[[], None]) -> None:
         self._connection = connection
+        self._check = check
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -79,11 +80,12 @@ class Writer:
             while job is not None:
                 taken.append(job)
                 if len(taken) == 1:
+                    self._check()
                     connection.execute("BEGIN IMMEDIATE")
                 answers.append(self._in_savepoint(connection, transaction, job))
                 job = self._next() if len(taken) < MAX_GROUP and time.monotonic() < until else None
             connection.execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, StorageFailed) as error:
             # The whole group is undone: every work of it is told so, whatever its own result was.
             with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
@@ -91,7 +93,8 @@ class Writer:
                 # Those that wait behind it would each wait as long, in vain: better to say so at once.
                 while (waiting := self._next()) is not None:
                     taken.append(waiting)
-            return [(one, None, translated(error)) for one in taken]
+            told = translated(error) if isinstance(error, apsw.Error) else error
+            return [(one, None, told) for one in taken]
         return answers
 
     def _in_savepoint(self, connection: apsw.Connection, transaction: SqliteTransaction, job: _Job) -> _Answer:

@@ -1,0 +1,77 @@
+"""Settings out of range, passwords, wrong names and side files: said in one line, nothing lost."""
+
+import pytest
+
+from harness import portrait
+from portrait.settings import without_password
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "portrait.db"
+    assert portrait("tenant", "create", "t", database=path).returncode == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("--busy-seconds", "nan"), ("--busy-seconds", "-1"), ("--pool-size", "0"), ("--busy-seconds", "inf")],
+)
+def test_a_number_that_makes_no_sense_is_refused(database, flag, value):
+    refused = portrait("tenant", "list", flag, value, database=database)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"portrait: The setting {flag[2:].replace('-', '_')} must be a number, at least")
+
+
+def test_a_file_with_a_number_of_the_wrong_kind_is_named(database, tmp_path):
+    (tmp_path / "portrait.toml").write_text("port = 9.5\n")
+    refused = portrait("settings", cwd=tmp_path)
+    assert refused.stderr == "portrait: The settings file portrait.toml: port must be a whole number.\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:secret@h/d", "postgresql://u:se/cr#et?@h:1/d?password=secret", "postgresql://u:[secret@h/d"]
+)
+def test_a_password_is_never_shown(url, tmp_path):
+    assert "secret" not in without_password(url)
+    assert "cr#et" not in without_password(url)
+    (tmp_path / "portrait.toml").write_text(f'database = "{url}"\n')
+    for words in (("settings",), ("serve", "--help")):
+        shown = portrait(*words, cwd=tmp_path)
+        assert "secret" not in shown.stdout + shown.stderr
+        assert "cr#et" not in shown.stdout + shown.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("db", "check"), ("db", "rebuild"), ("show", "c", "--tenant", "t"), ("key", "list", "--tenant", "t")]
+)
+def test_a_database_of_a_wrong_name_is_not_made(tmp_path, words):
+    refused = portrait(*words, database=tmp_path / "typo.db")
+    assert refused.returncode == 1
+    assert "typo.db does not exist" in refused.stderr
+    assert not (tmp_path / "typo.db").exists()
+
+
+def test_a_side_file_never_takes_the_place_of_another(database, tmp_path):
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("{}\n")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    for side in (lines, notes):
+        refused = portrait("load", str(lines), "--tenant", "t", "--refused", str(side), database=database)
+        assert refused.returncode == 1
+        assert "is there already" in refused.stderr
+    assert (lines.read_text(), notes.read_text()) == ("{}\n", "mine")
+    nowhere = portrait("load", str(lines), "--tenant", "t", "--refused", str(tmp_path / "no" / "x"), database=database)
+    assert nowhere.returncode == 1
+    assert "No file can be made" in nowhere.stderr
+
+
+def test_the_demo_opens_no_database_of_somebodys_own(database):
+    refused = portrait("demo", "--port", "0", database=database)
+    assert refused.returncode == 1
+    assert "tenants of its own" in refused.stderr
+
+
+def test_people_s_records_are_the_users_own_to_read(database):
+    assert database.stat().st_mode & 0o077 == 0
