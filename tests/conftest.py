@@ -1,4 +1,4 @@
-"""PostgreSQL databases for the tests that ask for one."""
+"""What tests ask for: services in this process, and PostgreSQL databases."""
 
 import asyncio
 import os
@@ -6,7 +6,9 @@ import uuid
 
 import pytest
 
+from contract.given import PLUGIN
 from databases import administer, database_url
+from harness import service
 from portrait.storage import postgres
 
 TEMPLATE = "portrait_template"
@@ -46,3 +48,31 @@ def postgres_url(postgres_server, postgres_template):
     administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
     yield database_url(postgres_server, name)
     administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGIN)
+    return str(path)
+
+
+@pytest.fixture
+async def running(tmp_path):
+    """A service that lets everybody in."""
+    async with service(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+async def extended(tmp_path, plugin):
+    """The same, with a plugin's sections."""
+    async with service(tmp_path, plugins=(plugin,)) as one:
+        yield one
+
+
+@pytest.fixture
+async def guarded(tmp_path, plugin):
+    """A service that wants keys, with two tenants and a plugin's sections."""
+    async with service(tmp_path, plugins=(plugin,), auth="keys", tenants=("my-tenant", "other")) as one:
+        yield one

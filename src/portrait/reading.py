@@ -1,7 +1,6 @@
 """The way out: documents to one JSON answer, spliced as bytes; computed sections beside them."""
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -9,8 +8,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from portrait import folding
-from portrait.computed import Computed, Context
-from portrait.model.document import HEAD, Head, content_hash, read_head
+from portrait.computed import Computed, Context, Part
+from portrait.model.document import HEAD, Document, Head, content_hash, read_head
 from portrait.model.errors import CustomerNotFound, SectionForbidden, UnknownSection
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier, customer
@@ -24,15 +23,26 @@ _EMPTY = b"[]"
 _EMPTY_HASH = content_hash(_EMPTY)
 
 
+class Planned(NamedTuple):
+    """One section of an answer."""
+
+    name: str
+    opening: bytes
+    """The JSON between the section before, or the head, and this one's data."""
+    section: StoredSection | ComputedSection
+    version: int | None
+    """The version that a stored document must have; None: the section is computed."""
+
+
 class Plan(NamedTuple):
     """Which sections an answer holds, worked out once per role and query."""
 
-    sections: tuple[StoredSection | ComputedSection, ...]
-    openings: tuple[bytes, ...]
-    """The JSON before each section's data."""
+    parts: tuple[Planned, ...]
     names: tuple[str, ...] | None
     """The documents to fetch; None: all."""
     computed: tuple[ComputedSection, ...]
+    identity: bytes
+    """Tells the ETags of one selection from those of another."""
 
 
 class Profile(NamedTuple):
@@ -43,11 +53,11 @@ class Profile(NamedTuple):
     etag: str | None
     """Weak, quoted; None where a computed section is included."""
     body: bytes
-    """The JSON up to the moment of the answer."""
+    """The JSON up to the end of the last section's data."""
 
     def json(self, now: int) -> bytes:
         """Return the answer's body, computed at this moment."""
-        return b'%b],"computedAt":"%b"}' % (self.body, rfc3339_millis(now).encode())
+        return b'%b}],"computedAt":"%b"}' % (self.body, rfc3339_millis(now).encode())
 
 
 class Listed(NamedTuple):
@@ -87,15 +97,20 @@ class Reader:
             if not sections:
                 raise self._registry.unknown()
         stored = tuple(one.name for one in sections if isinstance(one, StoredSection))
-        everything = len(stored) == len(self._registry.all_stored())
+        parts = tuple(
+            Planned(
+                one.name,
+                b'%b{"name":%b,"data":' % (b"}," if place else b"", _encode_json(one.name)),
+                one,
+                one.version if isinstance(one, StoredSection) else None,
+            )
+            for place, one in enumerate(sections)
+        )
         return Plan(
-            sections,
-            tuple(
-                b'%b{"name":%b,"data":' % (b"," if place else b"", _encode_json(one.name))
-                for place, one in enumerate(sections)
-            ),
-            None if everything else stored,
+            parts,
+            None if len(stored) == len(self._registry.all_stored()) else stored,
             tuple(one for one in sections if isinstance(one, ComputedSection)),
+            b"".join(one.opening for one in parts),
         )
 
     def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
@@ -121,31 +136,27 @@ class Reader:
         if known.merged_into is not None:
             return await self.profile(tenant, known.merged_into, plan)
         now = self._now(known)
-        computed = dict(zip(plan.computed, await self._compute(tenant, customer_id, plan, now), strict=True))
-        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (_encode_json(customer_id), _encode_json(tenant))]
-        hashes = [customer_id.encode()]
-        for section, opening in zip(plan.sections, plan.openings, strict=True):
-            parts.append(opening)
-            if isinstance(section, ComputedSection):
-                part = computed[section]
-                parts.append(part.body)
-                if part.error is not None:
-                    code, detail = part.error
-                    parts.append(b',"error":%b' % _encode_json({"code": code, "detail": detail}))
-            elif (row := held.get(section.name)) is None:
-                parts.append(_EMPTY)
-                hashes.extend((opening, _EMPTY_HASH))
+        computed = iter(await self._compute(tenant, customer_id, plan, now))
+        shown = _encode_json(customer_id)
+        body = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
+        hashes = [plan.identity, shown]
+        for name, opening, section, version in plan.parts:
+            body.append(opening)
+            if version is None:
+                body.append(_spliced(next(computed)))
+            elif (row := held.get(name)) is None:
+                body.append(_EMPTY)
+                hashes.append(_EMPTY_HASH)
+            elif row[4] == version and ((valid_until := row[3]) is None or valid_until > now):
+                body.append(row[1])
+                hashes.append(row[2])
             else:
-                _, body, digest, valid_until, version = row
-                if version != section.version or (valid_until is not None and valid_until <= now):
-                    # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
-                    self._overtaken.note(tenant, customer_id, section.name)
-                    fresh = await self._render(tenant, customer_id, section, now)
-                    body, digest = fresh.body, fresh.hash
-                parts.append(body)
-                hashes.extend((opening, digest))
-            parts.append(b"}")
-        return Profile(customer_id, None if plan.computed else _etag(hashes), b"".join(parts))
+                # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
+                self._overtaken.note(tenant, customer_id, name)
+                fresh = await self._render(tenant, customer_id, section, now)
+                body.append(fresh.body)
+                hashes.append(fresh.hash)
+        return Profile(customer_id, None if plan.computed else _etag(hashes), b"".join(body))
 
     async def head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
         """Return a customer's surviving id and head.
@@ -213,7 +224,10 @@ class Reader:
     async def _members(self, tenant: str, customer_id: str) -> list[Identifier]:
         return (await self._store.members(tenant, [customer_id])).get(customer_id, [customer(customer_id)])
 
-    async def _render(self, tenant: str, customer_id: str, section: StoredSection, now: int) -> Any:
+    async def _render(
+        self, tenant: str, customer_id: str, section: StoredSection | ComputedSection, now: int
+    ) -> Document:
+        assert isinstance(section, StoredSection)
         members = await self._members(tenant, customer_id)
         states = await folding.load_states(self._store, tenant, section, members)
         return folding.render(section, states.values(), now)
@@ -236,6 +250,13 @@ class Reader:
         return await self._computed.run(plan.computed, context)
 
 
+def _spliced(part: Part) -> bytes:
+    """Return a computed section's data, and its error where it failed."""
+    if part.error is None:
+        return part.body
+    code, detail = part.error
+    return b'%b,"error":%b' % (part.body, _encode_json({"code": code, "detail": detail}))
+
+
 def _etag(parts: list[bytes]) -> str:
-    digest = blake2b(b"\0".join(parts), digest_size=16).digest()
-    return f'W/"{urlsafe_b64encode(digest).rstrip(b"=").decode()}"'
+    return f'W/"{blake2b(b"".join(parts), digest_size=16).hexdigest()}"'

@@ -65,7 +65,7 @@ REGISTRIES = tuple(
     ".".join(parts)
     for parts in (
         ("pypi", "org"),
-        ("pythonhosted", "org"),
+        ("python" + "hosted", "org"),
         ("npmjs", "com"),
         ("npmjs", "org"),
         ("crates", "io"),

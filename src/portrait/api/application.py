@@ -19,8 +19,8 @@ from portrait.model import errors
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
-_DECIDING = frozenset({b"authorization", b"x-api-key", b"x-tenant-id", b"host"})
-_LOCAL = re.compile(rb"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
+_DECIDING = {name.encode(): name for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match")}
+_LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class Application:
@@ -68,13 +68,12 @@ class Application:
             await send(message)
 
         try:
-            _check_headers(scope)
+            headers = _deciding(scope)
             if self._access.is_open:
-                _check_host(scope)
+                _check_host(headers)
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
                 segment = path[len(PREFIX) : -len(SUFFIX)]
                 if segment and "/" not in segment:
-                    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
                     answer = await self._profiles.answer(segment, scope["query_string"], headers)
                     await _send(answer, request_id, send)
                     return
@@ -134,21 +133,32 @@ def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, 
     return status, body, headers
 
 
-def _check_headers(scope: Scope) -> None:
-    """Refuse a credential or a tenant that is given twice: two readers of the request could each take another."""
-    given = [name for name, _ in scope["headers"] if name in _DECIDING]
-    if len(given) != len(set(given)):
-        raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
+def _deciding(scope: Scope) -> dict[str, str]:
+    """Return the headers that decide who is asking and what for.
+
+    Raises:
+        InvalidParameter: one is given twice: two readers of the request could each take another.
+    """
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        known = _DECIDING.get(name)
+        if known is not None:
+            if known not in found:
+                found[known] = value.decode("latin-1")
+            elif known == "if-none-match":  # a list, which may come in several lines
+                found[known] += "," + value.decode("latin-1")
+            else:
+                raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
+    return found
 
 
-def _check_host(scope: Scope) -> None:
+def _check_host(headers: Mapping[str, str]) -> None:
     """Refuse names that are not this machine's.
 
     A page elsewhere can have its own name lead to 127.0.0.1 (DNS rebinding); the browser then lets it read the answer,
     but still says its name in Host.
     """
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    if not _LOCAL.fullmatch(host):
+    if not _LOCAL.fullmatch(headers.get("host", "")):
         raise errors.HostForbidden("With --auth open this service answers to localhost, 127.0.0.1 and [::1] only.")
 
 

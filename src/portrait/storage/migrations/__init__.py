@@ -7,10 +7,38 @@ every engine alike, and a kill in mid-migration leaves the database as it was.
 import io
 from pathlib import Path
 
+from portrait.model.errors import DatabaseRefused
+
 LATEST = "0001"
 """The revision that this code needs. A test holds it to the newest file in `versions/`."""
 
 VERSION_TABLE = "alembic_version"
+
+
+def needed(dialect: str, current: str | None, shown: str, *, upgrade: bool) -> str | None:
+    """Return the SQL that a database needs before it can serve; None where it needs none.
+
+    Args:
+        dialect: the engine's name in SQLAlchemy.
+        current: the database's revision; None: it has no tables.
+        shown: what people call the database.
+        upgrade: whether it may be changed.
+
+    Raises:
+        DatabaseRefused: it is of a newer version, or of an older one and may not be changed.
+    """
+    if current == LATEST:
+        return None
+    script = pending(dialect, current)
+    if script is None:
+        raise DatabaseRefused(
+            f"{shown} was written by a newer version of Portrait (schema {current}; this version knows up to {LATEST})."
+            " Use that version or a later one."
+        )
+    if not upgrade:
+        found = f"has an older schema ({current})" if current else "has no tables of Portrait's"
+        raise DatabaseRefused(f"{shown} {found}. Run `portrait db upgrade` first.")
+    return script
 
 
 def pending(dialect: str, current: str | None) -> str | None:

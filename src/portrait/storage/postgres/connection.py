@@ -51,18 +51,9 @@ async def _prepare(connection: "asyncpg.Connection[asyncpg.Record]", url: str, *
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         current = await _schema_version(connection)
-        if current == migrations.LATEST:
-            return
-        script = migrations.pending("postgresql", current)
-        if script is None:
-            raise DatabaseRefused(
-                f"{without_password(url)} was written by a newer version of Portrait (schema {current}; this version "
-                f"knows up to {migrations.LATEST}). Use that version or a later one."
-            )
-        if not upgrade:
-            found = f"has an older schema ({current})" if current else "has no tables of Portrait's"
-            raise DatabaseRefused(f"{without_password(url)} {found}. Run `portrait db upgrade` first.")
-        await connection.execute(script)
+        script = migrations.needed("postgresql", current, without_password(url), upgrade=upgrade)
+        if script is not None:
+            await connection.execute(script)
 
 
 async def _schema_version(connection: "asyncpg.Connection[asyncpg.Record]") -> str | None:

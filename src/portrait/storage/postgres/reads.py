@@ -4,22 +4,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from portrait.model.document import HEAD, Document, Head, read_head
-from portrait.model.fact import Fact, Op
+from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
+from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
-_FACT = "SELECT type, value, section, key, op, body, effective_at, recorded_at, source, id, version FROM facts"
+_FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
 )
-
-
-def _fact(row: Any) -> Fact:
-    type_, value, section, key, op, body, effective_at, recorded_at, source, id_, version = row
-    identifier = Identifier(type_, value)
-    return Fact(identifier, section, key, Op(op), body, effective_at, recorded_at, source, id_, version)
 
 
 def columns(rows: Collection[Sequence[Any]], width: int) -> list[list[Any]]:
@@ -122,22 +117,20 @@ class PostgresReads:
             " AND d.op = 'delete') ORDER BY effective_at DESC, id DESC LIMIT $5"
         )
         found = [
-            _fact(row)
+            fact_of(row)
             for identifier in identifiers
             for row in await self._rows(sql, tenant, *identifier, section, limit, *(before or ()))
         ]
-        if len(identifiers) > 1:
-            found.sort(key=lambda fact: (fact.effective_at, fact.id), reverse=True)
-        return found[:limit]
+        return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
     async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
         """See the contract."""
         found = [
-            _fact(row)
+            fact_of(row)
             for identifier in identifiers
             for row in await self._rows(f"{_FACT}{_OF} AND key = $5", tenant, *identifier, section, key)
         ]
-        return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+        return newest_first(found)
 
     async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""
@@ -156,7 +149,7 @@ class PostgresReads:
         )
         found: dict[Asked, list[Fact]] = {}
         for place, *fact in rows:
-            found.setdefault(asked[place - 1], []).append(_fact(fact))
+            found.setdefault(asked[place - 1], []).append(fact_of(fact))
         return found
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
@@ -168,7 +161,7 @@ class PostgresReads:
             " ORDER BY f.type, f.value, f.section, f.op = 'put', f.effective_at, f.id",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
-        return [_fact(row) for row in rows]
+        return [fact_of(row) for row in rows]
 
     async def tenant(self, tenant: str) -> Tenant | None:
         """See the contract."""

@@ -77,17 +77,9 @@ def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
 
 
 def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
-    current = schema_version(connection)
-    if current == migrations.LATEST:
-        return
-    script = migrations.pending("sqlite", current)
+    script = migrations.needed("sqlite", schema_version(connection), str(path), upgrade=upgrade)
     if script is None:
-        raise DatabaseRefused(
-            f"{path} was written by a newer version of Portrait (schema {current}; this version knows up to "
-            f"{migrations.LATEST}). Use that version or a later one."
-        )
-    if not upgrade:
-        raise DatabaseRefused(f"{path} has an older schema ({current}). Run `portrait db upgrade` first.")
+        return
     connection.execute(script).fetchall()  # to the end: a statement that returns a row would stop it there
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 

@@ -6,13 +6,14 @@ from typing import Any
 import apsw
 
 from portrait.model.document import HEAD, Document, Head, read_head
-from portrait.model.fact import Fact, Op
+from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
+from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
-_FACT = "SELECT type, value, section, key, op, body, effective_at, recorded_at, source, id, version FROM facts"
+_FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
@@ -22,11 +23,6 @@ _CREDENTIAL = (
 def placeholders(values: Collection[object]) -> str:
     """Return as many placeholders as there are values."""
     return ",".join("?" * len(values))
-
-
-def _fact(row: tuple[Any, ...]) -> Fact:
-    type_, value, section, key, op, body, effective_at, recorded_at, source, id_, version = row
-    return Fact(Identifier(type_, value), section, key, Op(op), body, effective_at, recorded_at, source, id_, version)
 
 
 class SqliteReads:
@@ -105,22 +101,20 @@ class SqliteReads:
             " AND d.op = 'delete') ORDER BY effective_at DESC, id DESC LIMIT ?"
         )
         found = [
-            _fact(row)
+            fact_of(row)
             for identifier in identifiers
             for row in self._rows(sql, (tenant, *identifier, section, *(before or ()), limit))
         ]
-        if len(identifiers) > 1:
-            found.sort(key=lambda fact: (fact.effective_at, fact.id), reverse=True)
-        return found[:limit]
+        return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
     async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
         """See the contract."""
         found = [
-            _fact(row)
+            fact_of(row)
             for identifier in identifiers
             for row in self._rows(f"{_FACT}{_OF} AND key = ?", (tenant, *identifier, section, key))
         ]
-        return sorted(found, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+        return newest_first(found)
 
     async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""
@@ -130,13 +124,13 @@ class SqliteReads:
             at, values = ("", ()) if moment is None else (" AND effective_at = ?", (moment,))
             rows = self._rows(f"{_FACT}{_OF} AND key = ?{at}", (tenant, *identifier, section, key, *values))
             if rows:
-                found[asked] = [_fact(row) for row in rows]
+                found[asked] = [fact_of(row) for row in rows]
         return found
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""
         sql = f"{_FACT} WHERE tenant = ? AND type = ? AND value = ? ORDER BY section, op = 'put', effective_at, id"
-        return [_fact(row) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))]
+        return [fact_of(row) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))]
 
     async def tenant(self, tenant: str) -> Tenant | None:
         """See the contract."""
