@@ -21,10 +21,10 @@ async def running(tmp_path):
     "body", [b"{" * 65 + b'\\"' * 500_000, b"[" * 65 + b'"' * 500_001, b'{"a":' * 65 + b'"\\' * 300_000]
 )
 def test_checking_a_text_that_is_never_closed_takes_no_longer_than_it_is_long(body):
-    started = clock.perf_counter()
+    started = clock.process_time()
     with pytest.raises(MalformedJson):
         strict_json.check(body)
-    assert clock.perf_counter() - started < 0.5
+    assert clock.process_time() - started < 0.5
 
 
 async def test_after_a_delete_events_of_one_moment_are_chosen_as_before(running):

@@ -129,7 +129,6 @@ def killed_while_loading(path, wait):
 
 @pytest.mark.timeout(180)
 def test_a_load_killed_at_any_moment_keeps_what_it_acknowledged_and_nothing_half(tmp_path, empty, chance):
-    begun = time.monotonic()
     chunks, unheard = 0, 0
     for turn in range(KILLS):
         path = tmp_path / f"{turn}.db"
@@ -148,7 +147,6 @@ def test_a_load_killed_at_any_moment_keeps_what_it_acknowledged_and_nothing_half
             unheard += len(held) > len(promised)
     print(f"{chunks} chunks acknowledged; in {unheard} cases one more was kept than was heard of")
     assert chunks > KILLS
-    assert time.monotonic() - begun < 90
 
 
 def test_the_command_killed_again_and_again_ends_with_every_record_once(tmp_path, empty, chance):
