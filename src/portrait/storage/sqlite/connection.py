@@ -13,19 +13,27 @@ APPLICATION_ID = 0x506F7274
 """Marks a file as Portrait's (SQLite's `application_id`): the letters Port."""
 PAGE_SIZE = 8192
 """Bytes. Larger pages load faster, smaller ones cost less for a single record; 8 kB stands between."""
+MAPPED = 2**31
+"""How much of a file reads may map, in bytes; SQLite takes no more."""
 START_PATIENCE = 3.0
 """How long a start waits for another process's lock, in seconds."""
 QUICK_CHECK_LIMIT = 128 * 2**20
 """Files up to this size, in bytes, are checked for corruption at start; larger ones by `portrait db check`."""
 
 
-def connect(path: Path, *, patience: float) -> apsw.Connection:
-    """Return a connection that waits up to `patience` seconds for other processes' locks."""
+def connect(path: Path, *, patience: float, mapped: bool = False) -> apsw.Connection:
+    """Return a connection that waits up to `patience` seconds for other processes' locks.
+
+    With `mapped` it reads pages where the system holds them instead of copying them: half the time of a profile's
+    query. Only for reading: a disk's error then ends the process, where a writer must answer it.
+    """
     connection = apsw.Connection(str(path), statementcachesize=256)
     connection.set_busy_timeout(int(patience * 1000))
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA temp_store = MEMORY")
+    if mapped:
+        connection.pragma("mmap_size", MAPPED)
     return connection
 
 

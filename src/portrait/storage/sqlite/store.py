@@ -23,7 +23,7 @@ class SqliteStore(SqliteReads):
         self._path = path
         self._patience = patience
         self._file = path.stat().st_ino
-        super().__init__(connect(path, patience=patience))
+        super().__init__(connect(path, patience=patience, mapped=True))
         self._writer = Writer(connect(path, patience=patience), self._check_file)
 
     async def write(self, work: Work[T]) -> T:
