@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -14,13 +14,22 @@ from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Difference, Reads, Store, StoredState, Transaction
+from portrait.storage.contract import Reads, Store, StoredState, Transaction
 
 _log = logging.getLogger("portrait.upkeep")
 CHUNK = 200
 """How many customers are compared in one snapshot or rebuilt in one transaction."""
 
 Progress = Callable[[int], None]
+
+
+class Difference(NamedTuple):
+    """One place where what is held is not what the facts say."""
+
+    tenant: str
+    kind: Literal["document", "state", "identifier", "head"]
+    section: str
+    reason: Literal["missing", "different", "unfounded"]
 
 
 class Report(msgspec.Struct):

@@ -228,7 +228,7 @@ def _described(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     for place, following in pairwise(body):
         target = place.target if isinstance(place, ast.AnnAssign) else None
         if isinstance(place, ast.Assign):
-            target = place.targets[0]  # type: ignore[assignment]
+            target = place.targets[0]
         value = following.value if isinstance(following, ast.Expr) else None
         if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield target.id, " ".join(value.value.split())

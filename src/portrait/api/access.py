@@ -6,13 +6,12 @@ import msgspec
 
 from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
 from portrait.api import pages
-from portrait.api.operation import Answer, Body, Call, Operation, Parameter, encode
+from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.model import errors, strict_json, time
 from portrait.storage.contract import Credential
 from portrait.storage.contract import Tenant as StoredTenant
 
 T = TypeVar("T")
-_Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
@@ -27,7 +26,7 @@ class Tenant(msgspec.Struct, rename="camel"):
 
     id: str
     name: str
-    created_at: _Moment
+    created_at: Moment
 
 
 class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -35,7 +34,7 @@ class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     role: Literal["viewer", "editor", "admin"]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    expires_at: _Moment | None = None
+    expires_at: Moment | None = None
 
 
 class Key(msgspec.Struct, rename="camel"):
@@ -45,9 +44,9 @@ class Key(msgspec.Struct, rename="camel"):
     role: str
     name: str
     last_four: str
-    created_at: _Moment
-    expires_at: _Moment | None
-    revoked_at: _Moment | None
+    created_at: Moment
+    expires_at: Moment | None
+    revoked_at: Moment | None
 
 
 class NewKeyAnswer(Key, rename="camel"):
@@ -115,13 +114,13 @@ class AccessResources:
     async def create_tenant(self, call: Call) -> Answer:
         """Make a tenant."""
         asked = await _decoded(call, NewTenant)
-        return _json(201, _tenant(await self._access.create_tenant(asked.id, asked.name)))
+        return json_answer(_tenant(await self._access.create_tenant(asked.id, asked.name)), 201)
 
     async def list_tenants(self, call: Call) -> Answer:
         """List tenants."""
         limit = call.limit()
         items = await self._access.tenants(pages.position(call, str), limit + 1)
-        return _json(200, pages.page(items, limit, _tenant, lambda one: one.id))
+        return json_answer(pages.page(items, limit, _tenant, lambda one: one.id))
 
     async def create_key(self, call: Call) -> Answer:
         """Make a key of the tenant's."""
@@ -132,13 +131,13 @@ class AccessResources:
             raise errors.InvalidRecord(f"Field `expiresAt` {error.detail}.") from None
         minted = await self._access.create_key(call.tenant.id, asked.role, name=asked.name, expires_at=expires_at)
         shown = _key(minted.credential)
-        return _json(201, NewKeyAnswer(**msgspec.structs.asdict(shown), key=str(minted.key)))
+        return json_answer(NewKeyAnswer(**msgspec.structs.asdict(shown), key=str(minted.key)), 201)
 
     async def list_keys(self, call: Call) -> Answer:
         """List the tenant's keys."""
         limit = call.limit()
         items = await self._access.keys(call.tenant.id, pages.position(call, str), limit + 1)
-        return _json(200, pages.page(items, limit, _key, lambda one: one.id))
+        return json_answer(pages.page(items, limit, _key, lambda one: one.id))
 
     async def revoke_key(self, call: Call) -> Answer:
         """Take a key of the tenant's back."""
@@ -164,10 +163,6 @@ def _explained(message: str, type_: Any) -> str:
     if named is not None:
         return f"Field `{named}` is missing or breaks its rule: see /docs."
     return f"The body must be an object of these fields: {', '.join(sorted(known))}."
-
-
-def _json(status: int, value: Any) -> Answer:
-    return Answer(status, encode(value), {"content-type": "application/json"})
 
 
 def _tenant(tenant: StoredTenant) -> Tenant:

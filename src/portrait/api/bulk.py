@@ -8,8 +8,8 @@ from typing import IO, Any, cast
 import msgspec
 
 from portrait.access.service import WRITE
-from portrait.api.operation import Answer, Body, Call, Operation, encode
-from portrait.api.records import SOURCE, Moment, Source
+from portrait.api.operation import Answer, Body, Call, Moment, Operation, encode, json_answer
+from portrait.api.records import SOURCE, Source
 from portrait.batch import Incoming
 from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
@@ -108,7 +108,7 @@ class Bulk:
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
             answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
-        return Answer(200, encode(answer), {"content-type": "application/json"})
+        return json_answer(answer)
 
     def operations(self) -> tuple[Operation, ...]:
         """Return the route's declaration."""

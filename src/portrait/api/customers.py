@@ -6,7 +6,7 @@ import msgspec
 
 from portrait.access.service import READ
 from portrait.api import pages
-from portrait.api.operation import Answer, Call, Operation, encode
+from portrait.api.operation import Answer, Call, Moment, Operation, json_answer
 from portrait.model import errors
 from portrait.model.document import Head
 from portrait.model.time import rfc3339
@@ -17,9 +17,9 @@ class Customer(msgspec.Struct, rename="camel"):
     """One customer that the tenant knows."""
 
     customer_id: Annotated[str, msgspec.Meta(examples=["CUST001"])]
-    created_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    created_at: Moment
     """When the first record was told."""
-    updated_at: Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+    updated_at: Moment
     """When the newest record was told."""
 
 
@@ -61,8 +61,7 @@ class Customers:
         """List customers."""
         limit = call.limit()
         items = await self._reader.customers(call.tenant.id, pages.position(call, str), limit + 1)
-        answer = pages.page(items, limit, _shown, lambda one: one[0])
-        return Answer(200, encode(answer), {"content-type": "application/json"})
+        return json_answer(pages.page(items, limit, _shown, lambda one: one[0]))
 
 
 def _shown(item: tuple[str, Head]) -> Customer:

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -23,6 +23,9 @@ BODY_SECONDS = 30
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 
+Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""A moment as answers show it: RFC 3339 in UTC."""
+
 encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -32,6 +35,11 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: Mapping[str, str] = {}
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """Return the answer that shows a value as JSON."""
+    return Answer(status, encode(value), {"content-type": "application/json"})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import msgspec
 
 from portrait.access.service import READ, WRITE
 from portrait.api import pages
-from portrait.api.operation import Answer, Body, Call, Operation, Parameter, encode
+from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
 from portrait.model import errors
@@ -22,7 +22,6 @@ T = TypeVar("T")
 SOURCE = "api"
 """The source of records that name none."""
 
-Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 Source = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE)]
 
 
@@ -91,7 +90,7 @@ class Records:
         incoming = Parser(call.tenant.key_secret, SOURCE).records(await call.body(), customer_id, self._section)
         outcome = await self._recorder.record_all(call.tenant.id, incoming)
         warnings = [Warned(one.at, one.code) for one in outcome.warnings]
-        return _json(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)
+        return json_answer(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)
 
     async def list(self, call: Call) -> Answer:
         """List the records of one customer."""
@@ -101,7 +100,7 @@ class Records:
         before = Place(*place) if place else None
         customer_id = call.path("customerId")
         items = await self._reader.records(call.tenant.id, customer_id, self._section, before, limit + 1)
-        return _json(pages.page(items, limit, _listed, lambda one: (one.effective_at, one.id)))
+        return json_answer(pages.page(items, limit, _listed, lambda one: (one.effective_at, one.id)))
 
     async def history(self, call: Call) -> Answer:
         """Show every fact of one record."""
@@ -109,7 +108,7 @@ class Records:
         facts = await self._reader.history(call.tenant.id, call.path("customerId"), self._section, call.path("key"))
         if not facts:
             raise errors.RecordNotFound("This customer never had a record under this key in this section.")
-        return _json(History([_told(fact) for fact in facts]))
+        return json_answer(History([_told(fact) for fact in facts]))
 
     async def delete(self, call: Call) -> Answer:
         """End one record."""
@@ -181,10 +180,6 @@ _KEY = Parameter(
 def _of(generic: Any, record: Any) -> Any:
     """Return a generic of a section's schema, which is known only at run time."""
     return generic[record]
-
-
-def _json(value: Any, status: int = 200) -> Answer:
-    return Answer(status, encode(value), {"content-type": "application/json"})
 
 
 def _listed(one: Listed) -> ListedRecord[msgspec.Raw]:

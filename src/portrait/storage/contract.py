@@ -7,7 +7,7 @@ whether or not an engine needs to wait.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from portrait.model.document import Document, Head
 from portrait.model.fact import Fact
@@ -64,15 +64,6 @@ class Credential(NamedTuple):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
-
-
-class Difference(NamedTuple):
-    """One place where what is held is not what the facts say."""
-
-    tenant: str
-    kind: Literal["document", "state", "identifier", "head"]
-    section: str
-    reason: Literal["missing", "different", "unfounded"]
 
 
 class ProfileReads(Protocol):

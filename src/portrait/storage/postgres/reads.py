@@ -1,5 +1,6 @@
 """Reading from PostgreSQL. One statement a read where it is hot; lists of things go in as arrays."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -22,11 +23,12 @@ def columns(rows: Collection[Sequence[Any]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-class PostgresReads:
+class PostgresReads(ABC):
     """Every read of the contract, over whatever runs a statement."""
 
+    @abstractmethod
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        raise NotImplementedError
+        """Run a statement, on the pool's or a transaction's connection."""
 
     async def documents(
         self, tenant: str, customer_id: str, sections: Collection[str] | None
