@@ -11,7 +11,7 @@ from portrait.identity.graph import first_owner
 from portrait.model.document import Head, head_document
 from portrait.model.errors import NotSupported, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
-from portrait.model.identifier import Identifier
+from portrait.model.identifier import Identifier, customer
 from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
 from portrait.storage.contract import Asked, Place, Transaction
 
@@ -50,7 +50,7 @@ class Batch:
         self._heads: dict[str, Head | None] = {}
         self._owners: dict[Identifier, str] = {}
         self._claimed: dict[Identifier, str] = {}
-        self._members: dict[str, list[Identifier]] = {}
+        self._members: dict[str, Sequence[Identifier]] = {}
         self._states: dict[tuple[str, Identifier], Any] = {}
         self._touched: dict[tuple[str, Identifier], StoredSection] = {}
         self._facts: list[Fact] = []
@@ -78,17 +78,18 @@ class Batch:
                 raise NotSupported("Records can be told of customers by their customerId only.")
             return False
         self._claimed = claimed
-        self._members = await self._tx.members(self._tenant, set(owners.values()))
-        for identifier, owner in claimed.items():
-            self._members.setdefault(owner, []).append(identifier)
-        self._owners = {one: owner for owner, members in self._members.items() for one in members}
+        self._members = {
+            owner: head.identifiers(owner) if head else (customer(owner),) for owner, head in self._heads.items()
+        }
+        self._owners = {**owners, **claimed}
+        self._owners |= {one: owner for owner, members in self._members.items() for one in members}
         # Of each customer later than anything told before, whatever this machine's clock says.
         self._told = {owner: max(self._now, head.updated_at if head else 0) for owner, head in self._heads.items()}
         return True
 
-    def members_of(self, identifier: Identifier) -> list[Identifier]:
+    def members_of(self, identifier: Identifier) -> Sequence[Identifier]:
         """Return all identifiers of the customer that an identifier belongs to."""
-        return self._members.get(self._owners[identifier], [])
+        return self._members[self._owners[identifier]]
 
     async def known(self, incoming: Sequence[Incoming]) -> dict[Asked, list[Fact]]:
         """Load what deciding on records takes: the states, and the facts that they may repeat."""

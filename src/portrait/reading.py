@@ -12,7 +12,7 @@ from portrait.computed import Computed, Context, Part
 from portrait.model.document import HEAD, Document, Head, content_hash, read_head
 from portrait.model.errors import CustomerNotFound, SectionForbidden, UnknownSection
 from portrait.model.fact import Fact
-from portrait.model.identifier import Identifier, customer
+from portrait.model.identifier import Identifier
 from portrait.model.time import Clock, rfc3339_millis
 from portrait.sections.base import ComputedSection, StoredSection
 from portrait.sections.registry import Registry
@@ -136,7 +136,7 @@ class Reader:
         if known.merged_into is not None:
             return await self.profile(tenant, known.merged_into, plan)
         now = self._now(known)
-        computed = iter(await self._compute(tenant, customer_id, plan, now))
+        computed = iter(await self._compute(tenant, customer_id, known, plan, now))
         shown = _encode_json(customer_id)
         body = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
         hashes = [plan.identity, shown]
@@ -153,7 +153,7 @@ class Reader:
             else:
                 # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
                 self._overtaken.note(tenant, customer_id, name)
-                fresh = await self._render(tenant, customer_id, section, now)
+                fresh = await self._render(tenant, known.identifiers(customer_id), section, now)
                 body.append(fresh.body)
                 hashes.append(fresh.hash)
         return Profile(customer_id, None if plan.computed else _etag(hashes), b"".join(body))
@@ -181,7 +181,7 @@ class Reader:
             CustomerNotFound: the tenant knows no such customer.
         """
         survivor, head = await self.head(tenant, customer_id)
-        members = await self._members(tenant, survivor)
+        members = head.identifiers(survivor)
         if section.kind == "state":
             states = await folding.load_states(self._store, tenant, section, members)
             live = section.state_fold.live(folding.joined(section, states.values()), self._now(head))
@@ -209,8 +209,8 @@ class Reader:
         Raises:
             CustomerNotFound: the tenant knows no such customer.
         """
-        survivor, _ = await self.head(tenant, customer_id)
-        facts = await self._store.history(tenant, await self._members(tenant, survivor), section.name, key)
+        survivor, head = await self.head(tenant, customer_id)
+        facts = await self._store.history(tenant, head.identifiers(survivor), section.name, key)
         return [section.bring_forward(fact) for fact in facts]
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
@@ -221,31 +221,27 @@ class Reader:
         """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
-    async def _members(self, tenant: str, customer_id: str) -> list[Identifier]:
-        return (await self._store.members(tenant, [customer_id])).get(customer_id, [customer(customer_id)])
-
     async def _render(
-        self, tenant: str, customer_id: str, section: StoredSection | ComputedSection, now: int
+        self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
     ) -> Document:
         assert isinstance(section, StoredSection)
-        members = await self._members(tenant, customer_id)
         states = await folding.load_states(self._store, tenant, section, members)
         return folding.render(section, states.values(), now)
 
-    async def _compute(self, tenant: str, customer_id: str, plan: Plan, now: int) -> list[Any]:
+    async def _compute(self, tenant: str, customer_id: str, head: Head, plan: Plan, now: int) -> list[Any]:
         if not plan.computed:
             return []
+        members = head.identifiers(customer_id)
 
         async def read(name: str) -> list[Any]:
             section = self._registry.find_stored(name)
             if section is None:
                 raise UnknownSection("A computed section can read stored sections only.")
-            document = await self._render(tenant, customer_id, section, now)
+            document = await self._render(tenant, members, section, now)
             records: list[Any] = msgspec.json.decode(document.body)
             return records
 
-        identifiers = [*await self._members(tenant, customer_id)]
-        identifiers += [Identifier(one["type"], one["value"]) for one in await read("identities")]
+        identifiers = [*members, *(Identifier(one["type"], one["value"]) for one in await read("identities"))]
         context = Context(tenant, customer_id, tuple(dict.fromkeys(identifiers)), read, asyncio.get_running_loop())
         return await self._computed.run(plan.computed, context)
 

@@ -103,7 +103,14 @@ async def merge(running: Service, loser: str, survivor: str) -> None:
     async def work(tx: Any) -> None:
         heads = await tx.lock(TENANT, [loser, survivor])
         await tx.put_identifiers(TENANT, {customer(loser): survivor})
-        await tx.put_documents(TENANT, {loser: [head_document(replace(heads[loser], merged_into=survivor))]})
+        members = tuple(sorted((customer(loser), customer(survivor))))
+        await tx.put_documents(
+            TENANT,
+            {
+                loser: [head_document(replace(heads[loser], merged_into=survivor))],
+                survivor: [head_document(replace(heads[survivor], members=members))],
+            },
+        )
 
     await running.services.store.write(work)
     for section in running.services.registry.all_stored():

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from portrait.model.identifier import Identifier, customer
+
 HEAD = ""
 """The section name under which a customer's head stands; no section can be called so."""
 
@@ -18,6 +20,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     updated_at: int
     """When the newest fact was recorded, in microseconds: the next is recorded later, whatever the clock says."""
     merged_into: str | None = None
+    members: tuple[Identifier, ...] = ()
+    """All identifiers of the customer, ordered; empty where its own customer id is the only one."""
+
+    def identifiers(self, customer_id: str) -> tuple[Identifier, ...]:
+        """Return all identifiers of the customer that this is the head of."""
+        return self.members or (customer(customer_id),)
 
 
 class Document(NamedTuple):

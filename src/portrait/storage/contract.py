@@ -83,10 +83,6 @@ class ProfileReads(Protocol):
         """Return the customer id of each identifier that has one."""
         ...
 
-    async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
-        """Return the identifiers of each customer, ordered; a customer without any is absent."""
-        ...
-
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """Return all that is stored of several customers, heads among it; one that has nothing is absent."""
         ...
@@ -152,6 +148,13 @@ class UpkeepReads(Protocol):
 
     async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
         """Return up to `limit` identifiers above `after` that have facts, in order."""
+        ...
+
+    async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
+        """Return the identifiers registered to each customer, ordered; a customer without any is absent.
+
+        A profile's own identifiers stand in its head; this is what the register says, to compare.
+        """
         ...
 
     async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
