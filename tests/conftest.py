@@ -7,9 +7,10 @@ import uuid
 import pytest
 
 from contract.given import PLUGIN
-from databases import administer, database_url
+from databases import administer, citus_cluster, database_url
 from harness import service
 from portrait.storage import postgres
+from portrait.storage.schema import metadata
 
 TEMPLATE = "portrait_template"
 
@@ -48,6 +49,25 @@ def postgres_url(postgres_server, postgres_template):
     administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
     yield database_url(postgres_server, name)
     administer(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def citus_database():
+    """Return the URL of a database of one's own on the cluster that PORTRAIT_TEST_CITUS_URL names, distributed."""
+    given = os.environ.get("PORTRAIT_TEST_CITUS_URL")
+    if not given:
+        pytest.skip("no Citus cluster: PORTRAIT_TEST_CITUS_URL names none")
+    with citus_cluster(given, f"portrait_{uuid.uuid4().hex}") as url:
+        asyncio.run(postgres.open_store(url, upgrade=True).close())
+        asyncio.run(postgres.distribute(url, 8))
+        yield url
+
+
+@pytest.fixture
+def citus_url(citus_database):
+    """Return the URL of an empty distributed database."""
+    yield citus_database
+    administer(citus_database, f"TRUNCATE {', '.join(metadata.tables)}")
 
 
 @pytest.fixture

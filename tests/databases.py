@@ -1,6 +1,7 @@
 """A PostgreSQL server's databases, from outside."""
 
 import asyncio
+from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -8,6 +9,41 @@ import asyncpg
 
 def database_url(server, name):
     return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+@contextmanager
+def citus_cluster(coordinator, name):
+    """Make a database on every server of a cluster, and join them there as they are joined in the coordinator's."""
+    workers = asked(coordinator, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 AND isactive")
+    servers = [coordinator, *(server_url(coordinator, *worker) for worker in workers)]
+    for server in servers:
+        administer(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        administer(database_url(server, name), "CREATE EXTENSION citus")
+    url = database_url(coordinator, name)
+    here = urlsplit(coordinator)
+    administer(url, f"SELECT citus_set_coordinator_host('{here.hostname}', {here.port or 5432})")
+    for host, port in workers:
+        administer(url, f"SELECT citus_add_node('{host}', {port})")
+    yield url
+    for server in servers:
+        administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def server_url(url, host, port):
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{host}:{port}"))
+
+
+def asked(server, query):
+    async def run():
+        connection = await asyncpg.connect(server)
+        try:
+            return await connection.fetch(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
 
 
 def administer(server, *statements):

@@ -116,6 +116,18 @@ def build(
     )
 
 
+async def distribute(database: str, shards: int) -> list[str]:
+    """Distribute a database's tables over its Citus cluster; return those that were not yet.
+
+    Raises:
+        StartRefused: it is no database of such a cluster, or its tables cannot be distributed.
+    """
+    if settings.engine_of(database) == "sqlite":
+        raise InvalidSetting("An SQLite file cannot be distributed. Name a PostgreSQL database with Citus.")
+    done: list[str] = await _postgres().distribute(database, shards)
+    return done
+
+
 def _postgres() -> ModuleType:
     """Return the PostgreSQL engine, whose driver is an extra."""
     try:

@@ -60,8 +60,8 @@ class Batch:
     async def open(self, identifiers: Iterable[Identifier], *, claim: bool) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
 
-        Resolving again under the locks is what loses no fact to a merge in between. With `claim`, an identifier
-        that is not known yet makes its customer known.
+        A merge in between shows under the lock, in the head: then they are resolved again, so that no fact goes to
+        a customer that was merged away. With `claim`, an identifier that is not known yet makes its customer known.
         """
         wanted = list(identifiers)
         while True:
@@ -73,6 +73,10 @@ class Batch:
             if not needed:
                 break
             self._heads |= await self._tx.lock(self._tenant, sorted(needed))
+            if all(self._confirms(one, owner) for one, owner in owners.items()) and not any(
+                self._heads[owner] for owner in claimed.values()
+            ):
+                break
         if len(owners) + len(claimed) < len(wanted):
             if claim:
                 raise NotSupported("Records can be told of customers by their customerId only.")
@@ -86,6 +90,11 @@ class Batch:
         # Of each customer later than anything told before, whatever this machine's clock says.
         self._told = {owner: max(self._now, head.updated_at if head else 0) for owner, head in self._heads.items()}
         return True
+
+    def _confirms(self, identifier: Identifier, owner: str) -> bool:
+        """Tell whether a customer's head, now that it is locked, says that an identifier is the customer's."""
+        head = self._heads[owner]
+        return head is not None and head.merged_into is None and identifier in head.identifiers(owner)
 
     def members_of(self, identifier: Identifier) -> Sequence[Identifier]:
         """Return all identifiers of the customer that an identifier belongs to."""

@@ -14,11 +14,10 @@ HEADERS = {"X-Tenant-Id": TENANT}
 WORKERS = 2
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres_url", "citus_url"])
 def served(request, tmp_path):
-    database = f"sqlite:///{tmp_path / 'portrait.db'}"
-    if request.param == "postgresql":
-        database = request.getfixturevalue("postgres_url")
+    sqlite = f"sqlite:///{tmp_path / 'portrait.db'}"
+    database = sqlite if request.param == "sqlite" else request.getfixturevalue(request.param)
     assert portrait("tenant", "create", TENANT, "--database", database).returncode == 0
     with server(None, "--auth", "open", "--workers", str(WORKERS), "--database", database) as (url, process):
         yield url, process

@@ -1,22 +1,18 @@
 """PostgreSQL keeps the storage contract; what goes wrong with a server is said, survived, and never doubles a fact."""
 
 import asyncio
-import json
 import time
 
 import asyncpg
 import pytest
 
 from databases import administer, database_url
-from harness import Clock, portrait
-from portrait.app import build
-from portrait.ingest.records import Parser
+from harness import portrait
 from portrait.model.errors import DatabaseRefused, StorageBusy
 from portrait.model.identifier import customer
 from portrait.settings import without_password
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
-from portrait.storage.contract import Tenant
 
 CASES = conformance.cases()
 C = customer("c")
@@ -39,47 +35,6 @@ async def test_without_prepared_statements_reads_and_writes_go_on(postgres_url):
     await append(opened, fact(C, 1))
     assert await opened.facts(TENANT, [C]) == [fact(C, 1)]
     await opened.close()
-
-
-def line(section, record, **more):
-    return json.dumps({"customerId": "c", "section": section, "record": record, **more}).encode()
-
-
-LINES = [
-    line("identities", {"type": "email", "value": "Zoë@example.com"}, effectiveAt="2026-01-01T00:00:00Z"),
-    line("identities", {"type": "phone", "value": "+49 30 1", "confidence": 0.5}),
-    line("segments", {"segmentId": "s", "segmentName": "Ω", "memberSince": "2026-01-15T01:00:00+01:00"}),
-    line("segments", {"segmentId": "z", "segmentName": "zeta", "memberSince": "2026-01-15T00:00:00Z"}),
-    line("consent", {"kind": "preference", "key": "a", "value": {"b": [1, 2.5, None]}}, source="form"),
-    line("consent", {"kind": "consent", "purpose": "p", "status": "revoked", "revokedAt": "2026-03-01T00:00:00Z"}),
-    *(
-        line("interactions", {"id": f"i{n}", "interactionType": "x", "timestamp": f"2026-03-{n:02}T00:00:00Z", "n": n})
-        for n in range(1, 28)
-    ),
-]
-
-
-async def told(database):
-    """Record the lines, end two, and return the profile's bytes."""
-    services = build(database, clock=Clock(), auth="open", installed=False)
-    secret = b"the same on both"
-    try:
-        await services.store.write(lambda tx: tx.put_tenant(Tenant("t", "t", 0, secret)))
-        parser = Parser(secret, "test")
-        await services.recorder.record_all(
-            "t", [parser.line(number, text, services.registry) for number, text in enumerate(LINES)]
-        )
-        for section, key in (("interactions", "i27"), ("segments", "s")):
-            await services.recorder.delete("t", "c", services.registry.stored(section), key, None)
-        assert (await services.upkeep.check()).differences == []
-        profile = await services.reader.profile("t", "c", services.reader.plan("admin", None))
-        return profile.body, profile.etag
-    finally:
-        await services.close()
-
-
-async def test_the_same_records_give_the_same_bytes_on_every_engine(postgres_url, path):
-    assert await told(postgres_url) == await told(f"sqlite:///{path}")
 
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'portrait_%'"

@@ -1,5 +1,6 @@
 """`portrait db …`: upkeep of the database."""
 
+import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from portrait import app
 from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.upkeep import Report
@@ -17,7 +19,7 @@ SHOWN = 20
 
 @click.group()
 def db() -> None:
-    """Upgrade, check or rebuild the database."""
+    """Upgrade, distribute, check or rebuild the database."""
 
 
 @db.command()
@@ -30,6 +32,22 @@ def upgrade(**options: Any) -> None:
 
     run(options, work, create=True, upgrade=True)
     click.echo("The database has this version's schema.", err=True)
+
+
+@db.command()
+@takes("database")
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 10_000),
+    default=32,
+    show_default=True,
+    help="Over how many shards: no fewer than the workers will ever have cores.",
+)
+def distribute(database: str, shards: int) -> None:
+    """Distribute the tables, and the rows in them, over a Citus cluster. Stop the services first."""
+    tables = asyncio.run(app.distribute(database, shards))
+    said = f"Distributed: {', '.join(tables)}." if tables else "All tables were distributed already."
+    click.echo(said, err=True)
 
 
 @db.command()

@@ -8,6 +8,7 @@ from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
+from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
@@ -16,11 +17,6 @@ _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
 )
-
-
-def columns(rows: Collection[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Return rows as one list a column: what `unnest` takes."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
 class PostgresReads(ABC):
@@ -63,7 +59,7 @@ class PostgresReads(ABC):
             rows = await self._rows(
                 "SELECT i.type, i.value, i.customer_id FROM identifiers i"
                 " JOIN unnest($2::text[], $3::text[]) w (type, value) ON i.type = w.type AND i.value = w.value"
-                " WHERE i.tenant = $1",
+                " WHERE i.tenant = $1 AND i.value = ANY($3::text[])",
                 tenant, *columns(identifiers, 2),
             )  # fmt: skip
         return {Identifier(type_, value): customer_id for type_, value, customer_id in rows}
@@ -88,7 +84,8 @@ class PostgresReads(ABC):
         rows = await self._rows(
             "SELECT s.type, s.value, s.section, s.body, s.version FROM states s"
             " JOIN unnest($2::text[], $3::text[], $4::text[]) w (type, value, section)"
-            " ON s.type = w.type AND s.value = w.value AND s.section = w.section WHERE s.tenant = $1",
+            " ON s.type = w.type AND s.value = w.value AND s.section = w.section"
+            " WHERE s.tenant = $1 AND s.value = ANY($3::text[])",
             tenant,
             *columns([(*identifier, section) for identifier, section in wanted], 3),
         )
@@ -100,13 +97,16 @@ class PostgresReads(ABC):
     async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
         """See the contract."""
         rows = await self._rows(
-            "SELECT i.value, d.body FROM identifiers i JOIN documents d"
-            " ON d.tenant = i.tenant AND d.customer_id = i.customer_id AND d.section = $1"
-            " WHERE i.tenant = $2 AND i.type = $3 AND i.value > $4 AND i.customer_id = i.value"
-            " ORDER BY i.value LIMIT $5",
-            HEAD, tenant, CUSTOMER_ID, after or "", limit,
+            "SELECT value FROM identifiers WHERE tenant = $1 AND type = $2 AND value > $3 AND customer_id = value"
+            " ORDER BY value LIMIT $4",
+            tenant, CUSTOMER_ID, after or "", limit,
         )  # fmt: skip
-        return [(customer_id, read_head(body)) for customer_id, body in rows]
+        heads = await self._rows(
+            "SELECT customer_id, body FROM documents WHERE tenant = $1 AND section = $2"
+            " AND customer_id = ANY($3::text[]) ORDER BY customer_id",
+            tenant, HEAD, [row[0] for row in rows],
+        )  # fmt: skip
+        return [(customer_id, read_head(body)) for customer_id, body in heads]
 
     async def events(
         self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
@@ -145,7 +145,7 @@ class PostgresReads(ABC):
             " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
             " WITH ORDINALITY w (type, value, section, key, moment, place)"
             " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.section = w.section"
-            " AND f.key = w.key AND (w.moment IS NULL OR f.effective_at = w.moment)",
+            " AND f.key = w.key AND f.value = ANY($3::text[]) AND (w.moment IS NULL OR f.effective_at = w.moment)",
             tenant,
             *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5),
         )
@@ -159,7 +159,7 @@ class PostgresReads(ABC):
         rows = await self._rows(
             "SELECT f.type, f.value, f.section, f.key, f.op, f.body, f.effective_at, f.recorded_at, f.source, f.id,"
             " f.version FROM unnest($2::text[], $3::text[]) w (type, value)"
-            " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value"
+            " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.value = ANY($3::text[])"
             " ORDER BY f.type, f.value, f.section, f.op = 'put', f.effective_at, f.id",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
@@ -193,24 +193,18 @@ class PostgresReads(ABC):
 
     async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
         """See the contract."""
-        # One index seek an identifier, whatever the number of its facts: a loose index scan.
         rows = await self._rows(
-            "WITH RECURSIVE walk AS ("
-            " (SELECT type, value, 1 AS number FROM facts WHERE tenant = $1 AND (type, value) > ($2, $3)"
-            " ORDER BY type, value LIMIT 1)"
-            " UNION ALL SELECT next.type, next.value, walk.number + 1 FROM walk, LATERAL ("
-            " SELECT type, value FROM facts WHERE tenant = $1 AND (type, value) > (walk.type, walk.value)"
-            " ORDER BY type, value LIMIT 1) next WHERE walk.number < $4)"
-            " SELECT type, value FROM walk",
+            "SELECT DISTINCT type, value FROM facts WHERE tenant = $1 AND (type, value) > ($2, $3)"
+            " ORDER BY type, value LIMIT $4",
             tenant, *(after or ("", "")), limit,
         )  # fmt: skip
-        return [Identifier(*row) for row in rows][:limit]
+        return [Identifier(*row) for row in rows]
 
     async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
         """See the contract."""
         rows = await self._rows(
-            "SELECT w.type, w.value FROM unnest($2::text[], $3::text[]) w (type, value)"
-            " WHERE EXISTS (SELECT 1 FROM facts f WHERE f.tenant = $1 AND f.type = w.type AND f.value = w.value)",
+            "SELECT DISTINCT f.type, f.value FROM unnest($2::text[], $3::text[]) w (type, value)"
+            " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.value = ANY($3::text[])",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
         return {Identifier(*row) for row in rows}
@@ -244,7 +238,7 @@ class PostgresReads(ABC):
         """See the contract."""
         rows = await self._rows(
             "SELECT s.type, s.value, s.section, s.body, s.version FROM unnest($2::text[], $3::text[]) w (type, value)"
-            " JOIN states s ON s.tenant = $1 AND s.type = w.type AND s.value = w.value",
+            " JOIN states s ON s.tenant = $1 AND s.type = w.type AND s.value = w.value AND s.value = ANY($3::text[])",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
         return {(Identifier(type_, value), section): StoredState(*state) for type_, value, section, *state in rows}

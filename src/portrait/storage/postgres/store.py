@@ -11,6 +11,7 @@ import asyncpg
 
 from portrait.model.errors import ShuttingDown, StorageBusy
 from portrait.storage.contract import Reads, Work
+from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.reads import PostgresReads
 from portrait.storage.postgres.transaction import PostgresTransaction
@@ -18,6 +19,8 @@ from portrait.storage.postgres.transaction import PostgresTransaction
 T = TypeVar("T")
 ATTEMPTS = 5
 """How often a transaction is tried that others' locks or a lost connection kept from its commit."""
+_BEGIN = "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan"
+"""A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -43,8 +46,12 @@ class _Snapshot(PostgresReads):
 class PostgresStore(PostgresReads):
     """A database, open. The pool fills as it is used, on the event loop that uses it."""
 
-    def __init__(self, url: str, *, size: int, patience: float, prepared: bool) -> None:
+    def __init__(self, url: str, *, size: int, patience: float, prepared: bool, distributed: bool) -> None:
         self._patience = patience
+        self._distributed = distributed
+        self._begin = f"{_BEGIN}; SET LOCAL lock_timeout = {int(patience * 1000)}"
+        if distributed:
+            self._begin += f"; {citus.BEGIN_WRITE}"
         # A pooler that hands connections on between transactions knows no prepared statements.
         self._connect = partial(
             asyncpg.create_pool,
@@ -109,9 +116,9 @@ class PostgresStore(PostgresReads):
             committing = False
             try:
                 async with self._connection() as connection:
-                    await connection.execute(f"BEGIN; SET LOCAL lock_timeout = {int(self._patience * 1000)}")
+                    await connection.execute(self._begin)
                     try:
-                        writes = PostgresTransaction(connection)
+                        writes = PostgresTransaction(connection, distributed=self._distributed)
                         result = await work(writes)
                         await writes.settle()
                     except BaseException:
@@ -137,6 +144,8 @@ class PostgresStore(PostgresReads):
                 self._connection() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
+                if self._distributed:
+                    await citus.begin_snapshot(connection, self._patience)
                 yield _Snapshot(connection)
         except FAULTS as error:
             raise translated(error) from error
@@ -178,5 +187,5 @@ def open_store(
     """
     # A thread of its own: this may be called where an event loop runs already.
     with ThreadPoolExecutor(1) as aside:
-        aside.submit(asyncio.run, prepare(url, upgrade=upgrade)).result()
-    return PostgresStore(url, size=size, patience=patience, prepared=prepared)
+        distributed = aside.submit(asyncio.run, prepare(url, upgrade=upgrade)).result()
+    return PostgresStore(url, size=size, patience=patience, prepared=prepared, distributed=distributed)

@@ -9,20 +9,20 @@ from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
-from portrait.storage.postgres.reads import PostgresReads, columns
+from portrait.storage.postgres import put
+from portrait.storage.postgres.put import columns
+from portrait.storage.postgres.reads import PostgresReads
 
-_FACT_COLUMNS = (
-    "tenant", "type", "value", "section", "effective_at", "id", "key", "op", "body", "recorded_at", "source", "version",
-)  # fmt: skip
-COPY_FROM = 8
-"""From so many facts on, COPY is faster than an INSERT of arrays."""
+COPY_FROM = 32
+"""From so many facts on, COPY is faster than an INSERT."""
 
 
 class PostgresTransaction(PostgresReads):
     """Every read and write of the contract, over the transaction's connection."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", *, distributed: bool) -> None:
         self._connection = connection
+        self._distributed = distributed
         self._placeholders: dict[str, set[str]] = {}
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -50,20 +50,42 @@ class PostgresTransaction(PostgresReads):
         A row must be there to be locked: unknown customers get an empty head, which `settle` takes back if nobody
         filled it.
         """
+        heads: dict[str, Head | None] = {}
+        for group in await self._lockable(customer_ids):
+            heads |= await self._lock(tenant, group)
+        return heads
+
+    async def _lockable(self, customer_ids: Sequence[str]) -> list[list[str]]:
+        """Return ids in the groups, and the order, in which one statement each may lock them.
+
+        Citus locks rows of one shard at a time. Any order serves against deadlocks that every writer keeps to.
+        """
         wanted = sorted(customer_ids)
-        made = await self._rows(
-            "INSERT INTO documents (tenant, customer_id, section, body, hash, version)"
-            " SELECT $1, customer_id, $2, '', '', 0 FROM unnest($3::text[]) customer_id ON CONFLICT DO NOTHING"
-            " RETURNING customer_id",
-            tenant, HEAD, wanted,
-        )  # fmt: skip
-        self._placeholders.setdefault(tenant, set()).update(row[0] for row in made)
+        if not self._distributed or len(wanted) == 1:
+            return [wanted]
         rows = await self._rows(
-            "SELECT customer_id, body FROM documents WHERE tenant = $1 AND section = $2"
-            " AND customer_id = ANY($3::text[]) ORDER BY customer_id FOR UPDATE",
-            tenant, HEAD, wanted,
-        )  # fmt: skip
-        return {customer_id: known_head(body) for customer_id, body in rows}
+            "SELECT get_shard_id_for_distribution_column('documents', one), one FROM unnest($1::text[]) one", wanted
+        )
+        groups: dict[int, list[str]] = {}
+        for shard, customer_id in sorted(rows):
+            groups.setdefault(shard, []).append(customer_id)
+        return list(groups.values())
+
+    async def _lock(self, tenant: str, wanted: list[str]) -> dict[str, Head | None]:
+        heads: dict[str, Head | None] = {}
+        while missing := [one for one in wanted if one not in heads]:
+            rows = await self._rows(
+                "SELECT customer_id, body FROM documents WHERE tenant = $1 AND section = $2"
+                " AND customer_id = ANY($3::text[]) ORDER BY customer_id FOR UPDATE",
+                tenant, HEAD, missing,
+            )  # fmt: skip
+            heads |= {customer_id: known_head(body) for customer_id, body in rows}
+            # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
+            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing if one not in heads]
+            made = [row[1] for row in await self._put(put.PLACEHOLDERS, new)]
+            heads |= dict.fromkeys(made)
+            self._placeholders.setdefault(tenant, set()).update(made)
+        return heads
 
     async def settle(self) -> None:
         """Take back the empty heads that were made for locking and that nobody filled."""
@@ -85,50 +107,32 @@ class PostgresTransaction(PostgresReads):
             for fact in facts
         ]  # fmt: skip
         if len(rows) >= COPY_FROM:
-            await self._connection.copy_records_to_table("facts", records=rows, columns=_FACT_COLUMNS)
-        elif rows:
-            await self._rows(
-                f"INSERT INTO facts ({', '.join(_FACT_COLUMNS)}) SELECT * FROM unnest("
-                "$1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::text[], $8::text[],"
-                " $9::bytea[], $10::bigint[], $11::text[], $12::int[])",
-                *columns(rows, len(_FACT_COLUMNS)),
-            )
+            await self._connection.copy_records_to_table("facts", records=rows, columns=put.FACTS.names)
+        else:
+            await self._put(put.FACTS, rows)
 
     async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """See the contract."""
-        if owners:
-            await self._rows(
-                "INSERT INTO identifiers (tenant, type, value, customer_id)"
-                " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])"
-                " ON CONFLICT (tenant, type, value) DO UPDATE SET customer_id = excluded.customer_id",
-                tenant, *columns([(*identifier, owner) for identifier, owner in owners.items()], 3),
-            )  # fmt: skip
+        await self._put(put.IDENTIFIERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()])
 
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
-        if states:
-            rows = [(*identifier, section, *state) for (identifier, section), state in states.items()]
-            await self._rows(
-                "INSERT INTO states (tenant, type, value, section, body, version)"
-                " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[], $6::int[])"
-                " ON CONFLICT (tenant, type, value, section)"
-                " DO UPDATE SET body = excluded.body, version = excluded.version",
-                tenant, *columns(rows, 5),
-            )  # fmt: skip
+        await self._put(
+            put.STATES, [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()]
+        )
 
     async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
         """See the contract."""
-        rows = [(customer_id, *document) for customer_id, held in documents.items() for document in held]
-        if rows:
-            await self._rows(
-                "INSERT INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
-                " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::int[])"
-                " ON CONFLICT (tenant, customer_id, section) DO UPDATE SET body = excluded.body, hash = excluded.hash,"
-                " valid_until = excluded.valid_until, version = excluded.version",
-                tenant, *columns(rows, 6),
-            )  # fmt: skip
-            filled = {customer_id for customer_id, section, *_ in rows if section == HEAD}
-            self._placeholders.get(tenant, set()).difference_update(filled)
+        rows = [(tenant, customer_id, *document) for customer_id, held in documents.items() for document in held]
+        await self._put(put.DOCUMENTS, rows)
+        filled = {customer_id for _, customer_id, section, *_ in rows if section == HEAD}
+        self._placeholders.get(tenant, set()).difference_update(filled)
+
+    async def _put(self, into: put.Put, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        if not rows:
+            return []
+        statement, values = into.statement(rows)
+        return await self._rows(statement, *values)
 
     async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
         """See the contract."""
@@ -141,7 +145,8 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(
             "DELETE FROM states s USING unnest($2::text[], $3::text[], $4::text[]) w (type, value, section)"
-            " WHERE s.tenant = $1 AND s.type = w.type AND s.value = w.value AND s.section = w.section",
+            " WHERE s.tenant = $1 AND s.type = w.type AND s.value = w.value AND s.section = w.section"
+            " AND s.value = ANY($3::text[])",
             tenant, *columns([(*identifier, section) for identifier, section in wanted], 3),
         )  # fmt: skip
 
@@ -149,7 +154,7 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(
             "DELETE FROM identifiers i USING unnest($2::text[], $3::text[]) w (type, value)"
-            " WHERE i.tenant = $1 AND i.type = w.type AND i.value = w.value",
+            " WHERE i.tenant = $1 AND i.type = w.type AND i.value = w.value AND i.value = ANY($3::text[])",
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
 

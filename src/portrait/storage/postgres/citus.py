@@ -1,0 +1,146 @@
+"""Citus: the same tables, distributed over several servers so that a customer's rows lie together."""
+
+from typing import TYPE_CHECKING
+
+from portrait.model.errors import DatabaseRefused
+from portrait.storage import migrations
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+DISTRIBUTED = {"documents": "customer_id", "facts": "value", "states": "value", "identifiers": "value"}
+"""The tables that are distributed, and the column whose hash names a row's shard.
+
+The value of an identifier of type `customer_id` is the customer's id: what is told of a customer under its own id lies
+in the shard of its documents, and a write stays there.
+"""
+REFERENCE = ("tenants", "credentials", migrations.VERSION_TABLE)
+"""Small tables that every server holds whole, so that any of them answers."""
+
+_SNAPSHOT_LOCK = 0x506F7275
+"""The advisory lock that keeps commits out while a snapshot begins on every server: writers share it."""
+BEGIN_WRITE = (
+    f"SET LOCAL citus.max_adaptive_executor_pool_size TO 1; SELECT pg_advisory_xact_lock_shared({_SNAPSHOT_LOCK})"
+)
+"""What a writing transaction begins with. One connection to each server: each takes part in the commit."""
+
+
+async def begin_snapshot(connection: "Connection", patience: float) -> None:
+    """Make a transaction that has just begun see one moment on every server.
+
+    Citus begins on each server when a statement first goes there, and commits on one after another. So writers are
+    waited for, up to `patience` seconds, and kept waiting until a statement has gone to all servers: over one
+    connection to each, which later statements use too.
+    """
+    try:
+        await connection.execute(
+            f"SET LOCAL citus.max_adaptive_executor_pool_size TO 1; SET LOCAL lock_timeout = {int(patience * 1000)};"
+            f" SELECT pg_advisory_lock({_SNAPSHOT_LOCK})"
+        )
+        await connection.execute("SELECT 1 FROM documents LIMIT 1")
+        await connection.execute(f"SELECT pg_advisory_unlock({_SNAPSHOT_LOCK})")
+    except BaseException:
+        connection.terminate()  # a failed transaction could not give the lock back
+        raise
+
+
+async def is_distributed(connection: "Connection", shown: str) -> bool:
+    """Tell whether the tables of a database are distributed.
+
+    Raises:
+        DatabaseRefused: some are and some are not, or otherwise than this code's statements need.
+    """
+    found = await _found(connection)
+    if not found:
+        return False
+    faults = _faults(found)
+    missing = sorted({*DISTRIBUTED, *REFERENCE} - found.keys())
+    if missing and not faults:
+        raise DatabaseRefused(
+            f"{shown} has only some of its tables distributed; missing: {', '.join(missing)}."
+            " Run `portrait db distribute` to finish."
+        )
+    if faults:
+        raise DatabaseRefused(_misplaced(shown, faults))
+    return True
+
+
+async def distribute(connection: "Connection", shown: str, shards: int) -> list[str]:
+    """Distribute the tables that are not yet, with the rows they hold; all in one transaction. Return their names.
+
+    Args:
+        connection: to the coordinator; its user may create tables and call Citus's functions.
+        shown: what people call the database.
+        shards: over how many shards; where some tables are distributed already, their number stays.
+
+    Raises:
+        DatabaseRefused: the server has no Citus, or tables are distributed otherwise than this code's statements need.
+    """
+    if await connection.fetchval("SELECT 1 FROM pg_extension WHERE extname = 'citus'") is None:
+        raise DatabaseRefused(
+            f"{shown} has no Citus. Install the extension on every server, then `CREATE EXTENSION citus` in the"
+            " database and `citus_add_node` for each worker."
+        )
+    async with connection.transaction():
+        await connection.execute("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+        found = await _found(connection)
+        if faults := _faults(found):
+            raise DatabaseRefused(_misplaced(shown, faults))
+        done = []
+        first = next(iter(DISTRIBUTED))
+        for table, column in DISTRIBUTED.items():
+            if table in found:
+                continue
+            if table == first and not found:
+                await connection.execute(
+                    "SELECT create_distributed_table($1, $2, colocate_with := 'none', shard_count := $3)",
+                    table, column, shards,
+                )  # fmt: skip
+            else:
+                beside = first if first in found or first in done else next(iter(found.keys() & DISTRIBUTED.keys()))
+                await connection.execute(
+                    "SELECT create_distributed_table($1, $2, colocate_with := $3)", table, column, beside
+                )
+            done.append(table)
+        for table in REFERENCE:
+            if table not in found:
+                await connection.execute("SELECT create_reference_table($1)", table)
+                done.append(table)
+        for table in done:
+            await connection.execute("SELECT truncate_local_data_after_distributing_table($1::regclass)", table)
+        return done
+
+
+async def _found(connection: "Connection") -> dict[str, tuple[str | None, int]]:
+    """Return the tables that Citus manages: of each the distribution column (None: a reference table) and group."""
+    if await connection.fetchval("SELECT to_regclass('pg_catalog.pg_dist_partition')") is None:
+        return {}
+    rows = await connection.fetch(
+        "SELECT relname, column_to_column_name(logicalrelid, partkey), colocationid"
+        " FROM pg_dist_partition JOIN pg_class ON pg_class.oid = logicalrelid"
+        " WHERE pg_table_is_visible(logicalrelid) AND relname = ANY($1::text[])",
+        [*DISTRIBUTED, *REFERENCE],
+    )
+    return {name: (column, group) for name, column, group in rows}
+
+
+def _faults(found: dict[str, tuple[str | None, int]]) -> list[str]:
+    """Say of each table that stands otherwise than it must how it stands."""
+    said = []
+    for table, (column, _) in found.items():
+        wanted = DISTRIBUTED.get(table)
+        if column != wanted:
+            here = f"by {column}" if column else "whole on every server"
+            said.append(f"{table} stands {here}, not {f'by {wanted}' if wanted else 'whole on every server'}")
+    if not said and len({group for table, (_, group) in found.items() if table in DISTRIBUTED}) > 1:
+        said.append(f"{', '.join(DISTRIBUTED)} are not co-located")
+    return said
+
+
+def _misplaced(shown: str, faults: list[str]) -> str:
+    return (
+        f"{shown} has tables distributed otherwise than Portrait needs: {'; '.join(faults)}."
+        " Call undistribute_table() for these, then run `portrait db distribute`."
+    )
