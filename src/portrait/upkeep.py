@@ -272,7 +272,10 @@ class _Customer:
         section = self._registry.stored(name)
         if held.version != derived.version:
             return True  # folded by older code: the next use folds it anew
-        return bool(folding.read_state(section, derived) == folding.read_state(section, held))
+        ours, theirs = folding.read_state(section, derived), folding.read_state(section, held)
+        # Joined with itself a state lets go of all that can no longer count: how much of that it still holds depends on
+        # the order in which it was told.
+        return theirs is not None and bool(section.fold.join(ours, ours) == section.fold.join(theirs, theirs))
 
     def _same_document(self, derived: Document, held: Document, _: str) -> bool:
         if held.version != derived.version or (held.valid_until is not None and held.valid_until <= self._now):

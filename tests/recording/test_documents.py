@@ -145,3 +145,15 @@ def test_any_order_of_arrival_and_any_repetition_give_the_same_profile_bytes(dat
             return await portraits(opened)
 
     assert asyncio.run(told(said)) == asyncio.run(told(order))
+
+
+async def test_a_state_may_hold_more_than_can_still_count_and_is_no_difference(tmp_path):
+    """How much of what was overtaken a state still holds depends on the order of telling; what it shows does not."""
+    segment = {"segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}
+    async with service(tmp_path) as opened:
+        await opened.told("segments", {"record": {**segment, "segmentId": "a"}})
+        later = {**segment, "segmentId": "a", "segmentName": "later"}
+        await opened.told("segments", {"record": later, "effectiveAt": "2026-06-01T12:10:00Z"})
+        opened.clock.advance(20 * 60)
+        await opened.told("segments", {"record": {**segment, "segmentId": "b"}, "effectiveAt": "2026-02-01T00:00:00Z"})
+        await opened.checked()
