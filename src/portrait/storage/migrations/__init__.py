@@ -5,6 +5,7 @@ every engine alike, and a kill in mid-migration leaves the database as it was.
 """
 
 import io
+import logging
 from pathlib import Path
 
 from portrait.model.errors import DatabaseRefused
@@ -46,6 +47,7 @@ def pending(dialect: str, current: str | None) -> str | None:
 
     There is none from a revision that this code does not know: one of a newer version.
     """
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told by the command that asked for it
     # Alembic and SQLAlchemy take most of a second to import: only a start that migrates pays for it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415

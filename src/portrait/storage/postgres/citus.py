@@ -68,10 +68,10 @@ async def is_distributed(connection: "Connection", shown: str) -> bool:
 
 
 async def distribute(connection: "Connection", shown: str, shards: int) -> list[str]:
-    """Distribute the tables that are not yet, with the rows they hold; all in one transaction. Return their names.
+    """Distribute the tables that are not yet, with the rows they hold. Return their names.
 
     Args:
-        connection: to the coordinator; its user may create tables and call Citus's functions.
+        connection: to the coordinator, in a transaction; its user may create tables and call Citus's functions.
         shown: what people call the database.
         shards: over how many shards; where some tables are distributed already, their number stays.
 
@@ -83,34 +83,30 @@ async def distribute(connection: "Connection", shown: str, shards: int) -> list[
             f"{shown} has no Citus. Install the extension on every server, then `CREATE EXTENSION citus` in the"
             " database and `citus_add_node` for each worker."
         )
-    async with connection.transaction():
-        await connection.execute("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
-        found = await _found(connection)
-        if faults := _faults(found):
-            raise DatabaseRefused(_misplaced(shown, faults))
-        done = []
-        first = next(iter(DISTRIBUTED))
-        for table, column in DISTRIBUTED.items():
-            if table in found:
-                continue
-            if table == first and not found:
-                await connection.execute(
-                    "SELECT create_distributed_table($1, $2, colocate_with := 'none', shard_count := $3)",
-                    table, column, shards,
-                )  # fmt: skip
-            else:
-                beside = first if first in found or first in done else next(iter(found.keys() & DISTRIBUTED.keys()))
-                await connection.execute(
-                    "SELECT create_distributed_table($1, $2, colocate_with := $3)", table, column, beside
-                )
+    await connection.execute("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
+    found = await _found(connection)
+    if faults := _faults(found):
+        raise DatabaseRefused(_misplaced(shown, faults))
+    done = []
+    placed = [table for table in DISTRIBUTED if table in found]
+    for table, column in DISTRIBUTED.items():
+        if table in placed:
+            continue
+        if placed:
+            call = "SELECT create_distributed_table($1, $2, colocate_with := $3)"
+            await connection.execute(call, table, column, placed[0])
+        else:
+            call = "SELECT create_distributed_table($1, $2, colocate_with := 'none', shard_count := $3)"
+            await connection.execute(call, table, column, shards)
+        placed.append(table)
+        done.append(table)
+    for table in REFERENCE:
+        if table not in found:
+            await connection.execute("SELECT create_reference_table($1)", table)
             done.append(table)
-        for table in REFERENCE:
-            if table not in found:
-                await connection.execute("SELECT create_reference_table($1)", table)
-                done.append(table)
-        for table in done:
-            await connection.execute("SELECT truncate_local_data_after_distributing_table($1::regclass)", table)
-        return done
+    for table in done:
+        await connection.execute("SELECT truncate_local_data_after_distributing_table($1::regclass)", table)
+    return done
 
 
 async def _found(connection: "Connection") -> dict[str, tuple[str | None, int]]:

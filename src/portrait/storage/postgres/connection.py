@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -18,7 +19,9 @@ from portrait.settings import without_password
 from portrait.storage import migrations
 from portrait.storage.postgres import citus
 
-START_PATIENCE = 4.0
+HANDED_ON = "behind a pooler that keeps no prepared statements. Set prepared to false"
+"""What is said where a connection meets statements that another has prepared, or misses its own."""
+START_PATIENCE = 3.0
 """How long a start waits for the server and for another start's migration, in seconds."""
 OLDEST = 150000
 """The oldest server version that is supported, as PostgreSQL numbers it."""
@@ -40,7 +43,7 @@ else:
     Connection = asyncpg.Connection
 
 
-async def prepare(url: str, *, upgrade: bool) -> bool:
+async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:
     """Make sure that the database can serve, bringing its schema to this version where asked to.
 
     Returns:
@@ -49,7 +52,33 @@ async def prepare(url: str, *, upgrade: bool) -> bool:
     Raises:
         DatabaseRefused: it cannot; the detail says why and what to do, and never holds the password.
     """
-    return await _once(url, START_PATIENCE, lambda connection: _prepare(connection, url, upgrade=upgrade))
+
+    async def work(connection: Connection) -> bool:
+        distributed = await _prepare(connection, url, upgrade=upgrade)
+        if prepared:
+            await _keeps_statements(connection, url)
+        return distributed
+
+    return await _once(url, START_PATIENCE, work)
+
+
+async def _keeps_statements(connection: Connection, url: str) -> None:
+    """Hold that what one connection prepares is its own: a pooler that hands connections on mixes them up.
+
+    Raises:
+        DatabaseRefused: another connection meets it.
+    """
+    if connection.get_server_pid() == await connection.fetchval("SELECT pg_backend_pid()"):
+        return  # nobody stands between: a pooler tells its clients a number of its own
+    name = f"portrait_{token_hex(8)}"
+    other = await asyncpg.connect(url, timeout=START_PATIENCE, statement_cache_size=0)
+    try:
+        for one in (connection, other):
+            await (await one.prepare("SELECT 1", name=name)).fetchval()
+    except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
+        raise DatabaseRefused(f"{without_password(url)} is {HANDED_ON}.") from None
+    finally:
+        await other.close(timeout=1)
 
 
 async def distribute(url: str, shards: int) -> list[str]:
@@ -60,9 +89,10 @@ async def distribute(url: str, shards: int) -> list[str]:
     """
 
     async def work(connection: Connection) -> list[str]:
-        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
-        migrations.needed("postgresql", await _schema_version(connection), without_password(url), upgrade=False)
-        return await citus.distribute(connection, without_password(url), shards)
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            migrations.needed("postgresql", await _schema_version(connection), without_password(url), upgrade=False)
+            return await citus.distribute(connection, without_password(url), shards)
 
     return await _once(url, None, work)
 
@@ -105,34 +135,41 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
 
 
 async def _schema_version(connection: Connection) -> str | None:
+    if await connection.fetchval("SELECT current_schema()") is None:
+        raise asyncpg.InsufficientPrivilegeError
     if await connection.fetchval("SELECT to_regclass($1)", migrations.VERSION_TABLE) is None:
         return None
     version = await connection.fetchval(f"SELECT version_num FROM {migrations.VERSION_TABLE}")
     return None if version is None else str(version)
 
 
-def _refusal(error: Exception) -> str:  # noqa: PLR0911  # a table in the form of a match
-    match error:
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return "refuses the user or the password. Check both, and the server's pg_hba.conf"
-        case asyncpg.InvalidCatalogNameError():
-            return "has no such database. Create it, or name another"
-        case asyncpg.InsufficientPrivilegeError():
-            return "gives this user too few rights. Grant it CONNECT, and rights on the schema's tables"
-        case asyncpg.TooManyConnectionsError():
-            return "takes no more connections. Raise max_connections, or use fewer"
-        case asyncpg.CannotConnectNowError():
-            return "is starting up or shutting down. Try again in a moment"
-        case TimeoutError() | asyncio.TimeoutError():
-            return f"does not answer within {START_PATIENCE:g} seconds. Check the address and the network"
-        case ssl.SSLError():
-            return "could not be reached over TLS. Check sslmode and the certificates"
-        case OSError():
-            return "cannot be reached. Check that the server runs, and the address and port"
-        case asyncpg.PostgresError():
-            return f"cannot be used: PostgreSQL reports {type(error).__name__}"
-        case _:
-            return "is not a URL that can be used. Write postgresql://user:password@host:5432/database"
+_REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
+        "refuses the user or the password. Check both, and the server's pg_hba.conf",
+    ),
+    (asyncpg.InvalidCatalogNameError, "has no such database. Create it, or name another"),
+    (
+        asyncpg.InsufficientPrivilegeError,
+        "gives this user too few rights. Grant it CONNECT, USAGE on the schema, and rights on its tables",
+    ),
+    (asyncpg.TooManyConnectionsError, "takes no more connections. Raise max_connections, or use fewer"),
+    (asyncpg.CannotConnectNowError, "is starting up or shutting down. Try again in a moment"),
+    (TimeoutError, f"does not answer within {START_PATIENCE:g} seconds. Check the address and the network"),
+    (ssl.SSLError, "could not be reached over TLS. Check sslmode and the certificates"),
+    (OSError, "cannot be reached. Check that the server runs, and the address and port"),
+    (asyncpg.PostgresConnectionError, "closed the connection. Check the server, and the pooler before it"),
+)
+"""What a start is refused with, by the error met; the first that fits counts."""
+
+
+def _refusal(error: Exception) -> str:
+    for kinds, said in _REFUSALS:
+        if isinstance(error, kinds):
+            return said
+    if isinstance(error, asyncpg.PostgresError):
+        return f"cannot be used: PostgreSQL reports {type(error).__name__}"
+    return "is not a URL that can be used. Write postgresql://user:password@host:5432/database"
 
 
 def is_transient(error: BaseException) -> bool:
@@ -142,7 +179,7 @@ def is_transient(error: BaseException) -> bool:
 
 def is_lost(error: BaseException) -> bool:
     """Tell whether an error means that the connection is gone."""
-    return isinstance(
+    return not isinstance(error, TimeoutError) and isinstance(
         error,
         asyncpg.PostgresConnectionError
         | asyncpg.CannotConnectNowError
@@ -158,6 +195,10 @@ def is_lost(error: BaseException) -> bool:
 def translated(error: BaseException) -> PortraitError:
     """Return an error of PostgreSQL's at work as one of the tree's."""
     match error:
+        case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
+            return StorageFailed(f"The database is {HANDED_ON}; nothing was kept.")
+        case TimeoutError():
+            return StorageFailed("The database does not answer in time. Try again.")
         case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
             return StorageFull("The database has no room to write; nothing was kept. Free disk space, then try again.")
         case asyncpg.TooManyConnectionsError() | asyncpg.LockNotAvailableError() | asyncpg.QueryCanceledError():

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -30,6 +31,10 @@ else:
 
 class _Connection(Connection):
     """A connection that is handed back without a round trip: nothing here leaves state behind on it."""
+
+    def _get_unique_id(self, prefix: str) -> str:
+        # Two processes number alike, and a pooler may give one the connection of the other.
+        return f"__portrait_{prefix}_{token_hex(8)}__"
 
     def get_reset_query(self) -> str:
         return ""
@@ -61,6 +66,7 @@ class PostgresStore(PostgresReads):
             connection_class=_Connection,
             statement_cache_size=1024 if prepared else 0,
             timeout=patience,
+            command_timeout=patience + 1,
         )
         self._pool: Any = None
         self._opening = asyncio.Lock()
@@ -187,5 +193,5 @@ def open_store(
     """
     # A thread of its own: this may be called where an event loop runs already.
     with ThreadPoolExecutor(1) as aside:
-        distributed = aside.submit(asyncio.run, prepare(url, upgrade=upgrade)).result()
+        distributed = aside.submit(asyncio.run, prepare(url, upgrade=upgrade, prepared=prepared)).result()
     return PostgresStore(url, size=size, patience=patience, prepared=prepared, distributed=distributed)

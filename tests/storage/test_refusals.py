@@ -1,0 +1,309 @@
+"""A PostgreSQL database that cannot serve is refused at the start: soon, in one line that says what is wrong and what
+to do, and never with the password; and one that is busy refuses requests and not more.
+"""
+
+import asyncio
+import re
+import socket
+import subprocess
+import time
+import uuid
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import httpx
+import pytest
+
+from databases import administer
+from harness import TENANT, command, interaction, portrait, server
+from own_server import OwnServer
+from portrait.model.errors import DatabaseRefused
+from portrait.storage import postgres
+
+DEADLINE = 5.0
+SECRET = "hunter2-Zq9"
+ODD = "p@ss:w/rd?hunter2-Zq9#%&="
+"""A password that must be written with percents in a URL."""
+
+
+def refused(url, *words):
+    """Return the line in which a start is refused, after holding that it comes soon and tells no password."""
+    begun = time.monotonic()
+    process = subprocess.Popen(
+        command(*(words or ("serve", "--port", "0")), "--database", url),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        said, errors = process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, errors = process.communicate()
+        raise AssertionError(f"it was not refused: {errors}") from None
+    took = time.monotonic() - begun
+    for secret in (SECRET, ODD, quote(ODD, safe=""), "hunter2"):
+        assert secret not in said + errors
+    assert process.returncode == 1, errors
+    assert said == ""
+    assert re.fullmatch(r"portrait: [^\n]+\.\n", errors), errors
+    assert urlsplit(url).path.lstrip("/") in errors
+    assert took < DEADLINE, f"{took:.1f} s"
+    return errors
+
+
+PASSWORDS = pytest.mark.parametrize("password", [SECRET, ODD], ids=["plain", "odd"])
+
+
+@PASSWORDS
+def test_a_server_that_is_not_there_is_refused(password):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    said = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
+    assert "cannot be reached. Check that the server runs, and the address and port" in said
+
+
+def test_a_socket_that_is_not_there_is_refused(tmp_path):
+    said = refused(f"postgresql://user:{SECRET}@/name?host={tmp_path}")
+    assert "cannot be reached. Check that the server runs" in said
+
+
+def test_a_name_that_nobody_knows_is_refused():
+    assert "cannot be reached. Check that" in refused(f"postgresql://user:{SECRET}@nowhere.invalid/name")
+
+
+@PASSWORDS
+def test_a_server_that_takes_connections_and_says_nothing_is_refused(password):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        said = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
+    assert "does not answer within" in said
+    assert "Check the address and the network" in said
+
+
+@pytest.mark.parametrize("part", ["?password=", "?user=user&password="])
+def test_a_password_among_the_options_is_not_shown(part):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert "cannot be reached" in refused(f"postgresql://127.0.0.1:{port}/name{part}{SECRET}")
+
+
+def test_a_port_that_is_none_is_refused():
+    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@127.0.0.1:many/name")
+
+
+@pytest.fixture(scope="module")
+def strict():
+    """A server that wants a password of everybody but its owner."""
+    one = OwnServer()
+    rules = "local all postgres trust\nlocal replication postgres trust\nlocal all all scram-sha-256\n"
+    (one.data / "pg_hba.conf").write_text(rules)
+    administer(one.url(), "SELECT pg_reload_conf()")
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def database(strict):
+    """The name of a database that has the schema."""
+    name = f"portrait_{uuid.uuid4().hex}"
+    administer(strict.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    asyncio.run(postgres.open_store(strict.url(name), upgrade=True).close())
+    yield name
+    administer(strict.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def role(strict):
+    """The name of a role that may log in, with the odd password, and nothing else."""
+    name = f"user_{uuid.uuid4().hex}"
+    administer(strict.url(), f"CREATE ROLE {name} LOGIN PASSWORD '{ODD}'")
+    return name
+
+
+def login(role, password=ODD):
+    return f"{role}:{quote(password, safe='')}"
+
+
+RIGHTS = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO"
+
+
+def test_a_role_with_the_rights_that_are_asked_for_can_serve(strict, database, role):
+    administer(strict.url(database), f"{RIGHTS} {role}")
+    where = strict.url(database, login(role))
+    made = portrait("tenant", "create", TENANT, "--database", where)
+    assert made.returncode == 0, made.stderr
+    with server(None, "--auth", "open", "--database", where) as (url, _):
+        path = f"{url}/api/v1/customers/c1/interactions"
+        for number in range(1, 3):
+            told = httpx.post(path, json=interaction(number), headers={"X-Tenant-Id": TENANT})
+            assert told.status_code == 201, told.text
+    assert portrait("db", "check", "--database", where).returncode == 0
+
+
+@PASSWORDS
+def test_a_wrong_password_is_refused(strict, database, role, password):
+    said = refused(strict.url(database, login(role, password + "x")))
+    assert "refuses the user or the password. Check both" in said
+
+
+def test_no_password_where_one_is_wanted_is_refused(strict, database, role):
+    assert "refuses the user or the password. Check both" in refused(strict.url(database, role))
+
+
+def test_a_user_that_does_not_exist_is_refused(strict, database):
+    assert "refuses the user or the password. Check both" in refused(strict.url(database, f"nobody:{SECRET}"))
+
+
+def test_a_user_that_no_rule_lets_in_is_refused(strict, database, role):
+    rules = strict.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all {role} reject\n{before}")
+    administer(strict.url(), "SELECT pg_reload_conf()")
+    try:
+        assert "refuses the user or the password. Check both" in refused(strict.url(database, login(role)))
+    finally:
+        rules.write_text(before)
+        administer(strict.url(), "SELECT pg_reload_conf()")
+
+
+def test_a_database_that_is_not_there_is_refused(strict, role):
+    said = refused(strict.url("never_made", login(role)))
+    assert "has no such database. Create it, or name another" in said
+
+
+def test_a_role_that_may_not_connect_is_refused(strict, database, role):
+    administer(strict.url(), f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
+    said = refused(strict.url(database, login(role)))
+    assert "too few rights" in said
+    assert "Grant it" in said
+
+
+RIGHTLESS = {
+    "none": [],
+    "reads only": ["GRANT SELECT ON ALL TABLES IN SCHEMA public TO"],
+    "the revision only": ["GRANT SELECT ON alembic_version TO"],
+    "no deletes": ["GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO"],
+    "one table less": [RIGHTS, "REVOKE ALL ON credentials FROM"],
+}
+
+
+@pytest.mark.parametrize("grants", RIGHTLESS.values(), ids=RIGHTLESS)
+def test_a_role_without_rights_on_the_tables_is_refused(strict, database, role, grants):
+    administer(strict.url(database), *(f"{one} {role}" for one in grants))
+    said = refused(strict.url(database, login(role)))
+    assert "too few rights" in said
+    assert "Grant it" in said
+
+
+def test_a_role_without_a_right_on_the_schema_is_refused(strict, database, role):
+    administer(strict.url(database), f"{RIGHTS} {role}", "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    said = refused(strict.url(database, login(role)))
+    assert "rights" in said
+    assert "Grant it" in said
+
+
+def test_a_role_that_may_make_no_tables_is_refused_at_the_upgrade(strict, role):
+    name = f"portrait_{uuid.uuid4().hex}"
+    administer(strict.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    said = refused(strict.url(name, login(role)), "db", "upgrade")
+    assert "too few rights" in said
+    administer(strict.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_an_empty_database_is_refused_and_left_empty(strict, role):
+    name = f"portrait_{uuid.uuid4().hex}"
+    administer(strict.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' OWNER {role}")
+    where = strict.url(name, login(role))
+    assert "Run `portrait db upgrade` first" in refused(where)
+    done = portrait("db", "upgrade", "--database", where)
+    assert done.returncode == 0, done.stderr
+    assert portrait("db", "check", "--database", where).returncode == 0
+    administer(strict.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("words", [("serve", "--port", "0"), ("db", "upgrade")], ids=["serve", "upgrade"])
+def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(strict, database, role, words):
+    administer(strict.url(database), f"{RIGHTS} {role}", "UPDATE alembic_version SET version_num = '9999'")
+    said = refused(strict.url(database, login(role)), *words)
+    assert re.search(r"written by a newer version .*9999.* Use that version or a later one", said)
+    with pytest.raises(DatabaseRefused, match="9999"):
+        postgres.open_store(strict.url(database))
+
+
+def test_a_database_in_another_encoding_is_refused(strict, role):
+    name = f"portrait_{uuid.uuid4().hex}"
+    administer(strict.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    assert "is not in UTF-8. Create a database with ENCODING 'UTF8'" in refused(strict.url(name, login(role)))
+    administer(strict.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    "words", [("serve", "--port", "0"), ("db", "upgrade"), ("tenant", "list")], ids=["serve", "upgrade", "list"]
+)
+@pytest.mark.parametrize("scope", ["DATABASE", "ROLE"])
+def test_a_database_that_may_only_be_read_is_refused(strict, database, role, scope, words):
+    name = {"DATABASE": database, "ROLE": role}[scope]
+    administer(strict.url(database), f"{RIGHTS} {role}", f"ALTER {scope} {name} SET default_transaction_read_only = on")
+    assert "is read-only. " in refused(strict.url(database, login(role)), *words)
+
+
+def test_a_standby_is_refused(strict, database, role):
+    """It answers every read, but takes no write: the primary must be named."""
+    administer(strict.url(database), f"{RIGHTS} {role}")
+    standby = strict.standby()
+    try:
+        for words in (("serve", "--port", "0"), ("db", "upgrade")):
+            assert "is read-only. " in refused(standby.url(database, login(role)), *words)
+    finally:
+        standby.end()
+
+
+def test_a_server_that_takes_no_more_connections_is_refused(strict, database, role):
+    administer(strict.url(database), f"{RIGHTS} {role}", f"ALTER ROLE {role} CONNECTION LIMIT 0")
+    assert "takes no more connections. Raise" in refused(strict.url(database, login(role)))
+
+
+@pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
+async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on(postgres_url, write):
+    """A lock of somebody else's holds the one connection; who waits for it is told so, all within one wait."""
+    wait = 1.0
+    made = await asyncio.to_thread(portrait, "tenant", "create", TENANT, "--database", postgres_url)
+    assert made.returncode == 0, made.stderr
+    words = ("--auth", "open", "--pool-size", "1", "--busy-seconds", str(wait), "--database", postgres_url)
+    path = "/api/v1/customers/c1/interactions"
+    with server(None, *words) as (url, _):
+        holder = await asyncpg.connect(postgres_url)
+        async with httpx.AsyncClient(base_url=url, headers={"X-Tenant-Id": TENANT}, timeout=60) as client:
+            assert (await client.post(path, json=interaction(1))).status_code == 201
+            # As long as it holds this lock, no statement on documents begins: the one connection waits with it.
+            held = holder.transaction()
+            await held.start()
+            await holder.execute("LOCK TABLE documents IN ACCESS EXCLUSIVE MODE")
+            begun = time.monotonic()
+            first = asyncio.ensure_future(
+                client.post(path, json=interaction(2)) if write else client.get("/api/v1/customers/c1/unified-profile")
+            )
+            async with asyncio.timeout(10):
+                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            others = asyncio.gather(
+                *(client.post(path, json=interaction(number)) for number in range(3, 23)),
+                *(client.get("/api/v1/customers/c1/unified-profile") for _ in range(20)),
+            )
+            try:
+                answers = await asyncio.wait_for(others, 20)
+                took = time.monotonic() - begun
+                assert took < 3 * wait + 2, f"each waited for those before it to give up: {took:.1f} s"
+                assert {one.status_code for one in answers} == {503}
+                assert {one.json()["code"] for one in answers} <= {"storage_busy", "storage_failed"}
+                assert all(int(one.headers["retry-after"]) >= 1 for one in answers)
+                assert (await asyncio.wait_for(first, 10)).status_code == 503, "who has the connection waits too"
+            finally:
+                await held.rollback()
+                await holder.close()
+            again = await asyncio.gather(*(client.post(path, json=interaction(number)) for number in range(30, 34)))
+            assert {one.status_code for one in again} == {201}
+            assert (await client.get("/api/v1/customers/c1/unified-profile")).status_code == 200
+            shown = (await client.get(path, params={"limit": 100})).json()["data"]
+            kept = {one["record"]["id"] for one in shown}
+            assert {"ih_001", *(f"ih_{number:03}" for number in range(30, 34))} <= kept
+            assert kept.isdisjoint({f"ih_{number:03}" for number in range(3, 23)}), "what was refused was kept"
