@@ -12,15 +12,19 @@ from portrait.model.errors import (
     InvalidRecord,
     PortraitError,
     RecordNotFound,
+    Unavailable,
 )
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
 from portrait.model.time import Clock
 from portrait.sections.base import MAX_AHEAD, StoredSection
 from portrait.storage.contract import Asked, Store, Transaction
+from portrait.together import Together
 
 MAX_CHUNK = 1000
 """The most records in one transaction of a bulk."""
+MAX_GROUP = 200
+"""The most single records, each of a request of its own, that share a transaction."""
 
 
 class Refusal(NamedTuple):
@@ -47,12 +51,17 @@ class Outcome(msgspec.Struct):
     warnings: list[Warned] = []
 
 
+Taken = bool | PortraitError
+"""What became of one record: it is new, or it was known already; or why it was refused."""
+
+
 class Recorder:
     """Takes records in."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._together = Together(self._group, MAX_GROUP)
 
     async def record_all(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take all records or none.
@@ -61,7 +70,10 @@ class Recorder:
             InvalidRequest, Conflict: the first record refused; the detail says which and why.
             Unavailable: the database cannot write now.
         """
-        return await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=True))
+        if len(incoming) == 1:
+            return await self._together.do(tenant, incoming[0])
+        taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=True))
+        return _outcome(incoming, taken)
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
@@ -69,7 +81,20 @@ class Recorder:
         Raises:
             Unavailable: the database cannot write now; none was taken.
         """
-        return await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=False))
+        taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=False))
+        return _outcome(incoming, taken)
+
+    async def _group(self, tenant: str, incoming: list[Incoming]) -> list[Outcome | Exception]:
+        """Take single records of several requests in one transaction, and answer each by itself."""
+        try:
+            taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=False))
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # a plugin's fold, perhaps, on one customer: the others go on
+            if len(incoming) == 1:
+                return [error]
+            return [result for one in incoming for result in await self._group(tenant, [one])]
+        return [one if isinstance(one, PortraitError) else _outcome((), [one]) for one in taken]
 
     async def delete(self, tenant: str, customer_id: str, section: StoredSection, key: str, source: str | None) -> None:
         """End a record, for every identifier of the customer that holds it.
@@ -92,27 +117,25 @@ class Recorder:
 
         await self._store.write(work)
 
-    async def _record(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> Outcome:
-        outcome = Outcome()
+    async def _record(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> list[Taken]:
         batch = Batch(tx, tenant, self._clock())
         await batch.open(dict.fromkeys(one.identifier for one in incoming), claim=True)
         known = await batch.known(incoming)
+        taken: list[Taken] = []
         for one in incoming:
             fact = batch.fact(one)
             try:
-                if self._is_duplicate(batch, one, fact, known):
-                    outcome.duplicates += 1
-                    continue
-                batch.apply(one.section, fact)
+                new = not self._is_duplicate(batch, one, fact, known)
+                if new:
+                    batch.apply(one.section, fact)
+                    known.setdefault(one.asked, []).append(fact)
+                taken.append(new)
             except PortraitError as error:
                 if atomic:
-                    raise (error.of_record(one.at) if len(incoming) > 1 else error) from None
-                outcome.refused.append(Refusal(one.at, error.code, error.detail))
-                continue
-            known.setdefault(one.asked, []).append(fact)
-            outcome.recorded += 1
+                    raise error.of_record(one.at) from None
+                taken.append(error)
         await batch.finish()
-        return outcome
+        return taken
 
     @staticmethod
     def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: dict[Asked, list[Fact]]) -> bool:
@@ -157,3 +180,15 @@ class Recorder:
         if not ended:
             raise RecordNotFound("No live record of this customer has this key in this section.")
         await batch.finish()
+
+
+def _outcome(incoming: Sequence[Incoming], taken: Sequence[Taken]) -> Outcome:
+    return Outcome(
+        recorded=taken.count(True),
+        duplicates=taken.count(False),
+        refused=[
+            Refusal(one.at, result.code, result.detail)
+            for one, result in zip(incoming, taken, strict=False)
+            if isinstance(result, PortraitError)
+        ],
+    )
