@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check bench bench-large lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -19,6 +19,13 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+# Side by side with floors and peers; writes bench/results.json and docs/benchmarks.md.
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m bench
+
+bench-large: $(VENV)/bench.stamp
+	$(BIN)/python -m bench --large
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -33,12 +40,22 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 # Writes the lock files anew: the newest versions that pyproject.toml allows. Needs uv.
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group build pyproject.toml -o requirements/run.txt --upgrade
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt --upgrade
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group bench -c requirements/dev.txt -o requirements/bench.txt --upgrade
+	for peer in peers feast node; do \
+		uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+			requirements/$$peer.in -o requirements/$$peer.txt --upgrade; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

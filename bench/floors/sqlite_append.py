@@ -1,0 +1,28 @@
+"""The smallest service that appends facts to Portrait's own table on SQLite, and commits them in groups."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.floors.appending import COLUMNS, Appender, Row
+from bench.floors.asgi import setting
+from portrait.storage.sqlite.connection import connect
+
+INSERT = f"INSERT INTO facts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608  # of constants
+_connection = connect(Path(setting("FILE")), patience=10.0)
+
+
+async def _opening() -> None:
+    """Do nothing: the file is open."""
+
+
+def _store(rows: Sequence[Row]) -> None:
+    with _connection:
+        _connection.executemany(INSERT, rows)
+
+
+async def _commit(rows: Sequence[Row]) -> None:
+    await asyncio.to_thread(_store, rows)
+
+
+app = Appender(_opening, _commit)

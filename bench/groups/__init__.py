@@ -1,0 +1,14 @@
+"""What is measured together: each group starts its servers, names its probes, and is gone before the next."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from bench.groups import appends, bulk, history, large, profile, start, workers
+from bench.measure import Probe
+from bench.workshop import Workshop
+
+Group = Callable[[Workshop, ExitStack], list[Probe]]
+
+GROUPS: tuple[Group, ...] = (
+    start.probes, profile.probes, history.probes, workers.probes, appends.probes, bulk.probes, large.probes,
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""`portrait load` beside the bare insert of the facts that it makes."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from functools import partial
+
+from bench.measure import Probe, Taken
+from bench.ours import Portrait, written
+from bench.population import few_lines
+from bench.process import ROOT, Failure, environment, on_core
+from bench.workshop import ENGINES, Workshop
+
+UNIT = "facts/s"
+
+
+def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
+    """Return the probes of loading; every round has empty databases."""
+    del stack
+    filled: dict[str, Portrait] = {}
+    options = workshop.options
+
+    def load(engine: str) -> Taken:
+        file = written(workshop.directory / "bulk.jsonl", few_lines(options.bulk_customers, options.bulk_records))
+        portrait = workshop.empty(engine, "bulk")
+        with on_core():
+            seconds = portrait.load(file)
+        filled[engine] = portrait
+        return Taken(options.bulk_records / seconds)
+
+    def insert(engine: str) -> Taken:
+        if engine not in filled:
+            load(engine)
+        target = workshop.empty(engine, "bulk_floor")
+        with on_core():
+            seconds = _inserted(filled[engine].url, target.url)
+        return Taken(options.bulk_records / seconds)
+
+    found = []
+    for engine in ("sqlite", "postgres"):
+        name = ENGINES[engine]
+        found += [
+            Probe(f"{engine}.load", f"portrait load on {name}", UNIT, partial(load, engine)),
+            Probe(f"floor.{engine}-insert", f"Bare insert on {name}", UNIT, partial(insert, engine)),
+        ]
+    return found
+
+
+def _inserted(source: str, target: str) -> float:
+    command = [sys.executable, "-m", "bench.floors.bulk", source, target]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+        raise Failure(f"the bare insert ended with {done.returncode}")
+    return float(done.stdout)

@@ -1,0 +1,48 @@
+"""Whether a profile costs more among a million customers than among 20,000: five records each."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from bench.databases import execute
+from bench.measure import Probe, Taken, requests
+from bench.ours import Portrait, written
+from bench.population import customer_id, large_lines
+from bench.serving import Serving
+from bench.workshop import ENGINES, Workshop
+
+
+class Few(Portrait):
+    """Portrait over customers that have five records each."""
+
+    def check(self, place: int, body: bytes) -> None:
+        """Make sure that the answer is the customer's, and has all six sections."""
+        if body.count(b'"data":') != 6 or customer_id(place).encode() not in body or b"-00002" not in body:
+            raise ValueError("the answer is not whole")
+
+
+def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
+    """Return the probes of both sizes."""
+    options = workshop.options
+    found = []
+    for engine in ("sqlite", "postgres"):
+        for size, customers in (("small", options.customers), ("large", options.large_customers)):
+            serving = Serving(workshop, stack, partial(_filled, workshop, engine, size, customers))
+            title = f"Portrait on {ENGINES[engine]}, {customers:,} customers"
+            places = workshop.places(customers)
+            found.append(Probe(f"{engine}.{size}", title, "requests/s", _reading(serving, places), serving.start))
+    return found
+
+
+def _reading(serving: Serving[Few], places: list[int]) -> Callable[[], Taken]:
+    return lambda: requests(serving.fire([serving.subject.request(place) for place in places]))
+
+
+def _filled(workshop: Workshop, engine: str, size: str, customers: int) -> Few:
+    made = workshop.empty(engine, size)
+    file = written(workshop.directory / f"{size}.jsonl", large_lines(customers))
+    seconds = made.load(file)
+    workshop.tell(f"{customers * 5:,} records loaded on {ENGINES[engine]} in {seconds:,.0f} s")
+    if engine != "sqlite":
+        execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
+    return Few(made.name, made.url, made.key)

@@ -1,0 +1,1 @@
+"""The service itself, which knows nothing of the benchmark."""

@@ -1,0 +1,140 @@
+"""Results to words: docs/benchmarks.md, its charts, and a summary for the terminal."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.chart import Bar, bars
+from bench.measure import Series, spread
+from bench.process import ROOT
+from bench.rows import Outcome
+from bench.run import Results, Run
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+IMAGES = ROOT / "docs" / "images"
+NOTES = ROOT / "bench" / "notes.toml"
+_BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n)(.*?)(<!-- /measured -->)", re.DOTALL)
+_NOTHING = "Not measured yet.\n"
+
+
+def write(results: Results, page: Path = PAGE, images: Path = IMAGES) -> None:
+    """Put results into the page's marked places, and draw its charts."""
+    texts = blocks(results)
+    page.write_text(_BLOCK.sub(lambda found: found[1] + texts[found[2]] + found[4], page.read_text()))
+    for name, picture in charts(results.usual).items():
+        (images / name).write_text(picture)
+
+
+def blocks(results: Results) -> dict[str, str]:
+    """Return what stands in the page's marked places, by their names."""
+    usual, large = results.usual, results.large
+    notes = tomllib.loads(NOTES.read_text())
+    return {
+        "machine": _machine(usual) if usual else _NOTHING,
+        "rows": _rows(usual.rows) if usual else _NOTHING,
+        "large": _rows(large.rows) + "\n" + _machine(large) if large else _NOTHING,
+        "missed": _missed([*usual.rows, *(large.rows if large else ())], notes) if usual else _NOTHING,
+        "series": _series(usual.series) if usual else _NOTHING,
+    }
+
+
+def charts(run: Run | None) -> dict[str, str]:
+    """Return the page's charts, by file name; empty ones where nothing was measured."""
+    served = {id_: one for id_, one in (run.series if run else {}).items() if one.value and _is_full(id_)}
+    drawn = [_bar(one, _kind(id_)) for id_, one in served.items()]
+    return {"requests.svg": bars(f"Full profiles a second{', one process on one core' if drawn else ': none'}", drawn)}
+
+
+def _is_full(id_: str) -> bool:
+    return id_.endswith(".full") or id_.startswith("peer.") or id_ in {"floor.static", "floor.sqlite", "floor.postgres"}
+
+
+def _bar(one: Series, kind: str) -> Bar:
+    found = spread(one.value)
+    return Bar(one.title, found.median, found.least, found.most, kind)
+
+
+def _kind(id_: str) -> str:
+    first = id_.partition(".")[0]
+    return first if first in {"floor", "peer"} else "ours"
+
+
+def _table(head: str, rows: Iterable[Iterable[str]]) -> str:
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1), *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _machine(run: Run) -> str:
+    options = run.options
+    said = {
+        "measured": run.at,
+        **run.machine,
+        "run": f"{options.customers:,} customers, {options.rounds} rounds of {options.seconds:g} s, "
+        f"{options.connections} connections",
+    }
+    return _table("what | on this run", said.items())
+
+
+def _rows(rows: Iterable[Outcome]) -> str:
+    return _table("row | goal | measured | rounds | met", (_cells(row) for row in rows))
+
+
+def _cells(row: Outcome) -> Iterator[str]:
+    yield f"{row.title} <sub>`{row.id}`</sub>"
+    yield row.goal or "reported"
+    found = row.measured
+    if found is None:
+        yield from ("failed" if row.failed else "skipped", row.failed or row.skipped, "no" if row.failed else "")
+        return
+    yield f"**{_number(found.median)}** {row.unit}"
+    yield f"{_number(found.least)} to {_number(found.most)}"
+    yield "" if row.met is None else "yes" if row.met else "**no**"
+
+
+def _missed(rows: Iterable[Outcome], notes: dict[str, dict[str, str]]) -> str:
+    missed = [row for row in rows if row.met is False]
+    if not missed:
+        return "None.\n"
+    return _table(
+        "row | what bounds it | what would move it",
+        (
+            (f"`{row.id}`", *(notes.get(row.id, {}).get(part, "not known yet") for part in ("bounds", "moves")))
+            for row in missed
+        ),
+    )
+
+
+def _series(series: dict[str, Series]) -> str:
+    return _table("what | median | rounds | p50 | p99", (_measured(one) for one in series.values()))
+
+
+def _measured(one: Series) -> Iterator[str]:
+    yield one.title
+    if not one.value:
+        yield from ("failed" if one.failed else "skipped", one.failed or one.skipped, "", "")
+        return
+    found = spread(one.value)
+    yield f"{_number(found.median)} {one.unit}"
+    yield f"{_number(found.least)} to {_number(found.most)}"
+    for latencies in (one.p50, one.p99):
+        yield f"{_number(spread(latencies).median)} ms" if latencies else ""
+
+
+def _number(value: float) -> str:
+    """Return a number to three digits, or whole where it is larger."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def summary(run: Run) -> None:
+    """Print what a run found."""
+    table = Table("row", "goal", "measured", "rounds", "met", title=f"{run.options.rounds} rounds")
+    for row in run.rows:
+        _, *cells = _cells(row)
+        table.add_row(row.id, *(cell.replace("*", "") for cell in cells))
+    Console().print(table)

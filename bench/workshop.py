@@ -1,0 +1,144 @@
+"""Where a run works: its directory, its databases, and what fills them."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from bench.databases import Postgres, copy_file, execute
+from bench.measure import Skipped
+from bench.ours import Portrait, written
+from bench.population import heavy_lines, lines, long_lines
+
+ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "citus": "Citus"}
+CITUS = "PORTRAIT_BENCH_CITUS_URL"
+"""The variable that names a Citus cluster's coordinator, with an empty database for the run."""
+LONG_CUSTOMERS = 20
+"""How many customers have a long history, after the population's."""
+SEED = 20_260_330
+
+
+class Options(msgspec.Struct, kw_only=True):
+    """How much is measured."""
+
+    customers: int
+    rounds: int
+    seconds: float
+    warmup: float = 0.5
+    connections: int = 32
+    history: int = 10_000
+    """How many interactions a customer with a long history has."""
+    heavy: int = 256 * 1024
+    """How many bytes the heavy customer's other sections hold."""
+    bulk_records: int = 70_000
+    bulk_customers: int = 23_570
+    """As many as in the CDNOW file, which is often used to show customers' histories."""
+    large_customers: int = 1_000_000
+
+
+class Workshop:
+    """A run's databases, each filled when it is first wanted."""
+
+    def __init__(self, directory: Path, options: Options, tell: Callable[[str], None]) -> None:
+        self.directory = directory / "run"
+        """What an earlier run left there goes."""
+        self.kept = directory / "kept"
+        """Stays from run to run: what peers install."""
+        self.tell = tell
+        self.options = options
+        self._filled: dict[str, Portrait] = {}
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True)
+        self.kept.mkdir(exist_ok=True)
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """The PostgreSQL server, started now if it was not."""
+        return Postgres(self.directory)
+
+    @property
+    def has_postgres(self) -> bool:
+        """Whether the PostgreSQL server was wanted."""
+        return "postgres" in self.__dict__
+
+    def close(self) -> None:
+        """Stop what was started."""
+        if self.has_postgres:
+            self.postgres.stop()
+
+    @property
+    def long(self) -> list[int]:
+        """The places of the customers with a long history."""
+        return [self.options.customers + one for one in range(LONG_CUSTOMERS)]
+
+    @property
+    def heavy(self) -> int:
+        """The place of the customer whose sections are large."""
+        return self.options.customers + LONG_CUSTOMERS
+
+    def places(self, customers: int | None = None) -> list[int]:
+        """Return customers in random order, the same for every subject."""
+        known = customers or self.options.customers
+        return random.Random(SEED).sample(range(known), min(known, 20_000))  # noqa: S311  # for repeating, not for hiding
+
+    def empty(self, engine: str, name: str) -> Portrait:
+        """Return Portrait over a new database with a tenant and a key."""
+        if engine == "sqlite":
+            path = self._path(name)
+            for end in ("", "-wal", "-shm"):
+                Path(f"{path}{end}").unlink(missing_ok=True)
+            url = f"sqlite:///{path}"
+        elif engine == "postgres":
+            url = self.postgres.database(f"portrait_{name}")
+        else:
+            url = self.citus()
+        made = Portrait(f"Portrait on {ENGINES[engine]}", url)
+        made.prepare()
+        if engine == "citus":
+            made.run("db", "distribute")
+        return made
+
+    def filled(self, engine: str) -> Portrait:
+        """Return Portrait over the population, the customers with long histories and the heavy one."""
+        if engine not in self._filled:
+            made = self.empty(engine, "population")
+            made.load(written(self.directory / "population.jsonl", self._everybody()))
+            if engine != "sqlite":
+                execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
+            self._filled[engine] = made
+        return self._filled[engine]
+
+    def _everybody(self) -> Iterator[bytes]:
+        yield from lines(self.options.customers)
+        for place in self.long:
+            yield from long_lines(place, self.options.history)
+        yield from heavy_lines(self.heavy, self.options.heavy)
+
+    def copy(self, engine: str, name: str) -> Portrait:
+        """Return Portrait over a copy of the filled database, which nobody may have open; on Citus over itself."""
+        source = self.filled(engine)
+        if engine == "sqlite":
+            url = f"sqlite:///{copy_file(self._path('population'), self._path(name))}"
+        elif engine == "postgres":
+            url = self.postgres.database(f"portrait_{name}", template="portrait_population")
+        else:
+            url = source.url
+        return Portrait(source.name, url, source.key)
+
+    def citus(self) -> str:
+        """Return the URL of the Citus cluster.
+
+        Raises:
+            Skipped: none is given.
+        """
+        given = os.environ.get(CITUS)
+        if not given:
+            raise Skipped(f"no Citus cluster is named by {CITUS}")
+        return given
+
+    def _path(self, name: str) -> Path:
+        return (self.directory / f"{name}.db").absolute()
