@@ -250,14 +250,13 @@ def test_with_prepared_statements_it_is_refused_at_the_start(postgres_server, po
 
 
 ASKS = """
-import asyncio, functools, sys
+import asyncio, sys
 from portrait.model.errors import Unavailable
 from portrait.model.identifier import customer
-from portrait.storage.postgres import open_store
+from portrait.storage.postgres import PostgresStore
 
-direct, pooled = sys.argv[1:]
-store = open_store(direct, size=1, patience=5.0)
-store._connect = functools.partial(store._connect.func, pooled, **store._connect.keywords)  # past the start's check
+# Past the start's check.
+store = PostgresStore(sys.argv[1], size=1, patience=5.0, prepared=True, distributed=False)
 
 async def ask():
     while said := sys.stdin.readline().split():
@@ -274,8 +273,8 @@ asyncio.run(ask())
 """
 
 
-def begin(*urls):
-    words = [sys.executable, "-c", ASKS, *urls]
+def begin(url):
+    words = [sys.executable, "-c", ASKS, url]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -295,7 +294,7 @@ async def test_no_process_runs_what_another_has_prepared(postgres_server, postgr
 
     with Pooler(tmp_path, postgres_server, size=2) as one:
         url = one.url(postgres_url)
-        first, other = await asyncio.gather(*(asyncio.to_thread(begin, postgres_url, url) for _ in range(2)))
+        first, other = await asyncio.gather(*(asyncio.to_thread(begin, url) for _ in range(2)))
         try:
             assert await asyncio.to_thread(asked, first, "history", "key_0001") == "found key_0001\n"
             async with connections(url, 2) as holders:

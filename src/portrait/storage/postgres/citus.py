@@ -1,14 +1,8 @@
 """Citus: the same tables, distributed over several servers so that a customer's rows lie together."""
 
-from typing import TYPE_CHECKING
-
 from portrait.model.errors import DatabaseRefused
 from portrait.storage import migrations
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    Connection = asyncpg.Connection[asyncpg.Record]
+from portrait.storage.postgres.pool import Connection
 
 DISTRIBUTED = {"documents": "customer_id", "facts": "value", "states": "value", "identifiers": "value"}
 """The tables that are distributed, and the column whose hash names a row's shard.
@@ -27,7 +21,7 @@ BEGIN_WRITE = (
 """What a writing transaction begins with. One connection to each server: each takes part in the commit."""
 
 
-async def begin_snapshot(connection: "Connection", patience: float) -> None:
+async def begin_snapshot(connection: Connection, patience: float) -> None:
     """Make a transaction that has just begun see one moment on every server.
 
     Citus begins on each server when a statement first goes there, and commits on one after another. So writers are
@@ -46,7 +40,7 @@ async def begin_snapshot(connection: "Connection", patience: float) -> None:
         raise
 
 
-async def is_distributed(connection: "Connection", shown: str) -> bool:
+async def is_distributed(connection: Connection, shown: str) -> bool:
     """Tell whether the tables of a database are distributed.
 
     Raises:
@@ -67,7 +61,7 @@ async def is_distributed(connection: "Connection", shown: str) -> bool:
     return True
 
 
-async def distribute(connection: "Connection", shown: str, shards: int) -> list[str]:
+async def distribute(connection: Connection, shown: str, shards: int) -> list[str]:
     """Distribute the tables that are not yet, with the rows they hold. Return their names.
 
     Args:
@@ -109,7 +103,7 @@ async def distribute(connection: "Connection", shown: str, shards: int) -> list[
     return done
 
 
-async def _found(connection: "Connection") -> dict[str, tuple[str | None, int]]:
+async def _found(connection: Connection) -> dict[str, tuple[str | None, int]]:
     """Return the tables that Citus manages: of each the distribution column (None: a reference table) and group."""
     if await connection.fetchval("SELECT to_regclass('pg_catalog.pg_dist_partition')") is None:
         return {}

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import asyncpg
 
@@ -18,6 +18,7 @@ from portrait.model.errors import (
 from portrait.settings import without_password
 from portrait.storage import migrations
 from portrait.storage.postgres import citus
+from portrait.storage.postgres.pool import Connection
 
 HANDED_ON = "behind a pooler that keeps no prepared statements. Set prepared to false"
 """What is said where a connection meets statements that another has prepared, or misses its own."""
@@ -37,10 +38,6 @@ _LACKING = (
 """Those of some tables that the user may not both read and write."""
 
 T = TypeVar("T")
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection
 
 
 async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:

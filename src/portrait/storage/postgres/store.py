@@ -6,14 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 
-from portrait.model.errors import ShuttingDown, StorageBusy
+from portrait.model.errors import ShuttingDown
 from portrait.storage.contract import Reads, Work
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, is_lost, is_transient, prepare, translated
+from portrait.storage.postgres.pool import Connection, Pool
 from portrait.storage.postgres.reads import PostgresReads
 from portrait.storage.postgres.transaction import PostgresTransaction
 
@@ -23,21 +24,12 @@ ATTEMPTS = 5
 _BEGIN = "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan"
 """A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection
-
 
 class _Connection(Connection):
-    """A connection that is handed back without a round trip: nothing here leaves state behind on it."""
+    """Names what it prepares at random: processes number alike, and a pooler may give one the connection of another."""
 
     def _get_unique_id(self, prefix: str) -> str:
-        # Two processes number alike, and a pooler may give one the connection of the other.
         return f"__portrait_{prefix}_{token_hex(8)}__"
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 class _Snapshot(PostgresReads):
@@ -57,48 +49,29 @@ class PostgresStore(PostgresReads):
         self._begin = f"{_BEGIN}; SET LOCAL lock_timeout = {int(patience * 1000)}"
         if distributed:
             self._begin += f"; {citus.BEGIN_WRITE}"
-        # A pooler that hands connections on between transactions knows no prepared statements.
-        self._connect = partial(
-            asyncpg.create_pool,
+        connect = partial(
+            asyncpg.connect,
             url,
-            min_size=0,
-            max_size=size,
             connection_class=_Connection,
+            # A pooler that hands connections on between transactions knows no prepared statements.
             statement_cache_size=1024 if prepared else 0,
             timeout=patience,
             command_timeout=patience + 1,
         )
-        self._pool: Any = None
-        self._opening = asyncio.Lock()
+        self._pool = Pool(connect, size=size, patience=patience)
         self._closed = False
         self._writing = 0
         self._written = asyncio.Event()
-
-    async def _open(self) -> Any:
-        """Return the pool, made on the event loop that uses it first."""
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await self._connect()
-            return self._pool
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        pool = self._pool or await self._open()
-        try:
-            connection = await pool.acquire(timeout=self._patience)
-        except TimeoutError:
-            raise StorageBusy("All connections to the database are in use; nothing was kept. Try again.") from None
-        try:
-            yield connection
-        finally:
-            await pool.release(connection)
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         attempt = 1
         while True:
             try:
-                async with self._connection() as connection:
+                connection = await self._pool.take()
+                try:
                     return await connection.fetch(sql, *values)
+                finally:
+                    self._pool.give(connection)
             except FAULTS as error:
                 if not is_lost(error) or attempt == ATTEMPTS:
                     raise translated(error) from error
@@ -121,7 +94,7 @@ class PostgresStore(PostgresReads):
         while True:
             committing = False
             try:
-                async with self._connection() as connection:
+                async with self._pool.connection() as connection:
                     await connection.execute(self._begin)
                     try:
                         writes = PostgresTransaction(connection, distributed=self._distributed)
@@ -147,7 +120,7 @@ class PostgresStore(PostgresReads):
         """See the contract."""
         try:
             async with (
-                self._connection() as connection,
+                self._pool.connection() as connection,
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 if self._distributed:
@@ -172,8 +145,7 @@ class PostgresStore(PostgresReads):
         while self._writing:
             self._written.clear()
             await self._written.wait()
-        if self._pool is not None:
-            await self._pool.close()
+        await self._pool.close()
 
 
 def open_store(

@@ -1,0 +1,145 @@
+"""The pool of connections: none lost, none over, none lent twice, whatever fails and whoever stops waiting."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portrait.model.errors import StorageBusy, StorageFailed
+from portrait.storage.postgres.pool import Pool
+
+
+class Connection:
+    """As much of a connection as the pool looks at."""
+
+    def __init__(self):
+        self.closed = self.busy = False
+        self.lent = 0
+        self._protocol = self
+
+    def _is_cancelling(self):
+        return self.busy
+
+    def is_closed(self):
+        return self.closed
+
+    def is_in_transaction(self):
+        return False
+
+    def terminate(self):
+        self.closed = True
+
+    async def close(self, **_):
+        self.closed = True
+
+
+class Server:
+    """Makes connections, or refuses to."""
+
+    def __init__(self):
+        self.made = []
+        self.away = False
+
+    async def connect(self):
+        await asyncio.sleep(0)
+        if self.away:
+            raise OSError("refused")
+        self.made.append(Connection())
+        return self.made[-1]
+
+    @property
+    def alive(self):
+        return [one for one in self.made if not one.closed]
+
+
+async def use(pool, ends="well"):
+    async with pool.connection() as connection:
+        connection.lent += 1
+        assert connection.lent == 1, "lent twice at once"
+        try:
+            await asyncio.sleep(0)
+            if ends == "closed":
+                connection.terminate()
+            elif ends == "busy":
+                connection.busy = True
+            elif ends == "badly":
+                raise ValueError
+        finally:
+            connection.lent -= 1
+
+
+ENDS = st.sampled_from(["well", "well", "badly", "closed", "busy", "given up", "given up at once", "refused"])
+
+
+@given(st.lists(st.tuples(ENDS, st.integers(0, 5)), max_size=40), st.integers(1, 4))
+def test_whatever_happens_the_pool_stays_whole(uses, size):
+    async def scenario():
+        server = Server()
+        pool = Pool(server.connect, size=size, patience=30)
+        tasks = []
+        for ends, pause in uses:
+            server.away = ends == "refused"
+            task = asyncio.create_task(use(pool, ends))
+            tasks.append(task)
+            for _ in range(pause):
+                await asyncio.sleep(0)
+                assert len(server.alive) <= size
+            if ends.startswith("given up"):
+                if ends == "given up":
+                    await asyncio.sleep(0)
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(one) for one in results} <= {type(None), ValueError, OSError, asyncio.CancelledError}
+        server.away = False
+        await asyncio.gather(*(use(pool) for _ in range(3 * size)))
+        assert 0 < len(server.alive) <= size
+        await pool.close()
+        assert server.alive == []
+
+    asyncio.run(scenario())
+
+
+async def test_who_waits_longest_is_first_and_waits_no_longer_than_allowed():
+    server = Server()
+    pool = Pool(server.connect, size=1, patience=0.05)
+    held = await pool.take()
+    with pytest.raises(StorageBusy):
+        await pool.take()
+    patient = Pool(server.connect, size=1, patience=30)
+    first = await patient.take()
+    order = []
+
+    async def wait(number):
+        async with patient.connection():
+            order.append(number)
+
+    waiting = [asyncio.create_task(wait(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    patient.give(first)
+    await asyncio.gather(*waiting)
+    assert order == [0, 1, 2, 3, 4]
+    pool.give(held)
+    assert await pool.take() is held
+
+
+async def test_a_connection_that_was_idle_for_long_is_made_anew(monkeypatch):
+    server = Server()
+    pool = Pool(server.connect, size=1, patience=1)
+    await use(pool)
+    await use(pool)
+    assert len(server.made) == 1
+    monkeypatch.setattr("portrait.storage.postgres.pool.IDLE_SECONDS", 0.0)
+    await use(pool)
+    assert (len(server.made), len(server.alive)) == (2, 1)
+
+
+async def test_a_closed_pool_lends_nothing_and_closes_what_comes_back():
+    server = Server()
+    pool = Pool(server.connect, size=2, patience=1)
+    held = await pool.take()
+    await pool.close()
+    with pytest.raises(StorageFailed):
+        await pool.take()
+    pool.give(held)
+    assert server.alive == []
