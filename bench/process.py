@@ -59,17 +59,16 @@ class Server:
         """From the process's beginning to the first good answer."""
         self._log = log.open("ab")
         self._begun = time.perf_counter()
-        self._process = subprocess.Popen(  # noqa: S603  # the subjects' own commands
-            command,
-            env=environment(additions),
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(self._process.pid, pinned)
+        with on_cores(pinned):  # from the first instruction: a thread that is there already would not follow
+            self._process = subprocess.Popen(  # noqa: S603  # the subjects' own commands
+                command,
+                env=environment(additions),
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -141,10 +140,10 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextlib.contextmanager
-def on_core() -> Iterator[None]:
-    """Let what is started meanwhile run on the servers' core, as servers do."""
+def on_cores(wanted: set[int]) -> Iterator[None]:
+    """Let what is started meanwhile run on these cores."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cores().server})
+    os.sched_setaffinity(0, wanted)
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from functools import partial
 from bench.measure import Probe, Taken
 from bench.ours import Portrait, written
 from bench.population import few_lines
-from bench.process import ROOT, Failure, environment, on_core
+from bench.process import ROOT, Failure, environment
 from bench.workshop import ENGINES, Workshop
 
 UNIT = "facts/s"
@@ -23,8 +23,7 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     def load(engine: str) -> Taken:
         file = written(workshop.directory / "bulk.jsonl", few_lines(options.bulk_customers, options.bulk_records))
         portrait = workshop.empty(engine, "bulk")
-        with on_core():
-            seconds = portrait.load(file)
+        seconds = portrait.load(file)
         filled[engine] = portrait
         return Taken(options.bulk_records / seconds)
 
@@ -32,8 +31,7 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
         if engine not in filled:
             load(engine)
         target = workshop.empty(engine, "bulk_floor")
-        with on_core():
-            seconds = _inserted(filled[engine].url, target.url)
+        seconds = _inserted(filled[engine].url, target.url)
         return Taken(options.bulk_records / seconds)
 
     found = []
