@@ -26,7 +26,7 @@ DAMAGE = {
     "a document too many": (
         "document experiments unfounded",
         (
-            "INSERT INTO documents SELECT tenant, customer_id, 'experiments', body, hash, valid_until, version"
+            "INSERT INTO documents SELECT tenant, customer_id, 'experiments', hash, valid_until, version, body"
             " FROM documents WHERE section = 'segments'"
         ),
     ),
@@ -63,7 +63,7 @@ DAMAGE = {
     "a state too many": (
         "state experiments unfounded",
         (
-            "INSERT INTO states SELECT tenant, type, value, 'experiments', body, version FROM states"
+            "INSERT INTO states SELECT tenant, type, value, 'experiments', version, body FROM states"
             " WHERE section = 'segments'"
         ),
     ),
@@ -85,7 +85,7 @@ DAMAGE = {
     "a customer without facts": (
         "document segments unfounded",
         (
-            "INSERT INTO documents SELECT tenant, 'ghost', section, body, hash, valid_until, version FROM documents"
+            "INSERT INTO documents SELECT tenant, 'ghost', section, hash, valid_until, version, body FROM documents"
             " WHERE customer_id = 'c1'"
         ),
     ),
@@ -95,7 +95,7 @@ DAMAGE = {
     ),
     "a state without facts": (
         "state segments unfounded",
-        "INSERT INTO states SELECT tenant, type, 'ghost', section, body, version FROM states WHERE value = 'c1'",
+        "INSERT INTO states SELECT tenant, type, 'ghost', section, version, body FROM states WHERE value = 'c1'",
     ),
 }
 

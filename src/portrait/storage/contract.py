@@ -79,6 +79,12 @@ class ProfileReads(Protocol):
         """
         ...
 
+    async def hashes(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+        """Return what `documents` returns, but the head alone with its body; the others' bodies are not read."""
+        ...
+
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """Return the customer id of each identifier that has one."""
         ...

@@ -36,6 +36,8 @@ facts = Table(
     Index("facts_by_key", "tenant", "type", "value", "section", "key", "effective_at"),
 )
 
+# States and documents are written anew at every record. On SQLite a row of a table with row ids stands on one page if
+# it can; of a table in key order it spills from a quarter of a page on, and a search reads all of each row it passes.
 states = Table(
     "states",
     metadata,
@@ -43,9 +45,8 @@ states = Table(
     _key("type"),
     _key("value"),
     _key("section"),
-    Column("body", LargeBinary, nullable=False),
     Column("version", Integer, nullable=False),
-    sqlite_with_rowid=False,
+    Column("body", LargeBinary, nullable=False),
 )
 
 documents = Table(
@@ -54,13 +55,13 @@ documents = Table(
     _key("tenant"),
     _key("customer_id"),
     _key("section"),
-    Column("body", LargeBinary, nullable=False),
+    # The body comes last: what stands before a long one is read without it.
     Column("hash", LargeBinary, nullable=False),
     _moment("valid_until", nullable=True),
     Column("version", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
     Index("documents_due", "valid_until", sqlite_where=text("valid_until IS NOT NULL"),
           postgresql_where=text("valid_until IS NOT NULL")),
-    sqlite_with_rowid=False,
 )  # fmt: skip
 
 identifiers = Table(

@@ -52,6 +52,19 @@ async def test_selected_sections_come_with_the_head_and_nothing_else(store: Stor
     assert await documents_of(store, "c", [HEAD]) == [THE_HEAD]
 
 
+async def test_hashes_are_documents_without_bodies(store: Store) -> None:
+    """`hashes`: the rows of `documents`, only the head's with its body."""
+    await put_documents(store, "c", THE_HEAD, CONSENT, SEGMENTS)
+    for sections in (None, [], ["segments"], ["consent", "never-stored"]):
+        told = await ask(store, lambda reads, asked=sections: reads.hashes(TENANT, "c", asked))  # type: ignore[misc]
+        wanted = [
+            (one.section, one.body if one.section == HEAD else None, *one[2:])
+            for one in await documents_of(store, "c", sections)
+        ]
+        assert sorted(map(tuple, told)) == wanted
+    assert list(await store.hashes(TENANT, "nobody", None)) == []
+
+
 async def test_a_section_asked_for_twice_comes_once(store: Store) -> None:
     """`documents`: rows are a set, however often a section is named."""
     await put_documents(store, "c", THE_HEAD, SEGMENTS)

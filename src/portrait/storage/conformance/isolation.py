@@ -30,6 +30,8 @@ AROUND = (OTHER, TENANT.upper(), TENANT + " ", TENANT[:-1], "")
 READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "documents": lambda reads, tenant: reads.documents(tenant, "c", None),
     "documents of sections": lambda reads, tenant: reads.documents(tenant, "c", [SECTION]),
+    "hashes": lambda reads, tenant: reads.hashes(tenant, "c", None),
+    "hashes of sections": lambda reads, tenant: reads.hashes(tenant, "c", [SECTION]),
     "all_documents": lambda reads, tenant: reads.all_documents(tenant, ["c"]),
     "resolve": lambda reads, tenant: reads.resolve(tenant, [C, E]),
     "members": lambda reads, tenant: reads.members(tenant, ["c"]),

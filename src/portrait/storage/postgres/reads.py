@@ -12,6 +12,7 @@ from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
+_HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 _CREDENTIAL = (
@@ -33,6 +34,14 @@ class PostgresReads(ABC):
         if sections is None:
             return await self._rows(_DOCUMENT, tenant, customer_id)
         return await self._rows(f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+
+    async def hashes(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+        """See the contract."""
+        if sections is None:
+            return await self._rows(_HASH, tenant, customer_id)
+        return await self._rows(f"{_HASH} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""

@@ -1,7 +1,7 @@
 """Writing to PostgreSQL, inside one transaction at READ COMMITTED, under row locks on the customers' heads."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -13,6 +13,7 @@ from portrait.storage.postgres import put
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
 COPY_FROM = 32
 """From so many facts on, COPY is faster than an INSERT."""
 
@@ -32,7 +33,16 @@ class PostgresTransaction(PostgresReads):
         self, tenant: str, customer_id: str, sections: Collection[str] | None
     ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
         """See the contract."""
-        rows = await super().documents(tenant, customer_id, sections)
+        return self._seen(tenant, customer_id, await super().documents(tenant, customer_id, sections))
+
+    async def hashes(
+        self, tenant: str, customer_id: str, sections: Collection[str] | None
+    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+        """See the contract."""
+        return self._seen(tenant, customer_id, await super().hashes(tenant, customer_id, sections))
+
+    def _seen(self, tenant: str, customer_id: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return a customer's rows without the head that was made for locking."""
         hidden = customer_id in self._placeholders.get(tenant, ())
         return [row for row in rows if row[0] != HEAD] if hidden else rows
 

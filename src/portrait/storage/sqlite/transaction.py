@@ -11,7 +11,7 @@ from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
 from portrait.storage.sqlite.connection import translated
-from portrait.storage.sqlite.reads import SqliteReads, placeholders
+from portrait.storage.sqlite.reads import WANTED, SqliteReads, array, placeholders
 
 
 class SqliteTransaction(SqliteReads):
@@ -35,25 +35,24 @@ class SqliteTransaction(SqliteReads):
 
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """See the contract."""
-        sql = "SELECT body FROM documents WHERE tenant = ? AND customer_id = ? AND section = ?"
-        found: dict[str, Head | None] = {}
-        for customer_id in sorted(customer_ids):
-            rows = self._rows(sql, (tenant, customer_id, HEAD))
-            found[customer_id] = known_head(rows[0][0]) if rows else None
-        return found
+        rows = self._rows(
+            f"SELECT customer_id, body FROM {WANTED} documents ON tenant = ? AND customer_id = w AND section = ?",
+            (array(customer_ids), tenant, HEAD),
+        )
+        return {**dict.fromkeys(customer_ids), **{customer_id: known_head(body) for customer_id, body in rows}}
 
     async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
         """See the contract."""
         self._put(
             "INSERT INTO facts (tenant, type, value, section, effective_at, id, key, op, body, recorded_at, source,"
             " version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
+            [
                 (
                     tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op, fact.body,
                     fact.recorded_at, fact.source, fact.version,
                 )
                 for fact in facts
-            ),
+            ],
         )  # fmt: skip
 
     async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
@@ -61,22 +60,25 @@ class SqliteTransaction(SqliteReads):
         self._put(
             "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id",
-            ((tenant, *identifier, owner) for identifier, owner in owners.items()),
+            [(tenant, *identifier, owner) for identifier, owner in owners.items()],
         )
 
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
         self._put(
-            "INSERT OR REPLACE INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)",
-            ((tenant, *identifier, section, *state) for (identifier, section), state in states.items()),
+            # Not OR REPLACE: that would give the row another place, and its index a new entry.
+            "INSERT INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET body = excluded.body, version = excluded.version",
+            [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()],
         )
 
     async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
         """See the contract."""
         self._put(
-            "INSERT OR REPLACE INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            ((tenant, customer_id, *document) for customer_id, held in documents.items() for document in held),
+            "INSERT INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, hash = excluded.hash,"
+            " valid_until = excluded.valid_until, version = excluded.version",
+            [(tenant, customer_id, *document) for customer_id, held in documents.items() for document in held],
         )
 
     async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:

@@ -37,22 +37,20 @@ def upgrade() -> None:
         _text("type"),
         _text("value"),
         _text("section"),
-        sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "type", "value", "section"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "documents",
         _text("tenant"),
         _text("customer_id"),
         _text("section"),
-        sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sa.Column("valid_until", sa.BigInteger, nullable=True),
         sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "section"),
-        sqlite_with_rowid=False,
     )
     timed = sa.text("valid_until IS NOT NULL")
     op.create_index("documents_due", "documents", ["valid_until"], sqlite_where=timed, postgresql_where=timed)
