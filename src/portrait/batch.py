@@ -100,19 +100,20 @@ class Batch:
         """Return all identifiers of the customer that an identifier belongs to."""
         return self._members[self._owners[identifier]]
 
-    async def known(self, incoming: Sequence[Incoming]) -> dict[Asked, list[Fact]]:
+    async def known(self, incoming: Sequence[Incoming], asked: Sequence[Asked]) -> dict[Asked, list[Fact]]:
         """Load what deciding on records takes: the states, and the facts that they may repeat."""
-        sections = {one.section.name: one.section for one in incoming}
-        for name, section in sections.items():
-            identifiers = {one.identifier for one in incoming if one.section.name == name}
-            self._states.update({(name, one): section.fold.empty() for one in identifiers & self._claimed.keys()})
-            await self._load(section, identifiers)
+        places = {(one.section.name, one.identifier): one.section for one in incoming}
+        for section in {name: section for (name, _), section in places.items()}.values():
+            identifiers = {one for name, one in places if name == section.name}
+            # Nothing was told yet of one that is claimed.
+            self._states |= {(section.name, one): section.fold.empty() for one in identifiers & self._claimed.keys()}
+            await self._load(section, identifiers - self._claimed.keys())
         wanted = {
-            one.asked
-            for one in incoming
-            if one.identifier not in self._claimed and (one.section.kind == "events" or one.moment is not None)
+            question
+            for one, question in zip(incoming, asked, strict=True)
+            if one.identifier not in self._claimed and (one.section.kind == "events" or question.moment is not None)
         }
-        return await self._tx.known(self._tenant, wanted)
+        return await self._tx.known(self._tenant, wanted) if wanted else {}
 
     async def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
         """Tell whether an identifier holds a live record under a key."""
@@ -153,7 +154,8 @@ class Batch:
         place = section.name, fact.identifier
         before = self._states[place]
         after = section.fold.apply(before, fact)
-        if section.fold.keys(after) > max(MAX_KEYS, section.fold.keys(before)):
+        held = section.fold.keys(after)
+        if held > MAX_KEYS and held > section.fold.keys(before):
             what = "events ahead of now" if section.kind == "events" else "live keys"
             raise TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
         self._states[place] = after
@@ -227,12 +229,18 @@ class Batch:
             self._states.update({(section.name, one): state for one, state in states.items()})
 
     def _new_heads(self) -> dict[str, Head]:
-        heads: dict[str, Head] = {}
+        first: dict[str, Fact] = {}
+        last: dict[str, Fact] = {}
         for fact in self._facts:
             owner = self._owners[fact.identifier]
-            head = heads.get(owner) or self._heads[owner] or Head(fact.id, fact.recorded_at, 0)
-            heads[owner] = msgspec.structs.replace(head, updated_at=max(head.updated_at, fact.recorded_at))
-        return heads
+            first.setdefault(owner, fact)
+            last[owner] = fact  # told later than those before it
+        return {
+            owner: msgspec.structs.replace(head, updated_at=last[owner].recorded_at)
+            if (head := self._heads[owner])
+            else Head(fact.id, fact.recorded_at, last[owner].recorded_at)
+            for owner, fact in first.items()
+        }
 
     def _tick(self, identifier: Identifier) -> int:
         owner = self._owners[identifier]

@@ -18,7 +18,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
 from portrait.model.time import Clock
 from portrait.sections.base import MAX_AHEAD, StoredSection
-from portrait.storage.contract import Asked, Store, Transaction
+from portrait.storage.contract import Store, Transaction
 from portrait.together import Together
 
 MAX_CHUNK = 1000
@@ -120,15 +120,16 @@ class Recorder:
     async def _record(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> list[Taken]:
         batch = Batch(tx, tenant, self._clock())
         await batch.open(dict.fromkeys(one.identifier for one in incoming), claim=True)
-        known = await batch.known(incoming)
+        asked = [one.asked for one in incoming]
+        known = await batch.known(incoming, asked)
         taken: list[Taken] = []
-        for one in incoming:
+        for one, question in zip(incoming, asked, strict=True):
             fact = batch.fact(one)
             try:
-                new = not self._is_duplicate(batch, one, fact, known)
+                new = not self._is_duplicate(batch, one, fact, known.get(question, ()))
                 if new:
                     batch.apply(one.section, fact)
-                    known.setdefault(one.asked, []).append(fact)
+                    known.setdefault(question, []).append(fact)
                 taken.append(new)
             except PortraitError as error:
                 if atomic:
@@ -138,7 +139,7 @@ class Recorder:
         return taken
 
     @staticmethod
-    def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: dict[Asked, list[Fact]]) -> bool:
+    def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> bool:
         """Tell whether a record says what is known already.
 
         Raises:
@@ -146,7 +147,7 @@ class Recorder:
             InvalidRecord: an event lies too far ahead.
         """
         section = one.section
-        same_key = [section.bring_forward(other) for other in known.get(one.asked, ())]
+        same_key = [section.bring_forward(other) for other in known]
         if section.kind == "events":
             if max(fact.effective_at, one.parsed.effective_at or 0) > fact.recorded_at + MAX_AHEAD:
                 raise InvalidRecord("An event must not lie more than 24 hours ahead of us.")

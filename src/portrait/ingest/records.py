@@ -36,7 +36,19 @@ class _Identifier(msgspec.Struct, forbid_unknown_fields=True):
     value: str
 
 
+class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """A line of a bulk, when nothing is wrong with it."""
+
+    section: str
+    record: msgspec.Raw
+    customer_id: str | msgspec.UnsetType = msgspec.UNSET
+    identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
+    effective_at: str | None = None
+    source: str | None = None
+
+
 _identifier = msgspec.json.Decoder(_Identifier)
+_whole_line = msgspec.json.Decoder(_Line)
 
 
 class Parser:
@@ -76,6 +88,7 @@ class Parser:
             return Refusal(index, error.code, error.detail)
 
     def _record(self, index: int, text: bytes, identifier: Identifier, section: StoredSection) -> Incoming:
+        strict_json.check(text)
         # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
         members = self._object(text) if b'"record"' in text else {}
         # Where a section gathers fields of any name, one may be called so: then others stand beside it.
@@ -84,50 +97,62 @@ class Parser:
             parsed = section.parse(text, self._key_secret)
             return Incoming(index, identifier, section, parsed, None, self._source)
         self._only(members, _envelope)
-        return self._enveloped(index, members, identifier, section)
+        return self._enveloped(
+            index, identifier, section, members["record"], self._optional(members, "source"),
+            self._optional(members, "effectiveAt"),
+        )  # fmt: skip
 
     def _line(self, index: int, text: bytes, registry: Registry) -> Incoming:
         if len(text) > MAX_LINE:
             raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes.")
-        members = self._object(text)
-        self._only(members, _line)
-        identifier = self._named(members)
-        section = registry.stored(self._string(members, "section"))
-        if "record" not in members:
-            raise InvalidRecord("Field `record` is required.")
-        return self._enveloped(index, members, identifier, section)
+        strict_json.check(text)
+        try:
+            line = _whole_line.decode(text)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            line = self._by_member(text, registry)
+        identifier = _named(line.customer_id, line.identifier)
+        section = registry.stored(line.section)
+        return self._enveloped(index, identifier, section, line.record, line.source, line.effective_at)
 
     def _enveloped(
-        self, index: int, members: dict[str, msgspec.Raw], identifier: Identifier, section: StoredSection
+        self,
+        index: int,
+        identifier: Identifier,
+        section: StoredSection,
+        record: msgspec.Raw,
+        source: str | None,
+        at: str | None,
     ) -> Incoming:
-        source = self._optional(members, "source")
-        if source is not None and not 0 < len(source) <= MAX_SOURCE:
-            raise InvalidRecord(f"Field `source` must have 1 to {MAX_SOURCE} characters.")
-        at = self._optional(members, "effectiveAt")
+        _check_source(source)
         try:
             effective_at = None if at is None else time.parse(at)
         except InvalidParameter as error:
             raise InvalidRecord(f"Field `effectiveAt` {error.detail}.") from None
-        parsed = section.parse(bytes(members["record"]), self._key_secret)
+        parsed = section.parse(bytes(record), self._key_secret)
         return Incoming(index, identifier, section, parsed, effective_at, source or self._source)
 
-    def _named(self, members: dict[str, msgspec.Raw]) -> Identifier:
+    def _by_member(self, text: bytes, registry: Registry) -> _Line:
+        """Return a line that cannot be decoded at once, one member after the other: to say what is wrong first."""
+        members = self._object(text)
+        self._only(members, _line)
         if ("customerId" in members) == ("identifier" in members):
-            raise InvalidRecord("A line names its customer by either `customerId` or `identifier`.")
-        if "customerId" in members:
-            customer_id = self._string(members, "customerId")
-        else:
+            raise _one_name()
+        customer_id = self._string(members, "customerId") if "customerId" in members else msgspec.UNSET
+        identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
+        if "identifier" in members:
             try:
-                named = _identifier.decode(bytes(members["identifier"]))
+                identifier = _identifier.decode(bytes(members["identifier"]))
             except (msgspec.MsgspecError, ValueError):
                 raise InvalidRecord("Field `identifier` must be an object of `type` and `value`, both texts.") from None
-            if named.type != CUSTOMER_ID:
-                raise NotSupported(f"Records can be told of an identifier of type `{CUSTOMER_ID}` only.")
-            customer_id = named.value
-        fault = name_fault(customer_id)
-        if fault:
-            raise InvalidRecord(f"The customer id {fault}.")
-        return customer(customer_id)
+        _named(customer_id, identifier)
+        section = self._string(members, "section")
+        registry.stored(section)
+        if "record" not in members:
+            raise InvalidRecord("Field `record` is required.")
+        source = self._optional(members, "source")
+        _check_source(source)
+        at = self._optional(members, "effectiveAt")
+        return _Line(section, members["record"], customer_id, identifier, at, source)
 
     def _optional(self, members: dict[str, msgspec.Raw], name: str) -> str | None:
         return None if bytes(members.get(name, b"null")) == b"null" else self._string(members, name)
@@ -149,13 +174,38 @@ class Parser:
 
     @staticmethod
     def _object(text: bytes) -> dict[str, msgspec.Raw]:
-        strict_json.check(text)
         try:
             return _members.decode(text)
         except msgspec.ValidationError:
             raise InvalidRecord("A record must be a JSON object.") from None
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise strict_json.malformed(text, error) from None
+
+
+def _named(customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Identifier:
+    """Return the one identifier that a line names."""
+    named = customer_id
+    if identifier is not msgspec.UNSET:
+        if named is not msgspec.UNSET:
+            raise _one_name()
+        if identifier.type != CUSTOMER_ID:
+            raise NotSupported(f"Records can be told of an identifier of type `{CUSTOMER_ID}` only.")
+        named = identifier.value
+    if named is msgspec.UNSET:
+        raise _one_name()
+    fault = name_fault(named)
+    if fault:
+        raise InvalidRecord(f"The customer id {fault}.")
+    return customer(named)
+
+
+def _check_source(source: str | None) -> None:
+    if source is not None and not 0 < len(source) <= MAX_SOURCE:
+        raise InvalidRecord(f"Field `source` must have 1 to {MAX_SOURCE} characters.")
+
+
+def _one_name() -> InvalidRecord:
+    return InvalidRecord("A line names its customer by either `customerId` or `identifier`.")
 
 
 def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:

@@ -1,6 +1,6 @@
 """Facts: one thing that one source said about one identifier at one time. Appended, never changed."""
 
-import secrets
+import random
 from enum import StrEnum
 
 import msgspec
@@ -40,10 +40,10 @@ def fact_id(recorded_at: int) -> bytes:
     """Return a new UUID version 7 for a fact recorded at that moment.
 
     48 bits of milliseconds, then 12 bits of sub-millisecond fraction (RFC 9562, section 6.2, method 3), so that ids
-    order exactly as `recorded_at` does; 62 random bits follow.
+    order exactly as `recorded_at` does; 62 random bits follow, which keep ids apart and need not be hard to guess.
     """
     millis, micros = divmod(recorded_at, 1000)
     fraction = (micros << 12) // 1000
     head = (millis << 16) | (7 << 12) | fraction
-    tail = (0b10 << 62) | secrets.randbits(62)
+    tail = (0b10 << 62) | random.getrandbits(62)  # seeded from the system, anew after a fork
     return (head << 64 | tail).to_bytes(16, "big")

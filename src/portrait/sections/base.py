@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from portrait.model import time
+from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
@@ -72,10 +72,10 @@ class StoredSection(Section):
         return self.fold
 
     def parse(self, raw: bytes, key_secret: bytes) -> Parsed:
-        """Return the record that a JSON text holds, with its key.
+        """Return the record that a JSON text holds, which `strict_json.check` let through, with its key.
 
         Raises:
-            MalformedJson: the text is not JSON that a store can keep.
+            MalformedJson: the text is not JSON.
             InvalidRecord: the record breaks the schema; the detail names the field.
         """
         record = self.shape.parse(raw)
@@ -122,6 +122,7 @@ class StoredSection(Section):
             return fact
         older = msgspec.json.decode(fact.body)
         body = msgspec.json.encode(self.upgrade(fact.version, older))
+        strict_json.check(body)
         return msgspec.structs.replace(fact, body=self.shape.encode(self.shape.parse(body)), version=self.version)
 
     def _check_key(self, record: Record, values: tuple[str, ...]) -> None:
@@ -144,10 +145,12 @@ class ComputedSection(Section):
 
 def key_texts(record: Record, attributes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the values of a record's key fields as texts; an unset one is empty."""
-    return tuple(map(_text, (getattr(record, attribute) for attribute in attributes)))
+    return tuple([_text(getattr(record, attribute)) for attribute in attributes])
 
 
 def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
     if value is None:
         return ""
     if isinstance(value, datetime):

@@ -4,7 +4,9 @@ Pure functions. `apply` may be given facts in any order, `join` is commutative, 
 depends on which facts were told, not on the order in which they arrived.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -13,6 +15,7 @@ from portrait.model.fact import Fact, Op
 from portrait.sections.record import Record, Shape
 
 S = TypeVar("S")
+_effective_at = attrgetter("effective_at")
 
 
 class Fold(Protocol[S]):
@@ -248,7 +251,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
 
 
 class EventsState(msgspec.Struct, frozen=True, array_like=True):
-    """The newest events, and all that lie ahead."""
+    """The newest events, and all that lie ahead, in order."""
 
     told_at: int = 0
     events: list[Event] = []
@@ -273,26 +276,34 @@ class Events:
         if fact.op is Op.DELETE:
             return EventsState(told_at, [event for event in state.events if event.key != fact.key])
         event = Event(fact.effective_at, fact.key, fact.body)
-        return EventsState(told_at, self._newest([*state.events, event], told_at))
+        place = bisect_left(state.events, event)
+        after = place + (state.events[place : place + 1] == [event])  # the same again takes its own place
+        return EventsState(told_at, self._newest([*state.events[:place], event, *state.events[after:]], told_at))
 
     def join(self, a: EventsState, b: EventsState) -> EventsState:
         """Return the state of two identifiers: all events of both, by time."""
         told_at = max(a.told_at, b.told_at)
-        return EventsState(told_at, self._newest([*a.events, *b.events], told_at))
+        return EventsState(told_at, self._newest(sorted({*a.events, *b.events}), told_at))
 
     def render(self, state: EventsState, now: int) -> tuple[list[Any], int | None]:
         """Return the newest events at a moment, newest first, and when the next one ahead is due."""
-        due = [event for event in state.events if event.effective_at <= now]
-        ahead = min((event.effective_at for event in state.events if event.effective_at > now), default=None)
-        return [msgspec.Raw(event.body) for event in reversed(due[-self._size :])], ahead
+        due = _due(state.events, now)
+        shown = state.events[max(0, due - self._size) : due]
+        ahead = state.events[due].effective_at if due < len(state.events) else None
+        return [msgspec.Raw(event.body) for event in reversed(shown)], ahead
 
     def keys(self, state: EventsState) -> int:
         """Return how many events still lie ahead: the others do not add up in the state."""
-        return sum(event.effective_at > state.told_at for event in state.events)
+        return len(state.events) - _due(state.events, state.told_at)
 
-    def _newest(self, events: list[Event], told_at: int) -> list[Event]:
-        ordered = sorted(set(events))
+    def _newest(self, ordered: list[Event], told_at: int) -> list[Event]:
         if len(ordered) <= self._size:
             return ordered
-        due = sum(event.effective_at <= told_at for event in ordered)
-        return ordered[max(0, due - self._size) :]
+        return ordered[max(0, _due(ordered, told_at) - self._size) :]
+
+
+def _due(ordered: Sequence[Event], now: int) -> int:
+    """Return how many events, which come in order, have happened at a moment."""
+    if not ordered or ordered[-1].effective_at <= now:  # nearly always
+        return len(ordered)
+    return bisect_right(ordered, now, key=_effective_at)

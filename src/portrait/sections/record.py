@@ -124,6 +124,7 @@ class Shape:
                 "field, an object, and forbid_unknown_fields=False."
             )
         self.extras = extras
+        self._names = frozenset(field.name for field in self.fields[self.members[0]])
         self._decoder = msgspec.json.Decoder(schema)
         self._convert = partial(msgspec.convert, type=schema)
         # "deterministic" sorts the members of free-form objects: equal records are equal bytes.
@@ -137,13 +138,12 @@ class Shape:
         return named and not member.__struct_config__.forbid_unknown_fields
 
     def parse(self, raw: bytes) -> Record:
-        """Return the record that a JSON text holds, its timestamps in UTC.
+        """Return the record that a JSON text holds, which `strict_json.check` let through; its timestamps in UTC.
 
         Raises:
-            MalformedJson: the text is not JSON that a store can keep.
+            MalformedJson: the text is not JSON.
             InvalidRecord: the record breaks the schema; the detail names the field.
         """
-        strict_json.check(raw)
         try:
             record = self._decoder.decode(raw) if self.extras is None else self._convert(self._gather(raw))
         except msgspec.ValidationError as error:
@@ -188,19 +188,22 @@ class Shape:
         value = strict_json.decode(raw)
         if not isinstance(value, dict):
             return value
-        known = {field.name for field in self.fields[self.members[0]]}
-        others = value.keys() - known
-        gathered = {} if value.get(self.extras) is None else value[self.extras]
-        if not isinstance(gathered, dict):
-            return value
+        gathered = value.pop(self.extras, None)
+        if gathered is None:
+            gathered = {}
+        elif not isinstance(gathered, dict):
+            return {**value, self.extras: gathered}
+        others = value.keys() - self._names
         twice = others & gathered.keys()
         if twice:
             raise InvalidRecord(
                 f"{_named(min(twice))} is given both beside `{self.extras}` and inside it: give it once."
             )
-        kept = {name: item for name, item in value.items() if name not in others and name != self.extras}
-        gathered |= {name: value[name] for name in others}
-        return kept | {self.extras: gathered} if gathered else kept
+        for name in others:
+            gathered[name] = value.pop(name)
+        if gathered:
+            value[self.extras] = gathered
+        return value
 
     def _explain(self, message: str) -> str:
         """Return the decoder's complaint with the field named and no value repeated."""
