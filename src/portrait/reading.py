@@ -52,12 +52,12 @@ class Profile(NamedTuple):
     """The surviving id, where the one asked for was merged away."""
     etag: str | None
     """Weak, quoted; None where a computed section is included."""
-    body: bytes
-    """The JSON up to the end of the last section's data."""
+    parts: tuple[bytes, ...]
+    """The JSON up to the end of the last section's data, in pieces."""
 
     def json(self, now: int) -> bytes:
         """Return the answer's body, computed at this moment."""
-        return b'%b}],"computedAt":"%b"}' % (self.body, rfc3339_millis(now).encode())
+        return b"".join((*self.parts, b'}],"computedAt":"%b"}' % rfc3339_millis(now).encode()))
 
 
 class Listed(NamedTuple):
@@ -138,25 +138,46 @@ class Reader:
         now = self._now(known)
         computed = iter(await self._compute(tenant, customer_id, known, plan, now))
         shown = _encode_json(customer_id)
-        body = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
+        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
         hashes = [plan.identity, shown]
         for name, opening, section, version in plan.parts:
-            body.append(opening)
+            parts.append(opening)
             if version is None:
-                body.append(_spliced(next(computed)))
+                parts.append(_spliced(next(computed)))
             elif (row := held.get(name)) is None:
-                body.append(_EMPTY)
+                parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
-            elif row[4] == version and ((valid_until := row[3]) is None or valid_until > now):
-                body.append(row[1])
+            elif _holds(row, version, now):
+                parts.append(row[1])
                 hashes.append(row[2])
             else:
                 # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
                 self._overtaken.note(tenant, customer_id, name)
                 fresh = await self._render(tenant, known.identifiers(customer_id), section, now)
-                body.append(fresh.body)
+                parts.append(fresh.body)
                 hashes.append(fresh.hash)
-        return Profile(customer_id, None if plan.computed else _etag(hashes), b"".join(body))
+        return Profile(customer_id, None if plan.computed else _etag(hashes), tuple(parts))
+
+    async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, str] | None:
+        """Return a customer's surviving id and the ETag of the profile, without reading what it shows.
+
+        None: that cannot be told without reading it, or there is no such customer.
+        """
+        held = {row[0]: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
+        head = held.get(HEAD)
+        if plan.computed or head is None or head[1] is None:
+            return None
+        known = read_head(head[1])
+        if known.merged_into is not None:
+            return await self.unchanged(tenant, known.merged_into, plan)
+        now = self._now(known)
+        hashes = [plan.identity, _encode_json(customer_id)]
+        for name, _, _, version in plan.parts:
+            row = held.get(name)
+            if row is not None and not _holds(row, version, now):
+                return None
+            hashes.append(_EMPTY_HASH if row is None else row[2])
+        return customer_id, _etag(hashes)
 
     async def head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
         """Return a customer's surviving id and head.
@@ -244,6 +265,11 @@ class Reader:
         identifiers = [*members, *(Identifier(one["type"], one["value"]) for one in await read("identities"))]
         context = Context(tenant, customer_id, tuple(dict.fromkeys(identifiers)), read, asyncio.get_running_loop())
         return await self._computed.run(plan.computed, context)
+
+
+def _holds(row: tuple[str, bytes | None, bytes, int | None, int], version: int | None, now: int) -> bool:
+    """Tell whether neither time nor newer code has overtaken a document."""
+    return row[4] == version and (row[3] is None or row[3] > now)
 
 
 def _spliced(part: Part) -> bytes:

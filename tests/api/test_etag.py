@@ -140,3 +140,30 @@ async def test_two_services_over_one_database_give_the_same_etag(running, tmp_pa
     async with service(tmp_path, tenants=()) as other:
         other.client.headers["X-Tenant-Id"] = "my-tenant"
         assert await etag(other) == await etag(running)
+
+
+async def test_a_304_reads_no_bodies_and_what_time_overtook_is_looked_at(running):
+    await running.told("segments", SEGMENT)
+    later = {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": "2026-06-02T00:00:00Z"}
+    await running.told("segments", later)
+    store, read = running.services.store, []
+    documents = store.documents
+
+    async def noted(*asked):
+        read.append(asked)
+        return await documents(*asked)
+
+    store.documents = noted
+    known = {"if-none-match": await etag(running)}
+    assert len(read) == 1
+    assert (await running.profile(headers=known)).status_code == 304
+    assert (await running.profile("c2", headers=known)).status_code == 404
+    assert len(read) == 2  # the unknown customer's
+    running.clock.advance(86_400)
+    shown = await running.profile(headers=known)
+    assert (shown.status_code, shown.headers["etag"] != known["if-none-match"]) == (200, True)
+    assert (await running.profile(headers={"if-none-match": shown.headers["etag"]})).status_code == 304
+    assert len(read) == 4  # time has overtaken the document: it is rendered for each, until the background writes it
+    await running.services.upkeep.refresh()
+    assert (await running.profile(headers={"if-none-match": shown.headers["etag"]})).status_code == 304
+    assert len(read) == 4

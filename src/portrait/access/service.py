@@ -4,7 +4,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection
-from hashlib import sha256
+from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from portrait.access import keys
@@ -188,7 +188,7 @@ class Access:
     async def _credential(self, presented: str | None) -> Credential:
         if presented is None:
             raise Unauthenticated("No API key. Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
-        known_as = sha256(presented.encode()).digest()
+        known_as = blake2b(presented.encode(), digest_size=32).digest()
         remembered = self._credentials.get(known_as)
         if remembered is not None and remembered[0] > time.monotonic():
             credential = remembered[1]

@@ -20,6 +20,7 @@ from portrait.model import errors
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
 _DECIDING = {name.encode(): name for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match")}
+_NO_STORE = ((b"cache-control", b"no-store"),)
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
@@ -60,13 +61,7 @@ class Application:
         request_id = api_errors.new_request_id()
         # Parameters may hold any character, so paths are matched as sent and decoded piece by piece.
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = _Sending(send)
         try:
             headers = _deciding(scope)
             if self._access.is_open:
@@ -78,14 +73,14 @@ class Application:
                     await _send(answer, request_id, send)
                     return
             scope = {**scope, "path": path, "portrait.request_id": request_id}
-            await self._router.router(scope, receive, watched)
+            await self._router.router(scope, receive, sending)
         except errors.PortraitError as error:
             if isinstance(error, errors.Unavailable):
                 _log.error("request %s: %s: %s", request_id, error.code, error.detail)
             await _send(Answer(*_problem(error, request_id)), request_id, send)
         except Exception:
             _log.exception("request %s failed", request_id)
-            if started:
+            if sending.begun:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, send)
 
@@ -109,8 +104,8 @@ class Application:
                     )
                     self._access.require(call.caller, operation.roles)
                 answer = await operation.handler(call)
-                headers = {"cache-control": "no-store", **answer.headers}
-                await _send(answer._replace(headers=headers), scope["portrait.request_id"], send)
+                always = answer.always or _NO_STORE
+                await _send(answer._replace(always=always), scope["portrait.request_id"], send)
 
         return Endpoint()
 
@@ -126,6 +121,18 @@ class Application:
                 await _send(Answer(200, content, {"content-type": kind}), scope["portrait.request_id"], send)
 
         return Endpoint()
+
+
+class _Sending:
+    """Passes an answer on, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        await self._send(message)
 
 
 def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
@@ -168,8 +175,8 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _send(answer: Answer, request_id: str, send: Send) -> None:
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-    headers.append((b"x-request-id", request_id.encode()))
+    headers = [*answer.always, (b"x-request-id", request_id.encode())]
+    headers += [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
     if answer.status not in {204, 304}:
         headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

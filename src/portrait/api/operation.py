@@ -35,6 +35,8 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: Mapping[str, str] = {}
+    always: tuple[tuple[bytes, bytes], ...] = ()
+    """Further headers, ready to send, that every answer of an operation has; where none, it is not to be stored."""
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:
@@ -199,10 +201,12 @@ def decoded(segment: str, name: str) -> str:
     Raises:
         InvalidParameter: it is not UTF-8, or breaks the rule of names.
     """
-    try:
-        text = unquote_to_bytes(segment).decode()
-    except UnicodeDecodeError:
-        raise errors.InvalidParameter(f"Path parameter `{name}` must be percent-encoded UTF-8.") from None
+    text = segment
+    if "%" in segment or not segment.isascii():
+        try:
+            text = unquote_to_bytes(segment).decode()
+        except UnicodeDecodeError:
+            raise errors.InvalidParameter(f"Path parameter `{name}` must be percent-encoded UTF-8.") from None
     fault = name_fault(text)
     if fault:
         raise errors.InvalidParameter(f"Path parameter `{name}` {fault}.")

@@ -20,8 +20,8 @@ PREFIX = "/api/v1/customers/"
 SUFFIX = "/unified-profile"
 MAX_PLANS = 1000
 
-_VARY = "X-Tenant-Id, Authorization, X-API-Key"
-_CACHE = "private, no-cache"
+_ALWAYS = ((b"cache-control", b"private, no-cache"), (b"vary", b"X-Tenant-Id, Authorization, X-API-Key"))
+_ALWAYS_JSON = (*_ALWAYS, (b"content-type", b"application/json"))
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
@@ -55,17 +55,16 @@ class Profiles:
         self._access.require(caller, READ)
         assert caller.tenant is not None
         customer_id = decoded(segment, "customerId")
-        plan = self._plan(caller.role, query_string)
-        profile = await self._reader.profile(caller.tenant.id, customer_id, plan)
-        answered = {"cache-control": _CACHE, "vary": _VARY}
-        if profile.customer_id != customer_id:
-            answered["content-location"] = f"{PREFIX}{quote(profile.customer_id, safe='')}{SUFFIX}"
-        if profile.etag is not None:
-            answered["etag"] = profile.etag
-            if (known := headers.get("if-none-match")) is not None and _matches(known, profile.etag):
-                return Answer(304, b"", answered)
-        answered["content-type"] = "application/json"
-        return Answer(200, profile.json(self._clock()), answered)
+        tenant, plan = caller.tenant.id, self._plan(caller.role, query_string)
+        if (known := headers.get("if-none-match")) is not None:
+            held = await self._reader.unchanged(tenant, customer_id, plan)
+            if held is not None and _matches(known, held[1]):
+                return Answer(304, b"", _headers(customer_id, *held), _ALWAYS)
+        profile = await self._reader.profile(tenant, customer_id, plan)
+        sent = _headers(customer_id, profile.customer_id, profile.etag)
+        if known is not None and profile.etag is not None and _matches(known, profile.etag):
+            return Answer(304, b"", sent, _ALWAYS)
+        return Answer(200, profile.json(self._clock()), sent, _ALWAYS_JSON)
 
     async def handle(self, call: Call) -> Answer:
         """Answer a request that came by the ordinary route."""
@@ -177,6 +176,13 @@ CUSTOMER_ID = Parameter(
     "customerId", "path", "The customer's id, percent-encoded: up to 256 bytes of UTF-8 without control characters.",
     {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="CUST001",
 )  # fmt: skip
+
+
+def _headers(asked: str, survivor: str, etag: str | None) -> dict[str, str]:
+    headers = {} if etag is None else {"etag": etag}
+    if survivor != asked:
+        headers["content-location"] = f"{PREFIX}{quote(survivor, safe='')}{SUFFIX}"
+    return headers
 
 
 def _matches(known: str, etag: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import ipaddress
 import logging
 import os
@@ -18,6 +19,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from portrait.api.application import Application
+from portrait.api.wire import PROTOCOL
 from portrait.app import Services, application
 from portrait.cli.data import load_stream
 from portrait.cli.options import DATA, known_tenant, open_services, run, takes
@@ -106,7 +108,7 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
         app() if alone else app,
         factory=not alone,
         workers=options["workers"],
-        http="auto",
+        http=PROTOCOL,
         loop="auto",
         lifespan="on",
         log_level=options["log_level"],
@@ -127,7 +129,10 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
 def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
     services = open_services(options, auth=options["auth"])
-    return application(services, refresh_seconds=options["refresh_seconds"])
+    made = application(services, refresh_seconds=options["refresh_seconds"])
+    gc.collect()
+    gc.freeze()  # what lives as long as the service is not looked through again and again
+    return made
 
 
 async def _nothing(services: Services) -> None:
