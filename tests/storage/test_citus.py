@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from databases import administer, asked, citus_cluster
+from databases import administer, asked, citus_cluster, server_url
 from harness import portrait
 from portrait.app import build
 from portrait.ingest.records import Parser
+from portrait.model.errors import StorageFailed
 from portrait.model.identifier import Identifier
-from portrait.storage import conformance, postgres
+from portrait.storage import conformance, migrations, postgres
 from portrait.storage.conformance.support import TENANT
 from portrait.storage.postgres.store import _Snapshot
 from portrait.storage.postgres.transaction import PostgresTransaction
@@ -171,6 +172,44 @@ def test_a_distribution_begun_by_hand_is_finished_only_by_distribute(cluster):
     assert (refused.returncode, "Run `portrait db distribute` to finish." in refused.stderr) == (1, True)
     assert portrait("db", "distribute", "--database", cluster).returncode == 0
     assert placed(cluster) == LAYOUT
+
+
+def test_a_worker_is_no_way_in(citus_database):
+    host, port = asked(citus_database, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 LIMIT 1")[0]
+    refused = portrait("tenant", "list", "--database", server_url(citus_database, host, port))
+    assert (refused.returncode, "is a worker of its cluster" in refused.stderr) == (1, True)
+
+
+def test_a_cluster_without_workers_is_refused(cluster):
+    administer(cluster, "SELECT citus_remove_node(nodename, nodeport) FROM pg_dist_node WHERE groupid > 0")
+    refused = portrait("db", "distribute", "--database", cluster)
+    assert (refused.returncode, "has no workers. Add them" in refused.stderr) == (1, True)
+    assert placed(cluster) == {}
+
+
+def test_a_distributed_database_takes_statements_of_a_migration(cluster):
+    assert portrait("db", "distribute", "--database", cluster).returncode == 0
+    script = "CREATE INDEX one ON facts (key);\n\nCREATE INDEX two ON states (version);\n\nDROP INDEX one;\n\n"
+
+    async def migrate():
+        connection = await asyncpg.connect(cluster)
+        async with connection.transaction():
+            for statement in migrations.statements(script):
+                await connection.execute(statement)
+        await connection.close()
+
+    assert len(migrations.statements(script)) == 3
+    asyncio.run(migrate())
+
+
+async def test_a_service_older_than_the_distribution_says_so(cluster):
+    opened = await asyncio.to_thread(postgres.open_store, cluster)
+    names = [f"c{number}" for number in range(20)]
+    await opened.write(lambda tx: tx.lock(TENANT, names))
+    assert (await asyncio.to_thread(portrait, "db", "distribute", "--database", cluster)).returncode == 0
+    with pytest.raises(StorageFailed, match="were distributed since this start"):
+        await opened.write(lambda tx: tx.lock(TENANT, names))
+    await opened.close()
 
 
 def test_a_server_without_citus_is_told_apart(postgres_url, tmp_path):

@@ -42,6 +42,11 @@ def needed(dialect: str, current: str | None, shown: str, *, upgrade: bool) -> s
     return script
 
 
+def statements(script: str) -> list[str]:
+    """Return the statements of a script, one by one."""
+    return [one for part in script.split(";\n") if (one := part.strip())]
+
+
 def pending(dialect: str, current: str | None) -> str | None:
     """Return the SQL that leads from a revision (None: an empty database) to `LATEST`; None where there is no way.
 

@@ -49,6 +49,8 @@ async def is_distributed(connection: Connection, shown: str) -> bool:
     found = await _found(connection)
     if not found:
         return False
+    if not await connection.fetchval("SELECT citus_is_coordinator()"):
+        raise DatabaseRefused(f"{shown} is a worker of its cluster. Name the coordinator: writers meet there.")
     faults = _faults(found)
     missing = sorted({*DISTRIBUTED, *REFERENCE} - found.keys())
     if missing and not faults:
@@ -77,6 +79,8 @@ async def distribute(connection: Connection, shown: str, shards: int) -> list[st
             f"{shown} has no Citus. Install the extension on every server, then `CREATE EXTENSION citus` in the"
             " database and `citus_add_node` for each worker."
         )
+    if not await connection.fetchval("SELECT count(*) FROM pg_dist_node WHERE groupid > 0 AND isactive"):
+        raise DatabaseRefused(f"{shown} has no workers. Add them with `citus_add_node`, then distribute.")
     await connection.execute("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
     found = await _found(connection)
     if faults := _faults(found):

@@ -118,7 +118,8 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
         current = await _schema_version(connection)
         script = migrations.needed("postgresql", current, without_password(url), upgrade=upgrade)
         if script is not None:
-            await connection.execute(script)
+            for statement in migrations.statements(script):  # Citus takes one at a time
+                await connection.execute(statement)
     lacking = await connection.fetch(_LACKING, [*citus.DISTRIBUTED, "tenants", "credentials"])
     if lacking:
         shown = ", ".join(row[0] for row in lacking)
@@ -189,18 +190,35 @@ def is_lost(error: BaseException) -> bool:
     )
 
 
+_AT_WORK: tuple[tuple[tuple[type[BaseException], ...], PortraitError], ...] = (
+    (
+        (asyncpg.FeatureNotSupportedError,),
+        StorageFailed("The database's tables were distributed since this start; nothing was kept. Start again."),
+    ),
+    (
+        (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError),
+        StorageFailed(f"The database is {HANDED_ON}; nothing was kept."),
+    ),
+    ((TimeoutError,), StorageFailed("The database does not answer in time. Try again.")),
+    (
+        (asyncpg.DiskFullError, asyncpg.OutOfMemoryError),
+        StorageFull("The database has no room to write; nothing was kept. Free disk space, then try again."),
+    ),
+    (
+        (asyncpg.TooManyConnectionsError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError),
+        StorageBusy("The database is busy; nothing was kept. Try again."),
+    ),
+    (
+        (asyncpg.SerializationError, asyncpg.DeadlockDetectedError),
+        StorageBusy("The database is busy with other writers of the same customers; nothing was kept."),
+    ),
+)
+"""What an error at work is called, by its kind; the first that fits counts."""
+
+
 def translated(error: BaseException) -> PortraitError:
     """Return an error of PostgreSQL's at work as one of the tree's."""
-    match error:
-        case asyncpg.InvalidSQLStatementNameError() | asyncpg.DuplicatePreparedStatementError():
-            return StorageFailed(f"The database is {HANDED_ON}; nothing was kept.")
-        case TimeoutError():
-            return StorageFailed("The database does not answer in time. Try again.")
-        case asyncpg.DiskFullError() | asyncpg.OutOfMemoryError():
-            return StorageFull("The database has no room to write; nothing was kept. Free disk space, then try again.")
-        case asyncpg.TooManyConnectionsError() | asyncpg.LockNotAvailableError() | asyncpg.QueryCanceledError():
-            return StorageBusy("The database is busy; nothing was kept. Try again.")
-        case _ if is_transient(error):
-            return StorageBusy("The database is busy with other writers of the same customers; nothing was kept.")
-        case _:
-            return StorageFailed(f"The database reports {type(error).__name__}. Try again.")
+    for kinds, said in _AT_WORK:
+        if isinstance(error, kinds):
+            return type(said)(said.detail)
+    return StorageFailed(f"The database reports {type(error).__name__}. Try again.")
