@@ -17,6 +17,8 @@ from bench.population import heavy_lines, lines, long_lines
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "citus": "Citus"}
 CITUS = "PORTRAIT_BENCH_CITUS_URL"
 """The variable that names a Citus cluster's coordinator, with an empty database for the run."""
+SHARDS = 8
+"""Four to each core of the machine, all nodes of the cluster together."""
 LONG_CUSTOMERS = 20
 """How many customers have a long history, after the population's."""
 SEED = 20_260_330
@@ -98,8 +100,6 @@ class Workshop:
             url = self.citus()
         made = Portrait(f"Portrait on {ENGINES[engine]}", url)
         made.prepare()
-        if engine == "citus":
-            made.run("db", "distribute")
         return made
 
     def filled(self, engine: str) -> Portrait:
@@ -107,6 +107,8 @@ class Workshop:
         if engine not in self._filled:
             made = self.empty(engine, "population")
             made.load(written(self.directory / "population.jsonl", self._everybody()))
+            if engine == "citus":
+                made.run("db", "distribute", "--shards", str(SHARDS))
             if engine != "sqlite":
                 execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
             self._filled[engine] = made
