@@ -1,6 +1,7 @@
 """A PostgreSQL server's databases, from outside."""
 
 import asyncio
+import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,7 +18,7 @@ def citus_cluster(coordinator, name):
     workers = asked(coordinator, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 AND isactive")
     servers = [coordinator, *(server_url(coordinator, *worker) for worker in workers)]
     for server in servers:
-        administer(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        create_database(server, name)
         administer(database_url(server, name), "CREATE EXTENSION citus")
     url = database_url(coordinator, name)
     here = urlsplit(coordinator)
@@ -27,6 +28,19 @@ def citus_cluster(coordinator, name):
     yield url
     for server in servers:
         administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def create_database(server, name, tries=100):
+    """Make a database; another test process may be copying the same template just now."""
+    for left in reversed(range(tries)):
+        try:
+            administer(server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        except asyncpg.ObjectInUseError:
+            if not left:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 def server_url(url, host, port):

@@ -56,7 +56,8 @@ async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:
             await _keeps_statements(connection, url)
         return distributed
 
-    return await _once(url, START_PATIENCE, work)
+    # A migration takes as long as it takes; only a start must say soon that it cannot be.
+    return await _once(url, None if upgrade else START_PATIENCE, work)
 
 
 async def _keeps_statements(connection: Connection, url: str) -> None:
