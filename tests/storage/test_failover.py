@@ -271,7 +271,7 @@ async def test_a_server_that_stops_answering_is_unavailable_within_the_wait_and_
             assert {one.status_code for one in answers} == {503}
             assert took < 2 * WAIT + SLACK
             async with asyncio.timeout(20):
-                while (await http.post(path, json=interaction(2))).status_code == 503:  # noqa: ASYNC110
+                while (await http.post(path, json=interaction(2))).status_code == 503:  # noqa: ASYNC110  # a server says no event
                     await asyncio.sleep(0.1)
             shown = (await http.get(path)).json()["data"]
             assert {"ih_001", "ih_002"} <= {one["record"]["id"] for one in shown}

@@ -283,7 +283,7 @@ async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on
                 client.post(path, json=interaction(2)) if write else client.get("/api/v1/customers/c1/unified-profile")
             )
             async with asyncio.timeout(10):
-                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+                while not await holder.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  # nor here
                     await asyncio.sleep(0.01)
             others = asyncio.gather(
                 *(client.post(path, json=interaction(number)) for number in range(3, 23)),

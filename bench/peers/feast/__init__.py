@@ -16,6 +16,7 @@ Chosen, each for the most requests a second:
 """
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ class Feast(Subject):
     def __init__(self, postgres: str) -> None:
         self.postgres = postgres
 
+    @abstractmethod
     def online_store(self) -> Mapping[str, Any]:
         """Return the settings of an online store that is empty."""
-        raise NotImplementedError
 
     def fill(self, directory: Path, customers: int) -> None:
         """Register one feature view, and write the customers to the online store."""
