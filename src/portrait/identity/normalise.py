@@ -1,17 +1,143 @@
-"""The form in which identifiers are matched; they are shown as they were given."""
+"""The form in which identifiers are matched; they are shown as they were given.
 
-import unicodedata
+Two ways of writing one address or number get one form. Where a library refuses a text, the text itself is the form: a
+match that is missed can be told as a link, while two people taken for one go unseen. So nothing is guessed.
+"""
+
+import re
+from functools import lru_cache
+from unicodedata import normalize
+
+import phonenumbers
+from email_validator import validate_email
+from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
 from portrait.model.identifier import CUSTOMER_ID
 
+MAX_EMAIL = 254
+"""The longest e-mail address, in octets: a path of 256 (RFC 5321, 4.5.3.1.3) without its angle brackets."""
+MAX_PHONE = 250
+"""The longest text that is read as a phone number, in characters: `phonenumbers` reads no longer one."""
+_KEPT = 4096
+"""How many forms of each type are kept. A record's is asked for more than once, and mail and numbers come again."""
 
-def normalise(type_: str, value: str) -> str:
-    """Return the form of an identifier's value that is matched.
+_INVISIBLE = "\u200b\u2060\ufeff\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Zero-width spaces and marks of direction, which come along when a text is copied. Joiners belong to their letters."""
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_NUMBER = re.compile(r"(?:tel:)?(?:\d|[^\w;])+((?:;|[^\W\d_])\D*\d+\W*)?", re.IGNORECASE)
+"""A text that is a phone number from end to end: digits and signs, then perhaps a label and an extension."""
 
-    `customer_id` never changes. Other values lose white space around them and differences of Unicode composition
-    (NFC); of e-mail addresses the case goes too.
+
+def normalise(type_: str, value: str, region: str | None = None) -> str:
+    """Return the form of an identifier's value that is matched; empty where nothing visible was given.
+
+    `customer_id` never changes. Other values lose white space and invisible marks around them and differences of
+    Unicode composition (NFC). Besides, by type:
+
+    - `email`: the local part loses its case and needless quotes, the domain is that of the DNS;
+    - `phone`: E.164, where the text is a number of a possible length; `;ext=` and the extension follow;
+    - `device_id`: UUIDs are in lower case.
+
+    A form's form is itself. Nothing is raised: what is no address or number matches by its text, an e-mail's without
+    its case. `docs/reference/identifiers.md` says why, and by which standards.
+
+    Args:
+        type_: the identifier's type, built in or the tenant's own.
+        value: as it was given.
+        region: where phone numbers without an international prefix belong, as ISO 3166-1 alpha-2; one that
+            `region_fault` refuses counts as none.
     """
     if type_ == CUSTOMER_ID:
         return value
-    text = unicodedata.normalize("NFC", value.strip())
-    return unicodedata.normalize("NFC", text.casefold()) if type_ == "email" else text
+    text = normalize("NFC", _trimmed(value))
+    if type_ == "email":
+        return _email(text) if len(text) <= MAX_EMAIL else _folded(text)
+    if type_ == "phone":
+        return _phone(text, region) if len(text) <= MAX_PHONE else text
+    return text.lower() if type_ == "device_id" and _UUID.fullmatch(text) else text
+
+
+def region_fault(region: str) -> str | None:
+    """Return the rule that a default region of phone numbers breaks, or None."""
+    if not re.fullmatch("[A-Z]{2}", region):
+        return "must be two capital letters: a code of ISO 3166-1 alpha-2"
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        return "must be a country or territory that has telephone numbers"
+    return None
+
+
+def _trimmed(text: str) -> str:
+    while (shorter := text.strip().strip(_INVISIBLE)) != text:
+        text = shorter
+    return text
+
+
+def _folded(text: str) -> str:
+    """Return a text without its case, such that texts equal but for case and composition are equal (Unicode, D145)."""
+    return normalize("NFC", normalize("NFD", text).casefold())
+
+
+@lru_cache(maxsize=_KEPT)
+def _email(text: str) -> str:
+    # What is refused is tried without its case too: else the form could be an address of another form.
+    folded = _folded(text)
+    for one in (text, folded):
+        try:
+            return _address(one)
+        except ValueError:  # the library's own, and what Unicode's and IDNA's codecs raise below it
+            continue
+    return folded
+
+
+def _address(text: str) -> str:
+    """Return an address's form. The domain is in ASCII (A-labels), which is how the DNS compares it.
+
+    Raises:
+        ValueError: it is no address of RFC 5321 or 6531, or its domain is kept for special use.
+    """
+    found = validate_email(
+        text,
+        allow_smtputf8=True,
+        allow_empty_local=False,
+        allow_quoted_local=True,
+        allow_domain_literal=True,
+        allow_display_name=False,
+        strict=False,
+        check_deliverability=False,
+        test_environment=False,
+        globally_deliverable=False,
+    )
+    return f"{_folded(found.local_part)}@{found.ascii_domain}"
+
+
+@lru_cache(maxsize=_KEPT)
+def _phone(text: str, region: str | None) -> str:
+    try:
+        found = _e164(text, region)
+        # A national prefix written twice would be dropped one at a time.
+        return found if found is not None and _e164(found, None) == found else text
+    except NumberParseException:
+        return text
+
+
+def _e164(text: str, region: str | None) -> str | None:
+    """Return a number's form; None where the text is something else, or not a whole number.
+
+    Raises:
+        NumberParseException: the library reads no number in it.
+    """
+    whole = _NUMBER.fullmatch(text)
+    if whole is None:
+        return None
+    number = phonenumbers.parse(text, region)
+    # Words and parameters that the library reads as anything but an extension would be dropped, or dialled as digits.
+    if whole[1] and not number.extension:
+        return None
+    # By length, which changes with a numbering plan; the ranges in use change every few weeks.
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
+        return None
+    form = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    if not number.extension:
+        return form
+    # format_number has E.164 without the extension.
+    return f"{form};ext={phonenumbers.normalize_digits_only(number.extension)}"
