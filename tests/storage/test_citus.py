@@ -81,7 +81,7 @@ class Routed(PostgresTransaction):
     """A transaction each of whose statements must be planned for a single shard."""
 
     def __init__(self, connection, said):
-        super().__init__(connection, distributed=True)
+        super().__init__(connection)
         self.statements = 0
         self._said = said
 

@@ -1,6 +1,7 @@
 """Statements that put rows into one table, few or many."""
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, Literal
 
 FEW = 8
@@ -16,7 +17,7 @@ def columns(rows: Collection[Sequence[Any]], width: int) -> list[list[Any]]:
 
 
 class Put:
-    """What puts rows into a table.
+    """What puts rows into a table; the first `key` values of a row are its primary key.
 
     Args:
         table: its name.
@@ -36,9 +37,15 @@ class Put:
             "kept": f" ON CONFLICT DO NOTHING RETURNING {', '.join(key)}",
             "none": "",
         }[known]
-        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate((*key.values(), *rest.values()), 1))
-        self._many = f"{self._into} SELECT * FROM unnest({arrays}){self._after}"
+        self._kinds = (*key.values(), *rest.values())
+        self.key = len(key)
+        self.many = self.arrays(1)
         self._few = [self._values(count) for count in range(FEW + 1)]
+
+    def arrays(self, first: int) -> str:
+        """Return the statement that takes an array a column, as parameters from this number on."""
+        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(self._kinds, first))
+        return f"{self._into} SELECT * FROM unnest({arrays}){self._after}"
 
     def _values(self, count: int) -> str:
         width = len(self.names)
@@ -50,7 +57,7 @@ class Put:
     def statement(self, rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
         """Return the statement that puts these rows, and its parameters."""
         if len(rows) > FEW:
-            return self._many, columns(rows, len(self.names))
+            return self.many, columns(rows, len(self.names))
         return self._few[len(rows)], [value for row in rows for value in row]
 
 
@@ -68,3 +75,15 @@ STATES = Put("states", {**_IDENTIFIER, "section": "text"}, {"body": "bytea", "ve
 DOCUMENTS = Put("documents", _DOCUMENT, _CONTENT, "replaced")
 PLACEHOLDERS = Put("documents", _DOCUMENT, _CONTENT, "kept")
 IDENTIFIERS = Put("identifiers", _IDENTIFIER, {"customer_id": "text"}, "replaced")
+
+
+@cache
+def together(puts: tuple[Put, ...]) -> str:
+    """Return the one statement that puts rows into several tables; it takes the columns of all, in this order."""
+    parts = []
+    first = 1
+    for one in puts:
+        parts.append(one.arrays(first))
+        first += len(one.names)
+    before = ", ".join(f"put_{place} AS ({part})" for place, part in enumerate(parts[:-1]))
+    return f"WITH {before} {parts[-1]}" if before else parts[-1]

@@ -14,6 +14,7 @@ from portrait.model.errors import ShuttingDown
 from portrait.storage.contract import Reads, Work
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, is_lost, is_transient, prepare, translated
+from portrait.storage.postgres.gathered import GatheredTransaction
 from portrait.storage.postgres.pool import Connection, Pool
 from portrait.storage.postgres.reads import PostgresReads
 from portrait.storage.postgres.transaction import PostgresTransaction
@@ -21,8 +22,6 @@ from portrait.storage.postgres.transaction import PostgresTransaction
 T = TypeVar("T")
 ATTEMPTS = 5
 """How often a transaction is tried that others' locks or a lost connection kept from its commit."""
-_BEGIN = "BEGIN; SET LOCAL plan_cache_mode = force_custom_plan"
-"""A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 
 
 class _Connection(Connection):
@@ -46,7 +45,8 @@ class PostgresStore(PostgresReads):
     def __init__(self, url: str, *, size: int, patience: float, prepared: bool, distributed: bool) -> None:
         self._patience = patience
         self._distributed = distributed
-        self._begin = f"{_BEGIN}; SET LOCAL lock_timeout = {int(patience * 1000)}"
+        self._transaction = PostgresTransaction if distributed else GatheredTransaction
+        self._begin = f"BEGIN; SET LOCAL lock_timeout = {int(patience * 1000)}; {self._transaction.PLANS}"
         if distributed:
             self._begin += f"; {citus.BEGIN_WRITE}"
         connect = partial(
@@ -97,7 +97,7 @@ class PostgresStore(PostgresReads):
                 async with self._pool.connection() as connection:
                     await connection.execute(self._begin)
                     try:
-                        writes = PostgresTransaction(connection, distributed=self._distributed)
+                        writes = self._transaction(connection)
                         result = await work(writes)
                         await writes.settle()
                     except BaseException:

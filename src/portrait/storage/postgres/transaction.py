@@ -1,7 +1,10 @@
-"""Writing to PostgreSQL, inside one transaction at READ COMMITTED, under row locks on the customers' heads."""
+"""Writing to PostgreSQL, inside one transaction at READ COMMITTED, under row locks on the customers' heads.
+
+Statement after statement, as Citus takes them; `gathered.py` sends fewer to a server that stands alone.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import asyncpg
 
@@ -14,16 +17,31 @@ from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
 
 Row = TypeVar("Row", bound=tuple[Any, ...])
+CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
+"""A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 COPY_FROM = 32
 """From so many facts on, COPY is faster than an INSERT."""
+
+
+def fact_rows(tenant: str, facts: Sequence[Fact]) -> list[tuple[Any, ...]]:
+    """Return facts as rows of `put.FACTS`."""
+    return [
+        (
+            tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op.value, fact.body,
+            fact.recorded_at, fact.source, fact.version,
+        )
+        for fact in facts
+    ]  # fmt: skip
 
 
 class PostgresTransaction(PostgresReads):
     """Every read and write of the contract, over the transaction's connection."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", *, distributed: bool) -> None:
+    PLANS: ClassVar = CUSTOM_PLANS
+    """How its statements are planned: what a transaction begins with."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
-        self._distributed = distributed
         self._placeholders: dict[str, set[str]] = {}
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -71,7 +89,7 @@ class PostgresTransaction(PostgresReads):
         Citus locks rows of one shard at a time. Any order serves against deadlocks that every writer keeps to.
         """
         wanted = sorted(customer_ids)
-        if not self._distributed or len(wanted) == 1:
+        if len(wanted) == 1:
             return [wanted]
         rows = await self._rows(
             "SELECT get_shard_id_for_distribution_column('documents', one), one FROM unnest($1::text[]) one", wanted
@@ -109,13 +127,7 @@ class PostgresTransaction(PostgresReads):
 
     async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
         """See the contract."""
-        rows = [
-            (
-                tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op.value, fact.body,
-                fact.recorded_at, fact.source, fact.version,
-            )
-            for fact in facts
-        ]  # fmt: skip
+        rows = fact_rows(tenant, facts)
         if len(rows) >= COPY_FROM:
             await self._connection.copy_records_to_table("facts", records=rows, columns=put.FACTS.names)
         else:

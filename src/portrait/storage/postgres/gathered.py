@@ -1,0 +1,165 @@
+"""Writing to a PostgreSQL that stands alone: few statements a transaction, each with a plan that is kept.
+
+What is put waits, and goes as one statement before the next read or the end. The head of a customer is locked by the
+statement that looks its id up.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
+
+import asyncpg
+
+from portrait.model.document import HEAD, Document, Head, known_head
+from portrait.model.fact import Fact
+from portrait.model.identifier import CUSTOMER_ID, Identifier
+from portrait.storage.contract import Asked, StoredState
+from portrait.storage.postgres import put
+from portrait.storage.postgres.put import columns
+from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, PostgresTransaction, fact_rows
+from portrait.storage.rows import FACT_COLUMNS, fact_of
+
+# Behind OFFSET 0 stands a query of its own, which can be planned in one way only: for each that is asked, by the
+# primary key or another index that begins with all that is compared. So a plan may be kept, whatever is in the tables.
+_LOOK = (
+    "SELECT w.id, i.customer_id, d.body FROM unnest($2::text[]) w (id)"
+    " LEFT JOIN LATERAL (SELECT customer_id FROM identifiers"
+    f" WHERE tenant = $1 AND type = '{CUSTOMER_ID}' AND value = w.id OFFSET 0) i ON true"
+    " LEFT JOIN LATERAL (SELECT body FROM documents"
+    f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}' OFFSET 0 FOR UPDATE) d ON true"
+)
+"""Looks customer ids up and locks their heads, one after another."""
+_STATES = (
+    "SELECT w.place, s.body, s.version"
+    " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
+    " CROSS JOIN LATERAL (SELECT body, version FROM states"
+    " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section OFFSET 0) s"
+)
+_KNOWN = (
+    "SELECT w.place, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
+    " WITH ORDINALITY w (type, value, section, key, moment, place)"
+    f" CROSS JOIN LATERAL (SELECT {FACT_COLUMNS} FROM facts"
+    " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section AND key = w.key"
+    " AND (w.moment IS NULL OR effective_at = w.moment) OFFSET 0) f"
+)
+_ORDER = (put.FACTS, put.IDENTIFIERS, put.STATES, put.DOCUMENTS)
+
+
+class GatheredTransaction(PostgresTransaction):
+    """A transaction that puts what it writes all at once."""
+
+    PLANS: ClassVar = "SET LOCAL plan_cache_mode = force_generic_plan"
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        super().__init__(connection)
+        self._facts: list[tuple[Any, ...]] = []
+        self._waiting: dict[put.Put, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
+        """What else is to be put, by table and primary key: of two rows with one key the later counts."""
+        self._looked: dict[str, dict[str, bytes | None]] = {}
+        """Of each tenant the heads that were locked by a look-up and not asked for yet; None: there is none."""
+        self._keeps_plans = True
+
+    async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        """Run a statement whose plan depends on its values."""
+        await self._flush()
+        if self._keeps_plans:
+            await self._connection.execute(CUSTOM_PLANS)
+            self._keeps_plans = False
+        return await super()._rows(sql, *values)
+
+    async def _kept(self, sql: str, *values: Any) -> list[Any]:
+        """Run a statement that has one plan whatever its values."""
+        await self._flush()
+        return await super()._rows(sql, *values)
+
+    async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """See the contract. Customers that are asked for by their ids are locked: a write does so next."""
+        if not identifiers or any(type_ != CUSTOMER_ID for type_, _ in identifiers):
+            return await super().resolve(tenant, identifiers)
+        rows = await self._look(tenant, [value for _, value in identifiers])
+        return {Identifier(CUSTOMER_ID, value): owner for value, owner, _ in rows if owner is not None}
+
+    async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
+        """See the contract.
+
+        A row must be there to be locked: unknown customers get an empty head, which `settle` takes back if nobody
+        filled it.
+        """
+        heads: dict[str, bytes | None] = {}
+        looked = self._looked.pop(tenant, {})
+        if unseen := [one for one in customer_ids if one not in looked]:
+            await self._look(tenant, unseen)
+            looked |= self._looked.pop(tenant)
+        heads = {one: looked[one] for one in customer_ids}
+        while missing := sorted(one for one, body in heads.items() if body is None):
+            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing]
+            made = {row[1]: b"" for row in await self._kept(put.PLACEHOLDERS.many, *columns(new, len(new[0])))}
+            self._placeholders.setdefault(tenant, set()).update(made)
+            heads |= made
+            # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
+            if others := [one for one in missing if one not in made]:
+                await self._look(tenant, others)
+                heads |= self._looked.pop(tenant)
+        return {one: known_head(body or b"") for one, body in heads.items()}
+
+    async def _look(self, tenant: str, customer_ids: Collection[str]) -> list[Any]:
+        """Look customers up, and lock the heads of those that have one."""
+        rows = await self._kept(_LOOK, tenant, sorted(customer_ids))
+        self._looked.setdefault(tenant, {}).update({customer_id: body for customer_id, _, body in rows})
+        return rows
+
+    async def states(
+        self, tenant: str, wanted: Collection[tuple[Identifier, str]]
+    ) -> dict[tuple[Identifier, str], StoredState]:
+        """See the contract."""
+        asked = list(wanted)
+        rows = await self._kept(_STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
+        return {asked[place - 1]: StoredState(body, version) for place, body, version in rows}
+
+    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+        """See the contract."""
+        asked = list(wanted)
+        rows = await self._kept(
+            _KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
+        )
+        found: dict[Asked, list[Fact]] = {}
+        for place, *fact in rows:
+            found.setdefault(asked[place - 1], []).append(fact_of(fact))
+        return found
+
+    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
+        """See the contract."""
+        self._facts += fact_rows(tenant, facts)
+
+    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
+        """See the contract."""
+        self._looked.clear()
+        await super().put_documents(tenant, documents)
+
+    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
+        """See the contract."""
+        self._looked.clear()
+        await super().drop_documents(tenant, customer_id, sections)
+
+    async def settle(self) -> None:
+        """Put what waits, then take back the empty heads that nobody filled."""
+        await self._flush()
+        await super().settle()
+
+    async def _put(self, into: put.Put, rows: Sequence[Sequence[Any]]) -> list[Any]:
+        if rows:
+            self._waiting.setdefault(into, {}).update({tuple(row[: into.key]): tuple(row) for row in rows})
+        return []
+
+    async def _flush(self) -> None:
+        """Put what waits."""
+        if not self._facts and not self._waiting:
+            return
+        facts, waiting = self._facts, {into: list(rows.values()) for into, rows in self._waiting.items()}
+        self._facts, self._waiting = [], {}
+        if len(facts) >= COPY_FROM:
+            await self._connection.copy_records_to_table("facts", records=facts, columns=put.FACTS.names)
+        elif facts:
+            waiting[put.FACTS] = facts
+        if puts := tuple(one for one in _ORDER if one in waiting):
+            values = [column for one in puts for column in columns(waiting[one], len(one.names))]
+            await self._kept(put.together(puts), *values)
