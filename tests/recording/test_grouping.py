@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness import interaction, service
 from portrait import folding
-from portrait.together import Together
+from portrait.together import WORTH, Together
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9)), max_size=60), st.integers(1, 7))
@@ -37,29 +37,109 @@ def test_each_item_gets_its_own_answer_and_no_work_is_larger_than_allowed(items,
     )
 
 
-async def test_one_work_runs_at_a_time_for_a_key_and_the_next_takes_all_that_wait():
-    gates = {}
-    begun = []
+class Gated:
+    """Works that wait until they are let go."""
 
-    async def run(key, taken):
-        begun.append((key, taken))
-        await gates.setdefault(len(begun), asyncio.Event()).wait()
+    def __init__(self):
+        self.begun = []
+        self.gates = []
+        self.together = Together(self.run, 100)
+        self.tasks = []
+
+    async def run(self, key, taken):
+        self.begun.append(taken)
+        self.gates.append(asyncio.Event())
+        await self.gates[len(self.begun) - 1].wait()
         return taken
 
-    together = Together(run, 100)
-    first = asyncio.create_task(together.do("a", 1))
-    await asyncio.sleep(0.01)
-    waiting = [asyncio.create_task(together.do("a", number)) for number in (2, 3, 4)]
-    other = asyncio.create_task(together.do("b", 5))
-    await asyncio.sleep(0.01)
-    assert begun == [("a", [1]), ("b", [5])]
-    gates[1].set()
-    await first
-    await asyncio.sleep(0.01)
-    assert begun[2:] == [("a", [2, 3, 4])]
-    for gate in (2, 3):
-        gates[gate].set()
-    assert [await one for one in (*waiting, other)] == [2, 3, 4, 5]
+    async def come(self, *items, key="a"):
+        self.tasks += [asyncio.create_task(self.together.do(key, one)) for one in items]
+        await asyncio.sleep(0.01)
+
+    async def let_go(self, place):
+        self.gates[place].set()
+        await asyncio.sleep(0.01)
+
+    async def end(self):
+        while not all(task.done() for task in self.tasks):
+            for gate in self.gates:
+                gate.set()
+            await asyncio.sleep(0)
+
+
+async def test_few_that_come_during_a_work_wait_for_it_and_go_together():
+    works = Gated()
+    await works.come(1)
+    await works.come(2, 3, 4)
+    await works.come(5, key="b")
+    assert works.begun == [[1], [5]]
+    await works.let_go(0)
+    assert works.begun == [[1], [5], [2, 3, 4]]
+    await works.end()
+    assert [await one for one in works.tasks] == [1, 2, 3, 4, 5]
+
+
+async def test_many_that_come_during_a_work_go_beside_it_and_a_third_waits():
+    works = Gated()
+    await works.come("first")
+    await works.come(*range(WORTH - 1))
+    assert len(works.begun) == 1
+    await works.come(WORTH)
+    await works.come(*range(WORTH, 4 * WORTH))
+    assert [len(taken) for taken in works.begun] == [1, WORTH]
+    await works.let_go(0)
+    assert [len(taken) for taken in works.begun] == [1, WORTH, 2 * WORTH]
+    await works.end()
+
+
+async def test_beside_a_large_work_only_as_large_a_one_begins():
+    works = Gated()
+    await works.come(*range(4 * WORTH))
+    await works.let_go(0)
+    assert len(works.begun) == 2
+    await works.come(*range(2 * WORTH - 1))
+    assert len(works.begun) == 2
+    await works.come(0)
+    assert [len(taken) for taken in works.begun] == [2 * WORTH] * 3
+    await works.end()
+
+
+async def test_what_a_turn_of_the_loop_brings_goes_together_and_is_halved():
+    works = Gated()
+    for one in range(4 * WORTH):
+        works.tasks.append(asyncio.create_task(works.together.do("a", one)))
+        await asyncio.sleep(0)
+    await works.come()
+    assert works.begun == [[*range(2 * WORTH)], [*range(2 * WORTH, 4 * WORTH)]]
+    await works.end()
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=80), st.integers(1, 20))
+def test_a_key_has_two_works_at_most_and_is_forgotten_after_them(items, most):
+    under_way = Counter()
+
+    async def run(key, taken):
+        under_way[key] += 1
+        assert under_way[key] <= 2
+        for _ in range(taken[0]):
+            await asyncio.sleep(0)
+        under_way[key] -= 1
+        return taken
+
+    async def scenario():
+        together = Together(run, most)
+        tasks = []
+        for key, turns in items:
+            tasks.append(asyncio.create_task(together.do(key, turns)))
+            if turns == 3:
+                await asyncio.sleep(0)
+        assert await asyncio.gather(*tasks) == [turns for _, turns in items]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not together._waiting
+        assert not together._under_way
+
+    asyncio.run(scenario())
 
 
 async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
