@@ -1,11 +1,21 @@
 """`portrait load` and `portrait show`."""
 
+import asyncio
+import io
 import json
+from types import SimpleNamespace
 
 import apsw
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import TENANT, interaction, ndjson, portrait
+from portrait.cli import data
+from portrait.model.errors import StorageFailed
+from portrait.recording import Outcome
+from portrait.sections import registry
+from portrait.storage.contract import Tenant
 
 LINES = [{"customerId": "c1", "section": "interactions", "record": interaction(number)} for number in range(5)]
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
@@ -86,6 +96,69 @@ def test_line_numbers_hold_over_several_chunks(database):
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "2,498 recorded, 0 duplicates, 2 refused"
     assert [(one["line"], one["text"]) for one in side] == [(1201, "wrong"), (2401, "wrong too")]
+
+
+class Recorder:
+    """Takes turns of the loop for each chunk, and notes what ran beside what."""
+
+    def __init__(self, fails_at=None):
+        self.under_way = []
+        self.beside = 0
+        self.told = []
+        self.fails_at = fails_at
+
+    async def record_each(self, tenant, incoming):
+        customers = {one.identifier for one in incoming}
+        assert not any(customers & other for other in self.under_way)
+        self.under_way.append(customers)
+        self.beside = max(self.beside, len(self.under_way))
+        assert len(self.under_way) <= data.AT_ONCE
+        try:
+            for _ in range(3 + 40 * (len(self.told) % 2)):
+                await asyncio.sleep(0)
+            if len(self.told) == self.fails_at:
+                raise StorageFailed("gone")
+        finally:
+            self.under_way.remove(customers)
+        self.told += [one.parsed.key for one in incoming]
+        return Outcome(recorded=len(incoming))
+
+
+def chunked(recorder, customers, monkeypatch):
+    monkeypatch.setattr(data, "MAX_CHUNK", 4)
+    monkeypatch.setattr(data, "STEP", 2)
+    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
+    rows = (
+        {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}
+        for number, customer in enumerate(customers)
+    )
+    tenant = Tenant(TENANT, "", 0, b"k" * 32)
+    return asyncio.run(data.load_stream(services, tenant, io.BytesIO(ndjson(rows))))
+
+
+@given(st.lists(st.integers(0, 20), max_size=60))
+def test_of_two_lines_of_a_customer_the_later_is_told_later(customers):
+    recorder = Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        assert chunked(recorder, customers, patch).recorded == len(customers)
+    place = {key: place for place, key in enumerate(recorder.told)}
+    told = [place[interaction(number)["id"]] for number in range(len(customers))]
+    for customer in set(customers):
+        own = [at for at, one in zip(told, customers, strict=True) if one == customer]
+        assert own == sorted(own)
+
+
+def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
+    recorder = Recorder()
+    assert chunked(recorder, range(40), monkeypatch).recorded == 40
+    assert recorder.beside == data.AT_ONCE
+
+
+def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
+    recorder = Recorder(fails_at=4)
+    with pytest.raises(StorageFailed):
+        chunked(recorder, range(40), monkeypatch)
+    assert recorder.under_way == []
 
 
 def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):

@@ -6,9 +6,10 @@ import gc
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import click
 import msgspec
@@ -22,11 +23,16 @@ from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
 from portrait.model.errors import InvalidSetting
+from portrait.model.identifier import Identifier
 from portrait.recording import MAX_CHUNK, Outcome, Refusal
 from portrait.storage.contract import Tenant
 
 SOURCE = "load"
 """The source of records that name none."""
+STEP = 25
+"""So many lines are read before those that write have their turn."""
+AT_ONCE = 2
+"""So many chunks are written at once: while one waits for the database, another is folded and rendered."""
 COLLECT = 100_000
 """So many objects are made, less those let go, before cycles among them are looked for."""
 SOME_REFUSED = 3
@@ -74,9 +80,8 @@ async def load_stream(
     beside: "_SideFile | None" = None,
     progress: "_Bar | None" = None,
 ) -> Outcome:
-    """Load the lines of a stream, chunk after chunk; while one is written the next is read."""
+    """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
     parser = Parser(tenant.key_secret, SOURCE)
-    total = Outcome()
     texts: dict[int, bytes] = {}
 
     def parsed() -> Iterator[Incoming | Refusal]:
@@ -84,29 +89,80 @@ async def load_stream(
             texts[index] = text
             yield parser.line(index, text, services.registry)
 
-    def take(outcome: Outcome, refused: list[Refusal], chunk: dict[int, bytes]) -> None:
-        total.recorded += outcome.recorded
-        total.duplicates += outcome.duplicates
-        everything = sorted([*refused, *outcome.refused])
-        total.refused += everything
-        if beside is not None:
-            for one in everything:
-                beside.write(one, chunk[one.at])
-        if progress is not None:
-            progress.advance(len(chunk), sum(len(text) + 1 for text in chunk.values()))
+    writing = _Writing(services, tenant.id, beside, progress)
+    incoming: list[Incoming] = []
+    refused: list[Refusal] = []
+    try:
+        for some, wrong in chunks(parsed(), STEP):
+            incoming += some
+            refused += wrong
+            if len(incoming) + len(refused) >= MAX_CHUNK:
+                await writing.add(incoming, refused, texts)
+                incoming, refused, texts = [], [], {}
+            await asyncio.sleep(0)  # those that write go on if the database has answered
+        if incoming or refused:
+            await writing.add(incoming, refused, texts)
+        return await writing.end()
+    finally:
+        await writing.give_up()
 
-    writing: tuple[asyncio.Task[Outcome], list[Refusal], dict[int, bytes]] | None = None
-    for incoming, refused in chunks(parsed(), MAX_CHUNK):
-        if writing is not None:
-            take(await writing[0], writing[1], writing[2])
-        # One chunk at a time: of two lines with one key, the later must be told later.
-        task = asyncio.create_task(services.recorder.record_each(tenant.id, incoming))
-        await asyncio.sleep(0)  # lets the writer begin before the next chunk is read
-        writing = (task, refused, texts)
-        texts = {}
-    if writing is not None:
-        take(await writing[0], writing[1], writing[2])
-    return total
+
+class _Chunk(NamedTuple):
+    """Lines on their way into the database."""
+
+    task: asyncio.Task[Outcome]
+    identifiers: set[Identifier]
+    refused: list[Refusal]
+    texts: dict[int, bytes]
+
+
+class _Writing:
+    """Writes chunks, up to `AT_ONCE` at once.
+
+    Of two lines of one customer the later must be told later: a chunk waits for those that tell of the same.
+    """
+
+    def __init__(self, services: Services, tenant: str, beside: "_SideFile | None", progress: "_Bar | None") -> None:
+        self._services = services
+        self._tenant = tenant
+        self._beside = beside
+        self._progress = progress
+        self._chunks: deque[_Chunk] = deque()
+        self._total = Outcome()
+
+    async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
+        """Begin to write a chunk, once it may."""
+        identifiers = {one.identifier for one in incoming}
+        while len(self._chunks) >= AT_ONCE or any(identifiers & one.identifiers for one in self._chunks):
+            await self._take()
+        task = asyncio.create_task(self._services.recorder.record_each(self._tenant, incoming))
+        self._chunks.append(_Chunk(task, identifiers, refused, texts))
+
+    async def end(self) -> Outcome:
+        """Return what became of all chunks, when all are written."""
+        while self._chunks:
+            await self._take()
+        return self._total
+
+    async def give_up(self) -> None:
+        """Write no more: what is under way is undone or done, as far as it came."""
+        for one in self._chunks:
+            one.task.cancel()
+        await asyncio.gather(*(one.task for one in self._chunks), return_exceptions=True)
+
+    async def _take(self) -> None:
+        chunk = self._chunks[0]
+        outcome = await chunk.task
+        self._chunks.popleft()
+        self._total.recorded += outcome.recorded
+        self._total.duplicates += outcome.duplicates
+        everything = sorted([*chunk.refused, *outcome.refused])
+        self._total.refused += everything
+        if self._beside is not None:
+            for one in everything:
+                self._beside.write(one, chunk.texts[one.at])
+        if self._progress is not None:
+            self._progress.advance(len(chunk.texts), sum(len(text) + 1 for text in chunk.texts.values()))
 
 
 @contextlib.contextmanager
