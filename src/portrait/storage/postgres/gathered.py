@@ -19,8 +19,9 @@ from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, Postg
 from portrait.storage.rows import FACT_COLUMNS, fact_of
 
 # Behind OFFSET 0 stands a query of its own, which can be planned in one way only: for each that is asked, by the
-# primary key or another index that begins with all that is compared. So a plan may be kept, whatever is in the tables.
-_LOOK = (
+# primary key or another index that begins with all that is compared. So a plan may be kept, whatever is in the tables,
+# if it is not made to go through a table that is one page long today.
+LOOK = (
     "SELECT w.id, i.customer_id, d.body FROM unnest($2::text[]) w (id)"
     " LEFT JOIN LATERAL (SELECT customer_id FROM identifiers"
     f" WHERE tenant = $1 AND type = '{CUSTOMER_ID}' AND value = w.id OFFSET 0) i ON true"
@@ -28,26 +29,26 @@ _LOOK = (
     f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}' OFFSET 0 FOR UPDATE) d ON true"
 )
 """Looks customer ids up and locks their heads, one after another."""
-_STATES = (
+STATES = (
     "SELECT w.place, s.body, s.version"
     " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
     " CROSS JOIN LATERAL (SELECT body, version FROM states"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section OFFSET 0) s"
 )
-_KNOWN = (
+KNOWN = (
     "SELECT w.place, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
     " WITH ORDINALITY w (type, value, section, key, moment, place)"
     f" CROSS JOIN LATERAL (SELECT {FACT_COLUMNS} FROM facts"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section AND key = w.key"
     " AND (w.moment IS NULL OR effective_at = w.moment) OFFSET 0) f"
 )
-_ORDER = (put.FACTS, put.IDENTIFIERS, put.STATES, put.DOCUMENTS)
+ORDER = (put.FACTS, put.IDENTIFIERS, put.STATES, put.DOCUMENTS)
 
 
 class GatheredTransaction(PostgresTransaction):
     """A transaction that puts what it writes all at once."""
 
-    PLANS: ClassVar = "SET LOCAL plan_cache_mode = force_generic_plan"
+    PLANS: ClassVar = "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off"
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(connection)
@@ -103,7 +104,7 @@ class GatheredTransaction(PostgresTransaction):
 
     async def _look(self, tenant: str, customer_ids: Collection[str]) -> list[Any]:
         """Look customers up, and lock the heads of those that have one."""
-        rows = await self._kept(_LOOK, tenant, sorted(customer_ids))
+        rows = await self._kept(LOOK, tenant, sorted(customer_ids))
         self._looked.setdefault(tenant, {}).update({customer_id: body for customer_id, _, body in rows})
         return rows
 
@@ -112,14 +113,14 @@ class GatheredTransaction(PostgresTransaction):
     ) -> dict[tuple[Identifier, str], StoredState]:
         """See the contract."""
         asked = list(wanted)
-        rows = await self._kept(_STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
+        rows = await self._kept(STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
         return {asked[place - 1]: StoredState(body, version) for place, body, version in rows}
 
     async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(
-            _KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
+            KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
         )
         found: dict[Asked, list[Fact]] = {}
         for place, *fact in rows:
@@ -160,6 +161,6 @@ class GatheredTransaction(PostgresTransaction):
             await self._connection.copy_records_to_table("facts", records=facts, columns=put.FACTS.names)
         elif facts:
             waiting[put.FACTS] = facts
-        if puts := tuple(one for one in _ORDER if one in waiting):
+        if puts := tuple(one for one in ORDER if one in waiting):
             values = [column for one in puts for column in columns(waiting[one], len(one.names))]
             await self._kept(put.together(puts), *values)

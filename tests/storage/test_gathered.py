@@ -1,0 +1,149 @@
+"""A group is few statements on PostgreSQL, each of a plan that holds whatever is in the tables, and under its locks."""
+
+import asyncio
+import json
+import re
+
+import asyncpg
+import pytest
+
+from harness import interaction
+from portrait.ingest.records import Parser
+from portrait.model.document import document, head_document
+from portrait.model.identifier import customer
+from portrait.model.time import system_clock
+from portrait.recording import Recorder
+from portrait.sections import registry
+from portrait.storage import postgres
+from portrait.storage.conformance.support import TENANT, append, fact, head, put_documents
+from portrait.storage.contract import StoredState
+from portrait.storage.postgres import gathered, put
+
+ROWS = (
+    "INSERT INTO states SELECT 't', 'customer_id', n::text, 's', 1, '' FROM generate_series(1, 5) n",
+    "INSERT INTO documents SELECT 't', n::text, '', '', NULL, 1, '' FROM generate_series(1, 5) n",
+    "INSERT INTO identifiers SELECT 't', 'customer_id', n::text, n::text FROM generate_series(1, 5) n",
+    "INSERT INTO facts SELECT 't', '', n::text, 's', n, n::text::bytea, 'k', '', '', n, '', 1 FROM generate_series(1, 5) n",
+    "VACUUM ANALYZE",
+)
+KEPT = {
+    gathered.LOOK: ["(value = w.id)", "(section = ''::text)"],
+    gathered.STATES: ["(section = w.section)"],
+    gathered.KNOWN: ["(key = w.key)"],
+    put.PLACEHOLDERS.many: [],
+    put.together(gathered.ORDER): [],
+}
+
+
+@pytest.fixture
+async def held(postgres_url):
+    opened = postgres.open_store(postgres_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("rows", [(), ROWS], ids=["empty tables", "tables of one page"])
+async def test_a_plan_that_is_kept_finds_by_index_all_that_is_compared(held, postgres_url, rows):
+    connection = await asyncpg.connect(postgres_url, statement_cache_size=0)
+    for statement in rows:
+        await connection.execute(statement)
+    async with connection.transaction():
+        await connection.execute(gathered.GatheredTransaction.PLANS)
+        for statement, compared in KEPT.items():
+            values = ", ".join(["NULL"] * max(map(int, re.findall(r"\$(\d+)", statement))))
+            await connection.execute(f"PREPARE kept AS {statement}")
+            plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE kept({values})"))
+            await connection.execute("DEALLOCATE kept")
+            assert "Seq Scan" not in plan
+            conditions = re.findall("Index Cond: (.*)", plan)
+            assert len(conditions) == len(compared), plan
+            for condition, last in zip(conditions, compared, strict=True):
+                assert condition.startswith("((tenant = $1)")
+                assert last in condition
+    await connection.close()
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What goes to the server, each waited for in turn."""
+    said = []
+    for name in ("fetch", "execute", "copy_records_to_table"):
+        call = getattr(asyncpg.Connection, name)
+
+        async def noted(self, text, *values, call=call, **more):
+            said.append(text)
+            return await call(self, text, *values, **more)
+
+        monkeypatch.setattr(asyncpg.Connection, name, noted)
+    return said
+
+
+async def test_a_group_of_known_customers_takes_six_statements(held, sent):
+    parser, sections = Parser(b"k" * 32, "test"), registry.load(installed=False)
+    recorder = Recorder(held, system_clock)
+
+    async def group(number):
+        bodies = [
+            {"customerId": f"c{one}", "section": "interactions", "record": interaction(number)} for one in range(20)
+        ]
+        incoming = [parser.line(at, json.dumps(body).encode(), sections) for at, body in enumerate(bodies)]
+        sent.clear()
+        assert (await recorder.record_each(TENANT, incoming)).recorded == 20
+        return len(sent)
+
+    await group(0)
+    assert await group(1) <= 6
+
+
+async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(held):
+    """The head that a look-up has locked is the newest, though the statement began before it was written."""
+    await put_documents(held, "c", head_document(head(1)))
+    await append(held, fact(customer("c"), 1))
+    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+    locked, looking = asyncio.Event(), asyncio.Event()
+    where = (customer("c"), "s")
+
+    async def first(tx):
+        await tx.resolve(TENANT, [customer("c")])
+        await tx.lock(TENANT, ["c"])
+        locked.set()
+        await looking.wait()
+        await asyncio.sleep(0.2)
+        await tx.put_states(TENANT, {where: StoredState(b"new", 1)})
+        await tx.put_documents(TENANT, {"c": [head_document(head(2))]})
+
+    async def second(tx):
+        looking.set()
+        assert await tx.resolve(TENANT, [customer("c")]) == {customer("c"): "c"}
+        return await tx.lock(TENANT, ["c"]), await tx.states(TENANT, [where])
+
+    task = asyncio.create_task(held.write(first))
+    await locked.wait()
+    assert await held.write(second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
+    await task
+
+
+async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
+    await put_documents(held, "c", head_document(head(1)))
+    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+
+    async def work(tx):
+        await tx.resolve(TENANT, [customer("c")])
+        await tx.put_documents(TENANT, {"c": [head_document(head(2))]})
+        second = await tx.lock(TENANT, ["c"])
+        await tx.resolve(TENANT, [customer("c")])
+        await tx.drop_documents(TENANT, "c", [""])
+        return second, await tx.lock(TENANT, ["c"])
+
+    assert await held.write(work) == ({"c": head(2)}, {"c": None})
+
+
+async def test_of_two_rows_with_one_key_the_later_is_kept(held):
+    async def work(tx):
+        for body in (b"1", b"2"):
+            await tx.put_documents(TENANT, {"c": [document("s", body, None, 1)]})
+            await tx.put_states(TENANT, {(customer("c"), "s"): StoredState(body, 1)})
+        return [bytes(row[1]) for row in await tx.documents(TENANT, "c", None)]
+
+    assert await held.write(work) == [b"2"]
+    assert await held.states(TENANT, [(customer("c"), "s")]) == {(customer("c"), "s"): StoredState(b"2", 1)}
