@@ -23,7 +23,7 @@ ROWS = (
     "INSERT INTO states SELECT 't', 'customer_id', n::text, 's', 1, '' FROM generate_series(1, 5) n",
     "INSERT INTO documents SELECT 't', n::text, '', '', NULL, 1, '' FROM generate_series(1, 5) n",
     "INSERT INTO identifiers SELECT 't', 'customer_id', n::text, n::text FROM generate_series(1, 5) n",
-    "INSERT INTO facts SELECT 't', '', n::text, 's', n, n::text::bytea, 'k', '', '', n, '', 1 FROM generate_series(1, 5) n",
+    "INSERT INTO facts SELECT 't', '', n::text, 's', n, '', 'k', '', '', n, '', 1 FROM generate_series(1, 5) n",
     "VACUUM ANALYZE",
 )
 KEPT = {
