@@ -29,7 +29,7 @@ from portrait.storage.contract import Tenant
 
 SOURCE = "load"
 """The source of records that name none."""
-STEP = 25
+STEP = 20
 """So many lines are read before those that write have their turn."""
 AT_ONCE = 2
 """So many chunks are written at once: while one waits for the database, another is folded and rendered."""
@@ -93,7 +93,7 @@ async def load_stream(
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
     try:
-        for some, wrong in chunks(parsed(), STEP):
+        for some, wrong in chunks(parsed(), min(STEP, MAX_CHUNK)):
             incoming += some
             refused += wrong
             if len(incoming) + len(refused) >= MAX_CHUNK:
