@@ -1,65 +1,181 @@
-"""An answer's head and body go out in one write, and whatever has no body goes out as well."""
+"""Answers go out whole and in one write, with the bytes that uvicorn would send itself."""
 
 import asyncio
+import logging
 import socket
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from harness import TENANT, interaction, portrait, server
-from portrait.api.wire import _Joining
+from portrait.api.application import _send
+from portrait.api.operation import Answer, lines
+from portrait.api.wire import OneWrite
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+ANSWERS = {
+    b"/whole": Answer(200, b"{}", {"etag": 'W/"1"'}, lines({"cache-control": "no-store"})),
+    b"/large": Answer(201, b"x" * 70_000, {"content-type": "text/plain"}),
+    b"/empty": Answer(204, b""),
+    b"/same": Answer(304, b"", {"etag": 'W/"2"'}),
+    b"/unknown": Answer(404, b"no", {"www-authenticate": 'Bearer realm="portrait"'}),
+}
+
+
+async def app(scope, receive, send):
+    """Answer as the application does, and in the ways that the query names."""
+
+    async def to_the_end():
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    how = scope["query_string"]
+    reading = asyncio.create_task(to_the_end()) if how == b"reading" else None
+    if how in {b"later", b"reading"}:
+        await asyncio.sleep(0)
+    await _send(ANSWERS[scope["raw_path"]], "7", scope, send)
+    if how == b"twice":
+        await _send(ANSWERS[scope["raw_path"]], "7", scope, send)
+    if how == b"then-reading":
+        await to_the_end()
+    if reading:
+        await reading
 
 
 class Transport:
-    """Notes what is written."""
+    """Notes what is written until it is closed."""
 
     def __init__(self):
         self.written = []
+        self.closed = False
+        self.after = ()
 
     def write(self, data):
-        self.written.append(data)
+        if data and not self.closed:
+            self.written.append(data)
 
     def close(self):
-        self.written.append("closed")
+        self.closed = True
+
+    def is_closing(self):
+        return self.closed
+
+    def get_extra_info(self, name, default=None):
+        del name
+        return default
+
+    def pause_reading(self):
+        pass
+
+    resume_reading = pause_reading
 
 
-def test_a_head_and_its_body_are_one_write_and_a_head_alone_does_not_wait():
+def exchange(protocol, received, *, access_log=False, paused=False, lost=False):
+    """Return the transport after a protocol took pieces, a turn of the loop for each, and all was answered.
+
+    It says in `after` whether it was closed, how many requests were counted, and whether an idle client has a deadline.
+    """
+
     async def scenario():
-        below = Transport()
-        joining = _Joining(below)
-        joining.write(HEAD)
-        joining.write(b"{}")
-        assert below.written == [HEAD + b"{}"]
-        joining.write(HEAD)
-        await asyncio.sleep(0)
-        assert below.written[1:] == [HEAD]
-        joining.write(HEAD)
-        joining.close()
-        assert below.written[2:] == [HEAD, "closed"]
-        await asyncio.sleep(0)
-        assert len(below.written) == 4
-
-    asyncio.run(scenario())
-
-
-@given(st.lists(st.sampled_from([HEAD, b"", b"{}", b"\r\n\r\n", None]), max_size=20))
-def test_every_byte_goes_out_in_order(pieces):
-    async def scenario():
-        below = Transport()
-        joining = _Joining(below)
-        for piece in pieces:
-            if piece is None:
+        config = uvicorn.Config(app, log_config=None, lifespan="off", proxy_headers=False)
+        state = ServerState()
+        state.default_headers = [(b"date", b"Mon, 30 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
+        one, transport = protocol(config, state, {}), Transport()
+        one.access_log = access_log
+        one.connection_made(transport)
+        if paused:
+            one.pause_writing()
+        for piece in received:
+            if not transport.closed:
+                one.data_received(piece)
+            if not lost:
                 await asyncio.sleep(0)
-            else:
-                joining.write(piece)
-        await asyncio.sleep(0)
-        assert b"".join(below.written) == b"".join(piece for piece in pieces if piece is not None)
+        if lost:
+            one.connection_lost(OSError())
+        if paused:
+            await asyncio.sleep(0)
+            assert not transport.written
+            one.resume_writing()
+        for _ in range(MANY):  # and nobody waits for what does not come
+            await asyncio.sleep(0)
+        assert not state.tasks
+        transport.after = transport.closed, state.total_requests, one.timeout_keep_alive_task is not None
+        one.connection_lost(None)
+        return transport
 
-    asyncio.run(scenario())
+    return asyncio.run(scenario())
+
+
+def asked(method, path, *headers, version="1.1", body=b""):
+    """Return a request's bytes."""
+    lengths = [f"Content-Length: {len(body)}"] if body else []
+    head = "\r\n".join([f"{method} {path} HTTP/{version}", "Host: localhost", *headers, *lengths])
+    return f"{head}\r\n\r\n".encode() + body
+
+
+MANY = 100
+"""More turns of the loop than any exchange takes."""
+HOW = ("", "?later", "?reading", "?then-reading", "?twice")
+HEADERS = ("Accept: */*", "Connection: close", "Expect: 100-continue")
+
+requests = st.builds(
+    asked,
+    st.sampled_from(["GET", "HEAD", "POST"]),
+    st.sampled_from([path.decode() + how for path in ANSWERS for how in HOW]),
+    st.sampled_from([HEADERS[0], *HEADERS]),
+    version=st.sampled_from(["1.1"] * 3 + ["1.0"]),
+    body=st.sampled_from([b"", b"{}"]),
+)
+
+
+def alike(received, **given):
+    """Make sure that ours does what uvicorn's own does."""
+    ours, theirs = exchange(OneWrite, received, **given), exchange(HttpToolsProtocol, received, **given)
+    assert b"".join(ours.written) == b"".join(theirs.written)
+    assert ours.after == theirs.after
+
+
+@given(st.data())
+def test_every_byte_is_uvicorns_own(data):
+    sent = b"".join(data.draw(st.lists(requests, min_size=1, max_size=5)))
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=6)))
+    alike([sent[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)])
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_one_request_is_answered_as_uvicorn_would(method, how, header, lost):
+    alike([asked(method, f"/whole{how}", header)], lost=lost)
+
+
+@pytest.mark.parametrize("path", ANSWERS)
+@pytest.mark.parametrize("header", ["Accept: */*", "Connection: close"])
+def test_an_answer_is_one_write(path, header):
+    assert len(exchange(OneWrite, [asked("GET", path.decode(), header)]).written) == 1
+
+
+def test_a_client_that_does_not_read_is_waited_for():
+    whole = exchange(OneWrite, [asked("GET", "/whole")])
+    late = exchange(OneWrite, [asked("GET", "/whole")], paused=True)
+    assert b"".join(late.written) == b"".join(whole.written)
+
+
+def test_an_access_log_has_a_line_for_each_request(caplog):
+    with caplog.at_level(logging.INFO, "uvicorn.access"):
+        exchange(OneWrite, [asked("GET", "/whole"), asked("GET", "/same")], access_log=True)
+    assert [record.args[-1] for record in caplog.records if record.name == "uvicorn.access"] == [200, 304]
+
+
+@pytest.mark.parametrize("value", ["a\r\nset-cookie: b", "a\nb", "\x00"])
+def test_no_value_ends_its_line(value):
+    with pytest.raises(ValueError, match="control"):
+        lines({"etag": value})
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from portrait.access.service import Access
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
-from portrait.api.operation import Answer, Call, Operation, encode
+from portrait.api.operation import WHOLE, Answer, Call, Operation, Whole, encode, lines
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
 _DECIDING = {name.encode(): name for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match")}
-_NO_STORE = ((b"cache-control", b"no-store"),)
+_NO_STORE = lines({"cache-control": "no-store"})
+_WITHOUT_BODY = frozenset({204, 304})
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
@@ -70,19 +71,19 @@ class Application:
                 segment = path[len(PREFIX) : -len(SUFFIX)]
                 if segment and "/" not in segment:
                     answer = await self._profiles.answer(segment, scope["query_string"], headers)
-                    await _send(answer, request_id, send)
+                    await _send(answer, request_id, scope, send)
                     return
             scope = {**scope, "path": path, "portrait.request_id": request_id}
             await self._router.router(scope, receive, sending)
         except errors.PortraitError as error:
             if isinstance(error, errors.Unavailable):
                 _log.error("request %s: %s: %s", request_id, error.code, error.detail)
-            await _send(Answer(*_problem(error, request_id)), request_id, send)
+            await _send(Answer(*_problem(error, request_id)), request_id, scope, send)
         except Exception:
             _log.exception("request %s failed", request_id)
             if sending.begun:
                 raise
-            await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, send)
+            await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
 
     def _dispatch(self, methods: Mapping[str, Operation]) -> ASGIApp:
         allowed = tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
@@ -104,8 +105,8 @@ class Application:
                     )
                     self._access.require(call.caller, operation.roles)
                 answer = await operation.handler(call)
-                always = answer.always or _NO_STORE
-                await _send(answer._replace(always=always), scope["portrait.request_id"], send)
+                answer = answer._replace(always=answer.always or _NO_STORE)
+                await _send(answer, scope["portrait.request_id"], scope, send)
 
         return Endpoint()
 
@@ -118,7 +119,7 @@ class Application:
                 del receive
                 if scope["method"] not in {"GET", "HEAD"}:
                     raise errors.MethodNotAllowed("This path takes GET.", allowed=("GET", "HEAD"))
-                await _send(Answer(200, content, {"content-type": kind}), scope["portrait.request_id"], send)
+                await _send(Answer(200, content, {"content-type": kind}), scope["portrait.request_id"], scope, send)
 
         return Endpoint()
 
@@ -174,10 +175,14 @@ async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
     raise errors.RouteNotFound("No operation has this path. See /docs for those there are.")
 
 
-async def _send(answer: Answer, request_id: str, send: Send) -> None:
-    headers = [*answer.always, (b"x-request-id", request_id.encode())]
-    headers += [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-    if answer.status not in {204, 304}:
-        headers.append((b"content-length", str(len(answer.body)).encode()))
+async def _send(answer: Answer, request_id: str, scope: Scope, send: Send) -> None:
+    head = f"{answer.always}{lines(answer.headers)}x-request-id: {request_id}\r\n"
+    if answer.status not in _WITHOUT_BODY:
+        head += f"content-length: {len(answer.body)}\r\n"
+    sent = head.encode("latin-1")
+    whole: Whole | None = scope.get(WHOLE)
+    if whole is not None and whole(scope, answer.status, sent, answer.body):
+        return
+    headers = [line.split(b": ", 1) for line in sent.split(b"\r\n")[:-1]]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})

@@ -26,6 +26,14 @@ MAX_LIMIT = 100
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """A moment as answers show it: RFC 3339 in UTC."""
 
+WHOLE = "portrait.whole"
+"""Where a request's scope holds a `Whole`, if its server has one."""
+Whole = Callable[[Scope, int, bytes, bytes], bool]
+"""Takes an answer at once: the request's scope, the status, the headers as `lines`, the body.
+
+False: it is to be given as ASGI's messages.
+"""
+
 encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -35,8 +43,19 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     headers: Mapping[str, str] = {}
-    always: tuple[tuple[bytes, bytes], ...] = ()
-    """Further headers, ready to send, that every answer of an operation has; where none, it is not to be stored."""
+    always: str = ""
+    """Further headers that every answer of an operation has, as `lines`; where none, it is not to be stored."""
+
+
+def lines(headers: Mapping[str, str]) -> str:
+    """Return headers as they go out, a line each.
+
+    Raises:
+        ValueError: a value would end its line.
+    """
+    if not "".join(headers.values()).isprintable():
+        raise ValueError("a header's value holds a control character")
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:

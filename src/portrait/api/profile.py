@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from portrait.access.service import READ, Access
-from portrait.api.operation import Answer, Call, Operation, Parameter, decoded, query_of
+from portrait.api.operation import Answer, Call, Operation, Parameter, decoded, lines, query_of
 from portrait.model import errors
 from portrait.model.time import Clock
 from portrait.reading import Plan, Reader
@@ -20,8 +20,8 @@ PREFIX = "/api/v1/customers/"
 SUFFIX = "/unified-profile"
 MAX_PLANS = 1000
 
-_ALWAYS = ((b"cache-control", b"private, no-cache"), (b"vary", b"X-Tenant-Id, Authorization, X-API-Key"))
-_ALWAYS_JSON = (*_ALWAYS, (b"content-type", b"application/json"))
+_ALWAYS = lines({"cache-control": "private, no-cache", "vary": "X-Tenant-Id, Authorization, X-API-Key"})
+_ALWAYS_JSON = _ALWAYS + lines({"content-type": "application/json"})
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:

@@ -1,51 +1,55 @@
-"""Answers on the wire: head and body in one write, where the server would make two, each a call to the system."""
+"""Answers on the wire: a whole answer in one write, where the server would check every header and write twice."""
 
 import asyncio
-from typing import Any
+
+from starlette.types import Scope
+
+from portrait.api.operation import WHOLE
 
 try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 except ImportError:  # httptools is not built for every interpreter; uvicorn has another parser then
     PROTOCOL: str | type[asyncio.Protocol] = "auto"
 else:
 
     class OneWrite(HttpToolsProtocol):
-        """uvicorn's protocol over a transport that waits for the body."""
+        """uvicorn's protocol, which also takes an answer whole: a `Whole` stands in the scope of every request."""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # what it is given
-            """Begin a connection."""
-            super().connection_made(_Joining(transport))  # type: ignore[arg-type]  # stands in for one
+        _defaults: list[tuple[bytes, bytes]] | None = None
+        _default_lines = b""
+
+        def on_message_begin(self) -> None:
+            """Begin a request."""
+            super().on_message_begin()
+            self.scope[WHOLE] = self._whole  # type: ignore[literal-required]  # ours beside uvicorn's
+
+        def _whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
+            """Do at once what uvicorn does on ASGI's two messages, or leave it to them.
+
+            It is left where there is more to do: where the client's next request is here already, where it reads too
+            slowly or went away, for HEAD, and for an access log.
+            """
+            cycle = self.cycle
+            if (
+                scope["headers"] is not self.headers
+                or cycle.response_started
+                or cycle.disconnected
+                or cycle.access_log
+                or self.flow.write_paused
+                or scope["method"] == "HEAD"
+            ):
+                return False
+            if self._defaults is not self.server_state.default_headers:  # made anew each second, for the date
+                self._defaults = self.server_state.default_headers
+                self._default_lines = b"".join(b"%b: %b\r\n" % header for header in self._defaults)
+            end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+            cycle.response_started = cycle.response_complete = True
+            cycle.waiting_for_100_continue = False
+            self.transport.write(b"".join((STATUS_LINE[status], self._default_lines, lines, end, body)))
+            cycle.message_event.set()
+            if not cycle.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+            return True
 
     PROTOCOL = OneWrite
-
-
-class _Joining:
-    """A transport that holds an answer's head for what follows it at once; where nothing does, it goes alone."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head = b""
-        self._soon = asyncio.get_running_loop().call_soon
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write an answer's next piece."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.endswith(b"\r\n\r\n"):
-            self._head = data
-            self._soon(self._flush)
-            return
-        self._transport.write(data)
-
-    def close(self) -> None:
-        """Write what waits, and close."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._head:
-            data, self._head = self._head, b""
-            self._transport.write(data)
