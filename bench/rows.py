@@ -64,6 +64,8 @@ ROWS = (
         "sqlite.half-load:p99", "sqlite.half-load:p50", at_most=5),
     Row("tail-postgres", "PostgreSQL: p99 against p50, at half of the most requests a second",
         "postgres.half-load:p99", "postgres.half-load:p50", at_most=5),
+    Row("tail-static", "Static bytes: p99 against p50, at half of the most requests a second",
+        "floor.static.half-load:p99", "floor.static.half-load:p50"),
     Row("long-read-sqlite", "SQLite: reading a customer with 10,000 interactions, against 30",
         "sqlite.long-read:p50", "sqlite.short-read:p50", at_most=1.05),
     Row("long-read-postgres", "PostgreSQL: reading a customer with 10,000 interactions, against 30",

@@ -30,7 +30,10 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
             found += _variants(engine, name, workshop, serving, places)
             found.append(_half_load(f"{engine}.half-load", f"Portrait on {name}, half load", serving, places))
     for name, (title, floor) in _floors(workshop).items():
-        found.append(_full(f"floor.{name}", title, Serving(workshop, stack, floor), places))
+        bare = Serving(workshop, stack, floor)
+        found.append(_full(f"floor.{name}", title, bare, places))
+        if name == "static":
+            found.append(_half_load(f"floor.{name}.half-load", f"{title}, half load", bare, places))
     for peer in _peers():
         id_ = f"peer.{peer.__name__.lower()}"
         found.append(_full(id_, peer.name, Serving(workshop, stack, partial(_filled_peer, workshop, peer)), places))
@@ -80,7 +83,7 @@ def _check_heavy(workshop: Workshop, serving: Serving[Portrait]) -> None:
         raise Failure(f"the heavy customer's profile has {len(body)} bytes only")
 
 
-def _half_load(id_: str, title: str, serving: Serving[Portrait], places: Sequence[int]) -> Probe:
+def _half_load(id_: str, title: str, serving: Serving[S], places: Sequence[int]) -> Probe:
     def take() -> Taken:
         asked = [serving.subject.request(place) for place in places]
         # The most is found anew each round: what else the machine does changes it.
