@@ -1,11 +1,260 @@
-"""Which customer an identifier belongs to.
+"""The identity graph: which identifiers are one person, since when, and how sure we are.
 
-Each `customer_id` is a profile of its own. Identifiers of other types join profiles by links, which are facts too.
+Links join identifiers; a connected set is a profile. Everything here follows from the links alone, so it is the same
+whether it is kept up link by link or derived anew.
 """
 
-from portrait.model.identifier import CUSTOMER_ID, Identifier
+import heapq
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import msgspec
+
+from portrait.identity.confidence import combined
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
+
+LINKED = "linked"
+RETRACTED = "retracted"
+"""What a source says of a link, or of two identifiers that are not to be linked; any other status is the reason for
+which a rule refused the link."""
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one source says of one end of a link, as it was decided last."""
+
+    recorded_at: int
+    id: bytes
+    source: str | None
+    value: str
+    """The other identifier's value, as it was given."""
+    confidence: float
+    rule: str
+    """How we came to it: see `identity.rules`."""
+    at: int
+    """From when it holds, by the source's word, in microseconds."""
+    since: int
+    """When this source first told it without a break, in microseconds."""
+    status: str
+    into: str | None
+    """The customer id that stayed, where the link joined two profiles."""
+
+    @property
+    def order(self) -> tuple[int, bytes]:
+        """What decides which of two of one source counts."""
+        return self.recorded_at, self.id
+
+
+class Link(NamedTuple):
+    """One link between two identifiers, by everything that its sources say."""
+
+    a: Identifier
+    b: Identifier
+    since: int
+    confidence: float
+    into: str | None
+    told: tuple[Told, ...]
+
+    @property
+    def order(self) -> tuple[int, Identifier, Identifier]:
+        """The order in which links came to be: total."""
+        return self.since, self.a, self.b
+
+
+class Profile(NamedTuple):
+    """Identifiers that are one person."""
+
+    customer_id: str | None
+    """None: none of them is a customer id."""
+    members: tuple[Identifier, ...]
+    """In order."""
+
+
+class Merge(NamedTuple):
+    """One time that two profiles became one."""
+
+    link: Link
+    source: str
+    """The customer id that went."""
+    into: str
+    """The customer id that stayed."""
+
+
+class Graph:
+    """The links of some identifiers.
+
+    Args:
+        ends: by identifier and by the other end, what each source says.
+        apart: the pairs that are not to be one person.
+    """
+
+    def __init__(
+        self,
+        ends: Mapping[Identifier, Mapping[Identifier, Sequence[Told]]],
+        apart: Collection[frozenset[Identifier]] = (),
+    ) -> None:
+        self.identifiers = set(ends)
+        self.apart = set(apart)
+        found: dict[tuple[Identifier, Identifier], tuple[Told, ...]] = {}
+        for one, others in ends.items():
+            for other, told in others.items():
+                live = tuple(each for each in told if each.status == LINKED)
+                if live and other in ends:
+                    found[min(one, other), max(one, other)] = live
+        self.links = sorted((_link(*pair, told) for pair, told in found.items()), key=lambda link: link.order)
+
+    def profiles(self) -> list[Profile]:
+        """Return the connected sets, by their first identifier.
+
+        The customer id that a profile keeps is found by going through the links as they came: where one joins two
+        profiles, the id that was decided on then stays; else a company's own id before a generated one, then the one
+        that was linked first, then the lower in byte order.
+        """
+        sets, kept, _ = self._replayed()
+        return [Profile(kept[root], members) for root, members in sets.all()]
+
+    def merges(self) -> list[Merge]:
+        """Return the links that made one of two profiles with a customer id each, as they came."""
+        return self._replayed()[2]
+
+    def _replayed(self) -> "tuple[_Sets, dict[Identifier, str | None], list[Merge]]":
+        """Go through the links as they came; return the sets, the customer id of each by its root, and the merges."""
+        sets = _Sets(self.identifiers)
+        first: dict[str, int] = {}
+        for link in self.links:
+            for one in (link.a, link.b):
+                if one.type == CUSTOMER_ID:
+                    first.setdefault(one.value, link.since)
+        kept = {one: one.value if one.type == CUSTOMER_ID else None for one in self.identifiers}
+        merges = []
+        for link in self.links:
+            a, b = sets.find(link.a), sets.find(link.b)
+            if a == b:
+                continue
+            ids = {kept[a], kept[b]} - {None}
+            stays = _survivor(kept[a], kept[b], link.into, first)
+            merges += [Merge(link, gone, stays) for gone in ids - {stays} if gone is not None and stays is not None]
+            kept[sets.join(a, b)] = stays
+        return sets, kept, merges
+
+    def parts(self, x: Profile, y: Profile) -> list[frozenset[Identifier]]:
+        """Return the pairs that keep two profiles apart."""
+        return [pair for pair in self.apart if len(pair & set(x.members)) == 1 and len(pair & set(y.members)) == 1]
+
+    def crossing(self, a: Identifier, b: Identifier) -> list[Link]:
+        """Return the links to take back so that two identifiers are apart again.
+
+        The links are gone through as they came, and those that would have joined the two are the ones: what each side
+        held before stays with it, and what came later stays with the side that it was linked to first.
+        """
+        sets = _Sets(self.identifiers)
+        found = []
+        for link in self.links:
+            x, y = sets.find(link.a), sets.find(link.b)
+            if {x, y} == {sets.find(a), sets.find(b)} and x != y:
+                found.append(link)
+            elif x != y:
+                sets.join(x, y)
+        return found
+
+    def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
+        """Return since when each two identifiers that are one person are so, in microseconds."""
+        sets = _Sets(self.identifiers)
+        found = {}
+        for link in self.links:
+            x, y = sets.find(link.a), sets.find(link.b)
+            if x != y:
+                for one, other in product(sets.members(x), sets.members(y)):
+                    found[min(one, other), max(one, other)] = link.since
+                sets.join(x, y)
+        return found
+
+    def confidences(self, anchor: Identifier, now: int) -> dict[Identifier, tuple[float, tuple[Link, ...]]]:
+        """Return how sure we are of each identifier, and the path that says so, from a customer's anchor.
+
+        The widest path: of all paths the one whose weakest link is strongest, and that link's confidence. Along a path
+        nothing is added, which would overstate, nor multiplied, which would punish length.
+        """
+        near: dict[Identifier, list[tuple[Identifier, Link]]] = {}
+        for link in self.links:
+            if (confidence := combined(link.told, now)) is not None:
+                held = link._replace(confidence=confidence)
+                near.setdefault(link.a, []).append((link.b, held))
+                near.setdefault(link.b, []).append((link.a, held))
+        found: dict[Identifier, tuple[float, tuple[Link, ...]]] = {}
+        ahead: list[tuple[float, int, Identifier, tuple[Link, ...]]] = [(-1.0, 0, anchor, ())]
+        while ahead:
+            width, length, one, path = heapq.heappop(ahead)
+            if one in found:
+                continue
+            found[one] = -width, path
+            for other, link in near.get(one, ()):
+                if other not in found:
+                    heapq.heappush(ahead, (-min(-width, link.confidence), length + 1, other, (*path, link)))
+        return found
+
+    def path(self, a: Identifier, b: Identifier, now: int) -> tuple[Link, ...]:
+        """Return the widest path between two identifiers; empty where there is none."""
+        return self.confidences(a, now).get(b, (0.0, ()))[1]
+
+
+class _Sets:
+    """Disjoint sets of identifiers, each under one of its own; the smaller joins the larger."""
+
+    def __init__(self, identifiers: Iterable[Identifier]) -> None:
+        self._root = {one: one for one in identifiers}
+        self._members = {one: [one] for one in self._root}
+
+    def find(self, one: Identifier) -> Identifier:
+        return self._root[one]
+
+    def members(self, root: Identifier) -> list[Identifier]:
+        return self._members[root]
+
+    def join(self, a: Identifier, b: Identifier) -> Identifier:
+        large, small = (a, b) if len(self._members[a]) >= len(self._members[b]) else (b, a)
+        moved = self._members.pop(small)
+        self._root.update(dict.fromkeys(moved, large))
+        self._members[large] += moved
+        return large
+
+    def all(self) -> list[tuple[Identifier, tuple[Identifier, ...]]]:
+        return sorted(
+            ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda one: one[1]
+        )
 
 
 def first_owner(identifier: Identifier) -> str | None:
-    """Return the customer id that an identifier never seen before belongs to; None where nothing says."""
+    """Return the customer id that an identifier never seen before belongs to; None: a profile is made for it."""
     return identifier.value if identifier.type == CUSTOMER_ID else None
+
+
+def survivor(a: Profile, b: Profile, links: Sequence[Link]) -> str | None:
+    """Return the customer id that stays where two profiles become one and nobody says which."""
+    first: dict[str, int] = {}
+    for link in links:
+        for one in (link.a, link.b):
+            if one.type == CUSTOMER_ID:
+                first.setdefault(one.value, link.since)
+    return _survivor(a.customer_id, b.customer_id, None, first)
+
+
+def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str, int]) -> str | None:
+    if a is None or b is None:
+        return a if b is None else b
+    if into in {a, b}:
+        return into
+    never = max(first.values(), default=0) + 1
+    return min((a, b), key=lambda one: (is_generated(one), first.get(one, never), one.encode()))
+
+
+def _link(a: Identifier, b: Identifier, told: tuple[Told, ...]) -> Link:
+    first = min(told, key=lambda one: (one.since, one.id))
+    into = next((one.into for one in sorted(told, key=lambda one: one.since) if one.into is not None), None)
+    return Link(a, b, first.since, 0.0, into, told)
+
+
+def aliases(profile: Profile) -> list[str]:
+    """Return the customer ids of a profile beside the one that it keeps."""
+    kept = None if profile.customer_id is None else customer(profile.customer_id)
+    return [one.value for one in profile.members if one.type == CUSTOMER_ID and one != kept]

@@ -11,6 +11,10 @@ PortraitError
 │   ├── BodyTooSlow           a body that stopped arriving
 │   ├── InvalidRecord         a record that breaks its section's schema
 │   ├── TooManyKeys           a customer's section would pass its limit of live keys
+│   ├── UnknownIdentifierType a type of identifier that is neither built in nor the tenant's own
+│   ├── BlockedIdentifier     an identifier whose value says nothing of a person
+│   ├── SelfLink              an identifier or a customer is to be joined with itself
+│   ├── InvalidRules          identity rules that break their schema or contradict each other
 │   └── NotSupported          well formed, but not something that Portrait does
 ├── AccessDenied            the request is well formed, the caller may not
 │   ├── Unauthenticated       no credential, or a wrong, expired or revoked one
@@ -21,11 +25,14 @@ PortraitError
 ├── NotFound                what was asked for is not there, or not there for this tenant
 │   ├── RouteNotFound         no operation has this path
 │   ├── CustomerNotFound      an unknown customer
+│   ├── IdentifierNotFound    an identifier that belongs to no customer
 │   ├── RecordNotFound        no live record under this key
 │   └── KeyNotFound           no API key with this id
 ├── MethodNotAllowed        the path exists, the method does not
 ├── Conflict                the request contradicts what is stored
 │   ├── EventConflict         an event's key was used before for another body
+│   ├── LinkRefused           a rule of the tenant's refuses to join two identifiers
+│   ├── NotMerged             there is no such merge or link to take back
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
 │   ├── StorageBusy           the database is locked by another writer for too long
@@ -49,6 +56,8 @@ class PortraitError(Exception):
     """Anything that Portrait refuses or fails at on purpose; `detail` says what is wrong and what would be right."""
 
     code: ClassVar[str] = "error"
+    reason: str | None = None
+    """Which of several causes it was, for programs; None where the code says all."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -119,6 +128,30 @@ class TooManyKeys(InvalidRequest):
     code = "too_many_keys"
 
 
+class UnknownIdentifierType(InvalidRequest):
+    """A type of identifier that is neither built in nor the tenant's own."""
+
+    code = "unknown_identifier_type"
+
+
+class BlockedIdentifier(InvalidRequest):
+    """An identifier whose value says nothing of a person."""
+
+    code = "blocked_identifier"
+
+
+class SelfLink(InvalidRequest):
+    """An identifier or a customer is to be joined with itself."""
+
+    code = "self_link"
+
+
+class InvalidRules(InvalidRequest):
+    """Identity rules that break their schema or contradict each other."""
+
+    code = "invalid_rules"
+
+
 class NotSupported(InvalidRequest):
     """Well formed, but not something that Portrait does."""
 
@@ -185,6 +218,15 @@ class CustomerNotFound(NotFound):
         super().__init__("No customer with this id is known to this tenant. A first record makes a customer known.")
 
 
+class IdentifierNotFound(NotFound):
+    """An identifier that belongs to no customer of this tenant."""
+
+    code = "identifier_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("This identifier belongs to no customer of this tenant. A first record makes it known.")
+
+
 class RecordNotFound(NotFound):
     """No live record under this key."""
 
@@ -217,6 +259,26 @@ class EventConflict(Conflict):
     """An event's key was used before for another body: events are immutable."""
 
     code = "event_conflict"
+
+
+class LinkRefused(Conflict):
+    """A rule of the tenant's refuses to join two identifiers; `reason` says which, for programs."""
+
+    code = "link_refused"
+
+    def __init__(self, detail: str, *, reason: str | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+    def of_record(self, index: int) -> Self:
+        """See the base class."""
+        return type(self)(f"Record {index}, counted from 0: {self.detail}", reason=self.reason)
+
+
+class NotMerged(Conflict):
+    """There is no such merge or link to take back."""
+
+    code = "not_merged"
 
 
 class TenantExists(Conflict):

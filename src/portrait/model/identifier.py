@@ -1,7 +1,9 @@
 """Identifiers: the ways in which sources name a customer, and the rule that every outside name keeps to."""
 
+import re
+import secrets
 import unicodedata
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 CUSTOMER_ID = "customer_id"
 """The type of identifier that the API's paths carry; never normalised."""
@@ -21,10 +23,29 @@ class Identifier(NamedTuple):
         """The identifier as one text, unique: types hold no colon."""
         return f"{self.type}:{self.value}"
 
+    @classmethod
+    def of_tag(cls, tag: str) -> Self:
+        """Return the identifier with this tag."""
+        type_, _, value = tag.partition(":")
+        return cls(type_, value)
+
 
 def customer(customer_id: str) -> Identifier:
     """Return the identifier of a customer known by its customer id."""
     return Identifier(CUSTOMER_ID, customer_id)
+
+
+def generated() -> Identifier:
+    """Return a new customer id, at random, for a profile that no customer id of the company's names yet."""
+    return customer(f"anon_{secrets.token_hex(16)}")
+
+
+def is_generated(customer_id: str) -> bool:
+    """Tell whether a customer id has the form of those that Portrait makes."""
+    return _generated.fullmatch(customer_id) is not None
+
+
+_generated = re.compile(r"anon_[0-9a-f]{32}")
 
 
 def name_fault(text: str) -> str | None:

@@ -16,6 +16,8 @@ SECOND = 1_000_000
 """One second, in microseconds."""
 HOUR = 3600 * SECOND
 """One hour, in microseconds."""
+DAY = 24 * HOUR
+"""One day, in microseconds."""
 
 Clock = Callable[[], int]
 """Gives the present moment. Services take one, so that tests can say what time it is."""

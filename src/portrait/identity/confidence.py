@@ -1,0 +1,49 @@
+"""How sure we are of a link that several sources tell.
+
+The weights of evidence add in log-odds, after Fellegi and Sunter (1969, "A Theory for Record Linkage") as Splink states
+it: M = log2(λ / (1 - λ)) + Σ log2(m / u), p = 2^M / (1 + 2^M). With even prior odds (λ = ½) a single source that
+states p keeps just that p.
+
+One source's evidence is correlated, so each source counts once, by what it said last. Where others speak too a source
+counts for no more than `CAP`.
+"""
+
+from collections.abc import Iterable
+from math import log2
+from typing import Protocol
+
+CAP = 0.999
+"""The most that one of several sources counts for; 1 - CAP is the least."""
+
+
+class Stated(Protocol):
+    """What one source says."""
+
+    @property
+    def confidence(self) -> float:
+        """How sure it is, from 0 to 1."""
+        ...
+
+    @property
+    def source(self) -> str | None:
+        """Its name; None is a name too."""
+        ...
+
+    @property
+    def at(self) -> int:
+        """From when it holds, in microseconds."""
+        ...
+
+
+def combined(stated: Iterable[Stated], now: int) -> float | None:
+    """Return the confidence in a link at a moment; None where no source speaks of it yet.
+
+    One that is stated with certainty is certain. Rounded to 6 decimals, so that it is one text everywhere.
+    """
+    held = [one.confidence for one in stated if one.at <= now]
+    if not held:
+        return None
+    if len(held) == 1 or max(held) == 1.0:
+        return max(held)
+    weight = sum(log2(one / (1 - one)) for one in (min(max(p, 1 - CAP), CAP) for p in sorted(held)))
+    return round(2**weight / (1 + 2**weight), 6)

@@ -1,0 +1,335 @@
+"""Which links are let through: one tenant's rules, with careful defaults, and the reasons for which they refuse."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from portrait.identity.graph import Graph, Profile
+from portrait.identity.normalise import region_fault
+from portrait.model import strict_json
+from portrait.model.errors import InvalidRules
+from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
+from portrait.model.time import DAY
+
+
+class Rule(StrEnum):
+    """How a link came to be."""
+
+    RECORD = "record"
+    """A source's record says so."""
+    LINK = "link"
+    """Somebody linked them by hand."""
+    MERGE = "merge"
+    """Somebody merged two customers."""
+    UNLINK = "unlink"
+    UNMERGE = "unmerge"
+    FIRST_SEEN = "first_seen"
+    """An identifier that nobody knew got a profile of its own."""
+    ACCEPTED = "accepted"
+    """A refused link was accepted in review."""
+    REJECTED = "rejected"
+    MATCH = "match"
+    """Matching in batch found them alike."""
+    SPLIT = "split"
+    """An identifier was taken to be shared, and was split off."""
+
+
+class Reason(StrEnum):
+    """Why a link was refused."""
+
+    SELF_LINK = "self_link"
+    UNKNOWN_TYPE = "unknown_type"
+    BLOCKED_VALUE = "blocked_value"
+    CANNOT_LINK = "cannot_link"
+    UNIQUE_TYPE = "unique_type"
+    LIMIT = "limit"
+    WEAK_EVIDENCE = "weak_evidence"
+    SHARED_IDENTIFIER = "shared_identifier"
+    LOW_CONFIDENCE = "low_confidence"
+    COMPONENT_CAP = "component_cap"
+
+
+WORDS = {
+    Reason.SELF_LINK: "An identifier is not linked with itself.",
+    Reason.UNKNOWN_TYPE: "The tenant's rules know no such type of identifier.",
+    Reason.BLOCKED_VALUE: "The value is one that many people have, or none.",
+    Reason.CANNOT_LINK: "The two profiles were set apart, and only an explicit merge joins them again.",
+    Reason.UNIQUE_TYPE: "Two profiles with identifiers of a type that a person has one of are not joined.",
+    Reason.LIMIT: "The profile would have more identifiers of one type than the limit.",
+    Reason.WEAK_EVIDENCE: "A device, cookie or anonymous id alone does not join two people who are known apart.",
+    Reason.SHARED_IDENTIFIER: "The identifier is seen with so many people that it is taken to be shared.",
+    Reason.LOW_CONFIDENCE: "The confidence is below the least that merges two profiles.",
+    Reason.COMPONENT_CAP: "The profile would have more identifiers than a person's may.",
+}
+"""What each reason means, for people."""
+
+
+class TypeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What holds for identifiers of one type."""
+
+    priority: Annotated[int, Meta(ge=0, le=1000)] = 100
+    """Of the links of one request the lower number is decided on first, so that the weaker is what gets refused."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """The most that a profile may have; None: any number."""
+    window_days: Annotated[int, Meta(ge=1, le=36500)] | None = None
+    """Only those linked within so many days count for the limit; None: all."""
+    unique: bool = False
+    """Whether a person has only one, so that two profiles which hold different ones are never joined."""
+    weak: bool = False
+    """Whether it names a thing rather than a person: alone it never joins two people who are known apart."""
+    shared_from: Annotated[int, Meta(ge=2, le=1000)] | None = None
+    """Seen with so many people it is taken to be shared; None: never."""
+
+
+DEFAULT_TYPES = {
+    CUSTOMER_ID: TypeRule(priority=0, unique=True),
+    "email": TypeRule(priority=10, limit=5),
+    "phone": TypeRule(priority=20, limit=5),
+    "device_id": TypeRule(priority=30, limit=20, weak=True, shared_from=5),
+    "cookie_id": TypeRule(priority=40, limit=100, weak=True, shared_from=5),
+    "anonymous_id": TypeRule(priority=50, limit=100, weak=True, shared_from=5),
+}
+"""The built-in types, and what holds for them where a tenant says nothing else."""
+
+BLOCKED = frozenset(
+    {
+        "anonymous", "customer", "default", "deleted", "email", "false", "guest", "id", "invalid", "n/a", "na", "nan",
+        "nil", "no", "noemail", "none", "not applicable", "not_authenticated", "not provided", "null", "phone",
+        "redacted", "test", "true", "undefined", "unknown", "user", "void", "xxx", "[]", "{}", "[object object]",
+        "test@test.com", "test@example.com", "none@none.com", "na@na.com", "no@email.com", "noemail@noemail.com",
+        "noreply@example.com", "unknown@unknown.com", "null@null.com", "a@a.com", "x@x.com",
+    }
+)  # fmt: skip
+"""Values that say nothing of a person, in lower case: what forms, libraries and people put where there is none."""
+
+BLOCKED_PATTERNS = (r"[\s0\-+.:_]*", r"-1", r"(\S)\1{5,}")
+"""Patterns of whole values that say nothing of a person."""
+
+_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+_Text = Annotated[str, Meta(min_length=1, max_length=512)]
+_Type = Annotated[str, Meta(pattern=_NAME)]
+
+
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", dict=True):
+    """One tenant's identity rules. What is left out is as by default."""
+
+    types: dict[_Type, TypeRule] = {}
+    """The tenant's own types, and built-in ones that are to be otherwise."""
+    blocked_values: list[_Text] = []
+    """Further values that are never linked, whatever their case."""
+    blocked_patterns: list[_Text] = []
+    """Further regular expressions: what one matches as a whole is never linked."""
+    shared: Literal["warn", "demote", "split"] = "demote"
+    """What becomes of a shared identifier: a warning only; no further link; or it is split off its profile besides."""
+    max_identifiers: Annotated[int, Meta(ge=2, le=1000)] = 1000
+    """The most identifiers of one profile."""
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """The least confidence with which a link merges two profiles."""
+    weak_guard: bool = True
+    """Whether weak identifiers are kept from joining people who are known apart."""
+    block_junk: bool = True
+    """Whether the built-in blocked values are blocked."""
+    region: str | None = None
+    """Where phone numbers without a country's prefix are from: ISO 3166-1 alpha-2."""
+
+    @cached_property
+    def all_types(self) -> dict[str, TypeRule]:
+        """Return the rule of every type that the tenant knows."""
+        return DEFAULT_TYPES | self.types
+
+    def of(self, type_: str) -> TypeRule:
+        """Return the rule of a type."""
+        return self.all_types.get(type_, _UNKNOWN)
+
+    def knows(self, type_: str) -> bool:
+        """Tell whether a type is built in, or the tenant's own."""
+        return type_ in self.all_types
+
+    @cached_property
+    def _patterns(self) -> tuple[re.Pattern[str], ...]:
+        patterns = [*(BLOCKED_PATTERNS if self.block_junk else ()), *self.blocked_patterns]
+        return tuple(re.compile(one, re.IGNORECASE) for one in patterns)
+
+    @cached_property
+    def _values(self) -> frozenset[str]:
+        return frozenset(one.casefold() for one in self.blocked_values) | (BLOCKED if self.block_junk else frozenset())
+
+    def blocks(self, identifier: Identifier) -> bool:
+        """Tell whether an identifier's value, in its matched form, says nothing of a person.
+
+        A customer id is the company's own word, which only the tenant's own lists block.
+        """
+        value = identifier.value
+        if not value:
+            return True
+        if identifier.type == CUSTOMER_ID:
+            return value.casefold() in {one.casefold() for one in self.blocked_values}
+        return value.casefold() in self._values or any(one.fullmatch(value) for one in self._patterns)
+
+    def is_shared(self, identifier: Identifier, people: int) -> bool:
+        """Tell whether an identifier that is seen with so many people is taken to be shared."""
+        most = self.of(identifier.type).shared_from
+        return most is not None and people >= most
+
+
+_UNKNOWN = TypeRule()
+DEFAULT = Rules()
+_decoder = msgspec.json.Decoder(Rules)
+
+
+@lru_cache(maxsize=1000)
+def read(stored: bytes | None) -> Rules:
+    """Return a tenant's rules from their stored form."""
+    return DEFAULT if stored is None else _decoder.decode(stored)
+
+
+def parse(raw: bytes) -> Rules:
+    """Return the rules that a JSON text holds.
+
+    Raises:
+        MalformedJson: it is not JSON; the detail says where.
+        InvalidRules: it breaks the schema, or the rules contradict each other; the detail says where.
+    """
+    strict_json.check(raw)
+    strict_json.decode(raw)
+    try:
+        rules = _decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        where = re.search(r"at `\$\.?([\w.\[\]…]*)`", str(error))
+        place = f"`{where[1]}`" if where and where[1] else "the document"
+        raise InvalidRules(
+            f"The identity rules break their schema at {place}. See docs/reference/identifiers."
+        ) from None
+    for pattern in rules.blocked_patterns:
+        try:
+            re.compile(pattern)
+        except re.error:
+            raise InvalidRules("A pattern in `blockedPatterns` is not a regular expression.") from None
+    if rules.region is not None and (fault := region_fault(rules.region)):
+        raise InvalidRules(f"Field `region` {fault}.")
+    for name, rule in rules.types.items():
+        if fault := _contradiction(name, rule, rules):
+            raise InvalidRules(f"`types.{name}`: {fault}.")
+    return rules
+
+
+def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
+    """Return which of a type's rules cannot stand together, or None."""
+    if name == CUSTOMER_ID and rule.weak:
+        return "a customer id cannot be weak: it is what a profile is known by"
+    if rule.unique and rule.weak:
+        return "a type cannot be both unique, which keeps people apart, and weak"
+    if rule.limit is None:
+        return None if rule.window_days is None else "`windowDays` bounds a `limit`, and there is none"
+    if rule.unique and rule.limit > 1:
+        return "of a unique type a person has one: leave `limit` out or make it 1"
+    return "`limit` is beyond `maxIdentifiers`" if rule.limit > rules.max_identifiers else None
+
+
+class Proposal(NamedTuple):
+    """A link that somebody tells, and what it would join."""
+
+    a: Identifier
+    b: Identifier
+    confidence: float
+    profiles: tuple[Profile, Profile]
+    """The profiles of the two ends; the same twice where they are one already."""
+    graph: Graph
+    """The links of both."""
+    people: dict[Identifier, int]
+    """With how many people each end was seen, this link counted."""
+
+
+def refusal(rules: Rules, told: Proposal, now: int) -> Reason | None:
+    """Return the first reason for which a tenant's rules refuse a link; None where they let it through."""
+    ends = told.a, told.b
+    if not all(rules.knows(one.type) for one in ends):
+        return Reason.UNKNOWN_TYPE
+    if any(rules.blocks(one) for one in ends):
+        return Reason.BLOCKED_VALUE
+    if told.profiles[0] == told.profiles[1]:
+        return None
+    return next((reason for reason, refuses in _GUARDS if refuses(rules, told, now)), None)
+
+
+def _is_apart(rules: Rules, told: Proposal, now: int) -> bool:
+    del rules, now
+    return bool(told.graph.parts(*told.profiles))
+
+
+def _is_too_large(rules: Rules, told: Proposal, now: int) -> bool:
+    del now
+    return sum(len(one.members) for one in told.profiles) > rules.max_identifiers
+
+
+def _is_between_many(rules: Rules, told: Proposal, now: int) -> bool:
+    del now
+    return rules.shared != "warn" and any(rules.is_shared(one, told.people[one]) for one in (told.a, told.b))
+
+
+def _joins_two(rules: Rules, told: Proposal, now: int) -> bool:
+    """Tell whether both profiles hold a type that a person has one of; no two profiles hold one identifier."""
+    del now
+    x, y = ({type_ for type_ in _types(one) if rules.of(type_).unique} for one in told.profiles)
+    return bool(x & y)
+
+
+def _is_weak(rules: Rules, told: Proposal, now: int) -> bool:
+    """Tell whether what names a thing would join two who are known, by one type, as different people."""
+    del now
+    weak = rules.of(told.a.type).weak or rules.of(told.b.type).weak
+    x, y = ({type_ for type_ in _types(one) if not rules.of(type_).weak} for one in told.profiles)
+    return rules.weak_guard and weak and bool(x & y)
+
+
+def _is_unsure(rules: Rules, told: Proposal, now: int) -> bool:
+    """Tell whether both have a customer id, and the link is too weak to merge them."""
+    del now
+    return told.confidence < rules.min_confidence and all(one.customer_id is not None for one in told.profiles)
+
+
+def _is_over_limit(rules: Rules, told: Proposal, now: int) -> bool:
+    """Tell whether any type would have more members than its limit, of those linked within its window."""
+    linked: dict[Identifier, int] = {}
+    for link in told.graph.links:
+        for one in (link.a, link.b):
+            linked.setdefault(one, link.since)
+    counted: Counter[str] = Counter()
+    for one in (one for profile in told.profiles for one in profile.members):
+        window = rules.of(one.type).window_days
+        if window is None or linked.get(one, now) > now - window * DAY:
+            counted[one.type] += not _is_generated(one)
+    return any(count > limit for type_, count in counted.items() if (limit := rules.of(type_).limit) is not None)
+
+
+_GUARDS: tuple[tuple[Reason, Callable[[Rules, Proposal, int], bool]], ...] = (
+    (Reason.CANNOT_LINK, _is_apart),
+    (Reason.COMPONENT_CAP, _is_too_large),
+    (Reason.SHARED_IDENTIFIER, _is_between_many),
+    (Reason.UNIQUE_TYPE, _joins_two),
+    (Reason.WEAK_EVIDENCE, _is_weak),
+    (Reason.LOW_CONFIDENCE, _is_unsure),
+    (Reason.LIMIT, _is_over_limit),
+)
+"""What keeps two profiles apart, in the order in which a reason is given."""
+
+
+def _types(profile: Profile) -> set[str]:
+    """Return the types that a profile holds; a generated customer id is nobody's word."""
+    return {one.type for one in profile.members if not _is_generated(one)}
+
+
+def _is_generated(identifier: Identifier) -> bool:
+    return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
+
+
+def shown(rules: Rules) -> dict[str, Any]:
+    """Return a tenant's rules as people see them: every type with all that holds for it."""
+    made: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(rules, types=rules.all_types))
+    return made
