@@ -34,8 +34,9 @@ async def told(database):
     services = build(database, clock=Clock(), auth="open", installed=False)
     secret = b"the same on all"
     try:
-        await services.store.write(lambda tx: tx.put_tenant(Tenant("t", "t", 0, secret)))
-        parser = Parser(secret, "test")
+        tenant = Tenant("t", "t", 0, secret)
+        await services.store.write(lambda tx: tx.put_tenant(tenant))
+        parser = Parser(tenant, "test")
         await services.recorder.record_all(
             "t", [parser.line(number, text, services.registry) for number, text in enumerate(LINES)]
         )

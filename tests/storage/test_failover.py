@@ -22,6 +22,7 @@ from portrait.app import build
 from portrait.ingest.records import Parser
 from portrait.model.errors import Unavailable
 from portrait.model.identifier import customer
+from portrait.storage.contract import Tenant
 
 CLIENTS = 6
 CRASHES = 6
@@ -172,7 +173,7 @@ async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
     """Here nobody repeats: what was answered 503 may be there, but then all of it."""
     services = build(url, auth="open", installed=False, busy_seconds=WAIT)
     store = services.store
-    parser = Parser(b"secret", "test")
+    parser = Parser(Tenant("t", "t", 0, b"secret"), "test")
     acknowledged, unknown = set(), set()
 
     async def tell(mark):

@@ -88,7 +88,13 @@ def test_postgresql_would_get_the_declared_schema_too():
     later = {
         f"CREATE TABLE {table}": f"WITH {to}" for table, to in re.findall(r"ALTER TABLE (\w+) SET (\(.*\));", script)
     }
+    added = {
+        f"CREATE TABLE {table}": column for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (.*);", script)
+    }
     written = [normalised(one) for one in script.split(";") if "CREATE" in one]
+    for one in written:
+        if isinstance(one, tuple) and one[0] in added:
+            one[1].insert(-1, added[one[0]])
     written = [
         (*one[:2], later.get(one[0], one[2])) if isinstance(one, tuple) else one
         for one in written

@@ -29,6 +29,7 @@ from portrait.model.identifier import customer
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT as STORED
 from portrait.storage.conformance.support import append, fact
+from portrait.storage.contract import Tenant
 
 CASES = conformance.cases()
 C = customer("c")
@@ -162,7 +163,7 @@ async def test_writers_of_one_customer_wait_for_each_other(pooled_url):
 
     async def tell(number):
         one = services[number % 2]
-        incoming = Parser(b"secret", "test").line(0, line(number), one.registry)
+        incoming = Parser(Tenant("t", "t", 0, b"secret"), "test").line(0, line(number), one.registry)
         return await one.recorder.record_all(TENANT, [incoming])
 
     outcomes = await asyncio.gather(*(tell(number) for number in range(40)))

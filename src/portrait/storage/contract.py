@@ -49,6 +49,8 @@ class Tenant(NamedTuple):
     created_at: int
     key_secret: bytes
     """Keys the hashes by which personal records are named in URLs."""
+    rules: bytes | None = None
+    """The tenant's identity rules as JSON; None: all as by default."""
 
 
 class Credential(NamedTuple):
@@ -211,6 +213,13 @@ class FactWrites(Protocol):
         """Set the customer id of each identifier."""
         ...
 
+    async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
+        """Set the customer id of those identifiers that have none, and return them.
+
+        Another transaction that claims one of them waits until this one ends.
+        """
+        ...
+
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """Set the states of (identifier, section) pairs."""
         ...
@@ -237,6 +246,10 @@ class AccessWrites(Protocol):
 
     async def put_tenant(self, tenant: Tenant) -> bool:
         """Add a tenant; False, and nothing done, where its id is taken."""
+        ...
+
+    async def set_rules(self, tenant: str, rules: bytes | None) -> None:
+        """Set a tenant's identity rules; None: all as by default."""
         ...
 
     async def put_credential(self, credential: Credential) -> None:

@@ -85,6 +85,7 @@ tenants = Table(
     _text("name"),
     _moment("created_at"),
     Column("key_secret", LargeBinary, nullable=False),
+    Column("identity_rules", LargeBinary, nullable=True),
 )
 
 credentials = Table(

@@ -30,6 +30,18 @@ async def _credentials(store: Store, owner: str | None, after: str | None, limit
     return await ask(store, lambda reads: reads.credentials(owner, after, limit))
 
 
+async def test_a_tenants_rules_are_its_own(store: Store) -> None:
+    """`set_rules`: sets one tenant's rules, or takes them back."""
+    for name in ("a", "b"):
+        await store.write(lambda tx, name=name: tx.put_tenant(Tenant(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
+    await store.write(lambda tx: tx.set_rules("a", b"{}"))
+    await store.write(lambda tx: tx.set_rules("nobody", b"{}"))
+    found = await ask(store, lambda reads: reads.tenants(None, 10))
+    assert [(one.id, one.rules) for one in found] == [("a", b"{}"), ("b", None)]
+    await store.write(lambda tx: tx.set_rules("a", None))
+    assert await ask(store, lambda reads: reads.tenant("a")) == Tenant("a", "a", 0, b"", None)
+
+
 async def test_tenants_come_back_as_they_were_put(store: Store) -> None:
     """`put_tenant`, `tenant`: every field and byte is kept; an unknown one is None."""
     put = [Tenant("a", "A \u00e9\U0001f600", MIN, BINARY), Tenant("b", "", MAX, b"")]

@@ -30,6 +30,18 @@ async def test_an_identifier_that_moves_belongs_to_its_new_customer_alone(store:
     assert await ask(store, lambda reads: reads.members(TENANT, ["c", "d"])) == {"c": [PHONE], "d": [EMAIL]}
 
 
+async def test_an_identifier_is_claimed_once(store: Store) -> None:
+    """`claim`: sets the customer id of those that have none, and returns these."""
+    await store.write(lambda tx: tx.put_identifiers(TENANT, {EMAIL: "c"}))
+    assert await store.write(lambda tx: tx.claim(TENANT, {EMAIL: "d", PHONE: "d"})) == {PHONE}
+    assert await store.write(lambda tx: tx.claim(TENANT, {EMAIL: "e", PHONE: "e"})) == set()
+    assert await store.write(lambda tx: tx.claim(TENANT, {})) == set()
+    assert await ask(store, lambda reads: reads.resolve(TENANT, [EMAIL, PHONE])) == {EMAIL: "c", PHONE: "d"}
+    many = {Identifier("email", f"e{number}"): "c" for number in range(100)}
+    assert await store.write(lambda tx: tx.claim(TENANT, {**many, EMAIL: "c"})) == many.keys()
+    assert await store.write(lambda tx: tx.claim("another", {EMAIL: "c"})) == {EMAIL}
+
+
 async def test_identifiers_that_look_alike_are_different(store: Store) -> None:
     """Text compares by its bytes, in types and in values."""
     values = {Identifier("email", name): name for name in NAMES}

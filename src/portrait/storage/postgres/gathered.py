@@ -131,6 +131,14 @@ class GatheredTransaction(PostgresTransaction):
         """See the contract."""
         self._facts += fact_rows(tenant, facts)
 
+    async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
+        """See the contract."""
+        if not owners:
+            return set()
+        rows = [(tenant, *identifier, owner) for identifier, owner in sorted(owners.items())]
+        taken = await self._kept(put.CLAIMS.many, *columns(rows, len(rows[0])))
+        return {Identifier(type_, value) for _, type_, value in taken}
+
     async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
         """See the contract."""
         self._looked.clear()

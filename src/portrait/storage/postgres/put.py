@@ -75,6 +75,7 @@ STATES = Put("states", {**_IDENTIFIER, "section": "text"}, {"body": "bytea", "ve
 DOCUMENTS = Put("documents", _DOCUMENT, _CONTENT, "replaced")
 PLACEHOLDERS = Put("documents", _DOCUMENT, _CONTENT, "kept")
 IDENTIFIERS = Put("identifiers", _IDENTIFIER, {"customer_id": "text"}, "replaced")
+CLAIMS = Put("identifiers", _IDENTIFIER, {"customer_id": "text"}, "kept")
 
 
 @cache

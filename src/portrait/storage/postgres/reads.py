@@ -13,6 +13,7 @@ from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
+_TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 _CREDENTIAL = (
@@ -176,13 +177,13 @@ class PostgresReads(ABC):
 
     async def tenant(self, tenant: str) -> Tenant | None:
         """See the contract."""
-        rows = await self._rows("SELECT id, name, created_at, key_secret FROM tenants WHERE id = $1", tenant)
+        rows = await self._rows(f"{_TENANT} WHERE id = $1", tenant)
         return Tenant(*rows[0]) if rows else None
 
     async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
         """See the contract."""
         rows = await self._rows(
-            "SELECT id, name, created_at, key_secret FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
+            f"{_TENANT} WHERE id > $1 ORDER BY id LIMIT $2",
             after or "", limit,
         )  # fmt: skip
         return [Tenant(*row) for row in rows]

@@ -137,6 +137,11 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._put(put.IDENTIFIERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()])
 
+    async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
+        """See the contract."""
+        rows = [(tenant, *identifier, owner) for identifier, owner in sorted(owners.items())]
+        return {Identifier(type_, value) for _, type_, value in await self._put(put.CLAIMS, rows)}
+
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
         await self._put(
@@ -182,8 +187,12 @@ class PostgresTransaction(PostgresReads):
 
     async def put_tenant(self, tenant: Tenant) -> bool:
         """See the contract."""
-        sql = "INSERT INTO tenants (id, name, created_at, key_secret) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
-        return bool(await self._rows(f"{sql} RETURNING 1", *tenant))
+        sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES ($1, $2, $3, $4, $5)"
+        return bool(await self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", *tenant))
+
+    async def set_rules(self, tenant: str, rules: bytes | None) -> None:
+        """See the contract."""
+        await self._rows("UPDATE tenants SET identity_rules = $1 WHERE id = $2", rules, tenant)
 
     async def put_credential(self, credential: Credential) -> None:
         """See the contract."""

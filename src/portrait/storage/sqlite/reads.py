@@ -15,6 +15,7 @@ from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
+_TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
 WANTED = "(SELECT value AS w FROM json_each(?)) CROSS JOIN"
@@ -166,13 +167,13 @@ class SqliteReads:
 
     async def tenant(self, tenant: str) -> Tenant | None:
         """See the contract."""
-        rows = self._rows("SELECT id, name, created_at, key_secret FROM tenants WHERE id = ?", (tenant,))
+        rows = self._rows(f"{_TENANT} WHERE id = ?", (tenant,))
         return Tenant(*rows[0]) if rows else None
 
     async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
         """See the contract."""
         rows = self._rows(
-            "SELECT id, name, created_at, key_secret FROM tenants WHERE id > ? ORDER BY id LIMIT ?",
+            f"{_TENANT} WHERE id > ? ORDER BY id LIMIT ?",
             (after or "", limit),
         )
         return [Tenant(*row) for row in rows]

@@ -63,6 +63,15 @@ class SqliteTransaction(SqliteReads):
             [(tenant, *identifier, owner) for identifier, owner in owners.items()],
         )
 
+    async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
+        """See the contract."""
+        sql = "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        return {
+            identifier
+            for identifier, owner in owners.items()
+            if self._rows(f"{sql} RETURNING 1", (tenant, *identifier, owner))
+        }
+
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
         self._put(
@@ -104,8 +113,12 @@ class SqliteTransaction(SqliteReads):
 
     async def put_tenant(self, tenant: Tenant) -> bool:
         """See the contract."""
-        sql = "INSERT INTO tenants (id, name, created_at, key_secret) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        return bool(self._rows(f"{sql} RETURNING 1", tenant))
+        sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES (?, ?, ?, ?, ?)"
+        return bool(self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", tenant))
+
+    async def set_rules(self, tenant: str, rules: bytes | None) -> None:
+        """See the contract."""
+        self._put("UPDATE tenants SET identity_rules = ? WHERE id = ?", [(rules, tenant)])
 
     async def put_credential(self, credential: Credential) -> None:
         """See the contract."""
