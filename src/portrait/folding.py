@@ -1,6 +1,6 @@
 """From facts and states to documents: what recording, reading and upkeep share, over the storage contract alone."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,6 +10,8 @@ from portrait.model.document import Document, Head, document
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
+from portrait.sections.fold import JoinedState, Latest
+from portrait.sections.links import LINKS, LinksState, graph_of
 from portrait.storage.contract import Reads, StoredState
 
 MAX_OVERTAKEN = 10_000
@@ -94,10 +96,37 @@ def joined(section: StoredSection, states: Iterable[Any]) -> Any:
     return reduce(section.fold.join, states)
 
 
-def render(section: StoredSection, states: Iterable[Any], now: int) -> Document:
-    """Return a section's document at a moment, from the states of a customer's identifiers."""
-    records, valid_until = section.fold.render(joined(section, states), now)
-    return document(section.name, _encode_json(records), valid_until, section.version)
+def needs_links(section: StoredSection, members: Sequence[Identifier]) -> bool:
+    """Tell whether it matters to a section since when a customer's identifiers are one person's."""
+    return len(members) > 1 and isinstance(section.fold, Latest) and section.fold.by_join
+
+
+def linked(state: Any, links: Iterable[LinksState]) -> Any:
+    """Return the joined state of a customer's identifiers, with since when they are one person's.
+
+    Args:
+        state: the joined state, of a section that needs links.
+        links: the links of the same identifiers.
+    """
+    times: dict[str, dict[str, int]] = {}
+    for (one, other), at in graph_of(links).joined_at().items():
+        times.setdefault(one.tag, {})[other.tag] = at
+        times.setdefault(other.tag, {})[one.tag] = at
+    return JoinedState(state.told_at, state.histories, times)
+
+
+async def load_joined(reads: Reads, tenant: str, section: StoredSection, members: Sequence[Identifier]) -> Any:
+    """Return the one state of a customer with these identifiers, as they are stored."""
+    state = joined(section, (await load_states(reads, tenant, section, members)).values())
+    if not needs_links(section, members):
+        return state
+    return linked(state, (await load_states(reads, tenant, LINKS, members)).values())
+
+
+def render(section: StoredSection, state: Any, now: int) -> Document:
+    """Return a section's document at a moment, from the joined state of a customer's identifiers."""
+    records, valid_until = section.fold.render(state, now)
+    return document(section.document, _encode_json(records), valid_until, section.version)
 
 
 def head_of(facts: Iterable[Fact]) -> Head | None:

@@ -64,6 +64,13 @@ class StoredSection(Section):
     effective: Callable[[Record], Any] | None
     normalise: Normalise | None
     opaque_keys: bool
+    shown_as: str | None = None
+    """The section whose document its states make; None: its own."""
+
+    @property
+    def document(self) -> str:
+        """The name of the document that its states make."""
+        return self.shown_as or self.name
 
     @property
     def state_fold(self) -> StateFold[Any]:

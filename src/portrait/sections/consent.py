@@ -1,13 +1,12 @@
 """Consent and preferences: what a customer allows, and how they would have it."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from portrait.sections.declaration import register_profile_section
-from portrait.sections.fold import Held, newest, per_key
+from portrait.sections.fold import Held, PerJoin, newest
 from portrait.sections.record import Record, Text, Timestamp, none, personal
 
 _STRICTNESS = {"granted": 0, "pending": 1, "revoked": 2}
@@ -46,10 +45,12 @@ def rank(record: Record) -> int:
     return int(isinstance(record, Consent) and record.status == "revoked")
 
 
-def stricter(held: Sequence[Held]) -> Held:
-    """Two histories joined: of decisions the stricter, of preferences and among equals the newest."""
-    strictest = max(map(_strictness, held))
-    return newest([one for one in held if _strictness(one) == strictest])
+def stricter(one: Held, other: Held, joined_at: int | None) -> Held:
+    """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time."""
+    is_later = joined_at is not None and max(one.entry.effective_at, other.entry.effective_at) > joined_at
+    if is_later or _strictness(one) == _strictness(other):
+        return newest((one, other))
+    return max(one, other, key=_strictness)
 
 
 def _strictness(held: Held) -> int:
@@ -62,5 +63,5 @@ register_profile_section(
     key={Consent: ("purpose", "channel"), Preference: ("key",)},
     effective=effective,
     rank=rank,
-    combine=per_key(stricter),
+    combine=PerJoin(stricter),
 )(Consent | Preference)

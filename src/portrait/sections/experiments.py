@@ -5,8 +5,9 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from portrait.sections.base import StoredSection
 from portrait.sections.declaration import register_profile_section
-from portrait.sections.fold import Held, per_key
+from portrait.sections.fold import Held, Latest, LatestState, per_key
 from portrait.sections.record import Record, Text, Timestamp, none
 
 
@@ -28,3 +29,21 @@ class Assignment(Record, frozen=True):
     experiment_name: Annotated[Text, none, Meta(examples=["Checkout colour"])]
     variant: Annotated[Text, none, Meta(examples=["treatment"])]
     assigned_at: Annotated[Timestamp, none, Meta(examples=["2026-02-10T12:00:00Z"])]
+
+
+def crossovers(section: StoredSection, state: LatestState, now: int) -> tuple[str, ...]:
+    """Return the experiments of which histories that are one person's now had different variants.
+
+    The first exposure is what shows; that another was seen too bears on what the experiment can tell.
+
+    Args:
+        section: this section, or one that stands for it.
+        state: the joined state of a customer's identifiers.
+        now: the present moment.
+    """
+    if not isinstance(section.fold, Latest):
+        return ()
+    variants: dict[str, set[str]] = {}
+    for held in section.fold.each(state, now):
+        variants.setdefault(_assignment(held).experiment_id, set()).add(_assignment(held).variant)
+    return tuple(sorted(experiment for experiment, seen in variants.items() if len(seen) > 1))

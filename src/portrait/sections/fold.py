@@ -5,7 +5,8 @@ depends on which facts were told, not on the order in which they arrived.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -84,6 +85,8 @@ class Held(NamedTuple):
     """The identifier, as one text, whose history the record stands in."""
     record: Record
     entry: Entry
+    joined: Mapping[str, int] = {}
+    """By the tag of each other history since when the two are one person's, in microseconds; where that is known."""
 
 
 class LatestState(msgspec.Struct, frozen=True, array_like=True):
@@ -91,6 +94,12 @@ class LatestState(msgspec.Struct, frozen=True, array_like=True):
 
     told_at: int = 0
     histories: dict[str, dict[str, list[Entry]]] = {}
+
+
+class JoinedState(LatestState, frozen=True, array_like=True):
+    """A state of several identifiers, with since when they are one person's. It is made to render, and not stored."""
+
+    joined: dict[str, dict[str, int]] = {}
 
 
 Combine = Callable[[Sequence[Held]], Iterable[Held]]
@@ -114,6 +123,28 @@ def per_key(choose: Callable[[Sequence[Held]], Held]) -> Combine:
             yield same[0] if len(same) == 1 else choose(same)
 
     return combine
+
+
+class PerJoin:
+    """The rule that chooses, for each key apart, between two histories at a time, as they became one person's."""
+
+    def __init__(self, choose: Callable[[Held, Held, int | None], Held]) -> None:
+        self._choose = choose
+
+    def __call__(self, held: Sequence[Held]) -> Iterator[Held]:
+        """Combine records; the rule is told since when the two histories are one, None where that is not known."""
+        yield from per_key(self._chosen)(held)
+
+    def _chosen(self, held: Sequence[Held]) -> Held:
+        chosen = {one.history: one for one in held}
+        group = {one.history: one.history for one in held}
+        pairs = ((one.joined.get(other.history), one.history, other.history) for one, other in combinations(held, 2))
+        for at, a, b in sorted(pairs, key=lambda pair: (pair[0] is None, *pair)):
+            one, other = group[a], group[b]
+            if one != other:
+                chosen[one] = self._choose(chosen[one], chosen.pop(other), at)
+                group = {history: one if of == other else of for history, of in group.items()}
+        return next(iter(chosen.values()))
 
 
 newest_per_key: Combine = per_key(newest)
@@ -141,6 +172,11 @@ class Latest:
         self._order = order
         self._shown = shown
         self._rank = rank
+
+    @property
+    def by_join(self) -> bool:
+        """Whether it matters since when histories are one person's."""
+        return isinstance(self._combine, PerJoin)
 
     def empty(self) -> LatestState:
         """Return the state before any fact."""
@@ -172,13 +208,18 @@ class Latest:
 
     def live(self, state: LatestState, now: int) -> list[Held]:
         """Return the records that hold at a moment, hidden ones too; several histories already combined."""
-        held = [
-            Held(key, tag, self._shape.decode(entry.body), entry)
+        held = self.each(state, now)
+        return held if len(state.histories) < 2 else list(self._combine(held))
+
+    def each(self, state: LatestState, now: int) -> list[Held]:
+        """Return the records that hold at a moment in each history by itself."""
+        joined = state.joined if isinstance(state, JoinedState) else {}
+        return [
+            Held(key, tag, self._shape.decode(entry.body), entry, joined.get(tag, {}))
             for tag, history in sorted(state.histories.items())
             for key, entries in sorted(history.items())
             if (entry := _at(entries, now)) is not None and entry.body is not None
         ]
-        return held if len(state.histories) < 2 else list(self._combine(held))
 
     def render(self, state: LatestState, now: int) -> tuple[list[Any], int | None]:
         """Return the records to show at a moment, in order, and when time alone changes them."""

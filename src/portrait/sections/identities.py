@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from portrait.identity.normalise import normalise
+from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, per_key
 from portrait.sections.record import Record, Text, none, personal
@@ -39,3 +40,13 @@ class Identity(Record, frozen=True):
     type: Annotated[Text, none, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
     value: Annotated[Text, personal, Meta(pattern=r"\S", examples=["john@example.com"])]
     confidence: Annotated[float, none, Meta(ge=0, le=1, examples=[1.0])] = 1.0
+
+
+def identifier_of(record: Identity, region: str | None = None) -> Identifier:
+    """Return the identifier that a record names, in the form in which it is matched.
+
+    Args:
+        record: the record.
+        region: where phone numbers without a country's prefix are from, as ISO 3166-1 alpha-2.
+    """
+    return Identifier(record.type, normalise(record.type, record.value, region))

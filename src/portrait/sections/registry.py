@@ -12,11 +12,12 @@ from types import ModuleType
 from portrait.model.errors import PluginRefused, UnknownSection
 from portrait.sections.base import ComputedSection, Section, StoredSection
 from portrait.sections.declaration import build, declared_in, forget
+from portrait.sections.links import LINKS
 
 ENTRY_POINTS = "portrait.sections"
 """The entry-point group in which an installed package names its sections."""
 BUILT_IN = ("identities", "interactions", "segments", "journeys", "experiments", "consent")
-RESERVED = frozenset({"unified-profile"})
+RESERVED = frozenset({"unified-profile", LINKS.name})
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -81,6 +82,10 @@ class Registry:
         """Return a stored section by name, or None."""
         section = self._sections.get(name)
         return section if isinstance(section, StoredSection) else None
+
+    def find_folded(self, name: str) -> StoredSection | None:
+        """Return the section whose facts have this name: a stored one, or that of links; or None."""
+        return LINKS if name == LINKS.name else self.find_stored(name)
 
     def stored(self, name: str) -> StoredSection:
         """Return a stored section by name.

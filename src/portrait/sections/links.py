@@ -1,0 +1,202 @@
+"""Links: what was decided of the evidence that two identifiers are one person. Shown as `identities`.
+
+A source's record in `identities` is evidence, and stays what it was. What became of it, under the rules of the time, is
+a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
+"""
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from portrait.identity.graph import LINKED, Graph, Told
+from portrait.model.fact import Fact
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
+from portrait.sections.base import StoredSection
+from portrait.sections.identities import Identity
+from portrait.sections.record import Record, Shape, none, personal
+
+_APART = "!"
+"""Begins the key of a pair that is not to be linked: no type begins so."""
+
+
+class Decision(Record, frozen=True, omit_defaults=True):
+    """The body of a link's fact: what was decided, told at one of its ends."""
+
+    rule: Annotated[str, none]
+    value: Annotated[str, personal] = ""
+    """The other identifier's value, as it was given."""
+    at: Annotated[int, none] = 0
+    since: Annotated[int, none] = 0
+    confidence: Annotated[float, none] = 1.0
+    status: Annotated[str, none] = LINKED
+    into: Annotated[str | None, personal] = None
+
+
+class LinksState(msgspec.Struct, frozen=True, array_like=True):
+    """Per identifier and key of another, what each source says now."""
+
+    ends: dict[str, dict[str, list[Told]]] = {}
+
+
+class Links:
+    """The fold of links: of each pair and source the newest decision counts."""
+
+    state = LinksState
+    window: int | None = None
+
+    def empty(self) -> LinksState:
+        """Return the state before any fact."""
+        return LinksState()
+
+    def apply(self, state: LinksState, fact: Fact) -> LinksState:
+        """Return the state after one more fact."""
+        tag = fact.identifier.tag
+        held = state.ends.get(tag, {})
+        told = _newest([*held.get(fact.key, ()), _told(fact)])
+        return LinksState(state.ends | {tag: held | {fact.key: told}})
+
+    def join(self, a: LinksState, b: LinksState) -> LinksState:
+        """Return the state of two identifiers: the links of both."""
+        return LinksState(
+            {
+                tag: {
+                    key: _newest([*ours.get(key, ()), *theirs.get(key, ())])
+                    for key in sorted(ours.keys() | theirs.keys())
+                }
+                for tag in sorted(a.ends.keys() | b.ends.keys())
+                for ours, theirs in [(a.ends.get(tag, {}), b.ends.get(tag, {}))]
+            }
+        )
+
+    def render(self, state: LinksState, now: int) -> tuple[list[Any], int | None]:
+        """Return a profile's identifiers, but for the customer id that it is known by, the surest first."""
+        shown = identified(state, now)
+        every = (one for others in state.ends.values() for told in others.values() for one in told)
+        return [one.record for one in shown], min(
+            (one.at for one in every if one.status == LINKED and one.at > now), default=None
+        )
+
+    def keys(self, state: LinksState) -> int:
+        """Return how many links an identifier has at most."""
+        return max(map(len, state.ends.values()), default=0)
+
+
+class Identified(NamedTuple):
+    """One identifier of a profile."""
+
+    identifier: Identifier
+    record: Identity
+
+
+def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = ()) -> Graph:
+    """Return the graph of the links in some states, and of identifiers that may have none."""
+    fold = Links()
+    return _graph(reduce(fold.join, states, fold.empty()), identifiers)
+
+
+def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[Told]]:
+    """Return what is told of an identifier's links, by the other end; refused and retracted ones too."""
+    return {
+        Identifier.of_tag(key): told
+        for key, told in state.ends.get(identifier.tag, {}).items()
+        if not key.startswith(_APART)
+    }
+
+
+def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
+    """Return the other ends of an identifier's links that hold."""
+    return [other for other, told in ends_of(state, identifier).items() if any(one.status == LINKED for one in told)]
+
+
+def link_key(other: Identifier, *, apart: bool = False) -> str:
+    """Return the key under which a link to an identifier, or its ban, stands."""
+    return _APART + other.tag if apart else other.tag
+
+
+def identified(state: LinksState, now: int) -> list[Identified]:
+    """Return the identifiers that a profile's links show at a moment, the surest first, as they were given last."""
+    graph = _graph(state)
+    given: dict[Identifier, tuple[int, int, str]] = {}
+    for others in state.ends.values():
+        for key, told in others.items():
+            for each in told:
+                if each.status == LINKED and not key.startswith(_APART):
+                    other = Identifier.of_tag(key)
+                    told_as = each.at, each.recorded_at, each.value
+                    given[other] = max(given.get(other, told_as), told_as)
+    shown: list[Identified] = []
+    for profile in graph.profiles():
+        if profile.customer_id is None:
+            continue
+        anchor = customer(profile.customer_id)
+        for one, (confidence, _) in graph.confidences(anchor, now).items():
+            if one != anchor and one in given and not is_own(one):
+                value = given[one][2]
+                shown.append(Identified(one, Identity(type=one.type, value=value, confidence=float(confidence))))
+    return sorted(shown, key=lambda one: (-one.record.confidence, one.identifier))
+
+
+def is_own(identifier: Identifier) -> bool:
+    """Tell whether an identifier is one of Portrait's making, which no source gave."""
+    return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
+
+
+def _graph(state: LinksState, identifiers: Iterable[Identifier] = ()) -> Graph:
+    ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
+    apart = set()
+    for tag, others in state.ends.items():
+        one = Identifier.of_tag(tag)
+        held = ends.setdefault(one, {})
+        for key, told in others.items():
+            if not key.startswith(_APART):
+                held[Identifier.of_tag(key)] = told
+            elif any(each.status == LINKED for each in told):
+                apart.add(frozenset((one, Identifier.of_tag(key[1:]))))
+    return Graph(ends, apart)
+
+
+def _told(fact: Fact) -> Told:
+    made = _decision.decode(fact.body)
+    return Told(
+        fact.recorded_at, fact.id, fact.source, made.value, made.confidence, made.rule, made.at, made.since,
+        made.status, made.into,
+    )  # fmt: skip
+
+
+def _newest(told: list[Told]) -> list[Told]:
+    """Return of each source what it said last, in the order of sources."""
+    newest: dict[str | None, Told] = {}
+    for one in told:
+        held = newest.get(one.source)
+        if held is None or one.order > held.order:
+            newest[one.source] = one
+    return [newest[source] for source in sorted(newest, key=lambda source: (source is not None, source or ""))]
+
+
+_decision = msgspec.json.Decoder(Decision)
+
+LINKS = StoredSection(
+    name="links",
+    description="What was decided on the evidence that two identifiers are one person.",
+    origin=__name__,
+    roles=frozenset(),
+    default=False,
+    shape=Shape(Decision, extras=None, where=__name__),
+    key_fields={},
+    kind="state",
+    fold=Links(),
+    version=1,
+    upgrade=None,
+    effective=None,
+    normalise=None,
+    opaque_keys=False,
+    shown_as="identities",
+)
+"""Kept beside the registered sections: nobody writes to it, and what it shows is the section `identities`."""
+
+
+def shown_by(section: StoredSection) -> StoredSection:
+    """Return the section whose states a section's document is made from."""
+    return LINKS if section.name == LINKS.shown_as else section
