@@ -17,11 +17,14 @@ from portrait.api.application import Application
 from portrait.api.bulk import Bulk
 from portrait.api.customers import Customers
 from portrait.api.health import Health
+from portrait.api.identity import IdentityResource
+from portrait.api.lookup import Lookup
 from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed
 from portrait.folding import Overtaken
+from portrait.identifying import Identities
 from portrait.model.errors import InvalidSetting
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
@@ -54,6 +57,7 @@ class Services:
     access: Access
     recorder: Recorder
     reader: Reader
+    identities: Identities
     upkeep: Upkeep
     computed: Computed
 
@@ -104,13 +108,15 @@ def build(
         )
     computed = Computed()
     overtaken = Overtaken()
+    recorder = Recorder(store, clock, registry.all_stored())
     return Services(
         store=store,
         registry=registry,
         clock=clock,
         access=Access(store, clock, auth),
-        recorder=Recorder(store, clock),
+        recorder=recorder,
         reader=Reader(store, registry, clock, computed, overtaken),
+        identities=Identities(store, registry, clock, recorder),
         upkeep=Upkeep(store, registry, clock, overtaken),
         computed=computed,
     )
@@ -157,6 +163,8 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         *(Records(section, services.recorder, services.reader) for section in services.registry.all_stored()),
         Bulk(services.recorder, services.registry),
         Customers(services.reader),
+        IdentityResource(services.identities, services.registry),
+        Lookup(services.identities, services.reader, services.registry, services.clock),
         AccessResources(services.access),
         Health(services.store),
     )

@@ -1,19 +1,35 @@
 """One transaction's working set: the customers that it locks, their states, and the facts that it adds."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from portrait import folding
-from portrait.identity.graph import first_owner
-from portrait.model.document import Head, head_document
-from portrait.model.errors import NotSupported, TooManyKeys
+from portrait.identity.graph import Profile, aliases, first_owner
+from portrait.identity.rules import Rule
+from portrait.model.document import HEAD, Head, head_document, known_head
+from portrait.model.errors import TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
-from portrait.model.identifier import Identifier, customer
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
+from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by
 from portrait.storage.contract import Asked, Place, Transaction
+
+
+class Named(NamedTuple):
+    """An identifier, and its value as it was given."""
+
+    identifier: Identifier
+    value: str
+
+
+class Linked(NamedTuple):
+    """The identifier that an identity record names, and how sure the record is."""
+
+    named: Named
+    confidence: float
 
 
 class Incoming(NamedTuple):
@@ -27,6 +43,15 @@ class Incoming(NamedTuple):
     effective_at: int | None
     """As the sender gave it; None: the record says, or the moment we are told counts."""
     source: str | None
+    value: str | None = None
+    """The identifier's value as it was given; None: as it is matched."""
+    linked: Linked | None = None
+    """The other identifier, where the record is evidence of one."""
+
+    @property
+    def named(self) -> Named:
+        """The identifier, as it was given."""
+        return Named(self.identifier, self.identifier.value if self.value is None else self.value)
 
     @property
     def moment(self) -> int | None:
@@ -41,55 +66,114 @@ class Incoming(NamedTuple):
 
 
 class Batch:
-    """One transaction's working set: the customers it locked, their states, and the facts it adds."""
+    """One transaction's working set: the customers it locked, their states, and the facts it adds.
 
-    def __init__(self, tx: Transaction, tenant: str, now: int) -> None:
+    Args:
+        tx: the transaction.
+        tenant: the tenant.
+        now: the present moment.
+        sections: every stored section by name: joining two customers renders all that either has.
+    """
+
+    def __init__(self, tx: Transaction, tenant: str, now: int, sections: Mapping[str, StoredSection]) -> None:
         self._tx = tx
         self._tenant = tenant
-        self._now = now
+        self.now = now
+        self._sections = {**sections, LINKS.name: LINKS}
         self._heads: dict[str, Head | None] = {}
         self._owners: dict[Identifier, str] = {}
-        self._claimed: dict[Identifier, str] = {}
+        self._new: set[Identifier] = set()
+        """Nothing was told of these before."""
+        self._claimed: set[Identifier] = set()
+        """Of the new ones those that are registered already, for nobody else to take them."""
         self._members: dict[str, Sequence[Identifier]] = {}
+        self._merged: dict[str, str] = {}
+        """Customers that were merged away, with those that stay."""
+        self._regrouped: set[str] = set()
+        """Customers whose identifiers are others now."""
         self._states: dict[tuple[str, Identifier], Any] = {}
         self._touched: dict[tuple[str, Identifier], StoredSection] = {}
         self._facts: list[Fact] = []
         self._told: dict[str, int] = {}
         """Of each customer, the moment of the newest telling."""
 
-    async def open(self, identifiers: Iterable[Identifier], *, claim: bool) -> bool:
+    async def open(self, told_of: Iterable[Named], mentioned: Iterable[Identifier] = (), *, claim: bool) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
 
         A merge in between shows under the lock, in the head: then they are resolved again, so that no fact goes to
         a customer that was merged away. With `claim`, an identifier that is not known yet makes its customer known.
+
+        Args:
+            told_of: whom something is told of.
+            mentioned: other identifiers that are named; one that is new belongs to nobody until it is linked.
+            claim: whether identifiers may be new.
         """
-        wanted = list(identifiers)
+        subjects = dict(told_of)
+        wanted = list(dict.fromkeys((*subjects, *mentioned)))
+        made: dict[Identifier, str] = {}
         while True:
-            owners = await self._tx.resolve(self._tenant, wanted)
-            claimed = (
-                {one: owner for one in wanted if one not in owners and (owner := first_owner(one))} if claim else {}
-            )
-            needed = {*owners.values(), *claimed.values()} - self._heads.keys()
-            if not needed:
+            resolved = await self._tx.resolve(self._tenant, wanted)
+            owners = {one: owner for one, owner in resolved.items() if one not in self._claimed}
+            new = [one for one in wanted if one not in owners]
+            if new and not claim:
+                return False
+            own = [owner for one in new if (owner := first_owner(one)) is not None]
+            needed = {*owners.values(), *own} - self._heads.keys()
+            if needed:
+                self._heads |= await self._tx.lock(self._tenant, sorted(needed))
+                confirmed = all(self._confirms(one, owner) for one, owner in owners.items())
+                if not confirmed or any(self._heads[owner] for owner in own):
+                    continue
+            unclaimed = {
+                one: made.setdefault(one, generated().value)
+                for one in new
+                if one.type != CUSTOMER_ID and one not in self._claimed
+            }
+            taken = await self._tx.claim(self._tenant, unclaimed) if unclaimed else set()
+            self._claimed |= taken
+            if len(taken) == len(unclaimed):
                 break
-            self._heads |= await self._tx.lock(self._tenant, sorted(needed))
-            if all(self._confirms(one, owner) for one, owner in owners.items()) and not any(
-                self._heads[owner] for owner in claimed.values()
-            ):
-                break
-        if len(owners) + len(claimed) < len(wanted):
-            if claim:
-                raise NotSupported("Records can be told of customers by their customerId only.")
-            return False
-        self._claimed = claimed
+        self._settle(owners, new)
+        unnamed = []
+        for one in new:
+            if one not in subjects:
+                continue
+            if one.type == CUSTOMER_ID:
+                self._owners[one] = one.value
+            else:
+                unnamed.append(one)
+        # One that was taken from its profile, and nobody had since, may still know from whom it is kept apart.
+        await self._load(LINKS, unnamed)
+        for one in unnamed:
+            anchor = customer(made[one])
+            self.regroup((), [Profile(anchor.value, tuple(sorted((anchor, one))))])
+            self.found(Named(one, subjects[one]), anchor)
+        return True
+
+    def _settle(self, owners: Mapping[Identifier, str], new: Iterable[Identifier]) -> None:
+        self._new = set(new)
+        self._states |= {(LINKS.name, one): LINKS.fold.empty() for one in self._new if one.type == CUSTOMER_ID}
         self._members = {
             owner: head.identifiers(owner) if head else (customer(owner),) for owner, head in self._heads.items()
         }
-        self._owners = {**owners, **claimed}
-        self._owners |= {one: owner for owner, members in self._members.items() for one in members}
+        self._owners = dict(owners)
+        self._owners |= {
+            one: owner for owner, members in self._members.items() if self._heads[owner] for one in members
+        }
         # Of each customer later than anything told before, whatever this machine's clock says.
-        self._told = {owner: max(self._now, head.updated_at if head else 0) for owner, head in self._heads.items()}
-        return True
+        self._told = {owner: max(self.now, head.updated_at if head else 0) for owner, head in self._heads.items()}
+
+    def found(self, first: Named, anchor: Identifier) -> None:
+        """Give identifiers that no customer id names a customer id made for them, by a link from the first of them.
+
+        Args:
+            first: the identifier, of a profile whose customer id is the one made.
+            anchor: the customer id.
+        """
+        self._heads[anchor.value] = None
+        self._new.add(anchor)
+        self._states[LINKS.name, anchor] = LINKS.fold.empty()
+        self.link(first, Named(anchor, anchor.value), Decision(rule=Rule.FIRST_SEEN))
 
     def _confirms(self, identifier: Identifier, owner: str) -> bool:
         """Tell whether a customer's head, now that it is locked, says that an identifier is the customer's."""
@@ -100,18 +184,99 @@ class Batch:
         """Return all identifiers of the customer that an identifier belongs to."""
         return self._members[self._owners[identifier]]
 
+    def profile_of(self, identifier: Identifier) -> Profile:
+        """Return the profile that an identifier belongs to; one of its own where it belongs to nobody yet."""
+        owner = self._owners.get(identifier)
+        if owner is None:
+            return Profile(first_owner(identifier), (identifier,))
+        return Profile(owner, tuple(self._members[owner]))
+
+    def is_known(self, identifier: Identifier) -> bool:
+        """Tell whether an identifier belongs to a customer."""
+        return identifier in self._owners
+
+    async def links(self, identifiers: Iterable[Identifier]) -> list[LinksState]:
+        """Return the links of some identifiers of customers that are locked."""
+        wanted = list(dict.fromkeys(identifiers))
+        await self._load(LINKS, wanted)
+        return [self._states[LINKS.name, one] for one in wanted]
+
+    async def has_records(self, identifiers: Iterable[Identifier]) -> bool:
+        """Tell whether anything but links was told of any of some identifiers."""
+        wanted = set(identifiers)
+        if any(fact.identifier in wanted and fact.section != LINKS.name for fact in self._facts):
+            return True
+        known = wanted - self._new
+        states = await self._tx.states_of(self._tenant, known) if known else {}
+        return any(section != LINKS.name for _, section in states)
+
+    def link(
+        self,
+        a: Named,
+        b: Named,
+        decision: Decision,
+        source: str | None = None,
+        *,
+        apart: bool = False,
+        both: bool = True,
+    ) -> None:
+        """Add the facts that tell of a link what was decided, at both its ends.
+
+        Args:
+            a: one end, of a customer that is locked.
+            b: the other.
+            decision: what was decided; the value is filled in, and the times, where they are 0, with this moment.
+            source: who says so.
+            apart: whether it is a ban on linking them.
+            both: whether to tell it at the other end too.
+        """
+        owner = self._owners[a.identifier]
+        held = decision
+        for one, other in ((a, b), (b, a)) if both else ((a, b),):
+            at = self._tick_of(self._owners.get(one.identifier, owner))
+            held = msgspec.structs.replace(held, value=other.value, at=held.at or at, since=held.since or at)
+            body = LINKS.shape.encode(held)
+            key = link_key(other.identifier, apart=apart)
+            self.apply(LINKS, Fact(one.identifier, LINKS.name, key, Op.PUT, body, at, at, source, fact_id(at), 1))
+
+    def regroup(self, before: Iterable[Profile], after: Sequence[Profile]) -> None:
+        """Have identifiers belong to other profiles from now on.
+
+        Args:
+            before: the profiles as they were, of customers that are locked.
+            after: the profiles that the same identifiers form; those without a customer id belong to nobody.
+        """
+        known = [owner for profile in before if (owner := profile.customer_id) is not None]
+        told = max((self._told.get(owner, 0) for owner in known), default=self.now)
+        for owner in known:
+            self._members.pop(owner, None)
+        self._regrouped.update(known)
+        for profile in after:
+            owner = profile.customer_id
+            for one in profile.members:
+                if owner is None:
+                    self._owners.pop(one, None)
+                else:
+                    self._owners[one] = owner
+            if owner is not None:
+                self._members[owner] = profile.members
+                self._told[owner] = max(told, self._told.get(owner, 0))
+                self._regrouped.add(owner)
+                self._merged.pop(owner, None)
+                self._merged |= dict.fromkeys(aliases(profile), owner)
+
     async def known(self, incoming: Sequence[Incoming], asked: Sequence[Asked]) -> dict[Asked, list[Fact]]:
         """Load what deciding on records takes: the states, and the facts that they may repeat."""
         places = {(one.section.name, one.identifier): one.section for one in incoming}
         for section in {name: section for (name, _), section in places.items()}.values():
             identifiers = {one for name, one in places if name == section.name}
-            # Nothing was told yet of one that is claimed.
-            self._states |= {(section.name, one): section.fold.empty() for one in identifiers & self._claimed.keys()}
-            await self._load(section, identifiers - self._claimed.keys())
+            # Nothing was told yet of one that is new.
+            self._states |= {(section.name, one): section.fold.empty() for one in identifiers & self._new}
+            await self._load(section, identifiers - self._new)
         wanted = {
             question
             for one, question in zip(incoming, asked, strict=True)
-            if one.identifier not in self._claimed and (one.section.kind == "events" or question.moment is not None)
+            if one.identifier not in self._new and (one.section.kind == "events" or question.moment is not None)
         }
         return await self._tx.known(self._tenant, wanted) if wanted else {}
 
@@ -171,10 +336,7 @@ class Batch:
         """Append the facts, then write states, documents and heads that follow from them."""
         await self._tx.append(self._tenant, self._facts)
         await self._refill()
-        owners = {self._owners[identifier] for _, identifier in self._touched}
-        await self._tx.put_identifiers(
-            self._tenant, {one: owner for one, owner in self._claimed.items() if owner in owners}
-        )
+        await self._put_owners()
         await self._tx.put_states(
             self._tenant,
             {
@@ -183,17 +345,71 @@ class Batch:
             },
         )
         documents = defaultdict(list)
-        changed = {(self._owners[identifier], name): section for (name, identifier), section in self._touched.items()}
+        changed = await self._changed()
         for section in {section.name: section for section in changed.values()}.values():
             owners = {customer_id for customer_id, name in changed if name == section.name}
             await self._load(section, {member for owner in owners for member in self._members[owner]})
         for (customer_id, name), section in changed.items():
             members = self._members[customer_id]
-            states = [self._states[name, member] for member in members]
-            documents[customer_id].append(folding.render(section, states, self._told[customer_id]))
+            state = folding.joined(section, (self._states[name, member] for member in members))
+            if folding.needs_links(section, members):
+                state = folding.linked(state, await self.links(members))
+            documents[customer_id].append(folding.render(section, state, self._told[customer_id]))
+        await self._load_heads()
+        await self._drop_documents(documents)
         for customer_id, head in self._new_heads().items():
             documents[customer_id].append(head_document(head))
         await self._tx.put_documents(self._tenant, documents)
+
+    async def _put_owners(self) -> None:
+        """Register the identifiers that are new or belong to another customer, and let go of those that nobody has."""
+        told_of = {fact.identifier for fact in self._facts}
+        moved = {one for owner in self._regrouped for one in self._members.get(owner, ())}
+        put = {
+            one: owner for one, owner in self._owners.items() if one in moved or (one in self._new and one in told_of)
+        }
+        await self._tx.put_identifiers(self._tenant, put)
+        freed = (self._claimed | {fact.identifier for fact in self._facts}) - self._owners.keys()
+        if freed:
+            await self._tx.drop_identifiers(self._tenant, freed)
+
+    async def _changed(self) -> dict[tuple[str, str], StoredSection]:
+        """Return whose documents are to be rendered, by customer id and the section whose states make them."""
+        changed = {
+            (owner, name): section
+            for (name, identifier), section in self._touched.items()
+            if shown_by(section) is section and (owner := self._owners.get(identifier)) is not None
+        }
+        whole = {owner for owner in self._regrouped if owner in self._members}
+        members = {one: owner for owner in whole for one in self._members[owner]}
+        stored = await self._tx.states_of(self._tenant, members) if members.keys() - self._new else {}
+        for identifier, name in (*stored, *((one, name) for name, one in self._touched)):
+            section = self._sections.get(name)
+            if identifier in members and section is not None and shown_by(section) is section:
+                changed[members[identifier], name] = section
+                if (name, identifier) not in self._states and (held := stored.get((identifier, name))) is not None:
+                    state = folding.read_state(section, held)
+                    if state is not None:
+                        self._states[name, identifier] = state
+        return changed
+
+    async def _load_heads(self) -> None:
+        """Load the heads of those merged away, which change under the lock of the customer that they went into."""
+        for customer_id in (self._regrouped | self._merged.keys()) - self._heads.keys():
+            rows = await self._tx.hashes(self._tenant, customer_id, ())
+            self._heads[customer_id] = known_head(rows[0][1]) if rows and rows[0][1] is not None else None
+
+    async def _drop_documents(self, kept: Mapping[str, Sequence[Any]]) -> None:
+        """Remove what regrouped customers showed and show no more."""
+        for customer_id in self._regrouped:
+            if self._heads.get(customer_id) is None:
+                continue  # it is new, and has shown nothing yet
+            shown = {row[0] for row in await self._tx.hashes(self._tenant, customer_id, None)} - {HEAD}
+            gone = (shown & {section.document for section in self._sections.values()}) - {
+                document.section for document in kept.get(customer_id, ())
+            }
+            if gone:
+                await self._tx.drop_documents(self._tenant, customer_id, gone)
 
     async def _refill(self) -> None:
         """Give back to a window what a delete has made room for: of those that are due, the newest."""
@@ -229,20 +445,42 @@ class Batch:
             self._states.update({(section.name, one): state for one, state in states.items()})
 
     def _new_heads(self) -> dict[str, Head]:
+        """Return the heads of the customers that something was told of, or whose identifiers changed.
+
+        A customer is as old as the first that was told of its own customer id, whatever it was merged with since.
+        """
         first: dict[str, Fact] = {}
-        last: dict[str, Fact] = {}
+        last: dict[str, int] = {}
         for fact in self._facts:
-            owner = self._owners[fact.identifier]
-            first.setdefault(owner, fact)
-            last[owner] = fact  # told later than those before it
-        return {
-            owner: msgspec.structs.replace(head, updated_at=last[owner].recorded_at)
-            if (head := self._heads[owner])
-            else Head(fact.id, fact.recorded_at, last[owner].recorded_at)
-            for owner, fact in first.items()
-        }
+            if fact.identifier.type == CUSTOMER_ID:
+                first.setdefault(fact.identifier.value, fact)
+            if (owner := self._owners.get(fact.identifier)) is not None:
+                last[owner] = max(last.get(owner, 0), fact.recorded_at)
+        made = {}
+        for owner, updated_at in last.items():
+            head = self._born(owner, first)
+            members = tuple(self._members[owner])
+            own = members == (customer(owner),)
+            made[owner] = msgspec.structs.replace(
+                head, updated_at=updated_at, merged_into=None, members=() if own else members
+            )
+        for alias, owner in self._merged.items():
+            head = self._born(alias, first)
+            if head.merged_into == owner:
+                continue
+            made[alias] = msgspec.structs.replace(head, updated_at=head.created_at, merged_into=owner, members=())
+        return made
+
+    def _born(self, customer_id: str, first: Mapping[str, Fact]) -> Head:
+        head = self._heads.get(customer_id)
+        if head is not None:
+            return head
+        fact = first[customer_id]
+        return Head(fact.id, fact.recorded_at, fact.recorded_at)
 
     def _tick(self, identifier: Identifier) -> int:
-        owner = self._owners[identifier]
+        return self._tick_of(self._owners[identifier])
+
+    def _tick_of(self, owner: str) -> int:
         self._told[owner] += 1
         return self._told[owner]

@@ -15,6 +15,7 @@ from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock, rfc3339_millis
 from portrait.sections.base import ComputedSection, StoredSection
+from portrait.sections.links import shown_by
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Place, Store
 
@@ -102,7 +103,7 @@ class Reader:
                 one.name,
                 b'%b{"name":%b,"data":' % (b"}," if place else b"", _encode_json(one.name)),
                 one,
-                one.version if isinstance(one, StoredSection) else None,
+                shown_by(one).version if isinstance(one, StoredSection) else None,
             )
             for place, one in enumerate(sections)
         )
@@ -204,8 +205,8 @@ class Reader:
         survivor, head = await self.head(tenant, customer_id)
         members = head.identifiers(survivor)
         if section.kind == "state":
-            states = await folding.load_states(self._store, tenant, section, members)
-            live = section.state_fold.live(folding.joined(section, states.values()), self._now(head))
+            state = await folding.load_joined(self._store, tenant, section, members)
+            live = section.state_fold.live(state, self._now(head))
             listed = sorted(
                 (
                     Listed(
@@ -246,8 +247,8 @@ class Reader:
         self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
     ) -> Document:
         assert isinstance(section, StoredSection)
-        states = await folding.load_states(self._store, tenant, section, members)
-        return folding.render(section, states.values(), now)
+        section = shown_by(section)
+        return folding.render(section, await folding.load_joined(self._store, tenant, section, members), now)
 
     async def _compute(self, tenant: str, customer_id: str, head: Head, plan: Plan, now: int) -> list[Any]:
         if not plan.computed:

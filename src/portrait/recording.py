@@ -1,11 +1,14 @@
 """The way in: validated records become facts, and the documents they change are rendered, in one transaction."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from portrait.batch import Batch, Incoming
+from portrait.batch import Batch, Incoming, Named
+from portrait.identity import rules
+from portrait.identity.rules import Rule, Rules
+from portrait.linking import Linker, Stated, refused
 from portrait.model.errors import (
     CustomerNotFound,
     EventConflict,
@@ -15,9 +18,11 @@ from portrait.model.errors import (
     Unavailable,
 )
 from portrait.model.fact import Fact, Op
-from portrait.model.identifier import customer
+from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.sections.base import MAX_AHEAD, StoredSection
+from portrait.sections.identities import Identity, identifier_of
+from portrait.sections.links import LINKS, shown_by
 from portrait.storage.contract import Store, Transaction
 from portrait.together import Together
 
@@ -51,16 +56,23 @@ class Outcome(msgspec.Struct):
     warnings: list[Warned] = []
 
 
-Taken = bool | PortraitError
-"""What became of one record: it is new, or it was known already; or why it was refused."""
+Taken = bool | str | PortraitError
+"""What became of one record: it is new, or it was known already; it is new, with a warning; or why it was refused."""
 
 
 class Recorder:
-    """Takes records in."""
+    """Takes records in.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    Args:
+        store: where to.
+        clock: what time it is.
+        sections: every stored section there is.
+    """
+
+    def __init__(self, store: Store, clock: Clock, sections: Iterable[StoredSection]) -> None:
         self._store = store
         self._clock = clock
+        self._sections = {section.name: section for section in sections}
         self._together = Together(self._group, MAX_GROUP)
 
     async def record_all(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
@@ -74,6 +86,15 @@ class Recorder:
             return await self._together.do(tenant, incoming[0])
         taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=True))
         return _outcome(incoming, taken)
+
+    async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming]) -> None:
+        """Take identity records as somebody's own word, all or none: a link that a rule refuses refuses them all.
+
+        Raises:
+            LinkRefused, SelfLink: a link cannot be; the detail says why.
+            InvalidRequest, Conflict: the first record refused.
+        """
+        await self._record(tx, tenant, incoming, atomic=True, rule=Rule.LINK)
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
@@ -94,7 +115,10 @@ class Recorder:
             if len(incoming) == 1:
                 return [error]
             return [result for one in incoming for result in await self._group(tenant, [one])]
-        return [one if isinstance(one, PortraitError) else _outcome((), [one]) for one in taken]
+        return [
+            result if isinstance(result, PortraitError) else _outcome([one], [result])
+            for one, result in zip(incoming, taken, strict=True)
+        ]
 
     async def delete(self, tenant: str, customer_id: str, section: StoredSection, key: str, source: str | None) -> None:
         """End a record, for every identifier of the customer that holds it.
@@ -109,17 +133,26 @@ class Recorder:
         """Render a document anew that time or a newer version of the section has overtaken."""
 
         async def work(tx: Transaction) -> None:
-            batch = Batch(tx, tenant, self._clock())
-            if await batch.open([customer(customer_id)], claim=False):
+            batch = self._batch(tx, tenant)
+            if await batch.open([_named(customer_id)], claim=False):
                 for identifier in batch.members_of(customer(customer_id)):
-                    await batch.touch(identifier, section)
+                    await batch.touch(identifier, shown_by(section))
                 await batch.finish()
 
         await self._store.write(work)
 
-    async def _record(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> list[Taken]:
-        batch = Batch(tx, tenant, self._clock())
-        await batch.open(dict.fromkeys(one.identifier for one in incoming), claim=True)
+    async def _record(
+        self,
+        tx: Transaction,
+        tenant: str,
+        incoming: Sequence[Incoming],
+        *,
+        atomic: bool,
+        rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
+    ) -> list[Taken]:
+        batch = self._batch(tx, tenant)
+        linked = [one for one in incoming if one.linked is not None]
+        await batch.open((one.named for one in incoming), map(_mentioned, linked), claim=True)
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
         taken: list[Taken] = []
@@ -135,8 +168,37 @@ class Recorder:
                 if atomic:
                     raise error.of_record(one.at) from None
                 taken.append(error)
+        if linked:
+            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule)
         await batch.finish()
         return taken
+
+    async def _link(
+        self, batch: Batch, tenants: Rules, incoming: Sequence[Incoming], taken: list[Taken], rule: Rule
+    ) -> None:
+        """Link what records are evidence of, the strongest first, and note what the rules refuse."""
+        linker = Linker(batch, tenants, self._clock())
+
+        def weakest(place: int) -> int:
+            one = incoming[place]
+            return max(tenants.of(one.identifier.type).priority, tenants.of(_mentioned(one).type).priority)
+
+        by_hand = rule is Rule.LINK
+        told = [place for place, one in enumerate(incoming) if one.linked and (taken[place] is True or by_hand)]
+        for place in sorted(told, key=weakest):
+            one = incoming[place]
+            assert one.linked is not None
+            stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
+            if by_hand:
+                await linker.lift(one.identifier, _mentioned(one), stated)
+            reason = await linker.link(one.named, one.linked.named, stated)
+            if reason is not None:
+                if by_hand:
+                    raise refused(reason)
+                taken[place] = reason.value
+
+    def _batch(self, tx: Transaction, tenant: str) -> Batch:
+        return Batch(tx, tenant, self._clock(), self._sections)
 
     @staticmethod
     def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> bool:
@@ -170,26 +232,57 @@ class Recorder:
         key: str,
         source: str | None,
     ) -> None:
-        batch = Batch(tx, tenant, self._clock())
-        if not await batch.open([customer(customer_id)], claim=False):
+        batch = self._batch(tx, tenant)
+        if not await batch.open([_named(customer_id)], claim=False):
             raise CustomerNotFound
-        ended = 0
+        ended = {}
         for identifier in batch.members_of(customer(customer_id)):
             if await batch.holds(identifier, section, key):
+                ended[identifier] = batch.current(identifier, section, key) if section.kind == "state" else None
                 batch.end(identifier, section, key, source)
-                ended += 1
         if not ended:
             raise RecordNotFound("No live record of this customer has this key in this section.")
+        if shown_by(section) is LINKS:
+            await self._unlink(batch, await _rules(tx, tenant), section, ended)
         await batch.finish()
+
+    async def _unlink(
+        self, batch: Batch, tenants: Rules, section: StoredSection, ended: dict[Identifier, bytes | None]
+    ) -> None:
+        """Take back the links that ended records were the evidence of."""
+        linker = Linker(batch, tenants, self._clock())
+        for identifier, body in ended.items():
+            assert body is not None
+            record = section.shape.decode(body)
+            assert isinstance(record, Identity)
+            await linker.retract(identifier, identifier_of(record, tenants.region), Rule.RECORD)
+
+
+async def _rules(tx: Transaction, tenant: str) -> Rules:
+    """Return a tenant's rules as they are now, whichever process changed them."""
+    found = await tx.tenant(tenant)
+    return rules.read(found.rules if found else None)
+
+
+def _named(customer_id: str) -> Named:
+    return Named(customer(customer_id), customer_id)
+
+
+def _mentioned(one: Incoming) -> Identifier:
+    assert one.linked is not None
+    return one.linked.named.identifier
 
 
 def _outcome(incoming: Sequence[Incoming], taken: Sequence[Taken]) -> Outcome:
     return Outcome(
-        recorded=taken.count(True),
-        duplicates=taken.count(False),
+        recorded=sum(one is True or isinstance(one, str) for one in taken),
+        duplicates=sum(one is False for one in taken),
         refused=[
             Refusal(one.at, result.code, result.detail)
             for one, result in zip(incoming, taken, strict=False)
             if isinstance(result, PortraitError)
+        ],
+        warnings=[
+            Warned(one.at, result) for one, result in zip(incoming, taken, strict=False) if isinstance(result, str)
         ],
     )

@@ -88,7 +88,7 @@ class Bulk:
 
     async def _record(self, call: Call, texts: Iterator[tuple[int, bytes]]) -> Answer:
         answer = BulkRecorded(0, 0, [])
-        parser = Parser(call.tenant.key_secret, SOURCE)
+        parser = Parser(call.tenant, SOURCE)
 
         def parsed() -> Iterator[Incoming | Refusal]:
             for index, text in texts:

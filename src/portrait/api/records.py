@@ -87,7 +87,7 @@ class Records:
         self._check_role(call)
         customer_id = call.path("customerId")
         call.media_type("application/json")
-        incoming = Parser(call.tenant.key_secret, SOURCE).records(await call.body(), customer_id, self._section)
+        incoming = Parser(call.tenant, SOURCE).records(await call.body(), customer_id, self._section)
         outcome = await self._recorder.record_all(call.tenant.id, incoming)
         warnings = [Warned(one.at, one.code) for one in outcome.warnings]
         return json_answer(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)

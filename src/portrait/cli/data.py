@@ -81,7 +81,7 @@ async def load_stream(
     progress: "_Bar | None" = None,
 ) -> Outcome:
     """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
-    parser = Parser(tenant.key_secret, SOURCE)
+    parser = Parser(tenant, SOURCE)
     texts: dict[int, bytes] = {}
 
     def parsed() -> Iterator[Incoming | Refusal]:
@@ -119,7 +119,8 @@ class _Chunk(NamedTuple):
 class _Writing:
     """Writes chunks, up to `AT_ONCE` at once.
 
-    Of two lines of one customer the later must be told later: a chunk waits for those that tell of the same.
+    Of two lines of one identifier, or that link one, the later must be told later: a chunk waits for those that tell of
+    the same.
     """
 
     def __init__(self, services: Services, tenant: str, beside: "_SideFile | None", progress: "_Bar | None") -> None:
@@ -133,6 +134,7 @@ class _Writing:
     async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
         identifiers = {one.identifier for one in incoming}
+        identifiers |= {one.linked.named.identifier for one in incoming if one.linked}
         while len(self._chunks) >= AT_ONCE or any(identifiers & one.identifiers for one in self._chunks):
             await self._take()
         task = asyncio.create_task(self._services.recorder.record_each(self._tenant, incoming))

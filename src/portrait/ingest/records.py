@@ -5,20 +5,25 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from portrait.batch import Incoming
+from portrait.batch import Incoming, Linked, Named
+from portrait.identity import rules
+from portrait.identity.normalise import normalise
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import (
+    BlockedIdentifier,
     BodyTooLarge,
     InvalidParameter,
     InvalidRecord,
     InvalidRequest,
-    NotSupported,
+    UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, name_fault
 from portrait.recording import Refusal
-from portrait.sections.base import StoredSection
+from portrait.sections.base import Parsed, StoredSection
+from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.registry import Registry
+from portrait.storage.contract import Tenant
 
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
@@ -54,8 +59,9 @@ _whole_line = msgspec.json.Decoder(_Line)
 class Parser:
     """Turns JSON texts into records on their way in, for one tenant."""
 
-    def __init__(self, key_secret: bytes, source: str | None) -> None:
-        self._key_secret = key_secret
+    def __init__(self, tenant: Tenant, source: str | None) -> None:
+        self._key_secret = tenant.key_secret
+        self._rules = rules.read(tenant.rules)
         self._source = source
 
     def records(self, body: bytes, customer_id: str, section: StoredSection) -> list[Incoming]:
@@ -71,11 +77,11 @@ class Parser:
             raise InvalidRecord("The array holds no record. Send at least one.")
         if len(texts) > MAX_RECORDS:
             raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
-        identifier = customer(customer_id)
+        named = Named(customer(customer_id), customer_id)
         found = []
         for index, text in enumerate(texts):
             try:
-                found.append(self._record(index, text, identifier, section))
+                found.append(self._record(index, text, named, section))
             except InvalidRequest as error:
                 raise (error if single else error.of_record(index)) from None
         return found
@@ -87,18 +93,17 @@ class Parser:
         except InvalidRequest as error:
             return Refusal(index, error.code, error.detail)
 
-    def _record(self, index: int, text: bytes, identifier: Identifier, section: StoredSection) -> Incoming:
+    def _record(self, index: int, text: bytes, named: Named, section: StoredSection) -> Incoming:
         strict_json.check(text)
         # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
         members = self._object(text) if b'"record"' in text else {}
         # Where a section gathers fields of any name, one may be called so: then others stand beside it.
         plain = section.shape.extras is not None and members.keys() - _envelope
         if "record" not in members or plain:
-            parsed = section.parse(text, self._key_secret)
-            return Incoming(index, identifier, section, parsed, None, self._source)
+            return self._incoming(index, named, section, text, None, self._source)
         self._only(members, _envelope)
         return self._enveloped(
-            index, identifier, section, members["record"], self._optional(members, "source"),
+            index, named, section, members["record"], self._optional(members, "source"),
             self._optional(members, "effectiveAt"),
         )  # fmt: skip
 
@@ -110,14 +115,14 @@ class Parser:
             line = _whole_line.decode(text)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             line = self._by_member(text, registry)
-        identifier = _named(line.customer_id, line.identifier)
+        named = self._named(line.customer_id, line.identifier)
         section = registry.stored(line.section)
-        return self._enveloped(index, identifier, section, line.record, line.source, line.effective_at)
+        return self._enveloped(index, named, section, line.record, line.source, line.effective_at)
 
     def _enveloped(
         self,
         index: int,
-        identifier: Identifier,
+        named: Named,
         section: StoredSection,
         record: msgspec.Raw,
         source: str | None,
@@ -128,8 +133,56 @@ class Parser:
             effective_at = None if at is None else time.parse(at)
         except InvalidParameter as error:
             raise InvalidRecord(f"Field `effectiveAt` {error.detail}.") from None
-        parsed = section.parse(bytes(record), self._key_secret)
-        return Incoming(index, identifier, section, parsed, effective_at, source or self._source)
+        return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
+
+    def _incoming(
+        self, index: int, named: Named, section: StoredSection, text: bytes, at: int | None, source: str | None
+    ) -> Incoming:
+        parsed = section.parse(text, self._key_secret)
+        linked = None
+        if isinstance(parsed.record, Identity):
+            parsed, linked = self._linked(parsed, parsed.record, section)
+        return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked)
+
+    def _linked(self, parsed: Parsed, record: Identity, section: StoredSection) -> tuple[Parsed, Linked]:
+        """Return the identifier that an identity record names, and the record under the key that this gives it."""
+        other = identifier_of(record, self._rules.region)
+        if other.type == CUSTOMER_ID and (fault := name_fault(other.value)):
+            raise InvalidRecord(f"Field `value`: a customer id {fault}.")
+        key = section.key(tuple(other), self._key_secret)
+        return parsed._replace(key=key), Linked(Named(other, record.value), record.confidence)
+
+    def _named(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Named:
+        """Return the one identifier that a line names."""
+        if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
+            raise _one_name()
+        if customer_id is not msgspec.UNSET:
+            return self.named(CUSTOMER_ID, customer_id)
+        assert identifier is not msgspec.UNSET
+        return self.named(identifier.type, identifier.value)
+
+    def named(self, type_: str, value: str) -> Named:
+        """Return an identifier in the form in which it is matched, beside its value as it was given.
+
+        Raises:
+            InvalidRecord: a customer id that breaks the rule of names.
+            UnknownIdentifierType: the tenant knows no such type.
+            BlockedIdentifier: the value says nothing of a person.
+        """
+        if not self._rules.knows(type_):
+            known = ", ".join(self._rules.all_types)
+            raise UnknownIdentifierType(
+                f"This type of identifier is not known to the tenant. Known are: {known}. "
+                "An administrator adds others to the tenant's identity rules."
+            )
+        if type_ == CUSTOMER_ID and (fault := name_fault(value)):
+            raise InvalidRecord(f"The customer id {fault}.")
+        found = Identifier(type_, normalise(type_, value, self._rules.region))
+        if self._rules.blocks(found):
+            raise BlockedIdentifier(
+                "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."
+            )
+        return Named(found, value)
 
     def _by_member(self, text: bytes, registry: Registry) -> _Line:
         """Return a line that cannot be decoded at once, one member after the other: to say what is wrong first."""
@@ -144,7 +197,7 @@ class Parser:
                 identifier = _identifier.decode(bytes(members["identifier"]))
             except (msgspec.MsgspecError, ValueError):
                 raise InvalidRecord("Field `identifier` must be an object of `type` and `value`, both texts.") from None
-        _named(customer_id, identifier)
+        self._named(customer_id, identifier)
         section = self._string(members, "section")
         registry.stored(section)
         if "record" not in members:
@@ -180,23 +233,6 @@ class Parser:
             raise InvalidRecord("A record must be a JSON object.") from None
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise strict_json.malformed(text, error) from None
-
-
-def _named(customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Identifier:
-    """Return the one identifier that a line names."""
-    named = customer_id
-    if identifier is not msgspec.UNSET:
-        if named is not msgspec.UNSET:
-            raise _one_name()
-        if identifier.type != CUSTOMER_ID:
-            raise NotSupported(f"Records can be told of an identifier of type `{CUSTOMER_ID}` only.")
-        named = identifier.value
-    if named is msgspec.UNSET:
-        raise _one_name()
-    fault = name_fault(named)
-    if fault:
-        raise InvalidRecord(f"The customer id {fault}.")
-    return customer(named)
 
 
 def _check_source(source: str | None) -> None:

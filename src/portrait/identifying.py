@@ -1,0 +1,376 @@
+"""Who is who: the direct actions on the identity graph, and why identifiers are one person."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from portrait import folding
+from portrait.batch import Batch, Incoming, Named
+from portrait.identity import rules
+from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
+from portrait.identity.rules import Reason, Rule, Rules
+from portrait.linking import Linker, Stated
+from portrait.model.document import read_head
+from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
+from portrait.model.identifier import Identifier, customer
+from portrait.model.time import Clock
+from portrait.recording import Recorder
+from portrait.sections.experiments import crossovers
+from portrait.sections.links import LINKS, Identified, LinksState, ends_of, graph_of, identified
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Reads, Store, Transaction
+
+T = TypeVar("T")
+
+
+class Effect(NamedTuple):
+    """What an action does to the profiles that it concerns."""
+
+    before: tuple[Profile, ...]
+    after: tuple[Profile, ...]
+    crossovers: tuple[str, ...]
+    """Experiments in which one profile afterwards has had two variants: the first exposure counts."""
+
+
+class Candidate(NamedTuple):
+    """A link that a rule refused, waiting for review."""
+
+    a: Identifier
+    b: Identifier
+    told: Told
+    """What was refused; its status is the reason."""
+
+
+class Why(NamedTuple):
+    """One identifier of a customer's, and the path of links that says so."""
+
+    shown: Identified
+    path: tuple[Link, ...]
+
+
+class Explanation(NamedTuple):
+    """Why identifiers are one person, and what is known beside."""
+
+    customer_id: str
+    why: tuple[Why, ...]
+    merges: tuple[Merge, ...]
+    apart: tuple[tuple[Identifier, Identifier], ...]
+    candidates: tuple[Candidate, ...]
+    crossovers: tuple[str, ...]
+
+
+class Identities:
+    """Acts on the identity graph, and explains it."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, recorder: Recorder) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._registry = registry
+        self._clock = clock
+        self._sections = {section.name: section for section in registry.all_stored()}
+
+    async def resolve(self, tenant: str, identifier: Identifier) -> str:
+        """Return the customer id of the profile that an identifier belongs to.
+
+        Raises:
+            IdentifierNotFound: it belongs to none.
+        """
+        found = await self._store.resolve(tenant, [identifier])
+        try:
+            return found[identifier]
+        except KeyError:
+            raise IdentifierNotFound from None
+
+    async def link(self, tenant: str, incoming: Sequence[Incoming], *, dry: bool = False) -> Effect:
+        """Link identifiers to a customer by somebody's own word: all or none.
+
+        Args:
+            tenant: the tenant.
+            incoming: identity records.
+            dry: whether to change nothing, and only tell what would be.
+
+        Raises:
+            LinkRefused: a rule refuses a link; the detail says which and why.
+            SelfLink: an identifier is to be linked with itself.
+        """
+
+        async def work(tx: Transaction) -> None:
+            await self._recorder.link_all(tx, tenant, incoming)
+
+        named = [each for one in incoming if one.linked for each in (one.identifier, one.linked.named.identifier)]
+        return await self._act(tenant, list(dict.fromkeys(named)), work, dry=dry)
+
+    async def merge(self, tenant: str, target: str, source: str, by: str | None, *, dry: bool = False) -> Effect:
+        """Make one customer of two; the target's id stays. Two that are one already stay so.
+
+        Args:
+            tenant: the tenant.
+            target: the customer id that stays.
+            source: the customer id that goes, and leads to the target from then on.
+            by: the source of the decision.
+            dry: whether to change nothing, and only tell what would be.
+
+        Raises:
+            SelfLink: the two are the same.
+            CustomerNotFound: one of them is not known.
+            LinkRefused: the profile would have too many identifiers.
+        """
+        a, b = customer(target), customer(source)
+        if a == b:
+            raise SelfLink("A customer cannot be merged with itself: name two customers.")
+
+        async def work(tx: Transaction) -> None:
+            batch, linker = await self._open(tx, tenant, (a, b))
+            await linker.merge(a, b, self._stated(Rule.MERGE, by))
+            await batch.finish()
+
+        return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def unmerge(self, tenant: str, target: str, source: str, by: str | None, *, dry: bool = False) -> Effect:
+        """Part two customers that were merged: each is again what it was, and they stay apart.
+
+        What was told since goes with the identifier that it was told of; an identifier that came later stays with the
+        side that it was linked to first.
+
+        Raises:
+            SelfLink: the two are the same.
+            CustomerNotFound: one of them is not known.
+            NotMerged: they are not one person.
+        """
+        a, b = customer(target), customer(source)
+        if a == b:
+            raise SelfLink("A customer cannot be parted from itself: name two customers.")
+        return await self._part(tenant, a, b, Rule.UNMERGE, by, dry=dry)
+
+    async def unlink(
+        self, tenant: str, customer_id: str, identifier: Identifier, by: str | None, *, dry: bool = False
+    ) -> Effect:
+        """Take an identifier from a customer, with what hangs on it, and keep it from coming back by itself.
+
+        Raises:
+            SelfLink: the identifier is the customer's own id.
+            CustomerNotFound: the customer is not known.
+            NotMerged: the identifier is not the customer's.
+        """
+        a = customer(customer_id)
+        if a == identifier:
+            raise SelfLink("A customer's own id cannot be taken from it: name another identifier of the customer.")
+        try:
+            return await self._part(tenant, a, identifier, Rule.UNLINK, by, dry=dry)
+        except CustomerNotFound:
+            await self.resolve_customer(tenant, customer_id)
+            raise NotMerged("This identifier is not the customer's: there is nothing to take back.") from None
+
+    async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
+        """Make a link that a rule refused, and that waits for review, hold.
+
+        Raises:
+            NotMerged: no such link waits.
+            LinkRefused: the profile would have too many identifiers.
+        """
+
+        async def work(tx: Transaction) -> None:
+            batch, linker, told = await self._reviewed(tx, tenant, a, b)
+            await linker.join(Named(a, a.value), Named(b, told.value), self._stated(Rule.ACCEPTED, by, told))
+            await batch.finish()
+
+        return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None) -> None:
+        """Turn a link down that waits for review, and keep the two apart.
+
+        Raises:
+            NotMerged: no such link waits.
+        """
+
+        async def work(tx: Transaction) -> None:
+            batch, linker, told = await self._reviewed(tx, tenant, a, b)
+            await linker.ban(a, b, self._stated(Rule.REJECTED, by, told))
+            await batch.finish()
+
+        await self._store.write(work)
+
+    async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
+        """Return a customer's surviving id and its identifiers, the surest first.
+
+        Raises:
+            CustomerNotFound: the customer is not known.
+        """
+        survivor, members = await self.resolve_customer(tenant, customer_id)
+        return survivor, identified(await self._links(tenant, members), self._clock())
+
+    async def explain(self, tenant: str, customer_id: str) -> Explanation:
+        """Return why a customer's identifiers are one person.
+
+        Raises:
+            CustomerNotFound: the customer is not known.
+        """
+        survivor, members = await self.resolve_customer(tenant, customer_id)
+        state = await self._links(tenant, members)
+        graph, now = graph_of([state]), self._clock()
+        paths = graph.confidences(customer(survivor), now)
+        return Explanation(
+            survivor,
+            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now)),
+            tuple(graph.merges()),
+            tuple(sorted((a, b) for a, b in (sorted(pair) for pair in graph.apart))),
+            _candidates(state, members),
+            await self._crossovers(self._store, tenant, members),
+        )
+
+    async def resolve_customer(self, tenant: str, customer_id: str) -> tuple[str, Sequence[Identifier]]:
+        """Return a customer's surviving id and all its identifiers.
+
+        Raises:
+            CustomerNotFound: the customer is not known.
+        """
+        rows = await self._store.hashes(tenant, customer_id, ())
+        if not rows or rows[0][1] is None:
+            raise CustomerNotFound
+        head = read_head(rows[0][1])
+        if head.merged_into is not None:
+            return await self.resolve_customer(tenant, head.merged_into)
+        return customer_id, head.identifiers(customer_id)
+
+    async def rules(self, tenant: str) -> Rules:
+        """Return a tenant's rules."""
+        found = await self._store.tenant(tenant)
+        return rules.read(found.rules if found else None)
+
+    async def set_rules(self, tenant: str, raw: bytes | None) -> Rules:
+        """Set a tenant's rules; None: as by default. What was decided under the old ones stays as it was decided.
+
+        Raises:
+            InvalidRules: they break their schema or contradict each other, or would match identifiers that are known
+                otherwise from now on.
+        """
+        made = rules.DEFAULT if raw is None else rules.parse(raw)
+
+        async def work(tx: Transaction) -> None:
+            held = await tx.tenant(tenant)
+            before = rules.read(held.rules if held else None)
+            if made.region != before.region and await tx.fact_identifiers(tenant, None, 1):
+                raise InvalidRules(
+                    "`region` decides in what form phone numbers are matched: it can be set only while the tenant has "
+                    "no records."
+                )
+            await tx.set_rules(tenant, raw)
+
+        await self._store.write(work)
+        return made
+
+    async def _part(
+        self, tenant: str, a: Identifier, b: Identifier, rule: Rule, by: str | None, *, dry: bool
+    ) -> Effect:
+        async def work(tx: Transaction) -> None:
+            batch, linker = await self._open(tx, tenant, (a, b))
+            await linker.part(a, b, self._stated(rule, by))
+            await batch.finish()
+
+        return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def _act(
+        self,
+        tenant: str,
+        identifiers: Sequence[Identifier],
+        work: Callable[[Transaction], Awaitable[None]],
+        *,
+        dry: bool,
+    ) -> Effect:
+        """Do something to the profiles of some identifiers, and return what it does; with `dry` it is taken back."""
+
+        async def whole(tx: Transaction) -> Effect:
+            before = await _profiles(tx, tenant, identifiers)
+            await work(tx)
+            after = await _profiles(tx, tenant, {*identifiers, *(one for each in before for one in each.members)})
+            crossed = {name for one in after for name in await self._crossovers(tx, tenant, one.members)}
+            effect = Effect(before, after, tuple(sorted(crossed)))
+            if dry:
+                raise _Undone(effect)
+            return effect
+
+        try:
+            return await self._store.write(whole)
+        except _Undone as undone:
+            return undone.effect
+
+    async def _open(
+        self, tx: Transaction, tenant: str, told_of: Iterable[Identifier], mentioned: Iterable[Identifier] = ()
+    ) -> tuple[Batch, Linker]:
+        """Return the working set and the linker for some identifiers.
+
+        Raises:
+            CustomerNotFound: one of them is not known.
+        """
+        batch = Batch(tx, tenant, self._clock(), self._sections)
+        others = list(mentioned)
+        if not await batch.open((Named(one, one.value) for one in told_of), others, claim=bool(others)):
+            raise CustomerNotFound
+        found = await tx.tenant(tenant)
+        return batch, Linker(batch, rules.read(found.rules if found else None), self._clock())
+
+    async def _reviewed(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker, Told]:
+        """Return what is needed to decide on a link that waits for review.
+
+        Raises:
+            NotMerged: none waits between these two.
+        """
+        if not await tx.resolve(tenant, [a]):
+            raise _nothing_waits()
+        batch, linker = await self._open(tx, tenant, [a], [b])
+        (state,) = await batch.links((a,))
+        told = _refused(ends_of(state, a).get(b, ()))
+        if told is None:
+            raise _nothing_waits()
+        return batch, linker, told
+
+    def _stated(self, rule: Rule, by: str | None, told: Told | None = None) -> Stated:
+        return Stated(1.0 if told is None else told.confidence, by, rule)
+
+    async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
+        states = await folding.load_states(self._store, tenant, LINKS, members)
+        joined: LinksState = folding.joined(LINKS, states.values())
+        return joined
+
+    async def _crossovers(self, reads: Reads, tenant: str, members: Sequence[Identifier]) -> tuple[str, ...]:
+        section = self._registry.find_stored("experiments")
+        if section is None or len(members) < 2:
+            return ()
+        states = await folding.load_states(reads, tenant, section, members)
+        return crossovers(section, folding.joined(section, states.values()), self._clock())
+
+
+class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
+
+
+async def _profiles(reads: Reads, tenant: str, identifiers: Iterable[Identifier]) -> tuple[Profile, ...]:
+    """Return the profiles of some identifiers, in order; one of nobody's is one without a customer id."""
+    wanted = list(identifiers)
+    owners = await reads.resolve(tenant, wanted)
+    members = await reads.members(tenant, set(owners.values()))
+    found = {Profile(owner, tuple(held)) for owner, held in members.items()}
+    found |= {Profile(None, (one,)) for one in wanted if one not in owners}
+    return tuple(sorted(found, key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
+
+
+def _nothing_waits() -> NotMerged:
+    return NotMerged("No link between these two waits for review. See the customer's candidates.")
+
+
+def _refused(told: Sequence[Told]) -> Told | None:
+    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none."""
+    if any(one.status == LINKED for one in told):
+        return None
+    return max((one for one in told if one.status != RETRACTED), key=lambda one: one.order, default=None)
+
+
+def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candidate, ...]:
+    apart = graph_of([state]).apart
+    return tuple(
+        Candidate(one, other, told)
+        for one in members
+        for other, each in sorted(ends_of(state, one).items())
+        if (told := _refused(each)) is not None and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
+        and frozenset((one, other)) not in apart
+    )  # fmt: skip

@@ -1,0 +1,268 @@
+"""Joining and parting: what a transaction does to the identity graph, under the tenant's rules."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from portrait.batch import Batch, Named
+from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
+from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, refusal
+from portrait.model.errors import (
+    BlockedIdentifier,
+    LinkRefused,
+    NotMerged,
+    PortraitError,
+    SelfLink,
+    UnknownIdentifierType,
+)
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated, is_generated
+from portrait.sections.base import MAX_KEYS
+from portrait.sections.links import Decision, LinksState, ends_of, graph_of
+
+HAND = None
+"""The source of what somebody did by hand, where they name none."""
+
+
+class Stated(NamedTuple):
+    """What is said of a link."""
+
+    confidence: float
+    source: str | None
+    rule: Rule
+    at: int = 0
+    """From when it holds, in microseconds; 0: from now on."""
+
+
+class Linker:
+    """Links and unlinks within one batch.
+
+    Args:
+        batch: the working set; the customers concerned are locked in it.
+        rules: the tenant's rules.
+        now: the present moment.
+    """
+
+    def __init__(self, batch: Batch, rules: Rules, now: int) -> None:
+        self._batch = batch
+        self._rules = rules
+        self._now = now
+
+    async def link(self, a: Named, b: Named, stated: Stated) -> Reason | None:
+        """Link two identifiers if the rules let them; return the reason where they do not.
+
+        A refusal is recorded too, at each end that is known: it waits there for review, and shows what is shared.
+        """
+        one, other = a.identifier, b.identifier
+        if one == other:
+            return Reason.SELF_LINK
+        x, y = self._batch.profile_of(one), self._batch.profile_of(other)
+        states = await self._batch.links(dict.fromkeys((*x.members, *y.members)))
+        ends = _ends(states, one)
+        before = next((told for told in ends.get(other, ()) if told.source == stated.source), None)
+        if before is not None and before.status == LINKED and 0 < stated.at < before.at:
+            return None  # what the source said last goes back less far
+        if other not in ends and max(len(ends), len(_ends(states, other))) >= MAX_KEYS:
+            return Reason.COMPONENT_CAP
+        graph = graph_of(states)
+        people = {one: _people(self._rules, ends, other), other: _people(self._rules, _ends(states, other), one)}
+        proposal = Proposal(one, other, stated.confidence, (x, y), graph, people)
+        reason = refusal(self._rules, proposal, self._now)
+        if reason is None:
+            await self._join(a, b, stated, (x, y), graph, before)
+            return None
+        known = self._batch.is_known(other)
+        self._batch.link(a, b, _decision(stated, reason.value, before), stated.source, both=known)
+        if reason is Reason.SHARED_IDENTIFIER and self._rules.shared == "split":
+            await self._split_off([each for each in (one, other) if self._rules.is_shared(each, people[each])])
+        return reason
+
+    async def merge(self, target: Identifier, source: Identifier, stated: Stated) -> None:
+        """Make one customer of two, whatever the rules but the cap; the target's id stays.
+
+        Raises:
+            LinkRefused: the profile would have too many identifiers.
+        """
+        x, y = self._batch.profile_of(target), self._batch.profile_of(source)
+        assert x.customer_id is not None
+        assert y.customer_id is not None
+        a, b = customer(x.customer_id), customer(y.customer_id)
+        await self.join(Named(a, a.value), Named(b, b.value), stated, into=x.customer_id)
+
+    async def join(self, a: Named, b: Named, stated: Stated, *, into: str | None = None) -> None:
+        """Link two identifiers by somebody's word, whatever the rules but the cap, and whoever set them apart before.
+
+        Args:
+            a: the one.
+            b: the other.
+            stated: what is said of the link.
+            into: the customer id that stays; None: as for any link.
+
+        Raises:
+            LinkRefused: the profile would have too many identifiers.
+        """
+        x, y = self._batch.profile_of(a.identifier), self._batch.profile_of(b.identifier)
+        if x == y:
+            return
+        if len(x.members) + len(y.members) > self._rules.max_identifiers:
+            raise refused(Reason.COMPONENT_CAP)
+        graph = await self._graph(x, y)
+        for pair in graph.parts(x, y):
+            await self._ban(*_both(pair), stated, RETRACTED)
+        await self._join(a, b, stated, (x, y), graph, None, into=into)
+
+    async def part(self, a: Identifier, b: Identifier, stated: Stated) -> list[Profile]:
+        """Take back every link that makes two identifiers one person, and keep them apart; return what they become.
+
+        Raises:
+            NotMerged: they are not one person.
+        """
+        x = self._batch.profile_of(a)
+        if b not in x.members:
+            raise NotMerged("The two are not one person: there is nothing to take back.")
+        graph = await self._graph(x)
+        self._retract(graph.crossing(a, b), stated.rule)
+        await self._ban(a, b, stated, LINKED)
+        return await self._regroup(x)
+
+    async def retract(self, a: Identifier, b: Identifier, rule: Rule) -> None:
+        """Take back the link between two identifiers, by whomever it was told, where there is one."""
+        x = self._batch.profile_of(a)
+        links = [link for link in (await self._graph(x)).links if {link.a, link.b} == {a, b}]
+        if links:
+            self._retract(links, rule)
+            await self._regroup(x)
+
+    async def lift(self, a: Identifier, b: Identifier, stated: Stated) -> None:
+        """Let two identifiers be linked again, which were set apart."""
+        x, y = self._batch.profile_of(a), self._batch.profile_of(b)
+        if frozenset((a, b)) in (await self._graph(x, y)).apart:
+            await self._ban(a, b, stated, RETRACTED)
+
+    async def ban(self, a: Identifier, b: Identifier, stated: Stated) -> None:
+        """Keep two identifiers apart from now on, which are not one person."""
+        await self._ban(a, b, stated, LINKED)
+
+    async def _graph(self, *profiles: Profile) -> Graph:
+        members = [one for profile in profiles for one in profile.members]
+        return graph_of(await self._batch.links(members), members)
+
+    async def _join(
+        self,
+        a: Named,
+        b: Named,
+        stated: Stated,
+        profiles: tuple[Profile, Profile],
+        graph: Graph,
+        before: Told | None,
+        *,
+        into: str | None = None,
+    ) -> None:
+        x, y = profiles
+        stays = None
+        if x != y:
+            stays = into or survivor(x, y, graph.links)
+        both = x.customer_id is not None and y.customer_id is not None
+        self._batch.link(a, b, _decision(stated, LINKED, before, into=stays if both else None), stated.source)
+        if x != y:
+            members = tuple(sorted((*x.members, *y.members)))
+            self._batch.regroup(profiles, [Profile(stays, members)])
+            await self._settle(members)
+
+    async def _settle(self, members: Sequence[Identifier]) -> None:
+        """Let links hold that were refused for joining two profiles, now that they are one."""
+        everyone = set(members)
+        for state in await self._batch.links(members):
+            for one in everyone.intersection(Identifier.of_tag(tag) for tag in state.ends):
+                for other, each in ends_of(state, one).items():
+                    for told in each:
+                        if other in everyone and told.status in _ABOUT_TWO:
+                            stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+                            self._batch.link(
+                                self._as_given(one),
+                                Named(other, told.value),
+                                _decision(stated, LINKED, None),
+                                told.source,
+                            )
+
+    def _retract(self, links: Iterable[Link], rule: Rule) -> None:
+        for link in links:
+            for told in link.told:
+                decision = Decision(
+                    rule=rule, at=told.at, since=told.since, confidence=told.confidence, status=RETRACTED
+                )
+                self._batch.link(self._as_given(link.a), self._as_given(link.b), decision, told.source)
+
+    async def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
+        decision = Decision(rule=stated.rule, status=status)
+        await self._batch.links((a, b))
+        self._batch.link(self._as_given(a), self._as_given(b), decision, HAND, apart=True)
+
+    @staticmethod
+    def _as_given(identifier: Identifier) -> Named:
+        return Named(identifier, identifier.value)
+
+    async def _split_off(self, shared: Sequence[Identifier]) -> None:
+        for one in shared:
+            profile = self._batch.profile_of(one)
+            graph = await self._graph(profile)
+            self._retract([link for link in graph.links if one in {link.a, link.b}], Rule.SPLIT)
+            await self._regroup(profile)
+
+    async def _regroup(self, before: Profile) -> list[Profile]:
+        """Group a profile's identifiers by the links that remain, and give a profile to what has records of its own."""
+        after = []
+        founded = []
+        for profile in (await self._graph(before)).profiles():
+            if profile.customer_id is None and await self._batch.has_records(profile.members):
+                anchor = generated()
+                founded.append((profile.members[0], anchor))
+                after.append(Profile(anchor.value, tuple(sorted((*profile.members, anchor)))))
+            else:
+                after.append(profile)
+        self._batch.regroup([before], after)
+        for first, anchor in founded:
+            self._batch.found(self._as_given(first), anchor)
+        return after
+
+
+_ABOUT_TWO = frozenset(Reason) - {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
+"""The reasons that are about two profiles, and fall away where these are one."""
+
+
+def refused(reason: Reason) -> PortraitError:
+    """Return the error that says why a link is refused."""
+    direct = {
+        Reason.SELF_LINK: SelfLink, Reason.UNKNOWN_TYPE: UnknownIdentifierType, Reason.BLOCKED_VALUE: BlockedIdentifier,
+    }  # fmt: skip
+    if reason in direct:
+        return direct[reason](WORDS[reason])
+    return LinkRefused(WORDS[reason], reason=reason.value)
+
+
+def _decision(stated: Stated, status: str, before: Told | None, *, into: str | None = None) -> Decision:
+    unbroken = before is not None and before.status == status == LINKED
+    since = before.since if unbroken and before is not None else 0
+    into = before.into if unbroken and before is not None and into is None else into
+    return Decision(rule=stated.rule, at=stated.at, since=since, confidence=stated.confidence, status=status, into=into)
+
+
+def _ends(states: Iterable[LinksState], identifier: Identifier) -> dict[Identifier, list[Told]]:
+    return next((ends_of(state, identifier) for state in states if identifier.tag in state.ends), {})
+
+
+def _people(rules: Rules, ends: dict[Identifier, list[Told]], other: Identifier) -> int:
+    """Return with how many people an identifier was seen: of what names people, the most of one type.
+
+    One person may be seen by an e-mail address, a phone number and a customer id: they are not three.
+    """
+    seen: dict[str, int] = {}
+    for one in {*ends, other}:
+        strong = not rules.of(one.type).weak and not (one.type == CUSTOMER_ID and is_generated(one.value))
+        told = ends.get(one, [])
+        if strong and (one == other or any(each.status != RETRACTED for each in told)):
+            seen[one.type] = seen.get(one.type, 0) + 1
+    return max(seen.values(), default=0)
+
+
+def _both(pair: frozenset[Identifier]) -> tuple[Identifier, Identifier]:
+    one, other = sorted(pair)
+    return one, other
