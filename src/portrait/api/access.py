@@ -1,17 +1,16 @@
 """Tenants and API keys."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
 from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
 from portrait.api import pages
+from portrait.api.bodies import decoded
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
-from portrait.model import errors, strict_json, time
+from portrait.model import errors, time
 from portrait.storage.contract import Credential
 from portrait.storage.contract import Tenant as StoredTenant
-
-T = TypeVar("T")
 
 
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,7 +112,7 @@ class AccessResources:
 
     async def create_tenant(self, call: Call) -> Answer:
         """Make a tenant."""
-        asked = await _decoded(call, NewTenant)
+        asked = await decoded(call, NewTenant)
         return json_answer(_tenant(await self._access.create_tenant(asked.id, asked.name)), 201)
 
     async def list_tenants(self, call: Call) -> Answer:
@@ -124,7 +123,7 @@ class AccessResources:
 
     async def create_key(self, call: Call) -> Answer:
         """Make a key of the tenant's."""
-        asked = await _decoded(call, NewKey)
+        asked = await decoded(call, NewKey)
         try:
             expires_at = None if asked.expires_at is None else time.parse(asked.expires_at)
         except errors.InvalidParameter as error:
@@ -143,26 +142,6 @@ class AccessResources:
         """Take a key of the tenant's back."""
         await self._access.revoke_key(call.tenant.id, call.path("keyId"))
         return Answer(204, b"")
-
-
-async def _decoded(call: Call, type_: type[T]) -> T:
-    call.media_type("application/json")
-    body = await call.body()
-    strict_json.check(body)
-    value = strict_json.decode(body)
-    try:
-        return msgspec.convert(value, type_)
-    except msgspec.ValidationError as error:
-        raise errors.InvalidRecord(_explained(str(error), type_)) from None
-
-
-def _explained(message: str, type_: Any) -> str:
-    """Return what is wrong with a body, without a value of it."""
-    known = {field.encode_name for field in msgspec.structs.fields(type_)}
-    named = next((name for name in known if f"$.{name}" in message or f"field `{name}`" in message), None)
-    if named is not None:
-        return f"Field `{named}` is missing or breaks its rule: see /docs."
-    return f"The body must be an object of these fields: {', '.join(sorted(known))}."
 
 
 def _tenant(tenant: StoredTenant) -> Tenant:

@@ -20,6 +20,10 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.BodyTooSlow: (408, "The body took too long"),
     errors.InvalidRecord: (422, "A record is not valid"),
     errors.TooManyKeys: (422, "The section is full"),
+    errors.UnknownIdentifierType: (422, "Unknown type of identifier"),
+    errors.BlockedIdentifier: (422, "The identifier is blocked"),
+    errors.SelfLink: (422, "Nothing joins itself"),
+    errors.InvalidRules: (422, "The identity rules are not valid"),
     errors.NotSupported: (422, "Not supported"),
     errors.AccessDenied: (403, "Access denied"),
     errors.Unauthenticated: (401, "No valid credential"),
@@ -30,11 +34,14 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.NotFound: (404, "Not found"),
     errors.RouteNotFound: (404, "No such operation"),
     errors.CustomerNotFound: (404, "Unknown customer"),
+    errors.IdentifierNotFound: (404, "Unknown identifier"),
     errors.RecordNotFound: (404, "No such record"),
     errors.KeyNotFound: (404, "No such key"),
     errors.MethodNotAllowed: (405, "The method is not allowed"),
     errors.Conflict: (409, "Conflict"),
     errors.EventConflict: (409, "The event exists with another body"),
+    errors.LinkRefused: (409, "A rule refuses it"),
+    errors.NotMerged: (409, "Nothing to take back"),
     errors.TenantExists: (409, "The tenant exists"),
     errors.Unavailable: (503, "The service is not available"),
     errors.StorageBusy: (503, "The database is busy"),
@@ -62,6 +69,7 @@ class Problem(msgspec.Struct, rename="camel"):
     detail: str
     instance: str
     code: str
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def problem(error: errors.PortraitError, request_id: str) -> tuple[int, dict[str, str], bytes]:
@@ -77,7 +85,10 @@ def problem(error: errors.PortraitError, request_id: str) -> tuple[int, dict[str
             headers["retry-after"] = str(error.retry_after)
         case _:
             pass
-    body = Problem(f"/docs#problem-{error.code}", title, status, error.detail, f"urn:uuid:{request_id}", error.code)
+    body = Problem(
+        f"/docs#problem-{error.code}", title, status, error.detail, f"urn:uuid:{request_id}", error.code,
+        error.reason or msgspec.UNSET,
+    )  # fmt: skip
     return status, headers, msgspec.json.encode(body)
 
 

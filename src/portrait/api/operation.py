@@ -123,6 +123,7 @@ class Call:
         self._path = path
         self.query_string: bytes = scope["query_string"]
         self.caller: Caller = Caller(None, "", None)
+        self.request_id: str = scope["portrait.request_id"]
 
     @property
     def tenant(self) -> Tenant:

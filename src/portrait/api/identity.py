@@ -1,0 +1,402 @@
+"""`/api/v1/identity`: who is who, joining and parting, and why."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from portrait.access.service import READ, WRITE
+from portrait.api.bodies import chosen, one_of
+from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, json_answer
+from portrait.api.records import SOURCE, Source
+from portrait.identifying import Candidate, Effect, Explanation, Identities
+from portrait.identity.graph import Link, Profile, Told
+from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
+from portrait.ingest.records import Parser
+from portrait.model import errors
+from portrait.model.identifier import Identifier, name_fault
+from portrait.model.time import rfc3339
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Tenant
+
+ADMIN = frozenset({"admin"})
+MAX_LINKED = 100
+"""The most identifiers that one `link` names."""
+
+Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
+CustomerId = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["CUST001"])]
+
+
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    """An identifier: its type, and its value as it is known."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["email"])]
+    value: Annotated[str, msgspec.Meta(examples=["john@example.com"])]
+
+
+class _Action(msgspec.Struct, rename="camel", forbid_unknown_fields=True, tag_field="action", kw_only=True):
+    """What all actions may say."""
+
+    source: Source | None = None
+    """Who decided it; `api` where left out."""
+
+
+class Resolve(_Action, tag="resolve"):
+    """Ask whom an identifier belongs to."""
+
+    identifier: Named
+
+
+class LinkIdentifiers(_Action, tag="link", kw_only=True):
+    """Link identifiers to a customer, by somebody's own word."""
+
+    canonical_id: CustomerId
+    identifiers: Annotated[list[Named], msgspec.Meta(min_length=1, max_length=MAX_LINKED)]
+    confidence: Confidence = 1.0
+
+
+class Unlink(_Action, tag="unlink", kw_only=True):
+    """Take an identifier from a customer, and keep it from coming back by itself."""
+
+    canonical_id: CustomerId
+    identifier: Named
+
+
+class MergeCustomers(_Action, tag="merge", kw_only=True):
+    """Make one customer of two: the target's id stays."""
+
+    target_id: CustomerId
+    source_id: CustomerId
+
+
+class Unmerge(_Action, tag="unmerge", kw_only=True):
+    """Part two customers that were merged: each is again what it was."""
+
+    target_id: CustomerId
+    source_id: CustomerId
+
+
+class Accept(_Action, tag="accept", kw_only=True):
+    """Make a link hold that a rule refused, and that waits for review."""
+
+    identifier: Named
+    other: Named
+
+
+class Reject(_Action, tag="reject", kw_only=True):
+    """Turn a link down that waits for review, and keep the two apart."""
+
+    identifier: Named
+    other: Named
+
+
+class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", tag="preview"):
+    """Tell what an action would do, and change nothing."""
+
+    of: dict[str, Any]
+
+
+PREVIEWED: dict[str, type[Any]] = {
+    "link": LinkIdentifiers, "unlink": Unlink, "merge": MergeCustomers, "unmerge": Unmerge, "accept": Accept,
+}  # fmt: skip
+ACTIONS: dict[str, type[Any]] = {"resolve": Resolve, **PREVIEWED, "reject": Reject, "preview": Preview}
+
+
+class ShownIdentifier(msgspec.Struct):
+    """An identifier of a customer's."""
+
+    type: str
+    value: str
+    confidence: float
+
+
+class Cluster(msgspec.Struct, rename="camel"):
+    """A customer's identifiers, the surest first."""
+
+    canonical_id: str
+    identifiers: list[ShownIdentifier]
+
+
+class ClusterAnswer(msgspec.Struct, rename="camel"):
+    """A customer and its identifiers."""
+
+    customer_id: str
+    cluster: Cluster
+
+
+class ShownProfile(msgspec.Struct, rename="camel"):
+    """Identifiers that are one person; without a customer id they belong to nobody."""
+
+    customer_id: str | None
+    identifiers: list[Named]
+
+
+class ShownEffect(msgspec.Struct, rename="camel"):
+    """What an action does, or would do."""
+
+    success: bool
+    before: list[ShownProfile]
+    after: list[ShownProfile]
+    crossovers: list[str]
+    """Experiments in which one customer has now had two variants: the first exposure counts."""
+
+
+class Resolved(msgspec.Struct, rename="camel"):
+    """The customer that an identifier belongs to."""
+
+    canonical_id: str
+
+
+class Evidence(msgspec.Struct, rename="camel"):
+    """What one source says of a link."""
+
+    source: str | None
+    rule: str
+    confidence: float
+    effective_at: Moment
+    recorded_at: Moment
+
+
+class ShownLink(msgspec.Struct, rename="camel"):
+    """One link of a path."""
+
+    identifiers: list[Named]
+    confidence: float
+    since: Moment
+    evidence: list[Evidence]
+
+
+class Reasoned(ShownIdentifier):
+    """An identifier of a customer's, and the links that lead to it."""
+
+    path: list[ShownLink]
+
+
+class ShownMerge(msgspec.Struct, rename="camel"):
+    """One time that two customers became one."""
+
+    source_id: str
+    target_id: str
+    at: Moment
+    rule: str
+    identifiers: list[Named]
+
+
+class ShownCandidate(msgspec.Struct, rename="camel"):
+    """A link that a rule refused, waiting for review."""
+
+    identifier: Named
+    other: Named
+    reason: str
+    detail: str
+    source: str | None
+    confidence: float
+    recorded_at: Moment
+
+
+class ExplanationAnswer(msgspec.Struct, rename="camel"):
+    """Why a customer's identifiers are one person, and what is known beside."""
+
+    customer_id: str
+    identifiers: list[Reasoned]
+    merges: list[ShownMerge]
+    apart: list[list[Named]]
+    candidates: list[ShownCandidate]
+    crossovers: list[str]
+
+
+class IdentityResource:
+    """Answers the routes of identity."""
+
+    def __init__(self, identities: Identities, registry: Registry) -> None:
+        self._identities = identities
+        self._section = registry.stored("identities")
+
+    async def cluster(self, call: Call) -> Answer:
+        """Show a customer's identifiers."""
+        customer_id = _asked(call)
+        survivor, found = await self._identities.cluster(call.tenant.id, customer_id)
+        identifiers = [ShownIdentifier(**msgspec.structs.asdict(one.record)) for one in found]
+        return json_answer(ClusterAnswer(customer_id, Cluster(survivor, identifiers)))
+
+    async def act(self, call: Call) -> Answer:
+        """Act on the graph, or tell what an action would do."""
+        asked = await one_of(call, "action", ACTIONS)
+        if isinstance(asked, Resolve):
+            identifier = _identifier(call.tenant, asked.identifier)
+            return json_answer(Resolved(await self._identities.resolve(call.tenant.id, identifier)))
+        if isinstance(asked, Reject):
+            a, b = (_identifier(call.tenant, one) for one in (asked.identifier, asked.other))
+            await self._identities.reject(call.tenant.id, a, b, asked.source or SOURCE)
+            return json_answer({"success": True})
+        if isinstance(asked, Preview):
+            return json_answer(_effect(await self._do(call, chosen(asked.of, "action", PREVIEWED), dry=True)))
+        return json_answer(_effect(await self._do(call, asked, dry=False)))
+
+    async def _do(self, call: Call, asked: Any, *, dry: bool) -> Effect:
+        tenant, by = call.tenant, asked.source or SOURCE
+        match asked:
+            case LinkIdentifiers():
+                records = [
+                    {"type": one.type, "value": one.value, "confidence": asked.confidence} for one in asked.identifiers
+                ]
+                fault = name_fault(asked.canonical_id)
+                if fault:
+                    raise errors.InvalidRecord(f"Field `canonicalId` {fault}.")
+                body = msgspec.json.encode(records)
+                incoming = Parser(tenant, by).records(body, asked.canonical_id, self._section)
+                return await self._identities.link(tenant.id, incoming, dry=dry)
+            case Unlink():
+                identifier = _identifier(tenant, asked.identifier)
+                return await self._identities.unlink(tenant.id, asked.canonical_id, identifier, by, dry=dry)
+            case MergeCustomers():
+                return await self._identities.merge(tenant.id, asked.target_id, asked.source_id, by, dry=dry)
+            case Unmerge():
+                return await self._identities.unmerge(tenant.id, asked.target_id, asked.source_id, by, dry=dry)
+            case _:
+                a, b = (_identifier(tenant, one) for one in (asked.identifier, asked.other))
+                return await self._identities.accept(tenant.id, a, b, by, dry=dry)
+
+    async def explain(self, call: Call) -> Answer:
+        """Show why a customer's identifiers are one person."""
+        return json_answer(_explained(await self._identities.explain(call.tenant.id, _asked(call))))
+
+    async def rules(self, call: Call) -> Answer:
+        """Show the tenant's rules."""
+        return json_answer(shown(await self._identities.rules(call.tenant.id)))
+
+    async def set_rules(self, call: Call) -> Answer:
+        """Set the tenant's rules."""
+        call.media_type("application/json")
+        return json_answer(shown(await self._identities.set_rules(call.tenant.id, await call.body())))
+
+    def operations(self) -> list[Operation]:
+        """Return the operations' declarations."""
+        body_fails = (
+            errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
+            errors.InvalidRecord, errors.InvalidParameter,
+        )  # fmt: skip
+        email = {"type": "email", "value": "john@example.com"}
+        profile = {"customerId": "CUST001", "identifiers": [{"type": "customer_id", "value": "CUST001"}, email]}
+        effect = {"success": True, "before": [profile], "after": [profile], "crossovers": []}
+        actions = [{"$type": one} for one in ACTIONS.values()]
+        rules = shown(DEFAULT)
+        return [
+            Operation(
+                id="get_identity", method="GET", path="/api/v1/identity", tag="identity", handler=self.cluster,
+                roles=READ, summary="Show a customer's identifiers, the surest first", success=200,
+                answer=ClusterAnswer, parameters=(_CUSTOMER,), fails=(errors.InvalidParameter, errors.CustomerNotFound),
+                example={"customerId": "CUST001",
+                         "cluster": {"canonicalId": "CUST001", "identifiers": [{**email, "confidence": 1.0}]}},
+            ),
+            Operation(
+                id="act_on_identity", method="POST", path="/api/v1/identity", tag="identity", handler=self.act,
+                roles=WRITE, summary="Resolve, link, unlink, merge, unmerge, preview, accept or reject", success=200,
+                description="`action` says what. What an action does is answered as the profiles before and after; "
+                "`preview` answers the same and changes nothing. A link that a rule of the tenant's refuses is "
+                f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",
+                answer={"anyOf": [{"$type": one} for one in (ShownEffect, Resolved, Done)]}, example=effect,
+                body=Body({"application/json": {"anyOf": actions}},
+                          {"application/json": {"action": "link", "canonicalId": "CUST001", "identifiers": [email]}}),
+                fails=(*body_fails, errors.CustomerNotFound, errors.IdentifierNotFound, errors.LinkRefused,
+                       errors.NotMerged, errors.SelfLink, errors.BlockedIdentifier, errors.UnknownIdentifierType),
+            ),
+            Operation(
+                id="explain_identity", method="GET", path="/api/v1/identity/explain", tag="identity",
+                handler=self.explain, roles=READ, summary="Say why a customer's identifiers are one person",
+                description="Of each identifier the surest path of links that leads to it, with everything that "
+                "sources say of each; the merges so far; who is kept apart; the links that wait for review.",
+                success=200, answer=ExplanationAnswer, parameters=(_CUSTOMER,),
+                fails=(errors.InvalidParameter, errors.CustomerNotFound),
+                example={"customerId": "CUST001", "identifiers": [], "merges": [], "apart": [], "candidates": [],
+                         "crossovers": []},
+            ),
+            Operation(
+                id="get_identity_rules", method="GET", path="/api/v1/identity/rules", tag="identity",
+                handler=self.rules, roles=READ, summary="Show the tenant's identity rules", success=200,
+                answer={"type": "object"}, example=rules,
+            ),
+            Operation(
+                id="set_identity_rules", method="PUT", path="/api/v1/identity/rules", tag="identity",
+                handler=self.set_rules, roles=ADMIN, summary="Set the tenant's identity rules", success=200,
+                description="What is left out is as by default. They hold for what is told from now on; what was "
+                "decided before stays as it was decided.", answer={"type": "object"}, example=rules,
+                body=Body({"application/json": {"type": "object"}},
+                          {"application/json": {"types": {"loyalty_card": {"priority": 15, "limit": 3}}}}),
+                fails=(errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow, errors.InvalidRules,
+                       errors.MalformedJson),
+            ),
+        ]  # fmt: skip
+
+
+class Done(msgspec.Struct):
+    """It is done."""
+
+    success: bool
+
+
+_CUSTOMER = Parameter(
+    "customerId", "query", "The customer's id: up to 256 bytes of UTF-8 without control characters.",
+    {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="CUST001",
+)  # fmt: skip
+
+
+def _asked(call: Call) -> str:
+    customer_id = call.query("customerId")
+    fault = "is required" if customer_id is None else name_fault(customer_id)
+    if customer_id is None or fault:
+        raise errors.InvalidParameter(f"Query parameter `customerId` {fault}.")
+    return customer_id
+
+
+def _identifier(tenant: Tenant, named: Named) -> Identifier:
+    return Parser(tenant, SOURCE).named(named.type, named.value).identifier
+
+
+def _effect(effect: Effect) -> ShownEffect:
+    return ShownEffect(
+        success=True,
+        before=[_profile(one) for one in effect.before],
+        after=[_profile(one) for one in effect.after],
+        crossovers=list(effect.crossovers),
+    )
+
+
+def _profile(profile: Profile) -> ShownProfile:
+    return ShownProfile(profile.customer_id, [Named(*one) for one in profile.members])
+
+
+def _explained(found: Explanation) -> ExplanationAnswer:
+    return ExplanationAnswer(
+        found.customer_id,
+        [
+            Reasoned(**msgspec.structs.asdict(one.shown.record), path=[_link(link) for link in one.path])
+            for one in found.why
+        ],
+        [
+            ShownMerge(
+                one.source, one.into, rfc3339(one.link.since), one.link.told[0].rule,
+                [Named(*one.link.a), Named(*one.link.b)],
+            )
+            for one in found.merges
+        ],
+        [[Named(*a), Named(*b)] for a, b in found.apart],
+        [_candidate(one) for one in found.candidates],
+        list(found.crossovers),
+    )  # fmt: skip
+
+
+def _link(link: Link) -> ShownLink:
+    told = [_evidence(one) for one in link.told]
+    return ShownLink([Named(*link.a), Named(*link.b)], float(link.confidence), rfc3339(link.since), told)
+
+
+def _evidence(told: Told) -> Evidence:
+    return Evidence(told.source, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at))
+
+
+def _candidate(one: Candidate) -> ShownCandidate:
+    told = one.told
+    return ShownCandidate(
+        Named(*one.a), Named(one.b.type, told.value), told.status, WORDS[Reason(told.status)], told.source,
+        float(told.confidence), rfc3339(told.recorded_at),
+    )  # fmt: skip
