@@ -20,6 +20,8 @@ MATRIX = {
     "get_unified_profile": READ, "list_customers": READ, "record_bulk": WRITE, "create_tenant": {"platform"},
     "list_tenants": {"platform"}, "create_key": {"admin", "platform"}, "list_keys": {"admin", "platform"},
     "revoke_key": {"admin", "platform"}, "live": None, "ready": None,
+    "get_identity": READ, "act_on_identity": WRITE, "explain_identity": READ, "get_identity_rules": READ,
+    "set_identity_rules": {"admin"}, "find_unified_profile": READ, "get_profile": READ,
 }  # fmt: skip
 """Who may call an operation; None: everybody, without a key."""
 SECTION_MATRIX = {"record": WRITE, "list": READ, "history": READ, "delete": WRITE}

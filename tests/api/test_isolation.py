@@ -63,8 +63,29 @@ def pair(path, **more):
 
 
 def bulk(customer_id):
-    lines = [{"customerId": customer_id, "section": name, "record": record} for name, record in BODIES.items()]
+    lines = [{"customerId": customer_id, "section": name, "record": own(name, customer_id)} for name in BODIES]
     return {"content": ndjson(lines), "headers": {"content-type": "application/x-ndjson"}}
+
+
+def own(section, customer_id):
+    return {**BODIES[section], "value": f"{customer_id}@example.com"} if section == "identities" else BODIES[section]
+
+
+def acts():
+    """Return the actions on identity that a stranger would try, each with the like of nobody's."""
+    email = {"type": "email", "value": RECORDS["identities"]["value"]}
+    nobodys = {"type": "email", "value": "absent@example.com"}
+    return [
+        [{"action": "resolve", "identifier": one} for one in (email, nobodys)],
+        [{"action": "merge", "targetId": one, "sourceId": "theirs-2"} for one in (THEIRS, NOBODY)],
+        [{"action": "unmerge", "targetId": one, "sourceId": "theirs-2"} for one in (THEIRS, NOBODY)],
+        [
+            {"action": "unlink", "canonicalId": one, "identifier": {**email, "value": f"{one}@example.com"}}
+            for one in (THEIRS, NOBODY)
+        ],
+        [{"action": "accept", "identifier": one, "other": email} for one in (email, nobodys)],
+        [{"action": "reject", "identifier": one, "other": email} for one in (email, nobodys)],
+    ]
 
 
 def attempts(operation, foreign):
@@ -74,6 +95,19 @@ def attempts(operation, foreign):
         "get_unified_profile": lambda: [pair(path)],
         "record_bulk": lambda: [[{"path": path, **bulk(name)} for name in (THEIRS, NOBODY)]],
         "list_customers": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["customers"]}}]],
+        "get_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
+        "explain_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
+        "act_on_identity": lambda: [[{"path": path, "json": one} for one in pair_] for pair_ in acts()],
+        "get_identity_rules": lambda: [[{"path": path}]],
+        "set_identity_rules": lambda: [[{"path": path, "json": {"minConfidence": 0.6}}]],
+        "find_unified_profile": lambda: [
+            [{"path": path, "json": {"customerId": one}} for one in (THEIRS, NOBODY)],
+            [
+                {"path": path, "json": {"identifier": {"type": "email", "value": one}}}
+                for one in (RECORDS["identities"]["value"], "absent@example.com")
+            ],
+        ],
+        "get_profile": lambda: [pair(path)],
         "list_keys": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["keys"]}}]],
         "create_key": lambda: [[{"path": path, "json": {"role": "viewer"}}]],
         "revoke_key": lambda: [[{"path": path.format(keyId=one)} for one in (foreign.key_id, "0" * 12)]],
@@ -88,7 +122,10 @@ def attempts(operation, foreign):
     assert section in BODIES, f"the test does not know {operation.id}: say how a stranger would try it"
     keyed = path.replace("{key}", foreign.keys[section])
     of_a_section = {
-        "record": lambda: [pair(path, json=BODIES[section])],
+        # An identifier is one person's, so nobody's record names another.
+        "record": lambda: [
+            [{"path": path.format(customerId=name), "json": own(section, name)} for name in (THEIRS, NOBODY)]
+        ],
         "list": lambda: [pair(path), pair(path, params={"cursor": cursors["segments"]})],
         "history": lambda: [pair(keyed)],
         "delete": lambda: [pair(keyed)],
@@ -140,7 +177,7 @@ async def test_before_anything_is_told_every_customer_route_is_404_for_a_strange
             path = operation.path.format(customerId=THEIRS, key=foreign.keys.get(section, ""))
             answer = await guarded.client.request(operation.method, path, headers=stranger)
             assert (answer.status_code, answer.json()["code"]) == (404, "customer_not_found")
-    assert seen == 1 + 3 * len(BODIES)
+    assert seen == 2 + 3 * len(BODIES)
 
 
 async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(guarded, operations, tmp_path):

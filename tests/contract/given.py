@@ -4,11 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from msgspec.structs import replace
-
 from harness import TENANT, Service
-from portrait.model.document import head_document
-from portrait.model.identifier import customer
 
 NAMES = ("identities", "interactions", "segments", "journeys", "experiments", "consent")
 """The built-in sections, in the order of the contract."""
@@ -98,20 +94,5 @@ def shape(one: dict[str, Any]) -> dict[str, Any]:
 
 
 async def merge(running: Service, loser: str, survivor: str) -> None:
-    """Leave the database as a merge of two customers does: one profile owns both ids, and the other's head says so."""
-
-    async def work(tx: Any) -> None:
-        heads = await tx.lock(TENANT, [loser, survivor])
-        await tx.put_identifiers(TENANT, {customer(loser): survivor})
-        members = tuple(sorted((customer(loser), customer(survivor))))
-        await tx.put_documents(
-            TENANT,
-            {
-                loser: [head_document(replace(heads[loser], merged_into=survivor))],
-                survivor: [head_document(replace(heads[survivor], members=members))],
-            },
-        )
-
-    await running.services.store.write(work)
-    for section in running.services.registry.all_stored():
-        await running.services.recorder.refresh(TENANT, survivor, section)
+    """Merge two customers."""
+    await running.services.identities.merge(TENANT, survivor, loser, None)

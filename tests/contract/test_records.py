@@ -62,7 +62,7 @@ async def test_of_one_key_the_newest_record_counts(running, section, record, cha
 
 
 OTHER_KEY = [
-    ("identities", RECORDS["identities"], {"type": "login"}),
+    ("identities", RECORDS["identities"], {"type": "phone"}),
     ("identities", RECORDS["identities"], {"value": "b@x.org"}),
     ("interactions", RECORDS["interactions"], {"id": "other"}),
     ("segments", RECORDS["segments"], {"segmentId": "other"}),
@@ -264,7 +264,7 @@ async def test_an_interaction_more_than_24_hours_ahead_is_refused(running):
 @row("bullet: When it was true")
 @pytest.mark.parametrize("section", NAMES)
 async def test_what_was_told_is_shown_and_listed_at_once_even_after_the_clock_was_set_back(running, section):
-    await running.told("identities", {"type": "login", "value": "x"})
+    await running.told("identities", {"type": "email", "value": "x@example.org"})
     running.clock.advance(-3600)
     await running.told(section, RECORDS[section])
     assert RECORDS[section] in await running.section(section)
@@ -277,10 +277,17 @@ async def joined(running, section, ours, theirs):
     for names in (("a1", "a2"), ("b1", "b2")):
         for name, records in zip(names, (ours, theirs), strict=True):
             for record in records:
-                await running.told(section, record, name)
+                # An identifier is one person's.
+                own = {"value": names[0][0] + record["value"]} if section == "identities" else {}
+                await running.told(section, {**record, **own}, name)
         loser, survivor = names if names[0] == "a1" else names[::-1]
         await merge(running, loser, survivor)
         shown.append(await running.section(section, loser))
+    # Each shows the other's customer id among its identifiers.
+    if section == "identities":
+        shown = [
+            [{**one, "value": one["value"][1:]} for one in records if one["type"] != "customer_id"] for records in shown
+        ]
     assert shown[0] == shown[1]
     return shown[0]
 

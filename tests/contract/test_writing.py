@@ -24,9 +24,11 @@ def segments(*numbers):
 @row("POST /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("section", STORED)
 async def test_one_record_or_an_array_each_as_it_is_or_with_its_telling(extended, section):
-    record = ALL[section]
-    enveloped = {"record": record, "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"}
-    for number, body in enumerate((record, [record], enveloped, [enveloped], {"record": record})):
+    for number in range(5):
+        # An identifier is one person's.
+        record = {**ALL[section], "value": f"{number}@example.org"} if section == "identities" else ALL[section]
+        enveloped = {"record": record, "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"}
+        body = (record, [record], enveloped, [enveloped], {"record": record})[number]
         customer_id = f"c{number}"
         assert (await extended.profile(customer_id)).status_code == 404
         answer = await extended.record(section, body, customer_id)

@@ -124,7 +124,10 @@ def test_documents_equal_a_rebuild_after_any_sequence_of_writes(sequence):
 
 
 told_of = st.sampled_from(STORED).flatmap(
-    lambda name: sayings(REGISTRY.stored(name), size=6, deletes=False).map(lambda said: [(name, one) for one in said])
+    lambda name: sayings(REGISTRY.stored(name), size=6, deletes=False).map(
+        # Of customers that tell of one identifier, the first has it: that depends on the order, and is meant to.
+        lambda said: [(name, one) for one in said if name != "identities" or one.customer_id == said[0].customer_id]
+    )
 )
 
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from portrait.cli import access, data, db, info, serve
+from portrait.cli import access, data, db, identity, info, serve
 from portrait.cli.options import Group
 from portrait.model.errors import PortraitError
 
@@ -18,7 +18,8 @@ def cli(config: str | None) -> None:
 
 
 for _command in (
-    serve.serve, serve.demo, data.load, data.show, access.tenant, access.key, db.db, info.sections, info.settings
+    serve.serve, serve.demo, data.load, data.show, access.tenant, access.key, identity.identity, db.db,
+    info.sections, info.settings
 ):  # fmt: skip
     cli.add_command(_command)
 

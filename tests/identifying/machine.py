@@ -1,0 +1,241 @@
+"""Anything that happens to an identity graph, in any order, and what holds at all times."""
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from harness import Clock
+from portrait.app import build
+from portrait.ingest.records import Parser
+from portrait.model.errors import CustomerNotFound, LinkRefused, NotMerged, PortraitError, RecordNotFound, SelfLink
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+
+TENANT = "t"
+RUNS = int(os.environ.get("PORTRAIT_TEST_MACHINE_RUNS", "30"))
+"""How often the machine runs for each engine; 500 to be thorough."""
+SETTINGS = settings(
+    max_examples=RUNS,
+    stateful_step_count=50,
+    deadline=None,
+    phases=[one for one in Phase if one is not Phase.shrink or os.environ.get("PORTRAIT_TEST_SHRINK")],
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+CUSTOMERS = ("A", "B", "C")
+NAMED = [
+    *(("customer_id", name) for name in CUSTOMERS),
+    *(("email", f"{name}@example.org") for name in "ab"),
+    ("phone", "+4930901820"),
+    *(("device_id", name) for name in ("d1", "d2")),
+    *(("anonymous_id", name) for name in ("n1", "n2")),
+    ("loyalty", "l1"),
+]
+named = st.sampled_from(NAMED)
+customers = st.sampled_from(CUSTOMERS)
+confidences = st.sampled_from([0.3, 0.6, 0.9, 1.0])
+sources = st.sampled_from(["crm", "web", "shop"])
+RULES = [
+    None,
+    {"types": {"customer_id": {"unique": False}, "loyalty": {}}, "weakGuard": False, "minConfidence": 0},
+    {"shared": "split", "types": {"device_id": {"weak": True, "sharedFrom": 2}}, "maxIdentifiers": 6},
+    {"types": {"email": {"unique": True}, "anonymous_id": {"weak": True, "limit": 1, "windowDays": 1}}},
+]
+
+
+class Machine(RuleBasedStateMachine):
+    """Drives one database; a subclass says which."""
+
+    def database(self) -> str:
+        """Return the URL of a database, empty or with other tenants."""
+        self.directory = Path(tempfile.mkdtemp())
+        return f"sqlite:///{self.directory / 'portrait.db'}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.directory: Path | None = None
+        self.clock = Clock()
+        self.services = build(self.database(), clock=self.clock, auth="open", installed=False)
+        self.events = 0
+
+    def run(self, work):
+        return self.loop.run_until_complete(work)
+
+    @initialize(rules=st.sampled_from(RULES))
+    def begin(self, rules):
+        self.tenant = self.run(self.services.access.create_tenant(TENANT))
+        raw = None if rules is None else json.dumps(rules).encode()
+        self.run(self.services.identities.set_rules(TENANT, raw))
+        self.tenant = self.tenant._replace(rules=raw)
+
+    def teardown(self):
+        try:
+            if hasattr(self, "tenant"):
+                self.sound()
+        finally:
+            self.run(self.services.close())
+            self.loop.close()
+            if self.directory:
+                shutil.rmtree(self.directory)
+
+    def incoming(self, *lines):
+        parser = Parser(self.tenant, "test")
+        parsed = [parser.line(at, json.dumps(one).encode(), self.services.registry) for at, one in enumerate(lines)]
+        return [one for one in parsed if hasattr(one, "section")]
+
+    def line(self, told_of, section, record, source="test"):
+        type_, value = told_of
+        return {"identifier": {"type": type_, "value": value}, "section": section, "record": record, "source": source}
+
+    def may_refuse(self, work, *kinds):
+        """Do what may be refused, for one of these reasons alone; then nothing has changed."""
+        before = self.run(self.held())
+        try:
+            return self.run(work)
+        except kinds:
+            assert self.run(self.held()) == before
+            return None
+
+    async def held(self):
+        """Return every document by customer, heads not among them, and every identifier's owner."""
+        store = self.services.store
+        names = await store.derived_customers(TENANT, None, 10_000)
+        documents = await store.all_documents(TENANT, names)
+        owners = await store.resolve(TENANT, await store.derived_identifiers(TENANT, None, 10_000))
+        shown = {
+            # One without records shows what none shows.
+            name: {
+                one.section: (one.body, one.hash, one.valid_until) for one in found if one.section and one.body != b"[]"
+            }
+            for name, found in documents.items()
+        }
+        return {name: found for name, found in shown.items() if found}, owners
+
+    @rule(told_of=named, other=named, confidence=confidences, source=sources)
+    def link(self, told_of, other, confidence, source):
+        record = {"type": other[0], "value": other[1], "confidence": confidence}
+        self.run(
+            self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, "identities", record, source)))
+        )
+
+    @rule(links=st.lists(st.tuples(named, named), min_size=2, max_size=4))
+    def link_several(self, links):
+        lines = [self.line(a, "identities", {"type": b[0], "value": b[1]}) for a, b in links]
+        self.run(self.services.recorder.record_each(TENANT, self.incoming(*lines)))
+
+    @rule(told_of=named, section=st.sampled_from(["interactions", "segments", "consent", "experiments"]))
+    def tell(self, told_of, section):
+        self.events += 1
+        day = f"2026-05-{self.events % 28 + 1:02}T00:00:00Z"
+        record = {
+            "interactions": {"id": f"e{self.events}", "interactionType": "view", "timestamp": day},
+            "segments": {"segmentId": f"s{self.events % 3}", "segmentName": "s", "memberSince": day},
+            "consent": {"kind": "consent", "purpose": "p", "status": "granted", "grantedAt": day},
+            "experiments": {"experimentId": "x", "experimentName": "x", "variant": day[8:10], "assignedAt": day},
+        }[section]
+        self.run(self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, section, record))))
+
+    @rule(customer_id=customers, other=named, confidence=confidences)
+    def link_by_hand(self, customer_id, other, confidence):
+        record = {"type": other[0], "value": other[1], "confidence": confidence}
+        incoming = self.incoming(self.line(("customer_id", customer_id), "identities", record))
+        self.may_refuse(self.services.identities.link(TENANT, incoming), LinkRefused, SelfLink, PortraitError)
+
+    @rule(customer_id=customers, other=named)
+    def unlink(self, customer_id, other):
+        found = Parser(self.tenant, None)
+        try:
+            identifier = found.named(*other).identifier
+        except PortraitError:
+            return
+        self.may_refuse(
+            self.services.identities.unlink(TENANT, customer_id, identifier, None),
+            NotMerged,
+            CustomerNotFound,
+            SelfLink,
+        )
+
+    @rule(into=customers, source=customers)
+    def merge(self, into, source):
+        self.may_refuse(
+            self.services.identities.merge(TENANT, into, source, None), SelfLink, CustomerNotFound, LinkRefused
+        )
+
+    @rule(into=customers, source=customers)
+    def unmerge(self, into, source):
+        self.may_refuse(
+            self.services.identities.unmerge(TENANT, into, source, None), SelfLink, CustomerNotFound, NotMerged
+        )
+
+    @rule(into=customers, source=customers)
+    def merge_then_unmerge_restores_everything(self, into, source):
+        identities = self.services.identities
+        owners = self.run(self.services.store.resolve(TENANT, [customer(into), customer(source)]))
+        if len(set(owners.values())) < 2:
+            return
+        before = self.run(self.held())
+        if self.may_refuse(identities.merge(TENANT, into, source, None), LinkRefused) is None:
+            return
+        survivor, gone = owners[customer(into)], owners[customer(source)]
+        self.run(identities.unmerge(TENANT, survivor, gone, None))
+        assert self.run(self.held()) == before
+
+    @rule(into=customers, source=customers)
+    def a_preview_changes_nothing(self, into, source):
+        before = self.run(self.held())
+        try:
+            effect = self.run(self.services.identities.merge(TENANT, into, source, None, dry=True))
+        except (SelfLink, CustomerNotFound, LinkRefused):
+            return
+        assert self.run(self.held()) == before
+        assert self.run(self.services.identities.merge(TENANT, into, source, None)).after == effect.after
+
+    @rule(customer_id=customers, accept=st.booleans())
+    def review(self, customer_id, accept):
+        identities = self.services.identities
+        try:
+            candidates = self.run(identities.explain(TENANT, customer_id)).candidates
+        except CustomerNotFound:
+            return
+        if candidates:
+            decide = identities.accept if accept else identities.reject
+            self.may_refuse(decide(TENANT, candidates[0].a, candidates[0].b, None), LinkRefused, NotMerged)
+
+    @rule(customer_id=customers, section=st.sampled_from(["identities", "interactions", "segments"]))
+    def delete(self, customer_id, section):
+        stored = self.services.registry.stored(section)
+        try:
+            listed = self.run(self.services.reader.records(TENANT, customer_id, stored, None, 1))
+        except CustomerNotFound:
+            return
+        for one in listed:
+            self.may_refuse(self.services.recorder.delete(TENANT, customer_id, stored, one.key, None), RecordNotFound)
+
+    @rule()
+    def time_goes_on(self):
+        self.clock.advance(3600 * 20)
+
+    @invariant()
+    def each_identifier_has_one_owner_that_says_so(self):
+        if not hasattr(self, "tenant"):
+            return
+        shown, owners = self.run(self.held())
+        heads = dict(self.run(self.services.store.customers(TENANT, None, 1000)))
+        members = {one: name for name, head in heads.items() for one in head.identifiers(name)}
+        assert members == owners
+        assert sum(len(head.identifiers(name)) for name, head in heads.items()) == len(members)
+        assert shown.keys() <= heads.keys()
+        for name in heads:
+            assert Identifier(CUSTOMER_ID, name) in members
+
+    def sound(self):
+        report = self.run(self.services.upkeep.check())
+        assert report.differences == []
