@@ -163,7 +163,7 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         *(Records(section, services.recorder, services.reader) for section in services.registry.all_stored()),
         Bulk(services.recorder, services.registry),
         Customers(services.reader),
-        IdentityResource(services.identities, services.registry),
+        IdentityResource(services.identities, services.access, services.registry),
         Lookup(services.identities, services.reader, services.registry, services.clock),
         AccessResources(services.access),
         Health(services.store),

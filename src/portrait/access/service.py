@@ -30,7 +30,8 @@ PLATFORM_ONLY = frozenset({PLATFORM})
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 REMEMBERED_SECONDS = 0.5
-"""How long a credential found good is taken without asking the database: the most that a revocation is late."""
+"""How long a credential found good, or a tenant, is taken without asking the database, in seconds: the most that a
+revocation is late."""
 MAX_REMEMBERED = 10_000
 MAX_NAME = 200
 
@@ -65,7 +66,8 @@ class Access:
         """Credentials found good, by the hash of the key as presented: no key in the clear is held."""
         self._revoked = 0
         """How many keys were taken back here: what was looked up before the last is not remembered after it."""
-        self._tenants: dict[str, Tenant] = {}
+        self._tenants: dict[str, tuple[float, Tenant]] = {}
+        """Tenants by id: another process may have changed a tenant's rules, so none is remembered for long."""
 
     @property
     def is_open(self) -> bool:
@@ -142,6 +144,10 @@ class Access:
             raise TenantForbidden
         return tenant
 
+    def changed(self, tenant_id: str) -> None:
+        """Look a tenant up anew: something of it has changed. Other processes do so within half a second."""
+        self._tenants.pop(tenant_id, None)
+
     async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
         """Return up to `limit` tenants with ids above `after`, by id."""
         return await self._store.tenants(after, limit)
@@ -213,13 +219,14 @@ class Access:
         return credential
 
     async def _tenant(self, tenant_id: str) -> Tenant | None:
-        found = self._tenants.get(tenant_id)
-        if found is None:
-            if not TENANT_ID.fullmatch(tenant_id):
-                return None
-            found = await self._store.tenant(tenant_id)
-            if found is not None:
-                self._tenants[tenant_id] = found
+        remembered = self._tenants.get(tenant_id)
+        if remembered is not None and remembered[0] > time.monotonic():
+            return remembered[1]
+        if not TENANT_ID.fullmatch(tenant_id):
+            return None
+        found = await self._store.tenant(tenant_id)
+        if found is not None:
+            self._tenants[tenant_id] = (time.monotonic() + REMEMBERED_SECONDS, found)
         return found
 
 

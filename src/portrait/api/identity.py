@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from portrait.access.service import READ, WRITE
+from portrait.access.service import READ, WRITE, Access
 from portrait.api.bodies import chosen, one_of
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.api.records import SOURCE, Source
@@ -207,8 +207,9 @@ class ExplanationAnswer(msgspec.Struct, rename="camel"):
 class IdentityResource:
     """Answers the routes of identity."""
 
-    def __init__(self, identities: Identities, registry: Registry) -> None:
+    def __init__(self, identities: Identities, access: Access, registry: Registry) -> None:
         self._identities = identities
+        self._access = access
         self._section = registry.stored("identities")
 
     async def cluster(self, call: Call) -> Answer:
@@ -267,7 +268,9 @@ class IdentityResource:
     async def set_rules(self, call: Call) -> Answer:
         """Set the tenant's rules."""
         call.media_type("application/json")
-        return json_answer(shown(await self._identities.set_rules(call.tenant.id, await call.body())))
+        made = await self._identities.set_rules(call.tenant.id, await call.body())
+        self._access.changed(call.tenant.id)
+        return json_answer(shown(made))
 
     def operations(self) -> list[Operation]:
         """Return the operations' declarations."""
