@@ -231,6 +231,9 @@ class Batch:
             both: whether to tell it at the other end too.
         """
         owner = self._owners[a.identifier]
+        theirs = self._owners.get(b.identifier, owner)
+        # Later than anything told of either: links are gone through as they came.
+        self._told[owner] = self._told[theirs] = max(self._told[owner], self._told[theirs])
         held = decision
         for one, other in ((a, b), (b, a)) if both else ((a, b),):
             at = self._tick_of(self._owners.get(one.identifier, owner))
@@ -337,11 +340,14 @@ class Batch:
         await self._tx.append(self._tenant, self._facts)
         await self._refill()
         await self._put_owners()
+        told = {(fact.section, fact.identifier) for fact in self._facts}
         await self._tx.put_states(
             self._tenant,
             {
-                (identifier, name): folding.store_state(section, self._states[name, identifier])
-                for (name, identifier), section in self._touched.items()
+                (place[1], place[0]): folding.store_state(section, self._states[place])
+                for place, section in self._touched.items()
+                # What only is rendered anew may be of an identifier of which the section was never told anything.
+                if place in told or self._states[place] != section.fold.empty()
             },
         )
         documents = defaultdict(list)
@@ -352,7 +358,7 @@ class Batch:
         for (customer_id, name), section in changed.items():
             members = self._members[customer_id]
             state = folding.joined(section, (self._states[name, member] for member in members))
-            if folding.needs_links(section, members):
+            if folding.needs_links(section, state):
                 state = folding.linked(state, await self.links(members))
             documents[customer_id].append(folding.render(section, state, self._told[customer_id]))
         await self._load_heads()

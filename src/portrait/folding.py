@@ -92,13 +92,14 @@ def store_state(section: StoredSection, state: Any) -> StoredState:
 
 
 def joined(section: StoredSection, states: Iterable[Any]) -> Any:
-    """Return the one state of a customer with these states of its identifiers."""
-    return reduce(section.fold.join, states)
+    """Return the one state of a customer with these states of its identifiers, most of which hold nothing."""
+    empty = section.fold.empty()
+    return reduce(section.fold.join, [state for state in states if state != empty] or [empty])
 
 
-def needs_links(section: StoredSection, members: Sequence[Identifier]) -> bool:
-    """Tell whether it matters to a section since when a customer's identifiers are one person's."""
-    return len(members) > 1 and isinstance(section.fold, Latest) and section.fold.by_join
+def needs_links(section: StoredSection, state: Any) -> bool:
+    """Tell whether it matters to a joined state since when a customer's identifiers are one person's."""
+    return isinstance(section.fold, Latest) and section.fold.by_join and len(state.histories) > 1
 
 
 def linked(state: Any, links: Iterable[LinksState]) -> Any:
@@ -118,7 +119,7 @@ def linked(state: Any, links: Iterable[LinksState]) -> Any:
 async def load_joined(reads: Reads, tenant: str, section: StoredSection, members: Sequence[Identifier]) -> Any:
     """Return the one state of a customer with these identifiers, as they are stored."""
     state = joined(section, (await load_states(reads, tenant, section, members)).values())
-    if not needs_links(section, members):
+    if not needs_links(section, state):
         return state
     return linked(state, (await load_states(reads, tenant, LINKS, members)).values())
 

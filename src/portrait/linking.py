@@ -16,7 +16,7 @@ from portrait.model.errors import (
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated, is_generated
 from portrait.sections.base import MAX_KEYS
-from portrait.sections.links import Decision, LinksState, ends_of, graph_of
+from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of
 
 HAND = None
 """The source of what somebody did by hand, where they name none."""
@@ -170,18 +170,16 @@ class Linker:
     async def _settle(self, members: Sequence[Identifier]) -> None:
         """Let links hold that were refused for joining two profiles, now that they are one."""
         everyone = set(members)
-        for state in await self._batch.links(members):
-            for one in everyone.intersection(Identifier.of_tag(tag) for tag in state.ends):
-                for other, each in ends_of(state, one).items():
-                    for told in each:
-                        if other in everyone and told.status in _ABOUT_TWO:
-                            stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
-                            self._batch.link(
-                                self._as_given(one),
-                                Named(other, told.value),
-                                _decision(stated, LINKED, None),
-                                told.source,
-                            )
+        refused_once = [
+            (one, other, told)
+            for state in await self._batch.links(members)
+            for one, other, told in ends_with(state, _ABOUT_TWO)
+            if other in everyone
+        ]
+        for one, other, told in refused_once:
+            stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+            decision = _decision(stated, LINKED, None)
+            self._batch.link(self._as_given(one), Named(other, told.value), decision, told.source)
 
     def _retract(self, links: Iterable[Link], rule: Rule) -> None:
         for link in links:
@@ -192,9 +190,16 @@ class Linker:
                 self._batch.link(self._as_given(link.a), self._as_given(link.b), decision, told.source)
 
     async def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
-        decision = Decision(rule=stated.rule, status=status)
         await self._batch.links((a, b))
-        self._batch.link(self._as_given(a), self._as_given(b), decision, HAND, apart=True)
+        one, other = (a, b) if self._batch.is_known(a) else (b, a)
+        self._batch.link(
+            self._as_given(one),
+            self._as_given(other),
+            Decision(rule=stated.rule, status=status),
+            HAND,
+            apart=True,
+            both=self._batch.is_known(other),
+        )
 
     @staticmethod
     def _as_given(identifier: Identifier) -> Named:
@@ -224,7 +229,7 @@ class Linker:
         return after
 
 
-_ABOUT_TWO = frozenset(Reason) - {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
+_ABOUT_TWO = frozenset(one.value for one in Reason if one not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE})
 """The reasons that are about two profiles, and fall away where these are one."""
 
 

@@ -185,6 +185,8 @@ class Recorder:
 
         by_hand = rule is Rule.LINK
         told = [place for place, one in enumerate(incoming) if one.linked and (taken[place] is True or by_hand)]
+        ends = [each for place in told for each in (incoming[place].identifier, _mentioned(incoming[place]))]
+        await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
         for place in sorted(told, key=weakest):
             one = incoming[place]
             assert one.linked is not None

@@ -271,7 +271,7 @@ class _Component:
             assert section is not None
             if shown_by(section) is section:
                 state = folding.joined(section, self._of_each(section, profile, folded))
-                if folding.needs_links(section, profile.members):
+                if folding.needs_links(section, state):
                     state = folding.linked(state, self._of_each(LINKS, profile, folded))
                 self._put(owner, folding.render(section, state, now))
         own = profile.members == (customer(owner),)

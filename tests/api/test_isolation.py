@@ -139,7 +139,7 @@ def told_apart(answer):
     text = re.sub(THEIRS, NOBODY, answer.text)
     if answer.headers.get("content-type") == "application/problem+json":
         text = json.dumps(shape(json.loads(text)), sort_keys=True)
-    text = re.sub(r'"(createdAt|computedAt|updatedAt|effectiveAt|recordedAt)":"[^"]+"', "", text)
+    text = re.sub(r'"(createdAt|computedAt|updatedAt|effectiveAt|recordedAt|since|key)":"[^"]+"', "", text)
     names = sorted(set(answer.headers) - {"date"})
     return answer.status_code, names, text
 

@@ -16,7 +16,7 @@ from portrait.recording import Recorder
 from portrait.sections import registry
 from portrait.storage import postgres
 from portrait.storage.conformance.support import TENANT, append, fact, head, put_documents
-from portrait.storage.contract import StoredState
+from portrait.storage.contract import StoredState, Tenant
 from portrait.storage.postgres import gathered, put
 
 ROWS = (
@@ -79,8 +79,8 @@ def sent(monkeypatch):
 
 
 async def test_a_group_of_known_customers_takes_six_statements(held, sent):
-    parser, sections = Parser(b"k" * 32, "test"), registry.load(installed=False)
-    recorder = Recorder(held, system_clock)
+    parser, sections = Parser(Tenant("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
+    recorder = Recorder(held, system_clock, sections.all_stored())
 
     async def group(number):
         bodies = [

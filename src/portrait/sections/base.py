@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -75,8 +75,7 @@ class StoredSection(Section):
     @property
     def state_fold(self) -> StateFold[Any]:
         """The fold of a section of kind state."""
-        assert isinstance(self.fold, StateFold)
-        return self.fold
+        return cast("StateFold[Any]", self.fold)  # its declaration was held to that
 
     def parse(self, raw: bytes, key_secret: bytes) -> Parsed:
         """Return the record that a JSON text holds, which `strict_json.check` let through, with its key.

@@ -4,8 +4,7 @@ A source's record in `identities` is evidence, and stays what it was. What becam
 a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
 """
 
-from collections.abc import Iterable
-from functools import reduce
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -91,9 +90,19 @@ class Identified(NamedTuple):
 
 
 def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = ()) -> Graph:
-    """Return the graph of the links in some states, and of identifiers that may have none."""
-    fold = Links()
-    return _graph(reduce(fold.join, states, fold.empty()), identifiers)
+    """Return the graph of links in states, each of other identifiers, and of identifiers that may have none."""
+    ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
+    apart = set()
+    for state in states:
+        for tag, others in state.ends.items():
+            one = Identifier.of_tag(tag)
+            held = ends.setdefault(one, {})
+            for key, told in others.items():
+                if not key.startswith(_APART):
+                    held[Identifier.of_tag(key)] = told
+                elif any(each.status == LINKED for each in told):
+                    apart.add(frozenset((one, Identifier.of_tag(key[1:]))))
+    return Graph(ends, apart)
 
 
 def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[Told]]:
@@ -103,6 +112,17 @@ def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[
         for key, told in state.ends.get(identifier.tag, {}).items()
         if not key.startswith(_APART)
     }
+
+
+def ends_with(state: LinksState, statuses: Collection[str]) -> list[tuple[Identifier, Identifier, Told]]:
+    """Return what is told of links with one of some statuses: at which end, of which other, and what."""
+    return [
+        (Identifier.of_tag(tag), Identifier.of_tag(key), told)
+        for tag, others in state.ends.items()
+        for key, each in others.items()
+        for told in each
+        if told.status in statuses and not key.startswith(_APART)
+    ]
 
 
 def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
@@ -117,7 +137,7 @@ def link_key(other: Identifier, *, apart: bool = False) -> str:
 
 def identified(state: LinksState, now: int) -> list[Identified]:
     """Return the identifiers that a profile's links show at a moment, the surest first, as they were given last."""
-    graph = _graph(state)
+    graph = graph_of([state])
     given: dict[Identifier, tuple[int, int, str]] = {}
     for others in state.ends.values():
         for key, told in others.items():
@@ -141,20 +161,6 @@ def identified(state: LinksState, now: int) -> list[Identified]:
 def is_own(identifier: Identifier) -> bool:
     """Tell whether an identifier is one of Portrait's making, which no source gave."""
     return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
-
-
-def _graph(state: LinksState, identifiers: Iterable[Identifier] = ()) -> Graph:
-    ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
-    apart = set()
-    for tag, others in state.ends.items():
-        one = Identifier.of_tag(tag)
-        held = ends.setdefault(one, {})
-        for key, told in others.items():
-            if not key.startswith(_APART):
-                held[Identifier.of_tag(key)] = told
-            elif any(each.status == LINKED for each in told):
-                apart.add(frozenset((one, Identifier.of_tag(key[1:]))))
-    return Graph(ends, apart)
 
 
 def _told(fact: Fact) -> Told:

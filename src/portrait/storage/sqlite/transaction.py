@@ -65,12 +65,13 @@ class SqliteTransaction(SqliteReads):
 
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """See the contract."""
-        sql = "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        return {
-            identifier
-            for identifier, owner in owners.items()
-            if self._rows(f"{sql} RETURNING 1", (tenant, *identifier, owner))
-        }
+        rows = self._rows(
+            "INSERT INTO identifiers (tenant, type, value, customer_id)"
+            " SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true"
+            " ON CONFLICT DO NOTHING RETURNING type, value",
+            (tenant, array((*identifier, owner) for identifier, owner in owners.items())),
+        )
+        return {Identifier(*row) for row in rows}
 
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
