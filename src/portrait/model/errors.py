@@ -43,7 +43,8 @@ PortraitError
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
-    └── PluginRefused         a plugin that does not import, or declares what cannot be
+    ├── PluginRefused         a plugin that does not import, or declares what cannot be
+    └── InputRefused          a table that cannot be matched: unreadable, without ids, or saying too little
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
 the request: field names, positions and rules only.
@@ -352,3 +353,9 @@ class PluginRefused(StartRefused):
     """A plugin that does not import, or declares what cannot be."""
 
     code = "plugin_refused"
+
+
+class InputRefused(StartRefused):
+    """A table that cannot be matched: unreadable, without ids or with one twice, or saying too little of people."""
+
+    code = "input_refused"
