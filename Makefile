@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-large lock clean
+.PHONY: demo test check bench bench-large febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -27,6 +27,10 @@ bench: $(VENV)/bench.stamp
 bench-large: $(VENV)/bench.stamp
 	$(BIN)/python -m bench --large
 
+# How well matching finds people in two public data sets; writes the measured block of docs/explanation/matching.md.
+febrl: $(VENV)/evaluation.stamp
+	$(BIN)/python -m bench.febrl
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -44,6 +48,10 @@ $(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
+$(VENV)/evaluation.stamp: requirements/evaluation.txt $(VENV)/dev.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/evaluation.txt
+	@touch $@
+
 # Writes the lock files anew: the newest versions that pyproject.toml allows. Needs uv.
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
@@ -52,6 +60,8 @@ lock:
 		--group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt --upgrade
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group bench -c requirements/dev.txt -o requirements/bench.txt --upgrade
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group evaluation -c requirements/dev.txt -o requirements/evaluation.txt --upgrade
 	for peer in peers feast node; do \
 		uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			requirements/$$peer.in -o requirements/$$peer.txt --upgrade; \
