@@ -109,6 +109,47 @@ class Linker:
             await self._ban(*_both(pair), stated, RETRACTED)
         await self._join(a, b, stated, (x, y), graph, None, into=into)
 
+    async def suggest(self, a: Identifier, b: Identifier, stated: Stated, *, links: bool) -> Reason | None:
+        """Link two identifiers that matching found alike, or have the link wait for review; return why it waits.
+
+        Matching weighs what is said of people, so the rules that weigh identifiers do not ask; the cap and those set
+        apart do.
+        """
+        x, y = self._batch.profile_of(a), self._batch.profile_of(b)
+        if x == y:
+            return None
+        graph = await self._graph(x, y)
+        reason = None if links else Reason.REVIEW
+        if graph.parts(x, y):
+            reason = Reason.CANNOT_LINK
+        elif len(x.members) + len(y.members) > self._rules.max_identifiers:
+            reason = Reason.COMPONENT_CAP
+        if reason is None:
+            await self._join(self._as_given(a), self._as_given(b), stated, (x, y), graph, None)
+        else:
+            decision = _decision(stated, reason.value, None)
+            self._batch.link(self._as_given(a), self._as_given(b), decision, stated.source)
+        return reason
+
+    async def forget(self, identifier: Identifier, source: str) -> int:
+        """Take back what one source says of an identifier's links, as though it had never said it; return how much."""
+        profile = self._batch.profile_of(identifier)
+        (state,) = await self._batch.links((identifier,))
+        told = [
+            (other, each)
+            for other, every in ends_of(state, identifier).items()
+            for each in every
+            if each.source == source and each.status != RETRACTED
+        ]
+        await self._batch.links(other for other, _ in told)
+        for other, each in told:
+            decision = Decision(rule=Rule.UNLINK, at=each.at, since=each.since, status=RETRACTED)
+            known = self._batch.is_known(other)
+            self._batch.link(self._as_given(identifier), self._as_given(other), decision, source, both=known)
+        if told:
+            await self._regroup(profile)
+        return len(told)
+
     async def part(self, a: Identifier, b: Identifier, stated: Stated) -> list[Profile]:
         """Take back every link that makes two identifiers one person, and keep them apart; return what they become.
 

@@ -1,5 +1,6 @@
 """`portrait identity …`: who is who, and why."""
 
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import click
 import msgspec
 
+from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
-from portrait.identifying import Effect, Explanation
+from portrait.identifying import Effect, Explanation, Suggested
 from portrait.identity.graph import Link
 from portrait.identity.rules import WORDS, Reason, shown
 from portrait.ingest.records import Parser
@@ -156,6 +158,69 @@ def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **
         return await services.identities.unmerge(tenant.id, target_id, source_id, SOURCE, dry=preview)
 
     _act(tenant_id, options, work, preview=preview)
+
+
+@identity.command("match")
+@click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True, help="Where.")
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Match the records of this file, whose ids are customer ids: .csv, .parquet, .jsonl. [default: what is held]",
+)
+@click.option("--section", "sections", multiple=True, help="A section whose first record's fields are compared too.")
+@click.option("--work", type=click.Path(file_okay=False), required=True, help="Where the run keeps what is finished.")
+@click.option("--link-at", type=float, default=0.95, show_default=True, help="From this probability on a pair links.")
+@click.option("--review-at", type=float, default=0.5, show_default=True, help="From here on it waits for review.")
+@click.option("--source", default="match", show_default=True, help="The source of the links, to take them back by.")
+@_tenant
+@takes(*DATA)
+def match(
+    *, engine: Any, file: str | None, sections: tuple[str, ...], work: str, link_at: float, review_at: float,
+    source: str, tenant_id: str, **options: Any,
+) -> None:  # fmt: skip
+    """Find customers that are one person by what is said of them, and link them or have them wait for review.
+
+    A run that is cut off goes on where it was when it is started again. The work directory holds personal data:
+    delete it afterwards.
+    """
+    settings = matching.Settings(link_at=link_at, review_at=review_at)
+
+    async def read(services: Services) -> list[dict[str, str]]:
+        tenant = await known_tenant(services, tenant_id)
+        return [row async for row in services.identities.attributes(tenant.id, sections)]
+
+    async def write(services: Services) -> dict[str, int]:
+        return await services.identities.suggest(tenant_id, pairs, source)
+
+    table = Path(file) if file else run(options, read)
+    found = matching.match(table, work=Path(work), engine=engine, settings=settings, progress=_told)
+    pairs = [
+        Suggested(one.left, one.right, one.probability, one.links)
+        for one in found.candidates
+        if one.reason != "implied"
+    ]
+    for name, count in sorted(run(options, write).items()):
+        click.echo(f"{count:,} {name}")
+
+
+@identity.command("forget")
+@click.argument("source")
+@_tenant
+@takes(*DATA)
+def forget(source: str, tenant_id: str, **options: Any) -> None:
+    """Take back every link that a source told."""
+
+    async def work(services: Services) -> int:
+        tenant = await known_tenant(services, tenant_id)
+        return await services.identities.forget(tenant.id, source)
+
+    click.echo(f"{run(options, work):,} links taken back")
+
+
+def _told(stage: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{stage}: {done:,} of {total:,}   ", nl=done == total, err=True)
 
 
 @identity.command("rules")

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     """Why a link was refused."""
 
     SELF_LINK = "self_link"
+    REVIEW = "review"
     UNKNOWN_TYPE = "unknown_type"
     BLOCKED_VALUE = "blocked_value"
     CANNOT_LINK = "cannot_link"
@@ -56,6 +57,7 @@ class Reason(StrEnum):
 
 
 WORDS = {
+    Reason.REVIEW: "Matching found them alike, but not so sure that it links them.",
     Reason.SELF_LINK: "An identifier is not linked with itself.",
     Reason.UNKNOWN_TYPE: "The tenant's rules know no such type of identifier.",
     Reason.BLOCKED_VALUE: "The value is one that many people have, or none.",
