@@ -1,0 +1,130 @@
+"""What the page on identity says, worked out from the code: one function a generated block."""
+
+from collections.abc import Callable, Sequence
+from math import log2
+from typing import Any
+
+import msgspec
+
+from docs.reference import _attributes, code, table
+from portrait.identity import rules
+from portrait.identity.confidence import CAP, combined
+from portrait.identity.graph import LINKED, Graph, Told
+from portrait.identity.rules import BLOCKED, BLOCKED_PATTERNS, DEFAULT, DEFAULT_TYPES, WORDS, Reason, TypeRule
+from portrait.model.identifier import Identifier
+
+Said = tuple[str, float]
+"""A source, and how sure it is."""
+
+SEVERAL: tuple[tuple[Said, ...], ...] = (
+    (("crm", 0.9),),
+    (("crm", 0.9), ("web", 0.8)),
+    (("crm", 0.9), ("web", 0.8), ("till", 0.3)),
+    (("crm", 0.9999), ("web", 0.8)),
+    (("crm", 1.0), ("web", 0.3)),
+)
+"""The first worked example: what several sources say of one link."""
+
+ANNA = Identifier("customer_id", "anna")
+EMAIL = Identifier("email", "anna@example.com")
+PHONE = Identifier("phone", "+12015550123")
+DEVICE = Identifier("device_id", "d-1")
+PATHS: tuple[tuple[Identifier, Identifier, tuple[Said, ...]], ...] = (
+    (ANNA, EMAIL, (("crm", 0.95),)),
+    (EMAIL, DEVICE, (("web", 0.6),)),
+    (ANNA, PHONE, (("crm", 0.9), ("web", 0.8))),
+    (PHONE, DEVICE, (("app", 0.7),)),
+)
+"""The second: the links of one customer's identifiers."""
+
+
+def types() -> str:
+    names = [field.encode_name for field in msgspec.structs.fields(TypeRule)]
+    rows = ([code(name), *map(_shown, msgspec.to_builtins(rule).values())] for name, rule in DEFAULT_TYPES.items())
+    return table(" | ".join(["type", *map(code, names)]), rows)
+
+
+def type_rules() -> str:
+    return table("of a type | otherwise | meaning", _fields(TypeRule, TypeRule()))
+
+
+def settings() -> str:
+    rows = [row for row in _fields(rules.Rules, DEFAULT) if row[0] != "`types`"]
+    return table("of the tenant | default | meaning", rows)
+
+
+def _fields(kind: type, default: Any) -> list[tuple[str, str, str]]:
+    meanings = _attributes(kind)
+    values = msgspec.to_builtins(default)
+    return [
+        (code(field.encode_name), _shown(values[field.encode_name]), meanings[field.name])
+        for field in msgspec.structs.fields(kind)
+    ]
+
+
+def _shown(value: Any) -> str:
+    return {"None": "none", "True": "yes", "False": "no", "[]": "none"}.get(str(value), str(value))
+
+
+def blocked() -> str:
+    return table(
+        "blocked | which",
+        (
+            ("values, whatever their case", ", ".join(map(code, sorted(BLOCKED)))),
+            ("patterns of whole values", ", ".join(map(code, BLOCKED_PATTERNS))),
+        ),
+    )
+
+
+def reasons() -> str:
+    """Every reason, in the order in which the first one is given."""
+    first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
+    order = [*first, *(reason for reason, _ in rules._GUARDS)]
+    assert set(order) == set(Reason) == set(WORDS), "a reason is given nowhere, or has no words"
+    return table("reason | meaning", ((code(reason.value), WORDS[reason]) for reason in order))
+
+
+def told(said: Sequence[Said]) -> tuple[Told, ...]:
+    """What these sources say of a link, in the form that decides."""
+    return tuple(Told(0, b"", source, "", confidence, "record", 0, 0, LINKED, None) for source, confidence in said)
+
+
+def several() -> str:
+    rows = []
+    for said in SEVERAL:
+        names = ", ".join(f"`{source}` {confidence:g}" for source, confidence in said)
+        certain = max(confidence for _, confidence in said) == 1
+        weights = [log2(one / (1 - one)) for one in (min(confidence, CAP) for _, confidence in said)]
+        total = sum(weights)
+        sums = " ".join([f"{weights[0]:.3f}", *(f"{'-' if one < 0 else '+'} {abs(one):.3f}" for one in weights[1:])])
+        sums += f" = {total:.3f}" if len(weights) > 1 else ""
+        rows.append((names, "certain" if certain else sums, f"{combined(told(said), 0):g}"))
+    return table("sources say | log2 odds | confidence", rows)
+
+
+def paths() -> str:
+    ends: dict[Identifier, dict[Identifier, Sequence[Told]]] = {}
+    for a, b, said in PATHS:
+        ends.setdefault(a, {})[b] = told(said)
+        ends.setdefault(b, {})[a] = told(said)
+    found = Graph(ends).confidences(ANNA, 0)
+    rows = []
+    for one in (EMAIL, PHONE, DEVICE):
+        confidence, path = found[one]
+        at, steps = ANNA, []
+        for link in path:
+            at = link.b if link.a == at else link.a
+            steps.append(f"{link.confidence:g} → `{at.type}`")
+        rows.append((code(one.type), f"`customer_id` {' '.join(steps)}", f"{confidence:g}"))
+    return table("identifier | widest path | confidence", rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "identity-types": types,
+    "identity-type-rules": type_rules,
+    "identity-rules": settings,
+    "identity-blocked": blocked,
+    "identity-reasons": reasons,
+    "identity-several": several,
+    "identity-paths": paths,
+}
