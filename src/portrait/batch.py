@@ -14,7 +14,7 @@ from portrait.model.errors import TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
-from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by
+from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by, told_at
 from portrait.storage.contract import Asked, Place, Transaction
 
 
@@ -250,7 +250,12 @@ class Batch:
             after: the profiles that the same identifiers form; those without a customer id belong to nobody.
         """
         known = [owner for profile in before if (owner := profile.customer_id) is not None]
-        told = max((self._told.get(owner, 0) for owner in known), default=self.now)
+        freed = {one for profile in after for one in profile.members} - self._owners.keys()
+        told = max(
+            self.now,
+            *(self._told.get(owner, 0) for owner in known),
+            *(told_at(state) for one in freed if (state := self._states.get((LINKS.name, one))) is not None),
+        )
         for owner in known:
             self._members.pop(owner, None)
         self._regrouped.update(known)

@@ -32,6 +32,15 @@ class Stated(NamedTuple):
     """From when it holds, in microseconds; 0: from now on."""
 
 
+class Decided(NamedTuple):
+    """What became of a link that a source told."""
+
+    reason: Reason | None
+    """What a rule has against it; None: nothing."""
+    holds: bool
+    """Whether it holds nevertheless: the rule only warns."""
+
+
 class Linker:
     """Links and unlinks within one batch.
 
@@ -46,34 +55,45 @@ class Linker:
         self._rules = rules
         self._now = now
 
-    async def link(self, a: Named, b: Named, stated: Stated) -> Reason | None:
-        """Link two identifiers if the rules let them; return the reason where they do not.
+    async def link(self, a: Named, b: Named, stated: Stated, *, anew: bool = False) -> Decided:
+        """Link two identifiers if the rules let them.
 
         A refusal is recorded too, at each end that is known: it waits there for review, and shows what is shared.
+
+        Args:
+            a: the one, of a customer that is locked.
+            b: the other.
+            stated: what is said of the link.
+            anew: whether it was told before: then only a refusal is decided on again, since rules may have changed.
         """
         one, other = a.identifier, b.identifier
         if one == other:
-            return Reason.SELF_LINK
+            return Decided(Reason.SELF_LINK, holds=False)
         x, y = self._batch.profile_of(one), self._batch.profile_of(other)
         states = await self._batch.links(dict.fromkeys((*x.members, *y.members)))
         ends = _ends(states, one)
         before = next((told for told in ends.get(other, ()) if told.source == stated.source), None)
-        if before is not None and before.status == LINKED and 0 < stated.at < before.at:
-            return None  # what the source said last goes back less far
+        is_held = before is not None and before.status == LINKED
+        if anew and (before is None or before.status in {LINKED, RETRACTED}):
+            return Decided(None, holds=is_held)
+        if is_held and before is not None and 0 < stated.at < before.at:
+            return Decided(None, holds=True)  # what the source said last goes back less far
         if other not in ends and max(len(ends), len(_ends(states, other))) >= MAX_KEYS:
-            return Reason.COMPONENT_CAP
+            return Decided(Reason.COMPONENT_CAP, holds=False)
         graph = graph_of(states)
         people = {one: _people(self._rules, ends, other), other: _people(self._rules, _ends(states, other), one)}
         proposal = Proposal(one, other, stated.confidence, (x, y), graph, people)
         reason = refusal(self._rules, proposal, self._now)
-        if reason is None:
-            await self._join(a, b, stated, (x, y), graph, before)
-            return None
-        known = self._batch.is_known(other)
-        self._batch.link(a, b, _decision(stated, reason.value, before), stated.source, both=known)
-        if reason is Reason.SHARED_IDENTIFIER and self._rules.shared == "split":
-            await self._split_off([each for each in (one, other) if self._rules.is_shared(each, people[each])])
-        return reason
+        shared = [each for each in (one, other) if self._rules.is_shared(each, people[each])]
+        if reason is not None:
+            if before is None or (before.status, before.confidence) != (reason.value, stated.confidence):
+                known = self._batch.is_known(other)
+                self._batch.link(a, b, _decision(stated, reason.value, before), stated.source, both=known)
+                if reason is Reason.SHARED_IDENTIFIER and self._rules.shared == "split":
+                    await self._split_off(shared)
+            return Decided(reason, holds=False)
+        await self._join(a, b, stated, (x, y), graph, before)
+        return Decided(Reason.SHARED_IDENTIFIER if shared and x != y else None, holds=True)
 
     async def merge(self, target: Identifier, source: Identifier, stated: Stated) -> None:
         """Make one customer of two, whatever the rules but the cap; the target's id stays.

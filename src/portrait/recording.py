@@ -184,7 +184,7 @@ class Recorder:
             return max(tenants.of(one.identifier.type).priority, tenants.of(_mentioned(one).type).priority)
 
         by_hand = rule is Rule.LINK
-        told = [place for place, one in enumerate(incoming) if one.linked and (taken[place] is True or by_hand)]
+        told = [place for place, one in enumerate(incoming) if one.linked and isinstance(taken[place], bool)]
         ends = [each for place in told for each in (incoming[place].identifier, _mentioned(incoming[place]))]
         await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
         for place in sorted(told, key=weakest):
@@ -193,10 +193,13 @@ class Recorder:
             stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
             if by_hand:
                 await linker.lift(one.identifier, _mentioned(one), stated)
-            reason = await linker.link(one.named, one.linked.named, stated)
-            if reason is not None:
-                if by_hand:
-                    raise refused(reason)
+            anew = taken[place] is False and not by_hand
+            reason, holds = await linker.link(one.named, one.linked.named, stated, anew=anew)
+            if reason is None:
+                continue
+            if by_hand and not holds:
+                raise refused(reason)
+            if taken[place] is True:
                 taken[place] = reason.value
 
     def _batch(self, tx: Transaction, tenant: str) -> Batch:

@@ -130,6 +130,12 @@ def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
     return [other for other, told in ends_of(state, identifier).items() if any(one.status == LINKED for one in told)]
 
 
+def told_at(state: LinksState) -> int:
+    """Return when something was told of a state's links last, in microseconds; 0: never."""
+    every = (one for others in state.ends.values() for told in others.values() for one in told)
+    return max((one.recorded_at for one in every), default=0)
+
+
 def link_key(other: Identifier, *, apart: bool = False) -> str:
     """Return the key under which a link to an identifier, or its ban, stands."""
     return _APART + other.tag if apart else other.tag
