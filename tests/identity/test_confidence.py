@@ -1,0 +1,104 @@
+"""How sure we are of a link: several sources add in log-odds, and each counts once."""
+
+from itertools import permutations
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portrait.identity.confidence import CAP, combined
+from portrait.identity.graph import RETRACTED
+from portrait.model.fact import Fact, Op, fact_id
+from portrait.model.identifier import Identifier, customer
+from portrait.sections.links import LINKS, Decision, graph_of, link_key
+
+NOW = 1000
+A, E = customer("A"), Identifier("email", "e@example.org")
+
+
+class Said(NamedTuple):
+    confidence: float
+    source: str | None = None
+    at: int = 0
+
+
+def of(*stated):
+    return combined([Said(one, f"s{place}") for place, one in enumerate(stated)], NOW)
+
+
+# The odds of p are p / (1 - p); those of several sources multiply.
+WORKED = {
+    (0.8,): 0.8,
+    (0.0,): 0.0,
+    (1.0,): 1.0,
+    (0.123456789,): 0.123456789,  # one by itself is kept as it is stated
+    (0.8, 0.8): 0.941176,  # 4 · 4 = 16, and 16 / 17
+    (0.8, 0.6): 0.857143,  # 4 · 3/2 = 6, and 6 / 7
+    (0.8, 0.2): 0.5,  # 4 · 1/4 = 1, and 1 / 2
+    (0.3, 0.3): 0.155172,  # 3/7 · 3/7 = 9/49, and 9 / 58
+    (0.9, 0.9, 0.5): 0.987805,  # 9 · 9 · 1 = 81, and 81 / 82
+    (0.9999, 0.5): 0.999,  # no more than CAP beside others: 999 · 1, and 999 / 1000
+    (0.0, 0.9): 0.008929,  # no less than 1 - CAP: 1/999 · 9 = 1/111, and 1 / 112
+    (0.0, 1.0): 1.0,  # certainty is certain
+    (0.2, 1.0, 0.9): 1.0,
+}
+
+
+@pytest.mark.parametrize(("stated", "expected"), WORKED.items(), ids=str)
+def test_the_confidence_of_one_link_is_as_worked_out_by_hand(stated, expected):
+    for order in permutations(stated):
+        assert of(*order) == expected
+
+
+def test_what_holds_later_does_not_count_yet():
+    assert combined([], NOW) is None
+    assert combined([Said(0.9, "crm", NOW + 1)], NOW) is None
+    assert combined([Said(0.9, "crm", NOW)], NOW) == 0.9
+    assert combined([Said(0.6, "crm"), Said(0.9, "web", NOW + 1)], NOW) == 0.6
+
+
+within = st.floats(1 - CAP, CAP)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_it_is_a_probability_whatever_the_order(stated):
+    assert 0 <= of(*stated) <= 1
+    assert of(*stated) == of(*reversed(stated)) == of(*sorted(stated))
+
+
+@given(st.lists(within, min_size=1, max_size=5), within)
+def test_what_speaks_for_it_makes_it_surer_and_what_speaks_against_less_sure(stated, more):
+    before, after = of(*stated), of(*stated, more)
+    rounding = 1e-6
+    assert after >= before - rounding if more >= 0.5 else after <= before + rounding
+
+
+def told(state, at, confidence, source, **more):
+    body = LINKS.shape.encode(Decision(rule="record", value=E.value, at=at, since=at, confidence=confidence, **more))
+    return LINKS.fold.apply(state, Fact(A, LINKS.name, link_key(E), Op.PUT, body, at, at, source, fact_id(at), 1))
+
+
+said = st.tuples(st.floats(0, 1), st.sampled_from(["crm", "web", None]))
+
+
+@given(st.lists(said, min_size=1, max_size=8), st.randoms())
+def test_one_source_counts_once_by_what_it_said_last_in_whatever_order_it_arrives(sayings, random):
+    last = {source: confidence for confidence, source in sayings}
+    numbered = list(enumerate(sayings, 1))
+    random.shuffle(numbered)
+    state = LINKS.fold.empty()
+    for at, (confidence, source) in numbered:
+        state = told(state, at, confidence, source)
+    # Told at one end here, as at the other: the graph asks for both to be there.
+    found = graph_of([state], [E]).confidences(A, NOW)
+    assert found[E][0] == of(*last.values())
+
+
+def test_a_source_that_takes_its_word_back_leaves_the_others():
+    state = told(told(LINKS.fold.empty(), 1, 0.9, "crm"), 2, 0.6, "web")
+    assert graph_of([state], [E]).confidences(A, NOW)[E][0] == of(0.9, 0.6)
+    state = told(state, 3, 0.9, "crm", status=RETRACTED)
+    assert graph_of([state], [E]).confidences(A, NOW)[E][0] == 0.6
+    state = told(state, 4, 0.6, "web", status=RETRACTED)
+    assert E not in graph_of([state], [E]).confidences(A, NOW)
