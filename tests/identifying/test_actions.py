@@ -1,0 +1,402 @@
+"""What somebody does to the graph: link, unlink, merge, unmerge, accept, reject, preview, explain."""
+
+import json
+
+import pytest
+
+from harness import TENANT, interaction
+from identifying.acting import (
+    FREE,
+    SEGMENT,
+    act,
+    bulk,
+    each,
+    evidence,
+    explained,
+    held,
+    line,
+    named,
+    owner,
+    refused,
+    rules,
+    shown,
+    tie,
+    tried,
+)
+from portrait.model.identifier import is_generated
+
+E, P, D = "email:e@example.org", "phone:+4930901820", "device_id:d"
+
+
+def consent(status, at, purpose="marketing"):
+    return {"kind": "consent", "purpose": purpose, "status": status, "grantedAt": at, "source": None, "channel": None}
+
+
+def variant(name, at):
+    return {"experimentId": "x", "experimentName": "x", "variant": name, "assignedAt": at}
+
+
+@pytest.fixture
+async def two(running):
+    """Two customers with records of every kind, and identifiers of their own."""
+    for name, day in (("A", 1), ("B", 2)):
+        at = f"2026-05-0{day}T00:00:00Z"
+        await each(
+            running,
+            tie(name, f"email:{name}@example.org", 0.9),
+            tie(f"email:{name}@example.org", f"device_id:{name}", 0.8),
+            line(name, "interactions", interaction(day, at)),
+            line(f"device_id:{name}", "interactions", interaction(day + 10, at)),
+            line(name, "segments", {**SEGMENT, "segmentName": name}),
+            line(f"email:{name}@example.org", "segments", {**SEGMENT, "segmentId": name}),
+            line(name, "consent", consent("granted" if name == "A" else "revoked", at)),
+            line(name, "experiments", variant(name, at)),
+        )
+    return running
+
+
+# --- merge and unmerge ---
+
+
+async def test_a_merge_keeps_the_targets_id_and_everything_of_both(two):
+    effect = await act(two, "merge", targetId="B", sourceId="A")
+    assert [one["customerId"] for one in effect["before"]] == ["A", "B"]
+    assert [one["customerId"] for one in effect["after"]] == ["B"]
+    assert len(effect["after"][0]["identifiers"]) == 6
+    answer = await two.profile("A")
+    assert answer.json()["customerId"] == "B"
+    assert answer.headers["content-location"] == "/api/v1/customers/B/unified-profile"
+    assert [one["id"] for one in await two.section("interactions", "A")] == ["ih_012", "ih_002", "ih_011", "ih_001"]
+    assert await act(two, "merge", targetId="B", sourceId="A") == {**effect, "before": effect["after"]}
+    # What is told of the old id from now on is the survivor's.
+    await two.told("segments", {**SEGMENT, "segmentId": "later"}, "A")
+    assert "later" in [one["segmentId"] for one in await two.section("segments", "B")]
+    await two.checked()
+
+
+async def test_an_unmerge_gives_back_what_each_was_to_the_byte(two):
+    before = await shown(two)
+    for target, source in (("A", "B"), ("B", "A")):
+        await act(two, "merge", targetId=target, sourceId=source)
+        assert (await shown(two)).keys() == {target}
+        effect = await act(two, "unmerge", targetId=target, sourceId=source)
+        assert [one["customerId"] for one in effect["after"]] == ["A", "B"]
+        assert await shown(two) == before
+        for name in "AB":
+            assert "content-location" not in (await two.profile(name)).headers
+    await two.checked()
+
+
+async def test_what_was_told_since_goes_where_its_identifier_belongs(two):
+    await act(two, "merge", targetId="A", sourceId="B")
+    await each(
+        two,
+        line("device_id:B", "segments", {**SEGMENT, "segmentId": "b-later"}),
+        line("device_id:A", "segments", {**SEGMENT, "segmentId": "a-later"}),
+        tie("email:B@example.org", P, 0.7),
+        line(P, "segments", {**SEGMENT, "segmentId": "phone-later"}),
+    )
+    await act(two, "unmerge", targetId="A", sourceId="B")
+    assert [one["segmentId"] for one in await two.section("segments", "A")] == ["A", "a-later", "s"]
+    assert [one["segmentId"] for one in await two.section("segments", "B")] == ["B", "b-later", "phone-later", "s"]
+    assert await owner(two, P) == "B"
+    await two.checked()
+
+
+async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
+    await rules(running, FREE)
+    await each(running, tie("A", E), tie("B", E))
+    assert await owner(running, "B") == "A"
+    await act(running, "unmerge", targetId="A", sourceId="B")
+    assert (await explained(running, "A"))["apart"] == [[named("A"), named("B")]]
+    told = [tie("B", E, 0.9), tie(E, "B", 0.8), tie("A", "B"), tie("B", P), tie("A", P), tie(P, "A", 0.9)]
+    await each(running, *told)
+    assert await owner(running, "B") == await owner(running, P) == "B"
+    assert await refused(running, "link", canonicalId="B", identifiers=[E]) == (409, "link_refused", "cannot_link")
+    reasons = {one["reason"] for one in (await explained(running, "B"))["candidates"]}
+    assert reasons == {"cannot_link"}
+    await act(running, "merge", targetId="B", sourceId="A")
+    assert await owner(running, "A") == "B"
+    assert (await explained(running, "A"))["apart"] == []
+    await running.checked()
+
+
+async def test_an_unmerge_takes_back_every_link_across_the_cut(running):
+    await rules(running, FREE)
+    await each(running, tie("A", E), tie("B", P), tie("A", D), tie("B", D), tie(E, P), tie(P, "A"), tie("B", "A", 0.9))
+    await act(running, "unmerge", targetId="A", sourceId="B")
+    assert [await owner(running, one) for one in (E, P, D)] == ["A", "B", "A"]
+    assert (await explained(running, "A"))["merges"] == []
+    await running.checked()
+
+
+async def test_a_merge_of_customers_that_were_merged_before_parts_where_it_joined(running):
+    for name in "ABCD":
+        await bulk(running, line(name, "segments", {**SEGMENT, "segmentId": name}))
+    before = await shown(running)
+    await act(running, "merge", targetId="B", sourceId="A")
+    await act(running, "merge", targetId="D", sourceId="C")
+    halves = await shown(running)
+    await act(running, "merge", targetId="A", sourceId="C")
+    assert {await owner(running, one) for one in "ABCD"} == {"B"}, "A is B's: B stays"
+    await act(running, "unmerge", targetId="D", sourceId="A")
+    assert await shown(running) == halves
+    await act(running, "unmerge", targetId="A", sourceId="B")
+    await act(running, "unmerge", targetId="C", sourceId="D")
+    assert await shown(running) == before
+    await running.checked()
+
+
+async def test_of_consents_the_stricter_up_to_the_merge_then_what_is_told_last(running):
+    await each(
+        running,
+        line("A", "consent", consent("revoked", "2026-01-01T00:00:00Z")),
+        line("B", "consent", consent("granted", "2026-05-01T00:00:00Z")),
+        line("A", "consent", consent("pending", "2026-01-01T00:00:00Z", "calls")),
+        line("B", "consent", consent("granted", "2026-05-01T00:00:00Z", "calls")),
+    )
+    await act(running, "merge", targetId="B", sourceId="A")
+
+    async def found():
+        return {one["purpose"]: one["status"] for one in await running.section("consent", "B")}
+
+    assert await found() == {"marketing": "revoked", "calls": "pending"}
+    running.clock.advance(3600)
+    await bulk(running, line("B", "consent", consent("granted", "2026-06-01T12:30:00Z")))
+    assert await found() == {"marketing": "granted", "calls": "pending"}
+    await bulk(running, line("A", "consent", consent("revoked", "2026-06-01T12:45:00Z")))
+    assert await found() == {"marketing": "revoked", "calls": "pending"}
+    await act(running, "unmerge", targetId="B", sourceId="A")
+    assert await found() == {"marketing": "granted", "calls": "granted"}
+    await running.checked()
+
+
+async def test_of_experiments_the_first_exposure_counts_and_the_crossover_is_named(two):
+    previewed = await act(two, "preview", of={"action": "merge", "targetId": "B", "sourceId": "A"})
+    effect = await act(two, "merge", targetId="B", sourceId="A")
+    assert effect == previewed
+    assert effect["crossovers"] == (await explained(two, "A"))["crossovers"] == ["x"]
+    assert [one["variant"] for one in await two.section("experiments", "B")] == ["A"]
+    assert (await act(two, "unmerge", targetId="B", sourceId="A"))["crossovers"] == []
+    assert (await explained(two, "A"))["crossovers"] == []
+
+
+# --- link and unlink ---
+
+
+async def test_a_link_by_hand_is_all_or_nothing(running):
+    await each(running, tie("A", E), tie("B", P))
+    fields = {"canonicalId": "B", "identifiers": [D, E]}
+    assert await refused(running, "link", **fields) == (409, "link_refused", "unique_type")
+    assert await owner(running, D) is None
+    effect = await act(running, "link", canonicalId="B", identifiers=[D, "email:b@example.org"], confidence=0.7)
+    assert [one["customerId"] for one in effect["before"]] == ["B", None, None]
+    assert [one["customerId"] for one in effect["after"]] == ["B"]
+    assert await running.section("identities", "B") == [
+        evidence(P), evidence(D, 0.7), evidence("email:b@example.org", 0.7)]  # fmt: skip
+    await running.checked()
+
+
+async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_come_back(running):
+    await each(running, line(E, "segments", SEGMENT), tie(E, D))
+    before = await shown(running)
+    (made,) = before
+    await each(running, tie("A", E), line("A", "segments", {**SEGMENT, "segmentId": "a"}))
+    await act(running, "unlink", canonicalId="A", identifier=E)
+    assert await shown(running) == before | {"A": (await shown(running))["A"]}
+    assert await owner(running, D) == await owner(running, E) == made
+    await each(running, tie("A", E, 0.9), tie(E, "A", 0.8), line(E, "segments", {**SEGMENT, "segmentId": "later"}))
+    assert await owner(running, E) == made
+    await act(running, "link", canonicalId="A", identifiers=[E])
+    assert await owner(running, D) == "A", "somebody's own word lifts what somebody's own word set"
+    await running.checked()
+
+
+async def test_an_identifier_of_which_nothing_was_told_is_nobodys_once_it_is_unlinked(running):
+    await each(running, tie("A", E))
+    effect = await act(running, "unlink", canonicalId="A", identifier=E)
+    assert [one["customerId"] for one in effect["after"]] == ["A", None]
+    assert await owner(running, E) is None
+    await bulk(running, line(E, "segments", SEGMENT))
+    assert is_generated(await owner(running, E))
+    await bulk(running, tie(E, "A"))
+    assert await owner(running, E) != "A"
+    await running.checked()
+
+
+# --- review ---
+
+
+async def waiting(running, customer_id="A"):
+    return [
+        (one["identifier"]["value"], one["other"]["value"], one["reason"], one["source"])
+        for one in (await explained(running, customer_id))["candidates"]
+    ]
+
+
+async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
+    await each(running, tie("B", "email:E@example.org"), tie("A", E, 0.7, source="api"))
+    assert await waiting(running) == [("A", "e@example.org", "unique_type", "api")]
+    fields = {"identifier": "A", "other": E}
+    previewed = await act(running, "preview", of={"action": "accept", "identifier": named("A"), "other": named(E)})
+    assert len(await waiting(running)) == 1
+    assert await act(running, "accept", **fields) == previewed
+    assert await owner(running, "A") == await owner(running, "B") == "B"
+    assert await waiting(running) == []
+    assert {one["value"]: one["confidence"] for one in await running.section("identities", "B")} == {
+        "e@example.org": 1.0, "A": 0.7}  # fmt: skip
+    assert await refused(running, "accept", **fields) == (409, "not_merged", None)
+    await running.checked()
+
+
+async def test_what_is_rejected_waits_no_more_and_stays_apart(running):
+    await rules(running, {**FREE, "minConfidence": 0.8})
+    await each(running, tie("B", E), tie("A", E, 0.7))
+    assert await waiting(running) == [("A", "e@example.org", "low_confidence", "api")]
+    assert await act(running, "reject", identifier="A", other=E) == {"success": True}
+    assert await waiting(running) == []
+    await each(running, tie("A", E, 0.9))
+    assert await owner(running, "A") == "A"
+    await running.checked()
+
+
+# --- preview ---
+
+PREVIEWS = {
+    "link": {"canonicalId": "A", "identifiers": [named(P), named(D)]},
+    "link to one whom nobody knows": {"canonicalId": "new", "identifiers": [named(P)]},
+    "unlink": {"canonicalId": "A", "identifier": named("email:A@example.org")},
+    "merge": {"targetId": "B", "sourceId": "A"},
+}
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+async def test_a_preview_says_what_the_action_does_and_changes_nothing(two, name):
+    action, fields = name.split()[0], PREVIEWS[name]
+    before = await held(two)
+    previewed = await act(two, "preview", of={"action": action, **fields})
+    assert await held(two) == before
+    effect = (await two.client.post("/api/v1/identity", json={"action": action, **fields})).json()
+    made = [one["customerId"] for one in effect["after"] if is_generated(one["customerId"] or "")]
+    if not made:
+        assert effect == previewed
+    assert effect["before"] == previewed["before"] != effect["after"]
+    assert len(effect["after"]) == len(previewed["after"])
+    undo = {"action": "unmerge", "targetId": "B", "sourceId": "A"}
+    if action == "merge":
+        before = await held(two)
+        previewed = await act(two, "preview", of=undo)
+        assert await held(two) == before
+        assert await act(two, **undo) == previewed
+
+
+# --- what cannot be ---
+
+CANNOT = {
+    "a merge with itself": ("merge", {"targetId": "A", "sourceId": "A"}, (422, "self_link", None)),
+    "an unmerge from itself": ("unmerge", {"targetId": "A", "sourceId": "A"}, (422, "self_link", None)),
+    "a merge with nobody": ("merge", {"targetId": "A", "sourceId": "X"}, (404, "customer_not_found", None)),
+    "a merge into nobody": ("merge", {"targetId": "X", "sourceId": "A"}, (404, "customer_not_found", None)),
+    "an unmerge of two": ("unmerge", {"targetId": "A", "sourceId": "B"}, (409, "not_merged", None)),
+    "an unmerge of nobody": ("unmerge", {"targetId": "A", "sourceId": "X"}, (404, "customer_not_found", None)),
+    "a link with itself": ("link", {"canonicalId": "A", "identifiers": ["A"]}, (422, "self_link", None)),
+    "a link of a blocked value": (
+        "link", {"canonicalId": "A", "identifiers": [P, "email:test@test.com"]}, (422, "blocked_identifier", None)),
+    "a link of no value": (
+        "link", {"canonicalId": "A", "identifiers": [P, "email:\u200b"]}, (422, "blocked_identifier", None)),
+    "a link of an unknown type": (
+        "link", {"canonicalId": "A", "identifiers": [P, "shoe_size:44"]}, (422, "unknown_identifier_type", None)),
+    "a link of a malformed type": (
+        "link", {"canonicalId": "A", "identifiers": [P, "Shoe Size:44"]}, (422, "invalid_record", None)),
+    "a link of two customers": (
+        "link", {"canonicalId": "A", "identifiers": [P, "B"]}, (409, "link_refused", "unique_type")),
+    "a link of another's": (
+        "link", {"canonicalId": "A", "identifiers": [P, "email:B@example.org"]}, (409, "link_refused", "unique_type")),
+    "a link to no name": ("link", {"canonicalId": "..", "identifiers": [P]}, (422, "invalid_record", None)),
+    "an unlink of a customer's own id": (
+        "unlink", {"canonicalId": "A", "identifier": "A"}, (422, "self_link", None)),
+    "an unlink of another's": (
+        "unlink", {"canonicalId": "A", "identifier": "email:B@example.org"}, (409, "not_merged", None)),
+    "an unlink of nobody's": ("unlink", {"canonicalId": "A", "identifier": P}, (409, "not_merged", None)),
+    "an unlink from nobody": ("unlink", {"canonicalId": "X", "identifier": P}, (404, "customer_not_found", None)),
+    "an unlink of a blocked value": (
+        "unlink", {"canonicalId": "A", "identifier": "email:null"}, (422, "blocked_identifier", None)),
+    "accept what nobody told": ("accept", {"identifier": "A", "other": P}, (409, "not_merged", None)),
+    "accept what holds": (
+        "accept", {"identifier": "A", "other": "email:A@example.org"}, (409, "not_merged", None)),
+    "accept of nobody": ("accept", {"identifier": "X", "other": P}, (409, "not_merged", None)),
+    "reject what nobody told": ("reject", {"identifier": "A", "other": P}, (409, "not_merged", None)),
+    "reject of nobody": ("reject", {"identifier": P, "other": "X"}, (409, "not_merged", None)),
+    "resolve nobody's": ("resolve", {"identifier": P}, (404, "identifier_not_found", None)),
+    "resolve an unknown type": ("resolve", {"identifier": "shoe_size:44"}, (422, "unknown_identifier_type", None)),
+    "resolve a blocked value": ("resolve", {"identifier": "email:none"}, (422, "blocked_identifier", None)),
+}  # fmt: skip
+
+
+async def test_what_cannot_be_is_said_and_changes_nothing_neither_done_nor_previewed(two, caplog):
+    for what, (action, fields, expected) in CANNOT.items():
+        assert await refused(two, action, **fields) == expected, what
+        if action not in {"resolve", "reject"}:
+            body = {name: named(value) if name in {"identifier", "other"} else value for name, value in fields.items()}
+            if "identifiers" in body:
+                body["identifiers"] = [named(one) for one in body["identifiers"]]
+            assert await refused(two, "preview", of={"action": action, **body}) == expected, what
+    assert caplog.text == ""
+    await two.checked()
+
+
+async def test_no_value_of_an_identifier_is_in_a_refusal(two):
+    secrets = ("@example.org", "4930901820", "secret")
+    for action, fields, _ in [
+        *CANNOT.values(),
+        ("link", {"canonicalId": "A", "identifiers": ["secret:secret", "email:secret@example.org"]}, None),
+        ("resolve", {"identifier": "email:secret@example.org"}, None),
+    ]:
+        text = (await tried(two, action, **fields)).text
+        assert not [one for one in secrets if one in text]
+
+
+async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
+    await rules(running, {"maxIdentifiers": 4, "types": {"cookie_id": {"limit": 4}, "anonymous_id": {"limit": 4},
+                                                         "device_id": {"limit": 4}, "email": {"limit": 4},
+                                                         "phone": {"limit": 4}}})  # fmt: skip
+    await each(running, tie("A", E), tie("B", P), tie("C", "email:c@example.org"), tie("C", D))
+    over = (409, "link_refused", "component_cap")
+    assert await refused(running, "merge", targetId="A", sourceId="C") == over
+    assert await refused(running, "preview", of={"action": "merge", "targetId": "A", "sourceId": "C"}) == over
+    await act(running, "merge", targetId="A", sourceId="B")
+    await each(running, tie("A", "cookie_id:c"))
+    assert await owner(running, "cookie_id:c") is None
+    assert await refused(running, "accept", identifier="A", other="cookie_id:c") == over
+    assert await refused(running, "link", canonicalId="A", identifiers=["cookie_id:c"]) == over
+    await running.checked()
+
+
+# --- whatever the clock says ---
+
+
+# --- rules ---
+
+
+async def test_rules_hold_for_what_is_told_from_now_on(running):
+    await each(running, tie("A", E), tie("B", E, 0.9))
+    assert await owner(running, "B") == "B"
+    await rules(running, FREE)
+    assert await owner(running, "B") == "B", "what was decided stays as it was decided"
+    await each(running, tie("B", E, 0.8))
+    assert await owner(running, "B") == "A"
+    made = await running.services.identities.set_rules(TENANT, None)
+    assert made == await running.services.identities.rules(TENANT)
+    assert not made.types
+    assert await owner(running, "B") == "A"
+    await running.checked()
+
+
+async def test_the_region_of_phone_numbers_is_set_before_the_first_record_alone(running):
+    await rules(running, {"region": "DE"})
+    await each(running, tie("A", "phone:030 901820"))
+    assert await owner(running, "phone:+4930901820") == "A"
+    answer = await running.client.put("/api/v1/identity/rules", json={"region": "US"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules")
+    assert json.loads((await running.client.get("/api/v1/identity/rules")).text)["region"] == "DE"
+    assert (await running.client.put("/api/v1/identity/rules", json={"region": "DE"})).status_code == 200

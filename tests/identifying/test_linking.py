@@ -1,0 +1,338 @@
+"""What evidence does: which identifiers it joins, which id stays, what it is refused for, and what is shown."""
+
+import asyncio
+import json
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from harness import TENANT, interaction, service
+from identifying.acting import (
+    AT,
+    FREE,
+    SEGMENT,
+    act,
+    bulk,
+    each,
+    evidence,
+    explained,
+    held,
+    line,
+    owner,
+    rules,
+    shown,
+    tie,
+)
+from portrait.ingest.records import Parser
+from portrait.model.identifier import is_generated
+
+
+@pytest.fixture
+async def free(running):
+    await rules(running, FREE)
+    return running
+
+
+async def warned(running, customer_id, *records):
+    answer = await running.told("identities", list(records), customer_id)
+    return [(one["index"], one["code"]) for one in answer.get("warnings", [])]
+
+
+# --- who nobody knew ---
+
+
+async def test_an_identifier_that_nobody_knows_gets_a_profile_until_a_customer_id_claims_it(running):
+    await bulk(running, line("device_id:d", "interactions", interaction(1)))
+    made = await owner(running, "device_id:d")
+    assert is_generated(made)
+    assert (await running.profile(made)).json()["customerId"] == made
+    assert await running.section("identities", made) == [evidence("device_id:d")]
+    await bulk(running, tie("c1", "device_id:d"))
+    assert await owner(running, "device_id:d") == await owner(running, made) == "c1"
+    assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+    assert await running.section("identities") == [evidence("device_id:d")], "no id of our own making is shown"
+    answer = await running.profile(made)
+    assert answer.json()["customerId"] == "c1"
+    assert answer.headers["content-location"] == "/api/v1/customers/c1/unified-profile"
+    await running.checked()
+
+
+async def test_an_identifier_is_known_in_each_way_of_writing_it(running):
+    await bulk(running, line("email:Ann@Example.com", "segments", SEGMENT))
+    await bulk(running, tie("c1", "email: ann@EXAMPLE.com "))
+    assert await owner(running, "email:ANN@example.com") == "c1"
+    assert await running.section("identities") == [evidence("email: ann@EXAMPLE.com ")], "as it was given last"
+
+
+async def test_nobody_gets_a_profile_for_being_named(running):
+    await bulk(running, tie("c1", "email:e@example.org"))
+    assert (await held(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
+    answer = await running.client.post(
+        "/api/v1/identity", json={"action": "resolve", "identifier": evidence("phone:+4930901820") | {"confidence": 1}}
+    )
+    assert answer.status_code == 422
+
+
+# --- what a rule refuses ---
+
+
+async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
+    await running.told("identities", evidence("email:b@example.org"), "B")
+    before = await running.section("identities", "B")
+    assert await warned(
+        running,
+        "A",
+        evidence("email:a@example.org"),
+        evidence("customer_id:B"),
+        evidence("email:b@example.org"),
+        evidence("customer_id:A"),
+        evidence("shoe_size:44"),
+        evidence("email:none@none.com"),
+        evidence("email:\u200b \u200b"),
+    ) == [
+        (1, "unique_type"),
+        (2, "unique_type"),
+        (3, "self_link"),
+        (4, "unknown_type"),
+        (5, "blocked_value"),
+        (6, "blocked_value"),
+    ]
+    assert await running.section("identities", "A") == [evidence("email:a@example.org")]
+    assert await running.section("identities", "B") == before
+    assert len((await running.listed("identities", "A"))["data"]) == 7, "the evidence stays"
+    waiting = [(one["other"]["value"], one["reason"]) for one in (await explained(running, "A"))["candidates"]]
+    assert waiting == [("B", "unique_type"), ("b@example.org", "unique_type")]
+    await running.checked()
+
+
+async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):
+    await bulk(
+        running, tie("A", "email:e@example.org"), tie("B", "email:e@example.org"), line("B", "segments", SEGMENT)
+    )
+    assert await owner(running, "email:e@example.org") == "A"
+    assert await running.section("segments", "B") == [SEGMENT]
+    await running.checked()
+
+
+@pytest.mark.parametrize("weak", ["device_id", "cookie_id", "anonymous_id"])
+@pytest.mark.parametrize(
+    ("mine", "yours"),
+    [
+        ("email:a@example.org", "email:b@example.org"),
+        ("phone:+4930901820", "phone:+4930901821"),
+        ("A", "B"),
+    ],
+)
+async def test_by_default_what_names_a_thing_never_joins_two_people(running, weak, mine, yours):
+    thing = f"{weak}:shared"
+    await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, thing))
+    before = await shown(running)
+    await each(
+        running, tie(yours, thing), tie(thing, yours, 0.9), tie(thing, mine, 0.9), line(thing, "segments", SEGMENT)
+    )
+    assert await owner(running, mine) == await owner(running, thing) != await owner(running, yours)
+    after = await shown(running)
+    assert after[await owner(running, yours)] == before[await owner(running, yours)]
+    await running.checked()
+
+
+async def test_the_weaker_evidence_of_one_request_is_what_is_refused(running):
+    # Told first, the device would join e-mail and phone of one to those of another.
+    await each(running, line("email:b@example.org", "segments", SEGMENT))
+    await bulk(running, tie("device_id:d", "email:b@example.org"), tie("device_id:d", "email:a@example.org"),
+               tie("A", "email:a@example.org"), tie("A", "device_id:d"))  # fmt: skip
+    assert await owner(running, "email:a@example.org") == "A"
+    assert await owner(running, "email:b@example.org") != "A"
+    await running.checked()
+
+
+async def test_what_was_refused_for_joining_two_holds_once_they_are_one(running):
+    await each(running, tie("email:e@example.org", "device_id:d"), tie("device_id:d", "email:f@example.org", 0.7))
+    assert await owner(running, "email:f@example.org") is None
+    await each(running, tie("A", "email:e@example.org", 0.8), tie("A", "email:f@example.org", 0.6))
+    assert await running.section("identities", "A") == [
+        evidence("device_id:d", 0.8),
+        evidence("email:e@example.org", 0.8),
+        evidence("email:f@example.org", 0.7),  # over the device: min(0.8, 1.0, 0.7)
+    ]
+    await running.checked()
+
+
+async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
+    await rules(running, {"shared": "split", "types": {"device_id": {"weak": True, "sharedFrom": 3}}})
+    people = [f"email:p{number}@example.org" for number in range(3)]
+    await each(
+        running, *(line(one, "segments", SEGMENT) for one in people), *(tie(one, "device_id:d") for one in people)
+    )
+    assert await owner(running, "device_id:d") is None
+    assert len({await owner(running, one) for one in people}) == 3
+    await bulk(running, tie("email:p4@example.org", "device_id:d"))
+    assert await owner(running, "device_id:d") is None
+    await running.checked()
+
+
+# --- how sure ---
+
+
+async def test_confidence_is_the_widest_path_from_the_customer(free):
+    # c1 -0.9- e -0.8- p, and c1 -0.5- p: p is min(0.9, 0.8). d hangs on p by two sources: 4 · 3/2 = 6, and 6/7.
+    await each(
+        free,
+        tie("c1", "email:e@example.org", 0.9),
+        tie("email:e@example.org", "phone:+4930901820", 0.8),
+        tie("c1", "phone:+4930901820", 0.5),
+        tie("phone:+4930901820", "device_id:d", 0.8, source="crm"),
+        tie("phone:+4930901820", "device_id:d", 0.6, source="web"),
+        tie("device_id:d", "loyalty:7", 0.3),
+    )
+    assert await free.section("identities") == [
+        evidence("email:e@example.org", 0.9),
+        evidence("device_id:d", 0.8),
+        evidence("phone:+4930901820", 0.8),
+        evidence("loyalty:7", 0.3),
+    ]
+    paths = {one["type"]: one["path"] for one in (await explained(free, "c1"))["identifiers"]}
+    assert [link["confidence"] for link in paths["loyalty"]] == [0.9, 0.8, 0.857143, 0.3]
+    assert [one["source"] for one in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
+
+
+async def test_one_source_that_says_it_again_counts_once_and_what_it_said_last(running):
+    for confidence in (0.8, 0.6, 0.7, 0.6):
+        await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
+        assert await running.section("identities") == [evidence("email:e@example.org", confidence)]
+    # From the other end it is the same link, and the same source.
+    await bulk(running, tie("email:e@example.org", "c1", 0.9, source="crm"))
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.9)]
+    await bulk(running, tie("c1", "email:e@example.org", 0.8, source="web"))
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.972973)]  # 9 · 4 = 36, 36 / 37
+    await bulk(running, tie("c1", "email:e@example.org", 1.0, source="web"))
+    assert await running.section("identities") == [evidence("email:e@example.org", 1.0)]
+
+
+async def test_what_holds_later_shows_later(running):
+    await bulk(running, tie("c1", "email:e@example.org", 0.9, effectiveAt="2026-06-01T13:00:00Z"))
+    assert await running.section("identities") == []
+    running.clock.advance(3600)
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.9)]
+
+
+# --- which id stays ---
+
+
+async def test_the_id_whose_first_link_is_earliest_stays_then_byte_order(free):
+    await each(free, line("A", "segments", SEGMENT), tie("B", "email:b@example.org"), tie("A", "email:a@example.org"))
+    await each(free, tie("A", "email:b@example.org"))
+    assert await owner(free, "A") == "B", "B was linked first, though A was known first"
+    await each(free, line("Z", "segments", SEGMENT), line("Y", "segments", SEGMENT), tie("Z", "Y"))
+    assert await owner(free, "Z") == "Y", "neither was linked before"
+    await each(free, line("phone:+4930901820", "segments", SEGMENT), tie("~", "phone:+4930901820"))
+    assert await owner(free, "phone:+4930901820") == "~", "a company's id before one made here, whatever the order"
+    await free.checked()
+
+
+async def test_a_customer_merged_away_leads_to_the_one_that_stays_at_every_step(free):
+    for name in "ABCD":
+        await bulk(free, line(name, "segments", {**SEGMENT, "segmentId": name}), tie(name, f"loyalty:{name}"))
+    for name in "BCD":
+        await bulk(free, tie("A", f"loyalty:{name}"))
+    for name in "BCD":
+        answer = await free.profile(name)
+        assert answer.json()["customerId"] == "A"
+        assert answer.headers["content-location"] == "/api/v1/customers/A/unified-profile"
+    assert [one["segmentId"] for one in await free.section("segments", "D")] == ["A", "B", "C", "D"]
+    await free.checked()
+
+
+# --- the order of arrival ---
+
+PEOPLE = ("a", "b")
+STRONG = ["email:{}1@example.org", "email:{}2@example.org", "phone:+493090182{}", "loyalty:{}"]
+THINGS = ["device_id:{}", "anonymous_id:{}1", "anonymous_id:{}2", "cookie_id:{}"]
+PAST = "2026-02-0{}T00:00:00Z"
+
+
+@st.composite
+def people(draw):
+    """Lines that tell of two people without a conflict: what names each is linked to the customer, some way round."""
+    told = []
+    for person in PEOPLE:
+        number = str(PEOPLE.index(person))
+        strong = [tag.format(number if "phone" in tag else person) for tag in STRONG]
+        nodes = [*([person.upper()] if draw(st.booleans()) else []), *strong]
+        ties = [(node, draw(st.sampled_from(nodes[:place]))) for place, node in enumerate(nodes) if place]
+        for thing in (tag.format(person) for tag in THINGS):
+            ties += [(thing, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
+            nodes.append(thing)
+        for a, b in ties:
+            one, other = draw(st.permutations([a, b]))
+            confidence = draw(st.sampled_from([0.5, 0.7, 0.8, 1.0]))  # those below the least that merges may be refused
+            told.append(tie(one, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
+        for place in range(draw(st.integers(0, 6))):
+            section, record = draw(
+                st.sampled_from(
+                    [
+                        ("interactions", interaction(place, PAST.format(place + 1))),
+                        ("segments", {**SEGMENT, "segmentId": f"s{place}"}),
+                        ("consent", {"kind": "consent", "purpose": "p", "status": draw(
+                            st.sampled_from(["granted", "revoked"])), "grantedAt": PAST.format(place + 1)}),
+                        ("experiments", {"experimentId": "x", "experimentName": "x", "variant": str(place),
+                                         "assignedAt": PAST.format(place + 1)}),
+                    ]
+                )
+            )  # fmt: skip
+            told.append(line(draw(st.sampled_from(nodes)), section, record, effectiveAt=PAST.format(place + 1)))
+    return told
+
+
+async def groups(running, tenant):
+    """Return the sets of identifiers and what each shows, with the customer id; generated ids left out.
+
+    Confidence is counted from the customer id: where it is one made here, for whichever came first, it is left out.
+    """
+    documents = await shown(running, tenant)
+    found = {}
+    for one, name in (await held(running, tenant))[1].items():
+        found.setdefault(name, set()).add(one)
+    return sorted(
+        (
+            sorted(one for one in members if not is_generated(one.value)),
+            None if is_generated(name) else name,
+            sorted((s, b) for s, b in documents.get(name, {}).items() if s != "identities" or not is_generated(name)),
+        )
+        for name, members in found.items()
+    )
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(told=people(), data=st.data())
+def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(told, data, tmp_path_factory):
+    orders = [told, list(reversed(told)), data.draw(st.permutations(told))]
+    sizes = [1, 4, len(told)]
+
+    async def run():
+        async with service(tmp_path_factory.mktemp("order"), tenants=()) as running:
+            found = []
+            for place, (order, size) in enumerate(zip(orders, sizes, strict=True)):
+                tenant = await running.services.access.create_tenant(f"t{place}")
+                await rules(running, {"types": {"loyalty": {}}}, tenant.id)
+                tenant = await running.services.store.tenant(tenant.id)
+                parser = Parser(tenant, "test")
+                for start in range(0, len(order), size):
+                    texts = [json.dumps(one).encode() for one in order[start : start + size]]
+                    incoming = [parser.line(at, text, running.services.registry) for at, text in enumerate(texts)]
+                    outcome = await running.services.recorder.record_each(tenant.id, incoming)
+                    assert outcome.refused == []
+                found.append(await groups(running, tenant.id))
+            await running.checked()
+            return found
+
+    first, *others = asyncio.run(run())
+    for other in others:
+        assert other == first
+    assert TENANT not in {name for _, name, _ in first}
