@@ -14,12 +14,13 @@ from portrait.identity import rules
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
 from portrait.identity.rules import Reason, Rule, Rules
 from portrait.linking import Linker, Stated
-from portrait.model.document import read_head
+from portrait.model.document import Head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.experiments import crossovers
+from portrait.sections.fold import LatestState
 from portrait.sections.links import LINKS, Identified, LinksState, ends_of, graph_of, identified
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
@@ -174,7 +175,7 @@ class Identities:
         try:
             return await self._part(tenant, a, identifier, Rule.UNLINK, by, dry=dry)
         except CustomerNotFound:
-            await self.resolve_customer(tenant, customer_id)
+            await self._head(tenant, customer_id)
             raise NotMerged("This identifier is not the customer's: there is nothing to take back.") from None
 
     async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
@@ -299,8 +300,8 @@ class Identities:
         Raises:
             CustomerNotFound: the customer is not known.
         """
-        survivor, members = await self.resolve_customer(tenant, customer_id)
-        return survivor, identified(await self._links(tenant, members), self._clock())
+        survivor, head = await self._head(tenant, customer_id)
+        return survivor, identified(await self._links(tenant, head.identifiers(survivor)), self._now(head))
 
     async def explain(self, tenant: str, customer_id: str) -> Explanation:
         """Return why a customer's identifiers are one person.
@@ -308,21 +309,23 @@ class Identities:
         Raises:
             CustomerNotFound: the customer is not known.
         """
-        survivor, members = await self.resolve_customer(tenant, customer_id)
+        survivor, head = await self._head(tenant, customer_id)
+        members = head.identifiers(survivor)
         state = await self._links(tenant, members)
-        graph, now = graph_of([state]), self._clock()
+        graph, now = graph_of([state]), self._now(head)
         paths = graph.confidences(customer(survivor), now)
         return Explanation(
             survivor,
-            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now)),
+            # One that was taken from the customer between the two reads has no path any more.
+            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
             tuple(graph.merges()),
             tuple(sorted((a, b) for a, b in (sorted(pair) for pair in graph.apart))),
             _candidates(state, members),
             await self._crossovers(self._store, tenant, members),
         )
 
-    async def resolve_customer(self, tenant: str, customer_id: str) -> tuple[str, Sequence[Identifier]]:
-        """Return a customer's surviving id and all its identifiers.
+    async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
+        """Return a customer's surviving id and head.
 
         Raises:
             CustomerNotFound: the customer is not known.
@@ -332,8 +335,12 @@ class Identities:
             raise CustomerNotFound
         head = read_head(rows[0][1])
         if head.merged_into is not None:
-            return await self.resolve_customer(tenant, head.merged_into)
-        return customer_id, head.identifiers(customer_id)
+            return await self._head(tenant, head.merged_into)
+        return customer_id, head
+
+    def _now(self, head: Head) -> int:
+        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        return max(self._clock(), head.updated_at)
 
     async def rules(self, tenant: str) -> Rules:
         """Return a tenant's rules."""
@@ -440,7 +447,9 @@ class Identities:
         if section is None or len(members) < 2:
             return ()
         states = await folding.load_states(reads, tenant, section, members)
-        return crossovers(section, folding.joined(section, states.values()), self._clock())
+        state = folding.joined(section, states.values())
+        told_at = state.told_at if isinstance(state, LatestState) else 0
+        return crossovers(section, state, max(self._clock(), told_at))
 
 
 class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only

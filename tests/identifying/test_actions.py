@@ -375,6 +375,33 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 # --- whatever the clock says ---
 
 
+async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(running):
+    segments = [line("A", "segments", {**SEGMENT, "segmentId": f"s{number}"}) for number in range(50)]
+    at = "2026-05-01T00:00:00Z"
+    await bulk(running, *segments, line("A", "experiments", variant("a", at)), line(E, "experiments", variant("b", at)),
+               tie("A", E))  # fmt: skip
+    cluster = (await running.client.get("/api/v1/identity", params={"customerId": "A"})).json()["cluster"]
+    assert cluster == {"canonicalId": "A", "identifiers": [evidence(E)]} == {**cluster, "identifiers": await
+        running.section("identities", "A")}  # fmt: skip
+    found = await explained(running, "A")
+    assert [one["value"] for one in found["identifiers"]] == ["e@example.org"]
+    assert found["crossovers"] == ["x"]
+
+
+async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(running, monkeypatch):
+    await each(running, line(E, "segments", SEGMENT), tie("A", E))
+    identities = running.services.identities
+    load = identities._links
+
+    async def late(tenant, members):
+        monkeypatch.undo()
+        await act(running, "unlink", canonicalId="A", identifier=E)
+        return await load(tenant, members)
+
+    monkeypatch.setattr(identities, "_links", late)
+    assert (await explained(running, "A"))["identifiers"] == []
+
+
 # --- rules ---
 
 
