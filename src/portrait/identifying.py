@@ -14,9 +14,9 @@ from portrait.identity import rules
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
 from portrait.identity.rules import Reason, Rule, Rules
 from portrait.linking import Linker, Stated
-from portrait.model.document import Head, read_head
+from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
-from portrait.model.identifier import Identifier, customer
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.experiments import crossovers
@@ -460,11 +460,21 @@ class _Undone(Exception):  # no error: it takes a transaction back whose result 
 async def _profiles(reads: Reads, tenant: str, identifiers: Iterable[Identifier]) -> tuple[Profile, ...]:
     """Return the profiles of some identifiers, in order; one of nobody's is one without a customer id."""
     wanted = list(identifiers)
-    owners = await reads.resolve(tenant, wanted)
+    # A customer's head says whose it is without a lock; resolving customer ids alone takes locks that a write needs,
+    # and taken here, out of their order, they would only be in others' way.
+    owners = await reads.resolve(tenant, [one for one in wanted if one.type != CUSTOMER_ID])
+    for one in wanted:
+        if one.type == CUSTOMER_ID and (head := await _known_head(reads, tenant, one.value)) is not None:
+            owners[one] = head.merged_into or one.value
     members = await reads.members(tenant, set(owners.values()))
     found = {Profile(owner, tuple(held)) for owner, held in members.items()}
     found |= {Profile(None, (one,)) for one in wanted if one not in owners}
     return tuple(sorted(found, key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
+
+
+async def _known_head(reads: Reads, tenant: str, customer_id: str) -> Head | None:
+    rows = await reads.hashes(tenant, customer_id, ())
+    return known_head(rows[0][1]) if rows and rows[0][1] is not None else None
 
 
 def _nothing_waits() -> NotMerged:
