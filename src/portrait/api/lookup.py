@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -19,6 +20,7 @@ from portrait.model.time import Clock
 from portrait.reading import Reader
 from portrait.sections.registry import BUILT_IN, Registry
 
+PREFIX = "/api/v1/profiles/"
 MAX_PROFILES = 100
 """The most profiles of one request."""
 
@@ -114,13 +116,16 @@ class Lookup:
     async def flat(self, call: Call) -> Answer:
         """Answer one profile in short."""
         plan = self._reader.plan(call.caller.role, None)
-        profile = await self._reader.profile(call.tenant.id, call.path("customerId"), plan)
+        asked = call.path("customerId")
+        profile = await self._reader.profile(call.tenant.id, asked, plan)
+        survivor = profile.customer_id
+        located = {} if survivor == asked else {"content-location": f"{PREFIX}{quote(survivor, safe='')}"}
         whole = msgspec.json.decode(profile.json(self._clock()))
         data: Mapping[str, list[dict[str, Any]]] = {one["name"]: one["data"] for one in whole["sections"]}
         identities: dict[str, str] = {}
         for one in data.get("identities", []):
             identities.setdefault(one["type"], one["value"])
-        return json_answer(
+        answer = json_answer(
             FlatProfile(
                 whole["customerId"],
                 {name: records[0] for name, records in data.items() if name not in BUILT_IN and records},
@@ -132,6 +137,7 @@ class Lookup:
                 identities,
             )
         )
+        return answer._replace(headers={**answer.headers, **located})
 
     def operations(self) -> list[Operation]:
         """Return the operations' declarations."""
@@ -160,7 +166,7 @@ class Lookup:
                 body=Body({"application/json": {"anyOf": [{"$type": Wanted}, several]}}, {"application/json": named}),
             ),
             Operation(
-                id="get_profile", method="GET", path="/api/v1/profiles/{customerId}", tag="profile",
+                id="get_profile", method="GET", path=f"{PREFIX}{{customerId}}", tag="profile",
                 handler=self.flat, roles=READ, success=200, answer=FlatProfile, parameters=(CUSTOMER_ID,),
                 summary="Return a customer in short",
                 description="The surest identifier of each type, the segments' names, the newest interactions, and "
@@ -169,6 +175,9 @@ class Lookup:
                          "recentInteractions": [{"offerId": "off_001", "interactionType": "impression",
                                                  "timestamp": "2026-03-28T10:30:00Z"}],
                          "identities": {"email": "john@example.com"}},
+                headers={
+                    "Content-Location": "The surviving customer's path, where the id asked for was merged away.",
+                },
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
             ),
         ]  # fmt: skip
