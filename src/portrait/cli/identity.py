@@ -15,12 +15,38 @@ from portrait.identifying import Effect, Explanation, Suggested
 from portrait.identity.graph import Link
 from portrait.identity.rules import WORDS, Reason, shown
 from portrait.ingest.records import Parser
-from portrait.model.identifier import Identifier
+from portrait.model.errors import InvalidRecord
+from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
 from portrait.storage.contract import Tenant
 
 SOURCE = "command"
 """The source of what is decided here."""
+
+
+def _name(_: click.Context, parameter: click.Parameter, given: str) -> str:
+    """Return a customer id that paths can carry.
+
+    Raises:
+        InvalidRecord: it breaks the rule of names.
+    """
+    if fault := name_fault(given):
+        raise InvalidRecord(f"{parameter.human_readable_name} {fault}.")
+    return given
+
+
+def _text(_: click.Context, parameter: click.Parameter, given: str) -> str:
+    """Return a text; bytes that are none come in from the shell as lone surrogates.
+
+    Raises:
+        InvalidRecord: it is none.
+    """
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise InvalidRecord(f"{parameter.human_readable_name} must be valid Unicode.") from None
+    return given
+
 
 _tenant = click.option("--tenant", "tenant_id", required=True, help="The tenant.")
 _preview = click.option("--preview", is_flag=True, help="Only tell what would be; change nothing.")
@@ -32,7 +58,7 @@ def identity() -> None:
 
 
 @identity.command("explain")
-@click.argument("customer_id")
+@click.argument("customer_id", callback=_name)
 @_tenant
 @takes(*DATA)
 def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
@@ -62,8 +88,8 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
 
 
 @identity.command("resolve")
-@click.argument("type_", metavar="TYPE")
-@click.argument("value")
+@click.argument("type_", metavar="TYPE", callback=_text)
+@click.argument("value", callback=_text)
 @_tenant
 @takes(*DATA)
 def resolve(type_: str, value: str, tenant_id: str, **options: Any) -> None:
@@ -77,9 +103,9 @@ def resolve(type_: str, value: str, tenant_id: str, **options: Any) -> None:
 
 
 @identity.command("link")
-@click.argument("customer_id")
-@click.argument("type_", metavar="TYPE")
-@click.argument("value")
+@click.argument("customer_id", callback=_name)
+@click.argument("type_", metavar="TYPE", callback=_text)
+@click.argument("value", callback=_text)
 @click.option("--confidence", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="How sure it is.")
 @_preview
 @_tenant
@@ -106,9 +132,9 @@ def link(
 
 
 @identity.command("unlink")
-@click.argument("customer_id")
-@click.argument("type_", metavar="TYPE")
-@click.argument("value")
+@click.argument("customer_id", callback=_name)
+@click.argument("type_", metavar="TYPE", callback=_text)
+@click.argument("value", callback=_text)
 @_preview
 @_tenant
 @takes(*DATA)
@@ -131,8 +157,8 @@ def unlink(
 
 
 @identity.command("merge")
-@click.argument("target_id")
-@click.argument("source_id")
+@click.argument("target_id", callback=_name)
+@click.argument("source_id", callback=_name)
 @_preview
 @_tenant
 @takes(*DATA)
@@ -146,8 +172,8 @@ def merge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **op
 
 
 @identity.command("unmerge")
-@click.argument("target_id")
-@click.argument("source_id")
+@click.argument("target_id", callback=_name)
+@click.argument("source_id", callback=_name)
 @_preview
 @_tenant
 @takes(*DATA)

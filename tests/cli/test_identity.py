@@ -1,0 +1,160 @@
+"""`portrait identity …`: what each command prints, and what it says when something cannot be."""
+
+import asyncio
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness import TENANT, portrait
+from identifying.acting import SEGMENT, line, tie
+from portrait.app import build
+from portrait.cli import main
+from portrait.ingest.records import Parser
+
+E = "email:e@example.org"
+
+
+def variant(name, day):
+    at = f"2026-01-0{day}T00:00:00Z"
+    return {"experimentId": "x", "experimentName": "x", "variant": name, "assignedAt": at}
+
+
+LINES = [
+    tie("A", E, 0.9, source="crm"),
+    line("A", "experiments", variant("a", 1)),
+    line("B", "experiments", variant("b", 2)),
+    line("B", "segments", SEGMENT),
+    tie("B", E, 0.7, source="shop"),
+]
+
+
+@pytest.fixture
+def database(tmp_path):
+    path = tmp_path / "portrait.db"
+
+    async def fill():
+        services = build(f"sqlite:///{path}", installed=False)
+        try:
+            parser = Parser(await services.access.create_tenant(TENANT), "test")
+            incoming = [parser.line(at, json.dumps(one).encode(), services.registry) for at, one in enumerate(LINES)]
+            assert (await services.recorder.record_each(TENANT, incoming)).recorded == len(LINES)
+        finally:
+            await services.close()
+
+    asyncio.run(fill())
+    return path
+
+
+@pytest.fixture
+def run(database, monkeypatch, capsys):
+    """Run a command as its process would, in this one: there are many."""
+
+    def run(*words, code=0):
+        given = ["portrait", "identity", *words, "--tenant", TENANT, "--database", f"sqlite:///{database}"]
+        monkeypatch.setattr(sys, "argv", given)
+        returned = 0
+        try:
+            main()
+        except SystemExit as end:
+            returned = end.code or 0
+        out, err = capsys.readouterr()
+        assert returned == code, (out, err)
+        return SimpleNamespace(stdout=out, stderr=err)
+
+    return run
+
+
+def test_customers_are_merged_explained_and_parted(run):
+    previewed = run("merge", "A", "B", "--preview")
+    assert run("resolve", "customer_id", "B").stdout == "B\n"
+    merged = run("merge", "A", "B")
+    assert (merged.stdout, merged.stderr) == (previewed.stdout, previewed.stderr)
+    assert merged.stdout == "A: customer_id A, customer_id B, email e@example.org\n"
+    assert merged.stderr == "experiment x: two variants were seen; the first counts\n"
+    assert run("resolve", "customer_id", "B").stdout == "A\n"
+    again = run("merge", "A", "B")
+    assert again.stderr.startswith("Nothing changed.\n")
+    said = run("explain", "B").stdout.splitlines()
+    assert said[0] == "customer A"
+    assert any(one.startswith("merged: B into A, 20") for one in said)
+    assert any(" by crm, 0.9, 20" in one for one in said)
+    assert said[-1] == "experiment x: two variants were seen; the first counts"
+    assert run("unmerge", "A", "B").stdout == (
+        "A: customer_id A, email e@example.org\nB: customer_id B\n"
+    )  # fmt: skip
+    assert "kept apart: customer_id A and customer_id B" in run("explain", "B").stdout.splitlines()
+
+
+def test_what_waits_for_review_is_said_with_its_reason(run):
+    (waits,) = [one for one in run("explain", "B").stdout.splitlines() if one.startswith("waits for review")]
+    assert "customer_id B and email e@example.org: unique_type. " in waits
+
+
+def test_an_identifier_is_linked_resolved_and_unlinked(run):
+    run("resolve", "phone", "+49 30 901820", code=1)
+    linked = run("link", "A", "phone", "+49 30 901820", "--confidence", "0.7")
+    assert linked.stdout == "A: customer_id A, email e@example.org, phone +4930901820\n"
+    assert run("resolve", "phone", "+4930901820").stdout == "A\n"
+    assert "  phone +49 30 901820  0.7" in run("explain", "A").stdout.splitlines()
+    assert run("unlink", "A", "phone", "+4930901820").stdout == (
+        "A: customer_id A, email e@example.org\nnobody's: phone +4930901820\n"
+    )
+    run("resolve", "phone", "+4930901820", code=1)
+
+
+def test_rules_are_printed_set_and_taken_back(run, tmp_path):
+    default = json.loads(run("rules").stdout)
+    file = tmp_path / "rules.json"
+    file.write_text('{"types":{"loyalty":{"limit":2}}}')
+    made = json.loads(run("rules", "--file", str(file)).stdout)
+    assert made == json.loads(run("rules").stdout)
+    assert made["types"]["loyalty"]["limit"] == 2
+    run("link", "A", "loyalty", "1")
+    assert json.loads(run("rules", "--default").stdout) == default
+    file.write_text('{"types":{"loyalty":{"limit":0}}}')
+    assert "schema" in run("rules", "--file", str(file), code=1).stderr
+    assert json.loads(run("rules").stdout) == default
+    run("rules", "--file", str(file), "--default", code=2)
+
+
+CANNOT = {
+    "a merge with itself": (("merge", "A", "A"), 1),
+    "a merge with nobody": (("merge", "A", "nobody"), 1),
+    "an unmerge of two": (("unmerge", "A", "B"), 1),
+    "a link of another's": (("link", "B", "email", "e@example.org"), 1),
+    "a link of an unknown type": (("link", "A", "shoe_size", "44"), 1),
+    "a link of a blocked value": (("link", "A", "email", "null"), 1),
+    "a link of no value": (("link", "A", "email", ""), 1),
+    "a link with itself": (("link", "A", "customer_id", "A"), 1),
+    "a link to no name": (("link", "", "phone", "+4930901820"), 1),
+    "a link to what no path can carry": (("link", "..", "phone", "+4930901820"), 1),
+    "a link to too long a name": (("link", "x" * 257, "phone", "+4930901820"), 1),
+    "a link of too much": (("link", "A", "phone", "+4930901820", "--confidence", "2"), 2),
+    "a link of what is no text": (("link", "A", "phone", "\udcff"), 1),
+    "a link of what is no number": (("link", "A", "phone", "+4930901820", "--confidence", "nan"), 1),
+    "an unlink of another's": (("unlink", "B", "email", "e@example.org"), 1),
+    "an unlink of what is no text": (("unlink", "B", "email", "\udcff"), 1),
+    "an explanation of nobody": (("explain", "nobody"), 1),
+    "an explanation of what is no text": (("explain", "\udcff"), 1),
+    "resolve a blocked value": (("resolve", "email", "null"), 1),
+    "resolve what is no text": (("resolve", "email", "\udcff"), 1),
+}
+
+
+@pytest.mark.parametrize(("words", "code"), CANNOT.values(), ids=CANNOT)
+def test_what_cannot_be_is_said_in_a_line(run, words, code):
+    done = run(*words, code=code)
+    assert done.stdout == ""
+    assert done.stderr.strip()
+    assert "e@example.org" not in done.stderr
+    if code == 1:
+        assert done.stderr.startswith("portrait: ")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unknown_tenant_is_said(database):
+    done = portrait("identity", "explain", "A", "--tenant", "nowhere", database=database)
+    assert done.returncode == 1
+    assert "portrait tenant create nowhere" in done.stderr
