@@ -105,13 +105,21 @@ BLOCKED = frozenset(
         "nil", "no", "noemail", "none", "not applicable", "not_authenticated", "not provided", "null", "phone",
         "redacted", "test", "true", "undefined", "unknown", "user", "void", "xxx", "[]", "{}", "[object object]",
         "test@test.com", "test@example.com", "none@none.com", "na@na.com", "no@email.com", "noemail@noemail.com",
-        "noreply@example.com", "unknown@unknown.com", "null@null.com", "a@a.com", "x@x.com",
+        "noreply@example.com", "unknown@unknown.com", "null@null.com", "a@a.com", "x@x.com", "no@no.com",
+        "asdf@asdf.com",
     }
 )  # fmt: skip
 """Values that say nothing of a person, in lower case: what forms, libraries and people put where there is none."""
 
-BLOCKED_PATTERNS = (r"[\s0\-+.:_]*", r"-1", r"(\S)\1{5,}")
-"""Patterns of whole values that say nothing of a person."""
+BLOCKED_PATTERNS = (
+    r"[\s0\-+.:_]*",
+    r"-1",
+    r"(\S)\1{5,}",
+    r"(?:\+1)?\W*(\d)(?:\W*\1){6,}",
+    r"(?:\+1|\(?)123\W*456\W*7890",
+)
+"""Patterns of whole values that say nothing of a person: one character over and over, digits in a row. With `+1`, which
+a tenant's region puts before it, no person's number is of one digit; with other countries' prefixes some are."""
 
 _NAME = r"^[a-z][a-z0-9_]{0,63}$"
 _Text = Annotated[str, Meta(min_length=1, max_length=512)]
