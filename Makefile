@@ -62,6 +62,8 @@ lock:
 		--group bench -c requirements/dev.txt -o requirements/bench.txt --upgrade
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group evaluation -c requirements/dev.txt -o requirements/evaluation.txt --upgrade
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		--group people -o requirements/people.txt --upgrade
 	for peer in peers feast node; do \
 		uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			requirements/$$peer.in -o requirements/$$peer.txt --upgrade; \

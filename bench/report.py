@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -23,10 +23,14 @@ _NOTHING = "Not measured yet.\n"
 
 def write(results: Results, page: Path = PAGE, images: Path = IMAGES) -> None:
     """Put results into the page's marked places, and draw its charts."""
-    texts = blocks(results)
-    page.write_text(_BLOCK.sub(lambda found: found[1] + texts[found[2]] + found[4], page.read_text()))
+    fill(page, blocks(results))
     for name, picture in charts(results.usual).items():
         (images / name).write_text(picture)
+
+
+def fill(page: Path, texts: Mapping[str, str]) -> None:
+    """Put texts into a page's marked places, by their names."""
+    page.write_text(_BLOCK.sub(lambda found: found[1] + texts[found[2]] + found[4], page.read_text()))
 
 
 def blocks(results: Results) -> dict[str, str]:
@@ -63,7 +67,8 @@ def _kind(id_: str) -> str:
     return first if first in {"floor", "peer"} else "ours"
 
 
-def _table(head: str, rows: Iterable[Iterable[str]]) -> str:
+def table(head: str, rows: Iterable[Iterable[str]]) -> str:
+    """Return a table in Markdown; its head's cells stand between bars."""
     lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1), *(f"| {' | '.join(row)} |" for row in rows)]
     return "\n".join(lines) + "\n"
 
@@ -76,11 +81,11 @@ def _machine(run: Run) -> str:
         "run": f"{options.customers:,} customers, {options.rounds} rounds of {options.seconds:g} s, "
         f"{options.connections} connections",
     }
-    return _table("what | on this run", said.items())
+    return table("what | on this run", said.items())
 
 
 def _rows(rows: Iterable[Outcome]) -> str:
-    return _table("row | goal | measured | rounds | met", (_cells(row) for row in rows))
+    return table("row | goal | measured | rounds | met", (_cells(row) for row in rows))
 
 
 def _cells(row: Outcome) -> Iterator[str]:
@@ -99,7 +104,7 @@ def _missed(rows: Iterable[Outcome], notes: dict[str, dict[str, str]]) -> str:
     missed = [row for row in rows if row.met is False]
     if not missed:
         return "None.\n"
-    return _table(
+    return table(
         "row | what bounds it | what would move it",
         (
             (f"`{row.id}`", *(notes.get(row.id, {}).get(part, "not known yet") for part in ("bounds", "moves")))
@@ -109,7 +114,7 @@ def _missed(rows: Iterable[Outcome], notes: dict[str, dict[str, str]]) -> str:
 
 
 def _series(series: dict[str, Series]) -> str:
-    return _table("what | median | rounds | p50 | p99", (_measured(one) for one in series.values()))
+    return table("what | median | rounds | p50 | p99", (_measured(one) for one in series.values()))
 
 
 def _measured(one: Series) -> Iterator[str]:

@@ -1,0 +1,87 @@
+"""`python -m bench.identity`: a stream of events of made people, and how well each set of rules tells them apart."""
+
+import shutil
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import click
+import msgspec
+
+from bench.identity import report
+from bench.identity.population import read, world
+from bench.identity.run import Result, measure
+from bench.identity.shares import Shares
+from bench.identity.stream import lines, stream
+from bench.identity.stream import read as read_events
+from bench.identity.truth import truth
+from bench.identity.variants import HAZARDS, VARIANTS, Variant
+from bench.peers.environment import python, run
+from bench.process import ROOT
+
+DIRECTORY = ROOT / "var" / "bench" / "identity"
+"""Where the environment, the streams and databases go; they stay for a look."""
+SCRIPT = Path(__file__).with_name("sample.py")
+_begun = time.monotonic()
+
+
+def tell(text: str) -> None:
+    """Say what is going on."""
+    click.echo(f"{time.monotonic() - _begun:7.1f} s  {text}", err=True)
+
+
+@click.command()
+@click.option("--events", default=100_000, show_default=True, help="How many events the stream has.")
+@click.option("--seed", default=1, show_default=True, help="Other seeds give other people and other streams.")
+@click.option("--chunk", default=200, show_default=True, help="How many events share a transaction.")
+@click.option("--workers", default=1, show_default=True, help="How many sets of rules are measured at once.")
+@click.option("--only", multiple=True, metavar="WORDS", help="Measure rules whose name begins so; writes no page.")
+@click.option("--directory", type=click.Path(path_type=Path), default=DIRECTORY, help="Where files go.")
+def main(*, events: int, seed: int, chunk: int, workers: int, only: tuple[str, ...], directory: Path) -> None:
+    """Measure how well the identity rules tell people apart, and write docs/explanation/identity-measured.md."""
+    directory = directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    tell("people")
+    people = directory / "people.jsonl"
+    people.write_text(run([python(directory, "people"), SCRIPT, str(seed)]))
+    tell("events")
+    streams = [
+        _made(people, directory / f"events-{at}.jsonl", msgspec.structs.replace(Shares(), **changed), seed, events)
+        for at, changed in enumerate(HAZARDS.values() if not only else [{}])
+    ]
+    rules = [one for one in VARIANTS if not only or one.name.startswith(only)]
+    hazards = [VARIANTS[0]._replace(name=name) for name in HAZARDS] if not only else []
+    cases = [(one, streams[0]) for one in rules] + list(zip(hazards, streams, strict=False))[1:]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_measured, *case, directory / f"case-{at}", chunk) for at, case in enumerate(cases)]
+        results = [_done(job) for job in jobs]
+    click.echo(report.summary(results))
+    if not only:
+        found = read_events(streams[0].read_bytes().splitlines())
+        usual = results[0]
+        misled = [msgspec.structs.replace(usual, name=next(iter(HAZARDS))), *results[len(rules) :]]
+        report.write(results[: len(rules)], misled, found, report.Options(events, seed, chunk))
+
+
+def _made(people: Path, path: Path, shares: Shares, seed: int, events: int) -> Path:
+    """Write a stream, and return where."""
+    everybody = world(read(people.read_bytes().splitlines()), shares, seed)
+    path.write_bytes(b"".join(lines(stream(everybody, shares, seed, events))))
+    return path
+
+
+def _measured(variant: Variant, stream: Path, directory: Path, chunk: int) -> Result:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    events = read_events(stream.read_bytes().splitlines())
+    return measure(variant, events, truth(events), directory, chunk)
+
+
+def _done(job: Future[Result]) -> Result:
+    result = job.result()
+    tell(f"{result.name}: {result.seconds:.0f} s of CPU")
+    return result
+
+
+if __name__ == "__main__":
+    main()

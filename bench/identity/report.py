@@ -1,0 +1,107 @@
+"""Results to words: docs/explanation/identity-measured.md, and a summary for the terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import machine
+from bench.identity import shares
+from bench.identity.run import Result, refusals
+from bench.identity.stream import Event
+from bench.process import ROOT
+from bench.report import fill, table
+
+PAGE = ROOT / "docs" / "explanation" / "identity-measured.md"
+_SHOWN = ("cores", "processor", "memory", "kernel", "Python", "SQLite", "Portrait")
+_MEASURED = "precision | recall | of the attainable | F1 | profiles of several people | largest (in truth)"
+
+
+class Options(NamedTuple):
+    """What was measured."""
+
+    events: int
+    seed: int
+    chunk: int
+
+
+def write(
+    results: Sequence[Result], misled: Sequence[Result], events: Sequence[Event], options: Options, page: Path = PAGE
+) -> None:
+    """Put results into the page's marked places.
+
+    Args:
+        results: what each set of rules made of the stream, the usual ones first.
+        misled: what the usual rules made of streams without what misleads them.
+        events: the stream.
+        options: what was measured.
+        page: where to.
+    """
+    fill(
+        page,
+        {
+            "machine": _machine(options),
+            "goals": _goals(results[0]),
+            "rules": table(f"rules | {_MEASURED}", map(_cells, results)),
+            "refused": _refused(results),
+            "misled": table(f"stream | {_MEASURED}", map(_cells, misled)),
+            "stream": _stream(events, results[0]),
+            "shares": table("share | is | of", shares.table(shares.Shares())),
+        },
+    )
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Return what a run found, for the terminal."""
+    return table(f"rules | {_MEASURED}", map(_cells, results))
+
+
+def _cells(one: Result) -> list[str]:
+    found = one.fit
+    measured = (found.precision, found.recall, found.recall / one.attainable, found.f1)
+    return [
+        one.name,
+        *(f"{share:.4f}" for share in measured),
+        f"{found.mixed:,} ({100 * found.false_merges:.2f} %)",
+        f"{one.largest} ({one.most})",
+    ]
+
+
+def _machine(options: Options) -> str:
+    described = machine.describe()
+    said = {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: described[name] for name in _SHOWN},
+        "run": f"{options.events:,} events, seed {options.seed}, {options.chunk} events in one transaction",
+    }
+    return table("what | on this run", said.items())
+
+
+def _goals(usual: Result) -> str:
+    reached = usual.fit.recall / usual.attainable
+    found, largest = usual.fit.precision, f"largest profile, in identifiers; a person uses {usual.most} at most"
+    rows = (
+        ("precision", "≥ 0.999", f"{found:.4f}", found >= 0.999),
+        ("recall, of what deterministic evidence can give", "≥ 0.95", f"{reached:.4f}", reached >= 0.95),
+        (largest, f"≤ {2 * usual.most}", f"{usual.largest}", usual.largest <= 2 * usual.most),
+    )
+    return table("by default | goal | measured | met", ((*row, "yes" if met else "**no**") for *row, met in rows))
+
+
+def _refused(results: Sequence[Result]) -> str:
+    reasons = refusals(results)
+    rows = ([one.name, *(f"{one.refused.get(reason, 0):,}" for reason in reasons)] for one in results)
+    return table(" | ".join(["rules", *(f"`{reason}`" for reason in reasons)]), rows)
+
+
+def _stream(events: Sequence[Event], usual: Result) -> str:
+    kinds = Counter(one.kind for one in events)
+    said = {
+        "events": f"{len(events):,}: {', '.join(f'{count:,} `{kind}`' for kind, count in kinds.most_common())}",
+        "records": f"{sum(len(one.records) for one in events):,}",
+        "people who were there": f"{len({one.person for one in events} - {None}):,}",
+        "identifiers of one person, at most": f"{usual.most}",
+        "recall that deterministic evidence can give": f"{usual.attainable:.4f}",
+    }
+    return table("what | is", said.items())

@@ -1,0 +1,118 @@
+"""Takes the stream in under some rules, and looks at the profiles that come of it."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.identity.metrics import Fit, fit
+from bench.identity.stream import Event
+from bench.identity.truth import Truth
+from bench.identity.variants import Variant
+from portrait.app import Services, build
+from portrait.identity.rules import Reason
+from portrait.ingest.records import Parser
+from portrait.model.identifier import Identifier
+from portrait.model.time import SECOND
+from portrait.recording import Refusal
+from portrait.sections.links import is_own
+
+TENANT = "bench"
+_PAGE = 10_000
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of the stream under some rules."""
+
+    name: str
+    fit: Fit
+    attainable: float
+    """The recall of an all-knowing judge."""
+    most: int
+    """The most identifiers that one person used."""
+    largest: int
+    """The most identifiers of one profile, but for customer ids of Portrait's making."""
+    profiles: int
+    refused: dict[str, int]
+    """How many links were refused, by reason."""
+    seconds: float
+    """Of this process's CPU."""
+
+
+class _Clock:
+    """Says when the newest event was, and a microsecond more at each look."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+    def reach(self, seconds: int) -> None:
+        self.now = max(self.now, seconds * SECOND)
+
+
+def measure(variant: Variant, events: Sequence[Event], truth: Truth, directory: Path, chunk: int) -> Result:
+    """Return what comes of a stream under some rules, on SQLite.
+
+    Args:
+        variant: the rules.
+        events: the stream.
+        truth: who is who in it.
+        directory: where the database goes.
+        chunk: how many events share a transaction.
+    """
+    return asyncio.run(_measure(variant, events, truth, directory / "portrait.db", chunk))
+
+
+async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, database: Path, chunk: int) -> Result:
+    begun = time.process_time()
+    clock = _Clock()
+    services = build(f"sqlite:///{database}", auth="open", clock=clock, installed=False)
+    try:
+        refused: Counter[str] = Counter()
+        tenant = await services.access.create_tenant(TENANT)
+        raw = json.dumps(variant.rules).encode()
+        await services.identities.set_rules(TENANT, raw)
+        parser = Parser(tenant._replace(rules=raw), None)
+        for some in _chunks(events, chunk):
+            clock.reach(some[-1].at)
+            texts = [json.dumps(record).encode() for event in some for record in event.records]
+            parsed = [parser.line(at, text, services.registry) for at, text in enumerate(texts)]
+            taken = [one for one in parsed if not isinstance(one, Refusal)]
+            refused.update(one.code for one in parsed if isinstance(one, Refusal))
+            outcome = await services.recorder.record_each(TENANT, taken)
+            refused.update([one.code for one in outcome.warnings] + [one.code for one in outcome.refused])
+        found = await _profiles(services)
+    finally:
+        await services.close()
+    sizes = Counter(owner for one, owner in found.items() if not is_own(one))
+    return Result(
+        variant.name, fit(found, truth.owner), fit(truth.attainable, truth.owner).recall, truth.most,
+        max(sizes.values(), default=0), len(sizes), dict(refused.most_common()), time.process_time() - begun,
+    )  # fmt: skip
+
+
+def _chunks(events: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:
+    return (events[at : at + size] for at in range(0, len(events), size))
+
+
+async def _profiles(services: Services) -> dict[Identifier, str]:
+    """Return every identifier's customer id."""
+    found: dict[Identifier, str] = {}
+    after: Identifier | None = None
+    while page := await services.store.derived_identifiers(TENANT, after, _PAGE):
+        found |= await services.store.resolve(TENANT, page)
+        after = page[-1]
+    return found
+
+
+def refusals(results: Iterable[Result]) -> list[str]:
+    """Return the reasons for which any run refused a link, in the order in which rules are asked."""
+    seen = {reason for one in results for reason in one.refused}
+    return [reason for reason in Reason if reason in seen]
