@@ -20,8 +20,9 @@ from portrait.identity.normalise import normalise
 
 EVENTS = 2000
 PEOPLE = [
-    *(Person(f"p{one}", f"h{one // 4}", "Ana", "Lee", 20 + one) for one in range(18)),
+    *(Person(f"p{one}", f"h{one // 4}", "Ana", "Lee", 20 + one) for one in range(17)),
     Person("alone", None, "Jörg", "O'Neil", 60),
+    Person("single", "h9", "Zoë", "Ng", 33),
     Person("child", "h0", "Max", "Lee", 9),
 ]
 
@@ -117,6 +118,13 @@ def test_a_guess_is_nobodys_use_and_a_right_one_could_be_accepted(other, togethe
     assert (found.attainable[identifier(*MAIL)] == found.attainable[identifier(*other)]) is together
 
 
+def test_two_wrong_guesses_join_nothing_in_the_best_case():
+    guesses = [Event(0, None, "guess", [says(one, THIRD, "list", 0.3)]) for one in (MAIL, OTHER)]
+    used = [told("x", MAIL, ("phone", "1")), told("x", OTHER, ("phone", "2")), told("y", THIRD, ("phone", "3"))]
+    found = truth([*used, *guesses])
+    assert found.attainable[identifier(*MAIL)] != found.attainable[identifier(*OTHER)]
+
+
 def test_the_stream_is_the_same_for_a_seed_and_no_other():
     assert made() == made()
     assert made() != made(seed=2)
@@ -150,8 +158,23 @@ def test_a_household_shares_a_device_and_one_who_lives_alone_none():
     made = world(PEOPLE, Shares(shared_device=1), 1)
     assert all("h1-common" in made.means[f"p{one}"].devices for one in range(4, 8))
     assert made.households["p4"] == ("p5", "p6", "p7")
-    assert made.households["alone"] == ()
-    assert not any(one.endswith("-common") for one in made.means["alone"].devices)
+    for one in ("alone", "single"):
+        assert made.households[one] == ()
+        assert not any(device.endswith("-common") for device in made.means[one].devices)
+
+
+def test_a_logout_gives_a_shared_device_another_anonymous_id():
+    held = [
+        len(
+            {
+                value
+                for _, type_, value in named(made(shared_device=1, kiosk=0, cleared=0, logout=one))
+                if type_ == "anonymous_id"
+            }
+        )
+        for one in (0, 1)
+    ]
+    assert held[0] < held[1]
 
 
 @pytest.mark.parametrize("share", ["shared_device", "relative_phone", "desk_email", "kiosk"])
