@@ -11,7 +11,7 @@ def _is(what: str) -> Meta:
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """Probabilities. None is measured anywhere: they were set before the first run, to be more than a company sees."""
+    """Probabilities. None is measured anywhere: they are set by hand, to mislead often enough to be seen."""
 
     account: Annotated[float, _is("people who sign up for an account once, so get a customer id")] = 0.6
     two_accounts: Annotated[
@@ -21,7 +21,9 @@ class Shares(msgspec.Struct, frozen=True):
     own_device: Annotated[float, _is("people with a phone of their own, on which they use the app")] = 0.8
     second_device: Annotated[float, _is("people with a browser of their own besides")] = 0.5
     shared_device: Annotated[float, _is("households of two or more with a computer that all of them use")] = 0.3
-    kiosk: Annotated[float, _is("visits at one of 20 devices in shops, whoever comes along")] = 0.005
+    kiosk: Annotated[float, _is("visits at one of 2 tablets in shops, which have the app, by whoever comes along")] = (
+        0.01
+    )
     logout: Annotated[
         float, _is("visits to a shared device that end with a logout, which gives it a new anonymous id")
     ] = 0.5

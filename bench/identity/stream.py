@@ -11,7 +11,8 @@ from bench.identity.population import Means, World, dice
 from bench.identity.shares import Shares
 from portrait.model.time import SECOND, rfc3339
 
-KIOSKS = 20
+KIOSKS = 2
+"""Tablets in shops, with the app."""
 DESKS = tuple(f"desk{one}@example.com" for one in range(5))
 """Addresses of the company's own staff."""
 _START = 1_767_225_600
@@ -43,7 +44,7 @@ class _Device:
     def __init__(self, id_: str, seed: int) -> None:
         self.seed = seed
         self.id = id_
-        self.is_app = id_.endswith("-own")
+        self.is_app = id_.endswith("-own") or id_.startswith("kiosk")
         self.turn = 0
         self.renewed = True
 
