@@ -25,6 +25,7 @@ from portrait.api.records import Records
 from portrait.computed import Computed
 from portrait.folding import Overtaken
 from portrait.identifying import Identities
+from portrait.matched import Matches
 from portrait.model.errors import InvalidSetting
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
@@ -58,6 +59,7 @@ class Services:
     recorder: Recorder
     reader: Reader
     identities: Identities
+    matches: Matches
     upkeep: Upkeep
     computed: Computed
 
@@ -117,6 +119,7 @@ def build(
         recorder=recorder,
         reader=Reader(store, registry, clock, computed, overtaken),
         identities=Identities(store, registry, clock, recorder),
+        matches=Matches(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),
         computed=computed,
     )

@@ -1,19 +1,14 @@
 """Who is who: the direct actions on the identity graph, and why identifiers are one person."""
 
-import re
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
-
-import msgspec
 
 from portrait import folding
 from portrait.batch import Batch, Incoming, Named
 from portrait.identity import rules
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
 from portrait.identity.rules import Reason, Rule, Rules
-from portrait.linking import Linker, Stated
+from portrait.linking import Linker, Stated, opened
 from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
@@ -26,8 +21,6 @@ from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
 
 T = TypeVar("T")
-CHUNK = 200
-"""How many identifiers are gone through, or pairs decided on, at once."""
 
 
 class Effect(NamedTuple):
@@ -37,16 +30,6 @@ class Effect(NamedTuple):
     after: tuple[Profile, ...]
     crossovers: tuple[str, ...]
     """Experiments in which one profile afterwards has had two variants: the first exposure counts."""
-
-
-class Suggested(NamedTuple):
-    """Two customers that matching found alike."""
-
-    left: str
-    right: str
-    probability: float
-    links: bool
-    """Whether it is sure enough to link them; else it waits for review."""
 
 
 class Candidate(NamedTuple):
@@ -137,7 +120,7 @@ class Identities:
             raise SelfLink("A customer cannot be merged with itself: name two customers.")
 
         async def work(tx: Transaction) -> None:
-            batch, linker = await self._open(tx, tenant, (a, b))
+            batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             await linker.merge(a, b, self._stated(Rule.MERGE, by))
             await batch.finish()
 
@@ -206,93 +189,6 @@ class Identities:
             await batch.finish()
 
         await self._store.write(work)
-
-    async def suggest(self, tenant: str, pairs: Sequence[Suggested], by: str) -> dict[str, int]:
-        """Take what matching found: link what is sure enough, and have the rest wait for review.
-
-        Args:
-            tenant: the tenant.
-            pairs: pairs of customers.
-            by: the source that they are told by, and by which they can be taken back; see `forget`.
-
-        Returns:
-            How many pairs were `linked`, and how many wait by reason; those with an unknown customer are `unknown`.
-        """
-        counted: Counter[str] = Counter()
-        for place in range(0, len(pairs), CHUNK):
-            for some in await self._store.write(partial(self._suggested, tenant, pairs[place : place + CHUNK], by)):
-                counted[some] += 1
-        return dict(counted)
-
-    async def _suggested(self, tenant: str, pairs: Sequence[Suggested], by: str, tx: Transaction) -> list[str]:
-        wanted = {customer(name) for one in pairs for name in (one.left, one.right)}
-        known = (await tx.resolve(tenant, wanted)).keys()
-        found = ["unknown" for one in pairs if not {customer(one.left), customer(one.right)} <= known]
-        if known:
-            batch, linker = await self._open(tx, tenant, known)
-            for one in pairs:
-                a, b = customer(one.left), customer(one.right)
-                if {a, b} <= known:
-                    stated = Stated(one.probability, by, Rule.MATCH)
-                    reason = await linker.suggest(a, b, stated, links=one.links)
-                    found.append("linked" if reason is None else reason.value)
-            await batch.finish()
-        return found
-
-    async def forget(self, tenant: str, by: str) -> int:
-        """Take back every link that one source told, and what waits for review of it; return how many.
-
-        All identifiers are gone through, a few at a time; a run that is cut off can be started again.
-        """
-        done = 0
-        after: Identifier | None = None
-        while page := await self._store.fact_identifiers(tenant, after, CHUNK):
-            states = await folding.load_states(self._store, tenant, LINKS, page)
-            for one in page:
-                if any(told.source == by for every in ends_of(states[one], one).values() for told in every):
-                    done += await self._store.write(partial(self._forgotten, tenant, one, by))
-            after = page[-1]
-        return done
-
-    async def _forgotten(self, tenant: str, identifier: Identifier, by: str, tx: Transaction) -> int:
-        (state,) = (await folding.load_states(tx, tenant, LINKS, [identifier])).values()
-        others = ends_of(state, identifier)
-        known = (await tx.resolve(tenant, {identifier, *others})).keys()
-        if identifier not in known:
-            return 0
-        batch, linker = await self._open(tx, tenant, known)
-        done = await linker.forget(identifier, by)
-        await batch.finish()
-        return done
-
-    async def attributes(self, tenant: str, sections: Sequence[str]) -> AsyncIterator[dict[str, str]]:
-        """Yield what is held of each customer for matching: `id`, `email`, `phone`, and fields of some sections.
-
-        Args:
-            tenant: the tenant.
-            sections: names of stored sections, of whose first record the fields are taken, in snake_case.
-
-        Raises:
-            UnknownSection: one is not stored.
-        """
-        wanted = [self._registry.stored(name).name for name in sections]
-        after: str | None = None
-        while page := await self._store.customers(tenant, after, CHUNK):
-            documents = await self._store.all_documents(tenant, [name for name, _ in page])
-            for name, _ in page:
-                held = {one.section: msgspec.json.decode(one.body) for one in documents[name] if one.section}
-                row = {"id": name}
-                for one in held.get("identities", ()):
-                    row.setdefault(one["type"], one["value"])
-                for section in wanted:
-                    row |= {
-                        _snake(field): str(value)
-                        for record in held.get(section, ())[:1]
-                        for field, value in record.items()
-                        if isinstance(value, str | int)
-                    }
-                yield row
-            after = page[-1][0]
 
     async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
         """Return a customer's surviving id and its identifiers, the surest first.
@@ -373,7 +269,7 @@ class Identities:
         self, tenant: str, a: Identifier, b: Identifier, rule: Rule, by: str | None, *, dry: bool
     ) -> Effect:
         async def work(tx: Transaction) -> None:
-            batch, linker = await self._open(tx, tenant, (a, b))
+            batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             await linker.part(a, b, self._stated(rule, by))
             await batch.finish()
 
@@ -404,21 +300,6 @@ class Identities:
         except _Undone as undone:
             return undone.effect
 
-    async def _open(
-        self, tx: Transaction, tenant: str, told_of: Iterable[Identifier], mentioned: Iterable[Identifier] = ()
-    ) -> tuple[Batch, Linker]:
-        """Return the working set and the linker for some identifiers.
-
-        Raises:
-            CustomerNotFound: one of them is not known.
-        """
-        batch = Batch(tx, tenant, self._clock(), self._sections)
-        others = list(mentioned)
-        if not await batch.open((Named(one, one.value) for one in told_of), others, claim=bool(others)):
-            raise CustomerNotFound
-        found = await tx.tenant(tenant)
-        return batch, Linker(batch, rules.read(found.rules if found else None), self._clock())
-
     async def _reviewed(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker, Told]:
         """Return what is needed to decide on a link that waits for review.
 
@@ -427,7 +308,7 @@ class Identities:
         """
         if not await tx.resolve(tenant, [a]):
             raise _nothing_waits()
-        batch, linker = await self._open(tx, tenant, [a], [b])
+        batch, linker = await opened(tx, tenant, self._clock(), self._sections, [a], [b])
         (state,) = await batch.links((a,))
         told = _refused(ends_of(state, a).get(b, ()))
         if told is None:
@@ -497,7 +378,3 @@ def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candi
         if (told := _refused(each)) is not None and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
         and frozenset((one, other)) not in apart
     )  # fmt: skip
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

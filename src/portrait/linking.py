@@ -1,13 +1,14 @@
 """Joining and parting: what a transaction does to the identity graph, under the tenant's rules."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from portrait.batch import Batch, Named
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
-from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, refusal
+from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, read, refusal
 from portrait.model.errors import (
     BlockedIdentifier,
+    CustomerNotFound,
     LinkRefused,
     NotMerged,
     PortraitError,
@@ -15,8 +16,9 @@ from portrait.model.errors import (
     UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated, is_generated
-from portrait.sections.base import MAX_KEYS
+from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of
+from portrait.storage.contract import Transaction
 
 HAND = None
 """The source of what somebody did by hand, where they name none."""
@@ -288,6 +290,34 @@ class Linker:
         for first, anchor in founded:
             self._batch.found(self._as_given(first), anchor)
         return after
+
+
+async def opened(
+    tx: Transaction,
+    tenant: str,
+    now: int,
+    sections: Mapping[str, StoredSection],
+    told_of: Iterable[Identifier],
+    mentioned: Collection[Identifier] = (),
+) -> tuple[Batch, Linker]:
+    """Return the working set and the linker for some identifiers, under the tenant's rules.
+
+    Args:
+        tx: the transaction.
+        tenant: the tenant.
+        now: the present moment.
+        sections: every stored section by name.
+        told_of: identifiers that are known.
+        mentioned: others, which may be new.
+
+    Raises:
+        CustomerNotFound: one of the first is not known.
+    """
+    batch = Batch(tx, tenant, now, sections)
+    if not await batch.open((Named(one, one.value) for one in told_of), mentioned, claim=bool(mentioned)):
+        raise CustomerNotFound
+    found = await tx.tenant(tenant)
+    return batch, Linker(batch, read(found.rules if found else None), now)
 
 
 _ABOUT_TWO = frozenset(one.value for one in Reason if one not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE})

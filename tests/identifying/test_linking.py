@@ -12,7 +12,6 @@ from identifying.acting import (
     AT,
     FREE,
     SEGMENT,
-    act,
     bulk,
     each,
     evidence,

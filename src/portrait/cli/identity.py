@@ -11,10 +11,11 @@ import msgspec
 from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
-from portrait.identifying import Effect, Explanation, Suggested
+from portrait.identifying import Effect, Explanation
 from portrait.identity.graph import Link
 from portrait.identity.rules import WORDS, Reason, shown
 from portrait.ingest.records import Parser
+from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
@@ -214,10 +215,10 @@ def match(
 
     async def read(services: Services) -> list[dict[str, str]]:
         tenant = await known_tenant(services, tenant_id)
-        return [row async for row in services.identities.attributes(tenant.id, sections)]
+        return [row async for row in services.matches.attributes(tenant.id, sections)]
 
     async def write(services: Services) -> dict[str, int]:
-        return await services.identities.suggest(tenant_id, pairs, source)
+        return await services.matches.suggest(tenant_id, pairs, source)
 
     table = Path(file) if file else run(options, read)
     found = matching.match(table, work=Path(work), engine=engine, settings=settings, progress=_told)
@@ -239,7 +240,7 @@ def forget(source: str, tenant_id: str, **options: Any) -> None:
 
     async def work(services: Services) -> int:
         tenant = await known_tenant(services, tenant_id)
-        return await services.identities.forget(tenant.id, source)
+        return await services.matches.forget(tenant.id, source)
 
     click.echo(f"{run(options, work):,} links taken back")
 
