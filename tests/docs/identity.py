@@ -79,7 +79,7 @@ def blocked() -> str:
 def reasons() -> str:
     """Every reason, in the order in which the first one is given."""
     first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
-    order = [*first, *(reason for reason, _ in rules._GUARDS)]
+    order = [*first, *(reason for reason, _ in rules._GUARDS), Reason.REVIEW]
     assert set(order) == set(Reason) == set(WORDS), "a reason is given nowhere, or has no words"
     return table("reason | meaning", ((code(reason.value), WORDS[reason]) for reason in order))
 

@@ -119,7 +119,7 @@ def test_what_the_rules_decide(found, expected):
 
 
 def test_every_reason_is_given_somewhere_and_has_its_words():
-    assert {expected for _, expected in DECISIONS.values()} == {None, *Reason} - {Reason.SELF_LINK}
+    assert {expected for _, expected in DECISIONS.values()} == {None, *Reason} - {Reason.SELF_LINK, Reason.REVIEW}
     assert WORDS.keys() == set(Reason)
     assert len(set(WORDS.values())) == len(WORDS)
 
