@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -120,11 +122,14 @@ def server(
         text=True,
         env={**os.environ, **(env or {})},
     )
+    assert process.stderr is not None
+    # A pipe that nobody reads fills, and then the server waits until it can say more.
+    reading = threading.Thread(target=deque, args=(process.stderr, 0))
     try:
-        assert process.stderr is not None
         for line in process.stderr:
             found = re.search(r"http://[\w.\[\]:]+", line)
             if found:
+                reading.start()
                 yield found[0], process
                 break
         else:
@@ -137,8 +142,9 @@ def server(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if process.stderr is not None:
-            process.stderr.close()
+        if reading.is_alive():
+            reading.join()
+        process.stderr.close()
 
 
 def ndjson(lines: Any) -> bytes:
