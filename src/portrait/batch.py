@@ -1,7 +1,7 @@
 """One transaction's working set: the customers that it locks, their states, and the facts that it adds."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -133,7 +133,7 @@ class Batch:
             self._claimed |= taken
             if len(taken) == len(unclaimed):
                 break
-        self._settle(owners, new)
+        self._settle(owners, new, {*owners.values(), *own})
         unnamed = []
         for one in new:
             if one not in subjects:
@@ -150,11 +150,20 @@ class Batch:
             self.found(Named(one, subjects[one]), anchor)
         return True
 
-    def _settle(self, owners: Mapping[Identifier, str], new: Iterable[Identifier]) -> None:
+    def _settle(self, owners: Mapping[Identifier, str], new: Iterable[Identifier], concerned: Collection[str]) -> None:
+        """Note whose identifiers are whose.
+
+        Args:
+            owners: the customer ids of the identifiers that have one.
+            new: the others.
+            concerned: the customers that these lead to now. Of those that are locked some may have been merged away
+                while their locks were waited for: they have no identifiers, their own ids are others'.
+        """
         self._new = set(new)
         self._states |= {(LINKS.name, one): LINKS.fold.empty() for one in self._new if one.type == CUSTOMER_ID}
+        heads = {owner: self._heads[owner] for owner in concerned}
         self._members = {
-            owner: head.identifiers(owner) if head else (customer(owner),) for owner, head in self._heads.items()
+            owner: head.identifiers(owner) if head else (customer(owner),) for owner, head in heads.items()
         }
         self._owners = dict(owners)
         self._owners |= {
