@@ -1,5 +1,7 @@
 """Citus: the same tables, distributed over several servers so that a customer's rows lie together."""
 
+from hashlib import blake2b
+
 from portrait.model.errors import DatabaseRefused
 from portrait.storage import migrations
 from portrait.storage.postgres.pool import Connection
@@ -19,6 +21,17 @@ BEGIN_WRITE = (
     f"SET LOCAL citus.max_adaptive_executor_pool_size TO 1; SELECT pg_advisory_xact_lock_shared({_SNAPSHOT_LOCK})"
 )
 """What a writing transaction begins with. One connection to each server: each takes part in the commit."""
+LOCKS = (
+    "SELECT pg_advisory_xact_lock(key), get_shard_id_for_distribution_column('documents', one), one"
+    " FROM unnest($1::bigint[], $2::text[]) w (key, one)"
+)
+"""Takes customers' locks, one after another, and says in which shard of `documents` each lies."""
+
+
+def lock_key(tenant: str, customer_id: str) -> int:
+    """Return the number of a customer's lock on the coordinator. Two that share one wait for each other, no more."""
+    digest = blake2b(f"{tenant}\0{customer_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 async def begin_snapshot(connection: Connection, patience: float) -> None:

@@ -131,6 +131,9 @@ class GatheredTransaction(PostgresTransaction):
         """See the contract."""
         self._facts += fact_rows(tenant, facts)
 
+    async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
+        """Lock nothing: what was made here is seen all at once."""
+
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """See the contract."""
         if not owners:

@@ -1,8 +1,9 @@
-"""Writing to PostgreSQL, inside one transaction at READ COMMITTED, under row locks on the customers' heads.
+"""Writing to PostgreSQL, inside one transaction at READ COMMITTED, under locks on the customers.
 
 Statement after statement, as Citus takes them; `gathered.py` sends fewer to a server that stands alone.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -12,7 +13,7 @@ from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
-from portrait.storage.postgres import put
+from portrait.storage.postgres import citus, put
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
 
@@ -43,6 +44,8 @@ class PostgresTransaction(PostgresReads):
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
         self._placeholders: dict[str, set[str]] = {}
+        self.held: defaultdict[str, set[str]] = defaultdict(set)
+        """Of each tenant the customers that are locked."""
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._connection.fetch(sql, *values)
@@ -79,25 +82,24 @@ class PostgresTransaction(PostgresReads):
         filled it.
         """
         heads: dict[str, Head | None] = {}
-        for group in await self._lockable(customer_ids):
+        for group in await self._take(tenant, customer_ids):
             heads |= await self._lock(tenant, group)
         return heads
 
-    async def _lockable(self, customer_ids: Sequence[str]) -> list[list[str]]:
-        """Return ids in the groups, and the order, in which one statement each may lock them.
+    async def _take(self, tenant: str, customer_ids: Collection[str]) -> list[list[str]]:
+        """Take customers' locks on the coordinator; return them in groups, of one shard each.
 
-        Citus locks rows of one shard at a time. Any order serves against deadlocks that every writer keeps to.
+        A row's lock on one server ends while the same commit is on its way to another: who went by it would read there
+        what was before. The coordinator gives its locks back when all is done. Citus locks rows of one shard at a time.
         """
-        wanted = sorted(customer_ids)
-        if len(wanted) == 1:
-            return [wanted]
-        rows = await self._rows(
-            "SELECT get_shard_id_for_distribution_column('documents', one), one FROM unnest($1::text[]) one", wanted
-        )
+        wanted = sorted((citus.lock_key(tenant, one), one) for one in customer_ids)
+        # Not by `_rows`: the statement goes to no shard.
+        rows = await self._connection.fetch(citus.LOCKS, *columns(wanted, 2))
+        self.held[tenant].update(customer_ids)
         groups: dict[int, list[str]] = {}
-        for shard, customer_id in sorted(rows):
+        for _, shard, customer_id in rows:
             groups.setdefault(shard, []).append(customer_id)
-        return list(groups.values())
+        return [sorted(group) for group in groups.values()]
 
     async def _lock(self, tenant: str, wanted: list[str]) -> dict[str, Head | None]:
         heads: dict[str, Head | None] = {}
@@ -135,7 +137,13 @@ class PostgresTransaction(PostgresReads):
 
     async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """See the contract."""
+        await self._own(tenant, owners)
         await self._put(put.IDENTIFIERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()])
+
+    async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
+        """Lock the customers that were made here: an identifier may lead to one before the whole commit is done."""
+        if made := set(owners.values()) - self.held[tenant]:
+            await self._take(tenant, made)
 
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """See the contract."""
