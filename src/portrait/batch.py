@@ -9,7 +9,7 @@ import msgspec
 from portrait import folding
 from portrait.identity.graph import Profile, aliases, first_owner
 from portrait.identity.rules import Rule
-from portrait.model.document import HEAD, Head, head_document, known_head
+from portrait.model.document import HEAD, Head, head_document
 from portrait.model.errors import TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
@@ -351,6 +351,7 @@ class Batch:
 
     async def finish(self) -> None:
         """Append the facts, then write states, documents and heads that follow from them."""
+        await self._lock_aliases()
         await self._tx.append(self._tenant, self._facts)
         await self._refill()
         await self._put_owners()
@@ -375,7 +376,6 @@ class Batch:
             if folding.needs_links(section, state):
                 state = folding.linked(state, await self.links(members))
             documents[customer_id].append(folding.render(section, state, self._told[customer_id]))
-        await self._load_heads()
         await self._drop_documents(documents)
         for customer_id, head in self._new_heads().items():
             documents[customer_id].append(head_document(head))
@@ -413,11 +413,10 @@ class Batch:
                         self._states[name, identifier] = state
         return changed
 
-    async def _load_heads(self) -> None:
-        """Load the heads of those merged away, which change under the lock of the customer that they went into."""
-        for customer_id in (self._regrouped | self._merged.keys()) - self._heads.keys():
-            rows = await self._tx.hashes(self._tenant, customer_id, ())
-            self._heads[customer_id] = known_head(rows[0][1]) if rows and rows[0][1] is not None else None
+    async def _lock_aliases(self) -> None:
+        """Lock those that were or are merged away: their heads change, and who is told of them may hold theirs."""
+        if unlocked := (self._regrouped | self._merged.keys()) - self._heads.keys():
+            self._heads |= await self._tx.lock(self._tenant, sorted(unlocked))
 
     async def _drop_documents(self, kept: Mapping[str, Sequence[Any]]) -> None:
         """Remove what regrouped customers showed and show no more."""

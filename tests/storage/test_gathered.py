@@ -28,6 +28,7 @@ ROWS = (
 )
 KEPT = {
     gathered.LOOK: ["(value = w.id)", "(section = ''::text)"],
+    gathered.LOOK_AT_ONCE: ["(value = w.id)", "(section = ''::text)"],
     gathered.STATES: ["(section = w.section)"],
     gathered.KNOWN: ["(key = w.key)"],
     put.PLACEHOLDERS.many: [],
@@ -121,6 +122,18 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
     await locked.wait()
     assert await held.write(second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
     await task
+
+
+async def test_a_look_up_locks_no_customer_that_was_merged_away(held):
+    """A write wants the customer that it went into: its own lock, taken for nothing, would be in others' way."""
+    await put_documents(held, "gone", head_document(head(1, merged_into="c")))
+    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("gone"): "c"}))
+
+    async def look(tx):
+        assert await tx.resolve(TENANT, [customer("gone")]) == {customer("gone"): "c"}
+        await asyncio.wait_for(held.write(lambda other: other.lock(TENANT, ["gone"])), 5)
+
+    await held.write(look)
 
 
 async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):

@@ -2,17 +2,20 @@
 
 import asyncio
 import time
+from functools import partial
 
 import asyncpg
 import pytest
 
-from databases import administer, database_url
+from databases import administer, asked, database_url
 from harness import portrait
 from portrait.model.errors import DatabaseRefused, StorageBusy
 from portrait.model.identifier import customer
 from portrait.settings import without_password
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
+from portrait.storage.contract import StoredState
+from portrait.storage.postgres import store
 
 CASES = conformance.cases()
 C = customer("c")
@@ -85,26 +88,84 @@ async def test_a_pool_in_full_use_is_busy_within_the_wait(postgres_url):
     await opened.close()
 
 
-async def test_deadlocks_are_run_again(held):
-    """Two works that lock in opposite orders, one customer at a time: both are kept in the end."""
-    first = asyncio.Barrier(2)
+async def crosswise(held, work):
+    """Do something to a and b and to b and a, both having begun before either goes on."""
+    both = asyncio.Barrier(2)
+    runs = []
 
-    async def both(one, other, number):
-        async def work(tx):
-            await tx.lock(TENANT, [one])
-            if first.n_waiting < 2 and not first.broken:
-                try:
-                    async with asyncio.timeout(0.2):
-                        await first.wait()
-                except (TimeoutError, asyncio.BrokenBarrierError):
-                    pass
-            await tx.lock(TENANT, [other])
-            await tx.append(TENANT, [fact(C, number)])
+    async def one_run(tx, first, second):
+        runs.append(first)
+        await work(tx, first)
+        if len(runs) <= 2:
+            await both.wait()
+        await work(tx, second)
+        await tx.append(TENANT, [fact(customer(first), 1)])
 
-        await held.write(work)
+    await asyncio.gather(*(held.write(partial(one_run, first=one, second=two)) for one, two in ("ab", "ba")))
+    assert len(await held.facts(TENANT, [customer("a"), customer("b")])) == 2
+    return runs
 
-    await asyncio.gather(both("a", "b", 1), both("b", "a", 2))
-    assert {one.recorded_at for one in await held.facts(TENANT, [C])} == {1, 2}
+
+async def deadlocks(url):
+    """Return how many the server met; it counts them when a connection ends, if not before."""
+    found = await asyncio.to_thread(
+        asked, url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    return found[0][0]
+
+
+async def test_customers_locked_in_opposite_orders_make_no_deadlock(held, postgres_url):
+    """Who would wait while he holds another gives back what he has, and begins again with both."""
+    runs = await crosswise(held, lambda tx, one: tx.lock(TENANT, [one]))
+    assert len(runs) > 2
+    await held.close()
+    assert await deadlocks(postgres_url) == 0
+
+
+async def test_deadlocks_are_run_again(held, postgres_url):
+    """Rows that no lock stands for, written in opposite orders: both works are kept in the end."""
+
+    async def write(tx, one):
+        await tx.put_states(TENANT, {(customer(one), "s"): StoredState(b"", 1)})
+        await tx.states(TENANT, [])  # what is put may wait until the next read
+
+    assert len(await crosswise(held, write)) > 2
+    await held.close()
+    assert await deadlocks(postgres_url) == 1
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    monkeypatch.setattr(store, "LONGEST_PAUSE", 0)
+
+
+class Contended:
+    """Work that others keep from its commit so many times."""
+
+    def __init__(self, times):
+        self.left = times
+
+    async def __call__(self, tx):
+        await tx.append(TENANT, [fact(C, 1)])
+        self.left -= 1
+        if self.left >= 0:
+            raise asyncpg.DeadlockDetectedError
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_work_is_tried_for_as_long_as_a_request_waits(held):
+    await held.write(Contended(10 * store.ATTEMPTS))
+    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+
+
+@pytest.mark.usefixtures("unhurried")
+async def test_work_that_others_keep_from_its_commit_for_ever_is_busy(postgres_url):
+    opened = postgres.open_store(postgres_url, patience=0.05)
+    with pytest.raises(StorageBusy, match="other writers of the same customers"):
+        await opened.write(Contended(10**9))
+    assert await opened.facts(TENANT, [C]) == []
+    await opened.write(Contended(store.ATTEMPTS - 1))
+    await opened.close()
 
 
 REFUSED = {

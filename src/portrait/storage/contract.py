@@ -202,6 +202,8 @@ class FactWrites(Protocol):
         """Lock customers until the transaction ends, in byte order, and return their heads.
 
         A customer that has none is locked too (an engine may store an empty head for it) and is returned as None.
+        Where others are held already and another transaction has one of these, the work may be run again, with all of
+        them locked before it begins.
         """
         ...
 

@@ -181,6 +181,19 @@ async def test_works_that_name_the_same_customers_in_another_order_all_finish(st
         assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"40"
 
 
+async def test_works_that_lock_one_customer_after_another_all_finish(store: Store) -> None:
+    """`lock`: works that find out late whom they need, each in an order of its own, leave nobody without an answer."""
+    names = ["a", "b", "c", "d"]
+
+    async def work(turn: int, tx: Transaction) -> None:
+        for name in names[turn:] + names[:turn]:
+            await count(tx, name)
+
+    await asyncio.gather(*(store.write(partial(work, number % 4)) for number in range(16)))
+    for name in names:
+        assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"16"
+
+
 async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None:
     """`lock`: the head of each customer, by its very name; None where there is none."""
     heads = {name: head(number) for number, name in enumerate(("a", "A", "a ", "\u00e9"))}

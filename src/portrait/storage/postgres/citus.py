@@ -21,11 +21,14 @@ BEGIN_WRITE = (
     f"SET LOCAL citus.max_adaptive_executor_pool_size TO 1; SELECT pg_advisory_xact_lock_shared({_SNAPSHOT_LOCK})"
 )
 """What a writing transaction begins with. One connection to each server: each takes part in the commit."""
-LOCKS = (
-    "SELECT pg_advisory_xact_lock(key), get_shard_id_for_distribution_column('documents', one), one"
+_LOCKS = (
+    "SELECT {}(key), get_shard_id_for_distribution_column('documents', one), one"
     " FROM unnest($1::bigint[], $2::text[]) w (key, one)"
 )
+LOCKS = _LOCKS.format("pg_advisory_xact_lock")
 """Takes customers' locks, one after another, and says in which shard of `documents` each lies."""
+TRY_LOCKS = _LOCKS.format("pg_try_advisory_xact_lock")
+"""The same, but waits for nobody, and says which it has."""
 
 
 def lock_key(tenant: str, customer_id: str) -> int:

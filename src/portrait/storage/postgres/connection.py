@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from secrets import token_hex
 from typing import TypeVar
 
@@ -26,7 +26,20 @@ START_PATIENCE = 3.0
 """How long a start waits for the server and for another start's migration, in seconds."""
 OLDEST = 150000
 """The oldest server version that is supported, as PostgreSQL numbers it."""
-FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+class OutOfTurn(Exception):  # no error: the work is run again
+    """A transaction would have waited for a lock while it holds others: what it waits for may wait for it.
+
+    Args:
+        customers: of each tenant those to lock before anything else when the work is run again.
+    """
+
+    def __init__(self, customers: Mapping[str, set[str]]) -> None:
+        self.customers = customers
+
+
+FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, OutOfTurn)
 """Whatever a statement can fail with; a connection cut in mid-answer shows as a state that the driver cannot be in."""
 _MIGRATION_LOCK = 0x506F7274
 """The advisory lock under which one start at a time migrates."""
@@ -173,7 +186,7 @@ def _refusal(error: Exception) -> str:
 
 def is_transient(error: BaseException) -> bool:
     """Tell whether a transaction that failed so can be run again: nothing of it was kept."""
-    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
+    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | OutOfTurn)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -210,7 +223,7 @@ _AT_WORK: tuple[tuple[tuple[type[BaseException], ...], PortraitError], ...] = (
         StorageBusy("The database is busy; nothing was kept. Try again."),
     ),
     (
-        (asyncpg.SerializationError, asyncpg.DeadlockDetectedError),
+        (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, OutOfTurn),
         StorageBusy("The database is busy with other writers of the same customers; nothing was kept."),
     ),
 )

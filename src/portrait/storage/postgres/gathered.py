@@ -4,6 +4,7 @@ What is put waits, and goes as one statement before the next read or the end. Th
 statement that looks its id up.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -26,9 +27,12 @@ LOOK = (
     " LEFT JOIN LATERAL (SELECT customer_id FROM identifiers"
     f" WHERE tenant = $1 AND type = '{CUSTOMER_ID}' AND value = w.id OFFSET 0) i ON true"
     " LEFT JOIN LATERAL (SELECT body FROM documents"
-    f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}' OFFSET 0 FOR UPDATE) d ON true"
+    f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}'"
+    " AND ($3 OR i.customer_id IS NULL OR i.customer_id = w.id) OFFSET 0 FOR UPDATE) d ON true"
 )
-"""Looks customer ids up and locks their heads, one after another."""
+"""Looks customer ids up and locks their heads, one after another: all, or those that were not merged away."""
+LOOK_AT_ONCE = LOOK.replace("FOR UPDATE", "FOR UPDATE NOWAIT")
+"""The same, but waits for nobody."""
 STATES = (
     "SELECT w.place, s.body, s.version"
     " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
@@ -57,6 +61,8 @@ class GatheredTransaction(PostgresTransaction):
         """What else is to be put, by table and primary key: of two rows with one key the later counts."""
         self._looked: dict[str, dict[str, bytes | None]] = {}
         """Of each tenant the heads that were locked by a look-up and not asked for yet; None: there is none."""
+        self._absent: defaultdict[str, set[str]] = defaultdict(set)
+        """Of each tenant who had no head when nothing was held yet: whoever makes it meanwhile may be waited for."""
         self._keeps_plans = True
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -73,10 +79,14 @@ class GatheredTransaction(PostgresTransaction):
         return await super()._rows(sql, *values)
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
-        """See the contract. Customers that are asked for by their ids are locked: a write does so next."""
+        """See the contract.
+
+        Customers that are asked for by their ids are locked: a write does so next. One that was merged away is not:
+        a write wants the customer that it went into.
+        """
         if not identifiers or any(type_ != CUSTOMER_ID for type_, _ in identifiers):
             return await super().resolve(tenant, identifiers)
-        rows = await self._look(tenant, [value for _, value in identifiers])
+        rows = await self._look(tenant, [value for _, value in identifiers], merged=False)
         return {Identifier(CUSTOMER_ID, value): owner for value, owner, _ in rows if owner is not None}
 
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
@@ -85,27 +95,48 @@ class GatheredTransaction(PostgresTransaction):
         A row must be there to be locked: unknown customers get an empty head, which `settle` takes back if nobody
         filled it.
         """
-        heads: dict[str, bytes | None] = {}
         looked = self._looked.pop(tenant, {})
         if unseen := [one for one in customer_ids if one not in looked]:
             await self._look(tenant, unseen)
             looked |= self._looked.pop(tenant)
         heads = {one: looked[one] for one in customer_ids}
-        while missing := sorted(one for one, body in heads.items() if body is None):
+        if missing := sorted(one for one, body in heads.items() if body is None):
+            # To make a row is to wait for whoever makes it too, and there is no INSERT that does not.
+            if self._is_late(tenant) and set(missing) - self._absent[tenant] - self.held[tenant]:
+                raise self._out_of_turn(tenant, customer_ids)
             new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing]
             made = {row[1]: b"" for row in await self._kept(put.PLACEHOLDERS.many, *columns(new, len(new[0])))}
             self._placeholders.setdefault(tenant, set()).update(made)
+            self._absent[tenant].clear()
+            self.held[tenant].update(made)
             heads |= made
-            # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
+            # One that another writer makes or takes back meanwhile is in neither answer.
             if others := [one for one in missing if one not in made]:
                 await self._look(tenant, others)
                 heads |= self._looked.pop(tenant)
+                if None in heads.values():
+                    raise self._out_of_turn(tenant, customer_ids)
         return {one: known_head(body or b"") for one, body in heads.items()}
 
-    async def _look(self, tenant: str, customer_ids: Collection[str]) -> list[Any]:
-        """Look customers up, and lock the heads of those that have one."""
-        rows = await self._kept(LOOK, tenant, sorted(customer_ids))
-        self._looked.setdefault(tenant, {}).update({customer_id: body for customer_id, _, body in rows})
+    async def _look(self, tenant: str, customer_ids: Collection[str], *, merged: bool = True) -> list[Any]:
+        """Look customers up, and lock the heads of those that have one; of those merged away only if they are wanted.
+
+        Raises:
+            OutOfTurn: others are held already, and another has one of these.
+        """
+        late = self._is_late(tenant)
+        try:
+            rows = await self._kept(LOOK_AT_ONCE if late else LOOK, tenant, sorted(customer_ids), merged)
+        except asyncpg.LockNotAvailableError:
+            if not late:
+                raise
+            raise self._out_of_turn(tenant, customer_ids) from None
+        looked = {customer_id: body for customer_id, owner, body in rows if merged or owner in {None, customer_id}}
+        self._looked.setdefault(tenant, {}).update(looked)
+        absent = {customer_id for customer_id, body in looked.items() if body is None}
+        self.held[tenant].update(looked.keys() - absent)
+        if not late:
+            self._absent[tenant] |= absent
         return rows
 
     async def states(
@@ -139,8 +170,7 @@ class GatheredTransaction(PostgresTransaction):
         if not owners:
             return set()
         rows = [(tenant, *identifier, owner) for identifier, owner in sorted(owners.items())]
-        taken = await self._kept(put.CLAIMS.many, *columns(rows, len(rows[0])))
-        return {Identifier(type_, value) for _, type_, value in taken}
+        return self._claimed(tenant, await self._kept(put.CLAIMS.many, *columns(rows, len(rows[0]))))
 
     async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
         """See the contract."""

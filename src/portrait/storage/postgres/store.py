@@ -1,7 +1,9 @@
 """The engine's face: one database, through a pool of connections."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +15,7 @@ import asyncpg
 from portrait.model.errors import ShuttingDown
 from portrait.storage.contract import Reads, Work
 from portrait.storage.postgres import citus
-from portrait.storage.postgres.connection import FAULTS, is_lost, is_transient, prepare, translated
+from portrait.storage.postgres.connection import FAULTS, OutOfTurn, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.gathered import GatheredTransaction
 from portrait.storage.postgres.pool import Connection, Pool
 from portrait.storage.postgres.reads import PostgresReads
@@ -21,7 +23,10 @@ from portrait.storage.postgres.transaction import PostgresTransaction
 
 T = TypeVar("T")
 ATTEMPTS = 5
-"""How often a transaction is tried that others' locks or a lost connection kept from its commit."""
+"""How often at least a transaction is tried that others' locks or a lost connection kept from its commit; where it was
+locks, for as long as a request waits for one."""
+LONGEST_PAUSE = 0.5
+"""The most that is waited between two tries, in seconds."""
 
 
 class _Connection(Connection):
@@ -90,14 +95,18 @@ class PostgresStore(PostgresReads):
             self._written.set()
 
     async def _write(self, work: Work[T]) -> T:
+        until = time.monotonic() + self._patience
         attempt = 1
+        first: Mapping[str, Collection[str]] = {}
         while True:
+            writes: PostgresTransaction | None = None
             committing = False
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute(self._begin)
                     try:
                         writes = self._transaction(connection)
+                        await writes.hold(first)
                         result = await work(writes)
                         await writes.settle()
                     except BaseException:
@@ -110,9 +119,13 @@ class PostgresStore(PostgresReads):
             except FAULTS as error:
                 # A connection lost in mid-commit may have committed: to run the work again could double it.
                 safe = is_transient(error) or (is_lost(error) and not committing)
-                if not safe or attempt == ATTEMPTS:
+                late = is_lost(error) or time.monotonic() > until
+                if not safe or (late and attempt >= ATTEMPTS):
                     raise translated(error) from error
-                await asyncio.sleep(0.02 * attempt)
+                if writes is not None and is_transient(error):
+                    first = error.customers if isinstance(error, OutOfTurn) else writes.held
+                if not isinstance(error, OutOfTurn):
+                    await asyncio.sleep(_pause(attempt))
                 attempt += 1
 
     @asynccontextmanager
@@ -146,6 +159,11 @@ class PostgresStore(PostgresReads):
             self._written.clear()
             await self._written.wait()
         await self._pool.close()
+
+
+def _pause(attempt: int) -> float:
+    """Return how long to wait after a try, in seconds: those who met are not to meet again."""
+    return random.uniform(0.5, 1) * min(0.02 * 2.0**attempt, LONGEST_PAUSE)  # noqa: S311  # no secret
 
 
 def open_store(

@@ -1,5 +1,9 @@
 """Writing to PostgreSQL, inside one transaction at READ COMMITTED, under locks on the customers.
 
+A transaction waits for customers as long as it holds none, for all that it asks for in one order. For one that it finds
+out about later it does not wait: if another has it, all is given back and begun again with the whole in one go. So
+nobody waits for somebody who waits for him.
+
 Statement after statement, as Citus takes them; `gathered.py` sends fewer to a server that stands alone.
 """
 
@@ -14,6 +18,7 @@ from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Credential, StoredState, Tenant
 from portrait.storage.postgres import citus, put
+from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
 
@@ -46,6 +51,8 @@ class PostgresTransaction(PostgresReads):
         self._placeholders: dict[str, set[str]] = {}
         self.held: defaultdict[str, set[str]] = defaultdict(set)
         """Of each tenant the customers that are locked."""
+        self._claims: set[str] = set()
+        """The tenants in which identifiers were claimed."""
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._connection.fetch(sql, *values)
@@ -75,6 +82,11 @@ class PostgresTransaction(PostgresReads):
                 found[customer_id] = rest
         return found
 
+    async def hold(self, customers: Mapping[str, Collection[str]]) -> None:
+        """Lock customers of some tenants before anything else is done."""
+        for tenant, customer_ids in customers.items():
+            await self.lock(tenant, sorted(customer_ids))
+
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """See the contract.
 
@@ -86,15 +98,28 @@ class PostgresTransaction(PostgresReads):
             heads |= await self._lock(tenant, group)
         return heads
 
+    def _is_late(self, tenant: str) -> bool:
+        """Tell whether a lock that is asked for now must not be waited for."""
+        return bool(self.held[tenant]) or tenant in self._claims
+
+    def _out_of_turn(self, tenant: str, customer_ids: Collection[str]) -> OutOfTurn:
+        return OutOfTurn({**self.held, tenant: self.held[tenant].union(customer_ids)})
+
     async def _take(self, tenant: str, customer_ids: Collection[str]) -> list[list[str]]:
         """Take customers' locks on the coordinator; return them in groups, of one shard each.
 
         A row's lock on one server ends while the same commit is on its way to another: who went by it would read there
         what was before. The coordinator gives its locks back when all is done. Citus locks rows of one shard at a time.
+
+        Raises:
+            OutOfTurn: others are held already, and another has one of these.
         """
+        late = self._is_late(tenant)
         wanted = sorted((citus.lock_key(tenant, one), one) for one in customer_ids)
         # Not by `_rows`: the statement goes to no shard.
-        rows = await self._connection.fetch(citus.LOCKS, *columns(wanted, 2))
+        rows = await self._connection.fetch(citus.TRY_LOCKS if late else citus.LOCKS, *columns(wanted, 2))
+        if late and not all(taken for taken, _, _ in rows):
+            raise self._out_of_turn(tenant, customer_ids)
         self.held[tenant].update(customer_ids)
         groups: dict[int, list[str]] = {}
         for _, shard, customer_id in rows:
@@ -148,7 +173,12 @@ class PostgresTransaction(PostgresReads):
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """See the contract."""
         rows = [(tenant, *identifier, owner) for identifier, owner in sorted(owners.items())]
-        return {Identifier(type_, value) for _, type_, value in await self._put(put.CLAIMS, rows)}
+        return self._claimed(tenant, await self._put(put.CLAIMS, rows))
+
+    def _claimed(self, tenant: str, rows: list[Any]) -> set[Identifier]:
+        if rows:
+            self._claims.add(tenant)
+        return {Identifier(type_, value) for _, type_, value in rows}
 
     async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
         """See the contract."""
