@@ -1,0 +1,120 @@
+"""Merges that race, each with its undoing and with facts: what is done to some triples of customers, all at once."""
+
+import asyncio
+import json
+import random
+import sys
+from contextlib import suppress
+
+from harness import TENANT
+from identifying.acting import line, named, tie
+from portrait.app import build
+from portrait.ingest.records import Parser
+from portrait.model import time
+from portrait.model.errors import NotMerged
+from portrait.model.identifier import Identifier
+
+TRIPLES = [tuple(f"{letter}{number}" for letter in "abc") for number in range(20)]
+AT_ONCE = 24
+"""So many requests are under way at once over each service."""
+
+
+def incoming(services, tenant, *lines):
+    parser = Parser(tenant, "test")
+    return [parser.line(at, json.dumps(one).encode(), services.registry) for at, one in enumerate(lines)]
+
+
+async def record(services, tenant, *lines):
+    """Take records in: several in a transaction of their own, one by itself with others that come just then."""
+    outcome = await services.recorder.record_all(TENANT, incoming(services, tenant, *lines))
+    assert (outcome.recorded, outcome.refused) == (len(lines), [])
+
+
+def click(key):
+    return {"id": key, "interactionType": "click", "timestamp": time.rfc3339(time.parse("2026-05-01T00:00:00Z"))}
+
+
+def email(name):
+    return f"email:{name}@example.org"
+
+
+class Race:
+    """What is to be done, in an order of its own.
+
+    Args:
+        mark: begins the keys of its facts, and seeds the order.
+        merges: how many.
+        tenant: the tenant.
+    """
+
+    def __init__(self, mark, merges, tenant):
+        self._tenant = tenant
+        self._mark = mark
+        self.told = []
+        """Of each fact the identifier and the key."""
+        self.works = []
+        dice = random.Random(mark)
+        for place in range(merges // 3 + 1):
+            a, b, c = triple = TRIPLES[place % len(TRIPLES)]
+            some = [self._merge(a, b), self._merge(b, a), self._merge(b, c)]
+            some += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
+            some += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
+            some.append(self._tell(*dice.sample([*triple, *dice.choice(TRIPLES)], 3)))
+            # Those of one triple at once, some triples at a time.
+            dice.shuffle(some)
+            self.works += some
+
+    def _tell(self, *names):
+        lines = []
+        for name in names:
+            key = f"{self._mark}{len(self.told)}"
+            self.told.append((Identifier(**named(name)), key))
+            lines.append(line(name, "interactions", click(key)))
+        return lambda services: record(services, self._tenant, *lines)
+
+    @staticmethod
+    def _merge(into, source):
+        return lambda services: services.identities.merge(TENANT, into, source, None)
+
+    @staticmethod
+    def _part(into, source):
+        async def work(services):
+            with suppress(NotMerged):
+                await services.identities.unmerge(TENANT, into, source, None)
+
+        return work
+
+
+async def begin(services, tenant):
+    """Make the customers known, and of the first of each triple an e-mail address; return what was told."""
+    names = [name for triple in TRIPLES for name in triple]
+    await record(services, tenant, *(line(name, "interactions", click(name)) for name in names))
+    await record(services, tenant, *(tie(a, email(a)) for a, _, _ in TRIPLES))
+    return [(Identifier(**named(name)), name) for name in names]
+
+
+async def all_at_once(services, works):
+    """Do everything, shared out over some services, `AT_ONCE` at a time; nobody hears of a lock or a deadlock."""
+    waiting = iter(works)
+
+    async def worker(one):
+        for work in waiting:
+            await work(one)
+
+    await asyncio.gather(*(worker(one) for one in services for _ in range(AT_ONCE)))
+
+
+async def main(url, mark, merges):
+    """Run a race of one's own in this process, once a line comes in."""
+    services = build(url, auth="open", installed=False)
+    try:
+        race = Race(mark, int(merges), await services.store.tenant(TENANT))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        await all_at_once([services], race.works)
+    finally:
+        await services.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
