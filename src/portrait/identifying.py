@@ -1,6 +1,6 @@
 """Who is who: the direct actions on the identity graph, and why identifiers are one person."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from portrait import folding
@@ -21,6 +21,8 @@ from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
 
 T = TypeVar("T")
+CHUNK = 200
+"""How many customers are gone through at once for what waits for review."""
 
 
 class Effect(NamedTuple):
@@ -33,12 +35,26 @@ class Effect(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A link that a rule refused, waiting for review."""
+    """A link that a rule refused, or that matching is not sure of, waiting for review."""
 
     a: Identifier
     b: Identifier
     told: Told
     """What was refused; its status is the reason."""
+
+
+class Waiting(NamedTuple):
+    """A candidate, and whose its two ends are."""
+
+    customer_id: str
+    other_id: str | None
+    """None: the other end is nobody's yet."""
+    candidate: Candidate
+
+    @property
+    def place(self) -> tuple[str, int, bytes]:
+        """Where it stands among all of its tenant's."""
+        return self.customer_id, self.candidate.told.recorded_at, self.candidate.told.id
 
 
 class Why(NamedTuple):
@@ -171,7 +187,8 @@ class Identities:
 
         async def work(tx: Transaction) -> None:
             batch, linker, told = await self._reviewed(tx, tenant, a, b)
-            await linker.join(Named(a, a.value), Named(b, told.value), self._stated(Rule.ACCEPTED, by, told))
+            # A person's word, and so certain, whatever it was that they had before them.
+            await linker.join(Named(a, a.value), Named(b, told.value), self._stated(Rule.ACCEPTED, by))
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
@@ -184,11 +201,61 @@ class Identities:
         """
 
         async def work(tx: Transaction) -> None:
-            batch, linker, told = await self._reviewed(tx, tenant, a, b)
-            await linker.ban(a, b, self._stated(Rule.REJECTED, by, told))
+            batch, linker, _ = await self._reviewed(tx, tenant, a, b)
+            await linker.ban(a, b, self._stated(Rule.REJECTED, by))
             await batch.finish()
 
         await self._store.write(work)
+
+    async def waiting(
+        self, tenant: str, after: tuple[str, int, bytes] | None = None
+    ) -> AsyncIterator[tuple[str, list[Waiting]]]:
+        """Yield what waits for review, some customers at a time: the last customer id gone through, and what was found.
+
+        By customer, of each what was told first; a link that waits at two customers' ends is the lower one's.
+
+        Args:
+            tenant: the tenant.
+            after: the place after which to begin; None: at the start.
+        """
+        name = None
+        if after is not None:
+            name, *told = after
+            head = await _known_head(self._store, tenant, name)
+            if head is not None and head.merged_into is None:
+                found = await self._waiting(tenant, {name: head.identifiers(name)})
+                yield name, [one for one in found if one.place[1:] > tuple(told)]
+        while page := await self._store.customers(tenant, name, CHUNK):
+            name = page[-1][0]
+            yield name, await self._waiting(tenant, {one: head.identifiers(one) for one, head in page})
+
+    async def _waiting(self, tenant: str, members: Mapping[str, Sequence[Identifier]]) -> list[Waiting]:
+        """Return what waits for review at some customers, in order."""
+        links = await folding.load_states(
+            self._store, tenant, LINKS, [one for held in members.values() for one in held]
+        )
+        candidates = {
+            name: _candidates(folding.joined(LINKS, (links[one] for one in held)), held)
+            for name, held in members.items()
+        }
+        others = {one.b for found in candidates.values() for one in found}
+        owners = await self._store.resolve(tenant, others) if others else {}
+        below = {
+            (name, one): owners[one.b]
+            for name, found in candidates.items()
+            for one in found
+            if one.b in owners and owners[one.b] < name
+        }
+        theirs = await folding.load_states(self._store, tenant, LINKS, {one.b for _, one in below})
+        return sorted(
+            (
+                Waiting(name, owners.get(one.b), one)
+                for name, found in candidates.items()
+                for one in found
+                if (name, one) not in below or _refused(ends_of(theirs[one.b], one.b).get(one.a, ())) is None
+            ),
+            key=lambda one: one.place,
+        )
 
     async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
         """Return a customer's surviving id and its identifiers, the surest first.
@@ -315,8 +382,8 @@ class Identities:
             raise _nothing_waits()
         return batch, linker, told
 
-    def _stated(self, rule: Rule, by: str | None, told: Told | None = None) -> Stated:
-        return Stated(1.0 if told is None else told.confidence, by, rule)
+    def _stated(self, rule: Rule, by: str | None) -> Stated:
+        return Stated(1.0, by, rule)
 
     async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
         states = await folding.load_states(self._store, tenant, LINKS, members)

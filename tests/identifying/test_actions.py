@@ -244,7 +244,7 @@ async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
     assert await owner(running, "A") == await owner(running, "B") == "B"
     assert await waiting(running) == []
     assert {one["value"]: one["confidence"] for one in await running.section("identities", "B")} == {
-        "e@example.org": 1.0, "A": 0.7}  # fmt: skip
+        "e@example.org": 1.0, "A": 1.0}, "a person's word is certain"  # fmt: skip
     assert await refused(running, "accept", **fields) == (409, "not_merged", None)
     await running.checked()
 

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 
 from portrait.access.service import READ, WRITE, Access
+from portrait.api import pages
 from portrait.api.bodies import chosen, one_of
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.api.records import SOURCE, Source
-from portrait.identifying import Candidate, Effect, Explanation, Identities
+from portrait.identifying import CHUNK, Candidate, Effect, Explanation, Identities, Waiting
 from portrait.identity.graph import Link, Profile, Told
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
 from portrait.ingest.records import Parser
@@ -21,6 +22,8 @@ from portrait.storage.contract import Tenant
 ADMIN = frozenset({"admin"})
 MAX_LINKED = 100
 """The most identifiers that one `link` names."""
+MAX_CHUNKS = 10
+"""After so many chunks of customers a page of candidates ends, however few it found."""
 
 Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
 CustomerId = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["CUST001"])]
@@ -182,7 +185,7 @@ class ShownMerge(msgspec.Struct, rename="camel"):
 
 
 class ShownCandidate(msgspec.Struct, rename="camel"):
-    """A link that a rule refused, waiting for review."""
+    """A link that a rule refused, or that matching is not sure of, waiting for review."""
 
     identifier: Named
     other: Named
@@ -191,6 +194,13 @@ class ShownCandidate(msgspec.Struct, rename="camel"):
     source: str | None
     confidence: float
     recorded_at: Moment
+
+
+class ListedCandidate(ShownCandidate):
+    """A candidate, and whose its two ends are; one that is nobody's has no customer id."""
+
+    customer_id: str
+    other_customer_id: str | None
 
 
 class ExplanationAnswer(msgspec.Struct, rename="camel"):
@@ -261,6 +271,24 @@ class IdentityResource:
         """Show why a customer's identifiers are one person."""
         return json_answer(_explained(await self._identities.explain(call.tenant.id, _asked(call))))
 
+    async def candidates(self, call: Call) -> Answer:
+        """List what waits for review."""
+        limit = call.limit()
+        found: list[Waiting] = []
+        place: tuple[str, int, bytes] | None = None
+        chunks = 0
+        async for last, some in self._identities.waiting(
+            call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])
+        ):
+            found += some
+            chunks += 1
+            place = found[limit - 1].place if len(found) > limit else (last, 2**63 - 1, b"")
+            if len(found) > limit or chunks > MAX_CHUNKS:
+                break
+        else:
+            place = None
+        return json_answer(pages.up_to(place, [_listed(one) for one in found[:limit]]))
+
     async def rules(self, call: Call) -> Answer:
         """Show the tenant's rules."""
         return json_answer(shown(await self._identities.rules(call.tenant.id)))
@@ -312,6 +340,21 @@ class IdentityResource:
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
                 example={"customerId": "CUST001", "identifiers": [], "merges": [], "apart": [], "candidates": [],
                          "crossovers": []},
+            ),
+            Operation(
+                id="list_candidates", method="GET", path="/api/v1/identity/candidates", tag="identity",
+                handler=self.candidates, roles=READ, summary="List the links that wait for review", success=200,
+                description="Of all customers, in the order of their ids, of each what was told first. "
+                f"A page ends after some {CHUNK * MAX_CHUNKS} customers: it may hold few, or none, while `hasMore` "
+                "says that others follow.", answer=pages.Page[ListedCandidate], parameters=pages.PARAMETERS,
+                fails=(errors.InvalidParameter,),
+                example={
+                    "data": [{"identifier": {"type": "customer_id", "value": "CUST001"}, "other": email,
+                              "reason": Reason.UNIQUE_TYPE, "detail": WORDS[Reason.UNIQUE_TYPE], "source": "crm",
+                              "confidence": 1.0, "recordedAt": "2026-03-28T10:30:02Z", "customerId": "CUST001",
+                              "otherCustomerId": "CUST002"}],
+                    "pagination": {"cursor": None, "hasMore": False},
+                },
             ),
             Operation(
                 id="get_identity_rules", method="GET", path="/api/v1/identity/rules", tag="identity",
@@ -395,6 +438,11 @@ def _link(link: Link) -> ShownLink:
 
 def _evidence(told: Told) -> Evidence:
     return Evidence(told.source, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at))
+
+
+def _listed(one: Waiting) -> ListedCandidate:
+    shown_as = msgspec.structs.asdict(_candidate(one.candidate))
+    return ListedCandidate(**shown_as, customer_id=one.customer_id, other_customer_id=one.other_id)
 
 
 def _candidate(one: Candidate) -> ShownCandidate:

@@ -58,7 +58,8 @@ def position(call: Call, type_: type[T]) -> T | None:
     except (ValueError, msgspec.MsgspecError):
         place = None
     # No store holds NUL, so no page gave it.
-    if place is None or (isinstance(place, str) and "\0" in place):
+    texts = [one for one in (place if isinstance(place, tuple) else (place,)) if isinstance(one, str)]
+    if place is None or any("\0" in one for one in texts):
         raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.")
     return place
 
@@ -74,5 +75,10 @@ def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:
     """
     kept = items[:limit]
     more = len(items) > limit
-    cursor = urlsafe_b64encode(msgspec.msgpack.encode(place(kept[-1]))).rstrip(b"=").decode() if more else None
-    return Page([shown(item) for item in kept], Pagination(cursor, more))
+    return up_to(place(kept[-1]) if more else None, [shown(item) for item in kept])
+
+
+def up_to(place: Any, data: list[Any]) -> Page[Any]:
+    """Return a page that ended at a place, from which the next goes on; None: it is the last."""
+    cursor = None if place is None else urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
+    return Page(data, Pagination(cursor, place is not None))

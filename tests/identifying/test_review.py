@@ -1,0 +1,122 @@
+"""What waits for review: the list of a whole tenant, and what becomes of a candidate that is accepted."""
+
+import base64
+
+import msgspec
+import pytest
+
+from identifying.acting import FREE, act, each, evidence, explained, line, named, owner, rules, tie
+from portrait import identifying
+from portrait.api import identity
+from portrait.identity.graph import LINKED
+
+LIST = "/api/v1/identity/candidates"
+E, C = "email:e@example.org", "cookie_id:c"
+PEOPLE = [f"P{number}" for number in range(7)]
+
+
+@pytest.fixture
+async def disputed(running):
+    """Seven customers, of whom all claim the first one's e-mail address, and one a cookie that is nobody's yet."""
+    await rules(running, {"types": {"cookie_id": {"limit": 1}}})
+    await each(running, *(tie(one, E, 0.5 + number / 20, source="crm") for number, one in enumerate(PEOPLE)))
+    await each(running, tie("P3", "cookie_id:other"), tie("P3", C, source="web"))
+    return running
+
+
+async def listed(running, **params):
+    answer = await running.client.get(LIST, params=params)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def paged(running, limit):
+    """Return all that the pages hold, and how many pages there were."""
+    found, params, count = [], {"limit": limit}, 0
+    while params:
+        answer = await listed(running, **params)
+        found += answer["data"]
+        count += 1
+        assert len(answer["data"]) <= limit
+        assert answer["pagination"]["hasMore"] == (answer["pagination"]["cursor"] is not None)
+        params = answer["pagination"]["hasMore"] and {"limit": limit, "cursor": answer["pagination"]["cursor"]}
+    return found, count
+
+
+def pair(one):
+    return {(one[name]["type"], one[name]["value"]) for name in ("identifier", "other")}
+
+
+async def test_each_candidate_of_a_tenant_is_listed_once_with_whose_it_is(disputed):
+    found = (await listed(disputed))["data"]
+    assert [(one["customerId"], one["otherCustomerId"]) for one in found] == [
+        *(("P0", name) for name in PEOPLE[1:]), ("P3", None)]  # fmt: skip
+    assert found[-1] | {"recordedAt": None} == {
+        "identifier": named("P3"), "other": named(C), "reason": "limit", "source": "web", "confidence": 1.0,
+        "detail": found[-1]["detail"], "recordedAt": None, "customerId": "P3", "otherCustomerId": None,
+    }  # fmt: skip
+    of_each = [one for name in PEOPLE for one in (await explained(disputed, name))["candidates"]]
+    assert {frozenset(pair(one)) for one in of_each} == {frozenset(pair(one)) for one in found}
+    for one in found[:2]:
+        await act(disputed, "accept", identifier=one["identifier"], other=one["other"])
+        assert one not in (await listed(disputed))["data"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
+async def test_pages_hold_all_of_it_once(disputed, limit, monkeypatch):
+    whole = (await listed(disputed))["data"]
+    for chunk in (1, 3, 200):
+        monkeypatch.setattr(identifying, "CHUNK", chunk)
+        assert await paged(disputed, limit) == (whole, -(-len(whole) // limit))
+
+
+async def test_a_page_goes_through_so_many_customers_and_no_more(disputed, monkeypatch):
+    whole = (await listed(disputed))["data"]
+    monkeypatch.setattr(identifying, "CHUNK", 1)
+    monkeypatch.setattr(identity, "MAX_CHUNKS", 1)
+    first = await listed(disputed, limit=100)
+    assert first == {"data": whole[:-1], "pagination": first["pagination"]}
+    assert first["pagination"]["hasMore"]
+    found, pages = await paged(disputed, 100)
+    assert found == whole
+    assert pages > 2
+
+
+async def test_a_page_goes_on_where_it_was_though_its_last_customer_was_merged_away(disputed):
+    first = await listed(disputed, limit=2)
+    await act(disputed, "merge", targetId="P6", sourceId="P0")
+    rest = await listed(disputed, cursor=first["pagination"]["cursor"])
+    assert [one["customerId"] for one in rest["data"]] == ["P1", "P2", "P3", "P3", "P4", "P5"]
+
+
+@pytest.mark.parametrize("place", ["P0", ["P0", 0], ["a\0", 0, b""], ["P0", 2**63, b""], ["P0", "0", b""], [1, 0, b""]])
+async def test_a_cursor_that_no_page_gave_is_refused(running, place):
+    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
+    answer = await running.client.get(LIST, params={"cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+async def test_no_address_of_the_list_holds_an_identifier(disputed):
+    cursor = (await listed(disputed, limit=1))["pagination"]["cursor"]
+    assert b"example.org" not in base64.urlsafe_b64decode(cursor + "==")
+
+
+async def test_a_link_that_is_accepted_is_certain(running):
+    await rules(running, FREE)
+    await each(running, tie("B", E), tie("A", E, 0.3, source="crm"))
+    await act(running, "accept", identifier="A", other=E, source="ann")
+    assert evidence("A", 1.0) in await running.section("identities", "B")
+    (shown,) = [one for one in (await explained(running, "B"))["identifiers"] if one["value"] == "A"]
+    told = [(one["source"], one["rule"], one["confidence"]) for one in shown["path"][-1]["evidence"]]
+    assert told == [("ann", "accepted", 1.0), ("crm", "record", 0.3)], "what the source said stays as it said it"
+    await running.checked()
+
+
+async def test_what_belongs_to_nobody_is_listed_at_the_end_that_is_somebodys(disputed):
+    await each(
+        disputed, line(C, "segments", {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"})
+    )
+    made = await owner(disputed, C)
+    (one,) = [one for one in (await listed(disputed))["data"] if one["reason"] == "limit"]
+    assert {one["customerId"], one["otherCustomerId"]} == {"P3", made}
+    assert LINKED not in {one["reason"] for one in (await listed(disputed))["data"]}
