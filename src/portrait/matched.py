@@ -2,18 +2,20 @@
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from portrait import folding
-from portrait.identity.rules import Rule
-from portrait.linking import Stated, opened
-from portrait.model.identifier import Identifier, customer
+from portrait.batch import Named
+from portrait.identity.graph import LINKED, RETRACTED, Link, Profile, Told
+from portrait.identity.rules import Reason, Rule
+from portrait.linking import Linker, Stated, opened
+from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
-from portrait.sections.links import LINKS, ends_of
+from portrait.sections.links import LINKS, LinksState, ends_of, ends_with, graph_of, keeping
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Store, Transaction
 
@@ -40,70 +42,107 @@ class Matches:
         self._clock = clock
         self._sections = {section.name: section for section in registry.all_stored()}
 
-    async def suggest(self, tenant: str, pairs: Sequence[Suggested], by: str) -> dict[str, int]:
+    async def suggest(
+        self,
+        tenant: str,
+        pairs: Sequence[Suggested],
+        by: str,
+        progress: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005  # the names say what is told
+    ) -> dict[str, int]:
         """Take what matching found: link what is sure enough, and have the rest wait for review.
+
+        Pairs are committed a few at a time. Told again, by a run that was cut off or that is repeated, a pair changes
+        nothing: one that is one person already is, and what was refused stays refused until it is forgotten.
 
         Args:
             tenant: the tenant.
             pairs: pairs of customers.
             by: the source that they are told by, and by which they can be taken back; see `forget`.
+            progress: told how many pairs are committed, and of how many.
 
         Returns:
             How many pairs were `linked`, and how many wait by reason; those with an unknown customer are `unknown`.
         """
         counted: Counter[str] = Counter()
         for place in range(0, len(pairs), CHUNK):
-            for some in await self._store.write(partial(self._suggested, tenant, pairs[place : place + CHUNK], by)):
-                counted[some] += 1
+            some = pairs[place : place + CHUNK]
+            counted.update(await self._store.write(partial(self._suggested, tenant, some, by)))
+            progress(place + len(some), len(pairs))
         return dict(counted)
 
     async def _suggested(self, tenant: str, pairs: Sequence[Suggested], by: str, tx: Transaction) -> list[str]:
-        wanted = {customer(name) for one in pairs for name in (one.left, one.right)}
+        # What a file calls an id may be none that a store can hold.
+        wanted = {customer(name) for one in pairs for name in (one.left, one.right) if name_fault(name) is None}
         known = (await tx.resolve(tenant, wanted)).keys()
         found = ["unknown" for one in pairs if not {customer(one.left), customer(one.right)} <= known]
         if known:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
+            await batch.links(known)  # all at once
             for one in pairs:
                 a, b = customer(one.left), customer(one.right)
                 if {a, b} <= known:
+                    (state,) = await batch.links((a,))
+                    said = next((told for told in ends_of(state, a).get(b, ()) if told.source == by), None)
+                    if said is not None and _is_said(one, said):
+                        found.append(said.status)
+                        continue
                     stated = Stated(one.probability, by, Rule.MATCH)
                     reason = await linker.suggest(a, b, stated, links=one.links)
-                    found.append("linked" if reason is None else reason.value)
+                    found.append(LINKED if reason is None else reason.value)
             await batch.finish()
         return found
 
     async def forget(self, tenant: str, by: str) -> int:
         """Take back every link that one source told, and what waits for review of it; return how many.
 
-        All identifiers are gone through, a few at a time; a run that is cut off can be started again.
+        Profiles are then as though the source had never spoken: see `_unsaid`. All identifiers are gone through, a few
+        at a time; a run that is cut off can be started again.
         """
         done = 0
         after: Identifier | None = None
         while page := await self._store.fact_identifiers(tenant, after, CHUNK):
             states = await folding.load_states(self._store, tenant, LINKS, page)
             for one in page:
-                if any(told.source == by for every in ends_of(states[one], one).values() for told in every):
+                if any(
+                    told.source == by and told.status != RETRACTED
+                    for every in ends_of(states[one], one).values()
+                    for told in every
+                ):
                     done += await self._store.write(partial(self._forgotten, tenant, one, by))
             after = page[-1]
         return done
 
     async def _forgotten(self, tenant: str, identifier: Identifier, by: str, tx: Transaction) -> int:
-        (state,) = (await folding.load_states(tx, tenant, LINKS, [identifier])).values()
-        others = ends_of(state, identifier)
-        known = (await tx.resolve(tenant, {identifier, *others})).keys()
-        if identifier not in known:
+        owner = (await tx.resolve(tenant, [identifier])).get(identifier)
+        if owner is None:
             return 0
+        members = (await tx.members(tenant, [owner])).get(owner, [])
+        states = await folding.load_states(tx, tenant, LINKS, members)
+        others = {other for one in members for other in ends_of(states[one], one)}
+        known = (await tx.resolve(tenant, {*members, *others})).keys()
         batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
-        done = await linker.forget(identifier, by)
+        # Those of its members that were seen before it was locked, with all that is told of them.
+        held = [one for one in batch.profile_of(identifier).members if one in known]
+        state: LinksState = folding.joined(LINKS, await batch.links(held))
+        _, fallen = _unsaid(state, by)
+        done = sum([await linker.forget(one, by) for one in held])
+        for link in fallen:
+            await linker.retract(link.a, link.b, Rule.RECORD)
+        for link in fallen:
+            await _decided_anew(linker, state, link)
         await batch.finish()
         return done
 
-    async def attributes(self, tenant: str, sections: Sequence[str]) -> AsyncIterator[dict[str, str]]:
+    async def attributes(self, tenant: str, sections: Sequence[str], by: str) -> AsyncIterator[dict[str, str]]:
         """Yield what is held of each customer for matching: `id`, `email`, `phone`, and fields of some sections.
+
+        Customers that a source has joined are told apart as though it had never spoken, so that a run that is cut off,
+        or repeated, sees what the first saw.
 
         Args:
             tenant: the tenant.
             sections: names of stored sections, of whose first record the fields are taken, in snake_case.
+            by: the source that matching tells its links by.
 
         Raises:
             UnknownSection: one is not stored.
@@ -111,21 +150,94 @@ class Matches:
         wanted = [self._registry.stored(name).name for name in sections]
         after: str | None = None
         while page := await self._store.customers(tenant, after, CHUNK):
-            documents = await self._store.all_documents(tenant, [name for name, _ in page])
-            for name, _ in page:
-                held = {one.section: msgspec.json.decode(one.body) for one in documents[name] if one.section}
-                row = {"id": name}
-                for one in held.get("identities", ()):
-                    row.setdefault(one["type"], one["value"])
-                for section in wanted:
-                    row |= {
-                        _snake(field): str(value)
-                        for record in held.get(section, ())[:1]
-                        for field, value in record.items()
-                        if isinstance(value, str | int)
-                    }
-                yield row
+            heads = {name: head.identifiers(name) for name, head in page}
+            documents = await self._store.all_documents(tenant, heads)
+            links = await folding.load_states(
+                self._store, tenant, LINKS, [one for members in heads.values() for one in members]
+            )
+            for name, members in heads.items():
+                state: LinksState = folding.joined(LINKS, (links[one] for one in members))
+                rest, _ = _unsaid(state, by)
+                if rest == state:
+                    held = {one.section: msgspec.json.decode(one.body) for one in documents[name] if one.section}
+                    yield _row(name, held, wanted)
+                    continue
+                for profile in graph_of([rest], members).profiles():
+                    if profile.customer_id is not None:
+                        yield _row(profile.customer_id, await self._shown(tenant, profile, rest, wanted), wanted)
             after = page[-1][0]
+
+    async def _shown(self, tenant: str, profile: Profile, links: LinksState, wanted: Sequence[str]) -> dict[str, Any]:
+        """Return what some sections, and `identities`, would show of a profile with these links."""
+        now = self._clock()
+        own = LinksState({one.tag: links.ends.get(one.tag, {}) for one in profile.members})
+        documents = [folding.render(LINKS, own, now)]
+        for name in wanted:
+            section = self._registry.stored(name)
+            if section.document != LINKS.document:
+                state = await folding.load_joined(self._store, tenant, section, profile.members)
+                documents.append(folding.render(section, state, now))
+        return {one.section: msgspec.json.decode(one.body) for one in documents}
+
+
+def _is_said(one: Suggested, said: Told) -> bool:
+    """Tell whether a pair that waits was told just so before; one that may link now is decided on anew."""
+    waits = said.status not in {LINKED, RETRACTED} and said.confidence == one.probability
+    return waits and not (one.links and said.status == Reason.REVIEW)
+
+
+def _unsaid(state: LinksState, by: str) -> tuple[LinksState, list[Link]]:
+    """Return a profile's links as though one source had said nothing, and those that fall with what it found alike.
+
+    What joins again the two that a match joined, and has held only since then, was let through because they were one
+    person already. A person's own word stands, whatever it followed.
+    """
+    rest = keeping(state, lambda _, told: told.source != by)
+    found = [
+        (told.since, one, other)
+        for one, other, told in ends_with(state, {LINKED})
+        if told.source == by and told.rule == Rule.MATCH and one < other
+    ]
+    fallen: list[Link] = []
+    pairs: set[frozenset[Identifier]] = set()
+    for since, one, other in sorted(found):
+        across = graph_of([rest]).crossing(one, other)
+        if all(link.since > since and {told.rule for told in link.told} <= _NOT_BY_HAND for link in across):
+            fallen += across
+            pairs.update(frozenset((link.a, link.b)) for link in across)
+            rest = keeping(rest, lambda ends, told: told.status != LINKED or ends not in pairs)
+    return rest, fallen
+
+
+_NOT_BY_HAND = {Rule.RECORD, Rule.MATCH}
+
+
+async def _decided_anew(linker: Linker, state: LinksState, link: Link) -> None:
+    """Have the rules decide on a link that fell: what they refuse waits for review again."""
+    for told in link.told:
+        stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+        if told.rule == Rule.MATCH:
+            await linker.suggest(link.a, link.b, stated, links=False)
+        else:
+            a, b = (
+                Named(one, next(each.value for each in ends_of(state, other)[one] if each.source == told.source))
+                for one, other in ((link.a, link.b), (link.b, link.a))
+            )
+            await linker.link(a, b, stated)
+
+
+def _row(name: str, held: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
+    row: dict[str, str] = {}
+    for one in held.get("identities", ()):
+        row.setdefault(one["type"], one["value"])
+    for section in sections:
+        row |= {
+            _snake(field): str(value)
+            for record in held.get(section, ())[:1]
+            for field, value in record.items()
+            if isinstance(value, str | int)
+        }
+    return row | {"id": name}  # last: a record may have an id of its own
 
 
 def _snake(name: str) -> str:

@@ -77,7 +77,7 @@ def blocked() -> str:
 
 
 def reasons() -> str:
-    """Every reason, in the order in which the first one is given."""
+    """Every reason, in the order in which the first one is given; that of matching, which asks no other, last."""
     first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
     order = [*first, *(reason for reason, _ in rules._GUARDS), Reason.REVIEW]
     assert set(order) == set(Reason) == set(WORDS), "a reason is given nowhere, or has no words"

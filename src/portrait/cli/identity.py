@@ -1,7 +1,9 @@
 """`portrait identity …`: who is who, and why."""
 
+import heapq
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import msgspec
 from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
-from portrait.identifying import Effect, Explanation
-from portrait.identity.graph import Link
+from portrait.identifying import Candidate, Effect, Explanation
+from portrait.identity.graph import LINKED, Link
 from portrait.identity.rules import WORDS, Reason, shown
-from portrait.ingest.records import Parser
+from portrait.ingest.records import Parser, check_source
 from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
@@ -47,6 +49,34 @@ def _text(_: click.Context, parameter: click.Parameter, given: str) -> str:
     except UnicodeEncodeError:
         raise InvalidRecord(f"{parameter.human_readable_name} must be valid Unicode.") from None
     return given
+
+
+def _text_or_none(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    return None if given is None else _text(context, parameter, given)
+
+
+def _source(context: click.Context, parameter: click.Parameter, given: str) -> str:
+    """Return the name of a source.
+
+    Raises:
+        InvalidRecord: it is no text, or too short or too long.
+    """
+    check_source(_text(context, parameter, given))
+    return given
+
+
+def _pair(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the two ends of a link, as `review` prints them."""
+
+    @click.argument("type_", metavar="TYPE", callback=_text)
+    @click.argument("value", callback=_text)
+    @click.argument("other_type", callback=_text)
+    @click.argument("other_value", callback=_text)
+    @wraps(command)
+    def taking(*, type_: str, value: str, other_type: str, other_value: str, **given: Any) -> None:
+        command(pair=(type_, value, other_type, other_value), **given)
+
+    return taking
 
 
 _tenant = click.option("--tenant", "tenant_id", required=True, help="The tenant.")
@@ -187,6 +217,64 @@ def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **
     _act(tenant_id, options, work, preview=preview)
 
 
+@identity.command("review")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to print.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, show_default=True, help="How many to pass over first.")
+@click.option("--source", "by", callback=_text_or_none, help="Only what this source told. [default: all]")
+@_tenant
+@takes(*DATA)
+def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: Any) -> None:
+    """Print the links that wait for review, the surest first."""
+
+    async def work(services: Services) -> tuple[int, list[Candidate]]:
+        tenant = await known_tenant(services, tenant_id)
+        count, surest = 0, list[Candidate]()
+        async for _, found in services.identities.waiting(tenant.id):
+            some = [one.candidate for one in found if by is None or one.candidate.told.source == by]
+            count += len(some)
+            surest = heapq.nsmallest(skip + limit, [*surest, *some], key=lambda one: (-one.told.confidence, one))
+        return count, surest[skip:]
+
+    count, surest = run(options, work)
+    for one in surest:
+        click.echo(
+            f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {one.told.status} by"
+            f" {one.told.source or 'nobody named'}, {rfc3339(one.told.recorded_at)}"
+        )
+    click.echo(f"{count:,} wait for review.", err=True)
+
+
+@identity.command("accept")
+@_pair
+@_preview
+@_tenant
+@takes(*DATA)
+def accept(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
+    """Make a link hold that waits for review."""
+
+    async def work(services: Services, tenant: Tenant) -> Effect:
+        a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
+        return await services.identities.accept(tenant.id, a, b, SOURCE, dry=preview)
+
+    _act(tenant_id, options, work, preview=preview)
+
+
+@identity.command("reject")
+@_pair
+@_tenant
+@takes(*DATA)
+def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -> None:
+    """Turn a link down that waits for review, and keep the two apart."""
+
+    async def work(services: Services) -> None:
+        tenant = await known_tenant(services, tenant_id)
+        a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
+        await services.identities.reject(tenant.id, a, b, SOURCE)
+
+    run(options, work)
+    click.echo("It waits no more, and the two are kept apart.")
+
+
 @identity.command("match")
 @click.option("--engine", type=click.Choice(["duckdb", "spark"]), default="duckdb", show_default=True, help="Where.")
 @click.option(
@@ -199,7 +287,9 @@ def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **
 @click.option("--work", type=click.Path(file_okay=False), required=True, help="Where the run keeps what is finished.")
 @click.option("--link-at", type=float, default=0.95, show_default=True, help="From this probability on a pair links.")
 @click.option("--review-at", type=float, default=0.5, show_default=True, help="From here on it waits for review.")
-@click.option("--source", default="match", show_default=True, help="The source of the links, to take them back by.")
+@click.option(
+    "--source", callback=_source, default="match", show_default=True, help="The source of the links, to forget them by."
+)
 @_tenant
 @takes(*DATA)
 def match(
@@ -208,46 +298,54 @@ def match(
 ) -> None:  # fmt: skip
     """Find customers that are one person by what is said of them, and link them or have them wait for review.
 
-    A run that is cut off goes on where it was when it is started again. The work directory holds personal data:
-    delete it afterwards.
+    A run that is cut off goes on where it was when it is started again; one that is repeated changes nothing. The work
+    directory holds personal data: delete it afterwards.
     """
     settings = matching.Settings(link_at=link_at, review_at=review_at)
 
     async def read(services: Services) -> list[dict[str, str]]:
         tenant = await known_tenant(services, tenant_id)
-        return [row async for row in services.matches.attributes(tenant.id, sections)]
+        return [] if file else [row async for row in services.matches.attributes(tenant.id, sections, source)]
 
     async def write(services: Services) -> dict[str, int]:
-        return await services.matches.suggest(tenant_id, pairs, source)
+        return await services.matches.suggest(tenant_id, pairs, source, partial(_told, "write"))
 
-    table = Path(file) if file else run(options, read)
+    rows = run(options, read)
+    table = Path(file) if file else rows
     found = matching.match(table, work=Path(work), engine=engine, settings=settings, progress=_told)
     pairs = [
         Suggested(one.left, one.right, one.probability, one.links)
         for one in found.candidates
         if one.reason != "implied"
     ]
-    for name, count in sorted(run(options, write).items()):
-        click.echo(f"{count:,} {name}")
+    counted = run(options, write)
+    linked, unknown = counted.pop(LINKED, 0), counted.pop("unknown", 0)
+    click.echo(f"{linked:,} linked, {sum(counted.values()):,} wait for review, {unknown:,} of unknown customers")
 
 
 @identity.command("forget")
-@click.argument("source")
+@click.argument("source", callback=_text)
 @_tenant
 @takes(*DATA)
 def forget(source: str, tenant_id: str, **options: Any) -> None:
-    """Take back every link that a source told."""
+    """Take back every link that a source told, and what waits for review of it.
+
+    A run that is cut off can be started again.
+    """
 
     async def work(services: Services) -> int:
         tenant = await known_tenant(services, tenant_id)
         return await services.matches.forget(tenant.id, source)
 
-    click.echo(f"{run(options, work):,} links taken back")
+    click.echo(f"{run(options, work):,} taken back")
 
 
 def _told(stage: str, done: int, total: int) -> None:
+    """Show how far a run is: on a terminal step by step, elsewhere each stage when it is finished."""
     if sys.stderr.isatty():
         click.echo(f"\r{stage}: {done:,} of {total:,}   ", nl=done == total, err=True)
+    elif done == total:
+        click.echo(f"{stage}: {total:,} of {total:,}", err=True)
 
 
 @identity.command("rules")

@@ -128,7 +128,7 @@ class Parser:
         source: str | None,
         at: str | None,
     ) -> Incoming:
-        _check_source(source)
+        check_source(source)
         try:
             effective_at = None if at is None else time.parse(at)
         except InvalidParameter as error:
@@ -203,7 +203,7 @@ class Parser:
         if "record" not in members:
             raise InvalidRecord("Field `record` is required.")
         source = self._optional(members, "source")
-        _check_source(source)
+        check_source(source)
         at = self._optional(members, "effectiveAt")
         return _Line(section, members["record"], customer_id, identifier, at, source)
 
@@ -235,7 +235,12 @@ class Parser:
             raise strict_json.malformed(text, error) from None
 
 
-def _check_source(source: str | None) -> None:
+def check_source(source: str | None) -> None:
+    """Check the name of a source.
+
+    Raises:
+        InvalidRecord: it is too short or too long.
+    """
     if source is not None and not 0 < len(source) <= MAX_SOURCE:
         raise InvalidRecord(f"Field `source` must have 1 to {MAX_SOURCE} characters.")
 

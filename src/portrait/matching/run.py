@@ -102,6 +102,8 @@ def match(
     if engine not in ("duckdb", "spark"):
         raise InvalidSetting("The engine must be duckdb or spark.")
     needed("splink")
+    if engine == "spark" and session is None:
+        needed("pyspark.sql", "match-spark")
     run = _Run(tables, work, engine, settings, progress)
     run.begin()
     try:
@@ -131,7 +133,10 @@ class _Run:
     def begin(self) -> None:
         """Read the input, unless these files were read before; start anew where anything differs."""
         self._progress("prepare", 0, 1)
-        self._work.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold personal data
+        try:
+            self._work.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold personal data
+        except OSError as error:
+            raise InvalidSetting("The work directory cannot be made. Name another place.") from error
         files = hash_of_files(self._tables)
         kept = self._kept()
         if kept is None or files is None or kept.files != files:

@@ -4,7 +4,7 @@ A source's record in `identities` is evidence, and stays what it was. What becam
 a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -128,6 +128,23 @@ def ends_with(state: LinksState, statuses: Collection[str]) -> list[tuple[Identi
 def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
     """Return the other ends of an identifier's links that hold."""
     return [other for other, told in ends_of(state, identifier).items() if any(one.status == LINKED for one in told)]
+
+
+def keeping(state: LinksState, stays: Callable[[frozenset[Identifier], Told], bool]) -> LinksState:
+    """Return a state with those links alone that a function of their two ends and of what is told of them keeps."""
+    return LinksState(
+        {
+            tag: {
+                key: [
+                    one
+                    for one in told
+                    if key.startswith(_APART) or stays(frozenset((Identifier.of_tag(tag), Identifier.of_tag(key))), one)
+                ]
+                for key, told in others.items()
+            }
+            for tag, others in state.ends.items()
+        }
+    )
 
 
 def told_at(state: LinksState) -> int:
