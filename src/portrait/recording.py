@@ -23,7 +23,7 @@ from portrait.model.time import Clock
 from portrait.sections.base import MAX_AHEAD, StoredSection
 from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.links import LINKS, shown_by
-from portrait.storage.contract import Store, Transaction
+from portrait.storage.contract import Asked, Store, Transaction
 from portrait.together import Together
 
 MAX_CHUNK = 1000
@@ -155,6 +155,7 @@ class Recorder:
         await batch.open((one.named for one in incoming), map(_mentioned, linked), claim=True)
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
+        known |= await self._evidence(tx, tenant, batch, linked)
         taken: list[Taken] = []
         for one, question in zip(incoming, asked, strict=True):
             fact = batch.fact(one)
@@ -206,8 +207,20 @@ class Recorder:
         return Batch(tx, tenant, self._clock(), self._sections)
 
     @staticmethod
+    async def _evidence(
+        tx: Transaction, tenant: str, batch: Batch, linked: Sequence[Incoming]
+    ) -> dict[Asked, list[Fact]]:
+        """Load what was told before of evidence that says what counts now: whether its own source said so."""
+        repeated = {
+            one.asked
+            for one in linked
+            if one.moment is None and batch.current(one.identifier, one.section, one.parsed.key) == one.parsed.body
+        }
+        return await tx.known(tenant, repeated) if repeated else {}
+
+    @staticmethod
     def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> bool:
-        """Tell whether a record says what is known already.
+        """Tell whether a record says what is known already; of evidence, by the same source.
 
         Raises:
             EventConflict: the key is known with another body.
@@ -224,8 +237,13 @@ class Recorder:
                     "An event with this key was recorded with another body. Events never change: use a new key."
                 )
             return bool(bodies)
+        if one.linked is not None:
+            same_key = [other for other in same_key if other.source == one.source]
         if one.moment is None:
-            return batch.current(one.identifier, section, fact.key) == fact.body
+            if batch.current(one.identifier, section, fact.key) != fact.body:
+                return False
+            last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
+            return one.linked is None or (last is not None and last.body == fact.body)
         return any(other.op is Op.PUT and other.body == fact.body for other in same_key)
 
     async def _delete(

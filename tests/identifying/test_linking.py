@@ -209,6 +209,35 @@ async def test_one_source_that_says_it_again_counts_once_and_what_it_said_last(r
     assert await running.section("identities") == [evidence("email:e@example.org", 1.0)]
 
 
+MOMENTS = ({}, {"effectiveAt": "2026-01-02T00:00:00Z"})
+
+
+@pytest.mark.parametrize("when", MOMENTS, ids=["from now on", "at a moment of its own"])
+async def test_two_sources_that_say_the_same_are_two_and_each_of_them_once(running, when):
+    async def told(*sources):
+        lines = [tie("c1", "email:e@example.org", 0.8, source=source, **when) for source in sources]
+        answer = await running.client.post("/api/v1/records", json=lines)
+        assert answer.json()["refused"] == []
+        return answer.json()["recorded"], answer.json()["duplicates"]
+
+    assert await told("crm") == (1, 0)
+    assert await told("web") == (1, 0)
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]  # 4 · 4 = 16, 16 / 17
+    assert await told("crm") == await told("web") == (0, 1)
+    assert await told("web", "shop", "crm", "shop") == (1, 3)
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.984615)]  # 64 / 65
+    await running.checked()
+
+
+async def test_what_a_source_takes_back_to_it_may_say_again(running):
+    """Its last word counts, not that it said so once."""
+    for confidence in (0.8, 0.6):
+        await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
+    await bulk(running, tie("c1", "email:e@example.org", 0.8, source="web"))
+    await bulk(running, tie("c1", "email:e@example.org", 0.8, source="crm"))
+    assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]
+
+
 async def test_what_holds_later_shows_later(running):
     await bulk(running, tie("c1", "email:e@example.org", 0.9, effectiveAt="2026-06-01T13:00:00Z"))
     assert await running.section("identities") == []
