@@ -161,6 +161,26 @@ def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
     assert recorder.under_way == []
 
 
+def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
+    def told(customer, value, type_="email"):
+        return {"customerId": customer, "section": "identities", "record": {"type": type_, "value": value}}
+
+    lines = [
+        told("A", "a@example.org"),
+        told("B", "a@example.org"),
+        told("C", "a@example.org"),
+        told("C", "44", "shoe"),
+    ]
+    done, side = load(database, ndjson(lines))
+    assert (done.returncode, side) == (0, None)
+    assert done.stderr.splitlines() == [
+        "4 recorded, 0 duplicates, 0 refused",
+        "3 warnings: 2 unique_type, 1 unknown_type",
+    ]
+    done, _ = load(database, ndjson(lines))
+    assert done.stderr.splitlines() == ["0 recorded, 4 duplicates, 0 refused"]
+
+
 def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):
     _, side = load(database, b"wrong\n")
     assert side is not None

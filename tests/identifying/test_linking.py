@@ -23,6 +23,7 @@ from identifying.acting import (
     shown,
     tie,
 )
+from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
 
@@ -103,6 +104,27 @@ async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
     waiting = [(one["other"]["value"], one["reason"]) for one in (await explained(running, "A"))["candidates"]]
     assert waiting == [("B", "unique_type"), ("b@example.org", "unique_type")]
     await running.checked()
+
+
+async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running, monkeypatch):
+    records = [
+        *(evidence(f"email:{name}@example.org") for name in "ab"),
+        evidence("shoe_size:44"),
+        evidence("customer_id:A"),
+    ]
+    lines = [line(name, "identities", one) for name, one in zip("AAAA", records, strict=True)]
+    await running.told("identities", records[1], "B")
+    expected = [(1, "unique_type"), (2, "unknown_type"), (3, "self_link")]
+    answer = await running.client.post("/api/v1/records", json=[{"section": "nothing"}, *lines, lines[0]])
+    found = answer.json()
+    assert (found["recorded"], found["duplicates"], len(found["refused"])) == (4, 1, 1)
+    assert [(one["index"] - 1, one["code"]) for one in found["warnings"]] == expected
+    assert "warnings" not in await bulk(running, line("A", "segments", SEGMENT)), "present only if there are any"
+    monkeypatch.setattr(api_bulk, "MAX_WARNED", 2)
+    monkeypatch.setattr(api_bulk, "MAX_CHUNK", 2)
+    sized = [line("C", "identities", evidence(f"shoe_size:{size}")) for size in range(6)]
+    assert [(one["index"], one["code"]) for one in (await bulk(running, *sized))["warnings"]] == [
+        (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
 
 
 async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):

@@ -9,7 +9,7 @@ import msgspec
 
 from portrait.access.service import WRITE
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, encode, json_answer
-from portrait.api.records import SOURCE, Source
+from portrait.api.records import SOURCE, Source, Warned
 from portrait.batch import Incoming
 from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
@@ -23,6 +23,8 @@ BULK_SECONDS = 600
 """How long a bulk's body may take to arrive, in seconds."""
 IN_MEMORY = 2**20
 """So much of a bulk is held in memory, in bytes; the rest waits in a temporary file."""
+MAX_WARNED = 10_000
+"""So many warnings are named, and then one says that others follow: the answer must stay finite."""
 MAX_REFUSED = 10_000
 """After so many refusals a bulk is read no further: the answer must stay finite."""
 
@@ -60,6 +62,7 @@ class BulkRecorded(msgspec.Struct):
     recorded: int
     duplicates: int
     refused: list[Refused]
+    warnings: list[Warned] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Bulk:
@@ -88,6 +91,7 @@ class Bulk:
 
     async def _record(self, call: Call, texts: Iterator[tuple[int, bytes]]) -> Answer:
         answer = BulkRecorded(0, 0, [])
+        warnings: list[Warned] = []
         parser = Parser(call.tenant, SOURCE)
 
         def parsed() -> Iterator[Incoming | Refusal]:
@@ -108,6 +112,10 @@ class Bulk:
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
             answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
+            warnings += [Warned(*one) for one in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]]
+        if len(warnings) > MAX_WARNED:
+            warnings[-1].code = "too_many_warnings"
+        answer.warnings = warnings or msgspec.UNSET
         return json_answer(answer)
 
     def operations(self) -> tuple[Operation, ...]:
@@ -119,7 +127,8 @@ class Bulk:
                 id="record_bulk", method="POST", path="/api/v1/records", tag="records", handler=self.record,
                 roles=WRITE, summary="Record many records of many customers", success=200, answer=BulkRecorded,
                 description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
-                f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. A body that is too "
+                f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. `warnings`, present "
+                "only if there are any, name records that were taken and say why they link nothing. A body that is too "
                 "large, or no JSON array where it should be one, is refused whole before anything is written.",
                 example={"recorded": 1, "duplicates": 0, "refused": []},
                 body=Body(

@@ -39,6 +39,13 @@ SOME_REFUSED = 3
 """The exit code when some lines were refused."""
 
 
+class Loaded(Outcome):
+    """What became of the lines of a file."""
+
+    warned: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many were taken with a warning, by its code; `warnings`, which would name each, stays empty."""
+
+
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--tenant", "tenant_id", required=True, help="The tenant that the records are of.")
@@ -50,12 +57,13 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
     """Load records from a file of JSON lines, or from stdin (-): the lines of POST /api/v1/records.
 
     Exits with 0 when all lines were taken, with 3 when some were refused; those are in a side file with their number
-    and the reason. Loading the same file again changes nothing.
+    and the reason. Lines that were taken but link nothing are counted by the rule that says so. Loading the same file
+    again changes nothing.
     """
     side = _SideFile.beside(file, refused)
     size = None if file == "-" else Path(file).stat().st_size
 
-    async def work(services: Services) -> Outcome:
+    async def work(services: Services) -> Loaded:
         tenant = await known_tenant(services, tenant_id)
         # What a chunk makes lives until its commit and holds no cycles: there is nothing to look for.
         gc.freeze()
@@ -68,6 +76,9 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
         f"{outcome.recorded:,} recorded, {outcome.duplicates:,} duplicates, {len(outcome.refused):,} refused",
         err=True,
     )
+    if outcome.warned:
+        by_code = ", ".join(f"{count:,} {code}" for code, count in sorted(outcome.warned.items()))
+        click.echo(f"{sum(outcome.warned.values()):,} warnings: {by_code}", err=True)
     if outcome.refused:
         click.echo(f"The refused lines are in {side.path}.", err=True)
         sys.exit(SOME_REFUSED)
@@ -79,7 +90,7 @@ async def load_stream(
     stream: BinaryIO,
     beside: "_SideFile | None" = None,
     progress: "_Bar | None" = None,
-) -> Outcome:
+) -> Loaded:
     """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
     parser = Parser(tenant, SOURCE)
     texts: dict[int, bytes] = {}
@@ -129,7 +140,7 @@ class _Writing:
         self._beside = beside
         self._progress = progress
         self._chunks: deque[_Chunk] = deque()
-        self._total = Outcome()
+        self._total = Loaded()
 
     async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
@@ -140,7 +151,7 @@ class _Writing:
         task = asyncio.create_task(self._services.recorder.record_each(self._tenant, incoming))
         self._chunks.append(_Chunk(task, identifiers, refused, texts))
 
-    async def end(self) -> Outcome:
+    async def end(self) -> Loaded:
         """Return what became of all chunks, when all are written."""
         while self._chunks:
             await self._take()
@@ -158,6 +169,8 @@ class _Writing:
         self._chunks.popleft()
         self._total.recorded += outcome.recorded
         self._total.duplicates += outcome.duplicates
+        for warned in outcome.warnings:
+            self._total.warned[warned.code] = self._total.warned.get(warned.code, 0) + 1
         everything = sorted([*chunk.refused, *outcome.refused])
         self._total.refused += everything
         if self._beside is not None:
