@@ -199,7 +199,7 @@ class Recorder:
             if reason is None:
                 continue
             if by_hand and not holds:
-                raise refused(reason)
+                raise refused(reason) if len(incoming) == 1 else refused(reason).of_record(one.at)
             if taken[place] is True:
                 taken[place] = reason.value
 

@@ -197,6 +197,15 @@ async def test_a_link_by_hand_is_all_or_nothing(running):
     await running.checked()
 
 
+async def test_a_link_of_several_says_which_was_refused(running):
+    await each(running, tie("B", E))
+    several = await tried(running, "link", canonicalId="A", identifiers=[D, E])
+    assert several.json()["detail"].startswith("Record 1, counted from 0: ")
+    assert several.json()["reason"] == "unique_type"
+    one = await tried(running, "link", canonicalId="A", identifiers=[E])
+    assert not one.json()["detail"].startswith("Record")
+
+
 async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_come_back(running):
     await each(running, line(E, "segments", SEGMENT), tie(E, D))
     before = await shown(running)
