@@ -428,6 +428,24 @@ async def test_rules_hold_for_what_is_told_from_now_on(running):
     await running.checked()
 
 
+async def test_a_blocked_customer_id_is_blocked_on_every_way_in(running):
+    await bulk(running, line("GUEST", "segments", SEGMENT))
+    answer = await running.client.put("/api/v1/identity/rules", json={"blockedValues": ["guest"]})
+    assert answer.status_code == 200
+    before = await held(running)
+    ways = [
+        await running.record("segments", {**SEGMENT, "segmentId": "new"}, "GUEST"),
+        await running.record("identities", [evidence(E)], "GUEST"),
+        await tried(running, "link", canonicalId="GUEST", identifiers=[E]),
+    ]
+    assert [(one.status_code, one.json()["code"]) for one in ways] == [(422, "blocked_identifier")] * 3
+    assert not any("GUEST" in one.text for one in ways)
+    told = await running.client.post("/api/v1/records", json=[line("GUEST", "segments", {**SEGMENT, "segmentId": "n"})])
+    assert [one["code"] for one in told.json()["refused"]] == ["blocked_identifier"]
+    assert await held(running) == before
+    assert (await running.profile("GUEST")).status_code == 200, "what is held of it can be read"
+
+
 async def test_the_region_of_phone_numbers_is_set_before_the_first_record_alone(running):
     await rules(running, {"region": "DE"})
     await each(running, tie("A", "phone:030 901820"))

@@ -142,7 +142,7 @@ class Records:
                 fails=(
                     errors.MalformedJson, errors.InvalidParameter, errors.UnsupportedMediaType, errors.BodyTooLarge,
                     errors.BodyTooSlow, errors.InvalidRecord, errors.TooManyKeys, errors.EventConflict,
-                    errors.SectionForbidden,
+                    errors.SectionForbidden, errors.BlockedIdentifier,
                 ),
             ),
             Operation(

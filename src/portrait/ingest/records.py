@@ -18,7 +18,7 @@ from portrait.model.errors import (
     InvalidRequest,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, name_fault
+from portrait.model.identifier import CUSTOMER_ID, Identifier, name_fault
 from portrait.recording import Refusal
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
@@ -70,6 +70,7 @@ class Parser:
         Raises:
             MalformedJson: the body is not JSON that a store can keep.
             InvalidRecord: a record breaks the schema; the detail says which, and which field.
+            BlockedIdentifier: the tenant's rules block the customer id.
         """
         single = body.lstrip()[:1] != b"["
         texts = [body] if single else strict_json.elements(body)
@@ -77,7 +78,7 @@ class Parser:
             raise InvalidRecord("The array holds no record. Send at least one.")
         if len(texts) > MAX_RECORDS:
             raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
-        named = Named(customer(customer_id), customer_id)
+        named = self.named(CUSTOMER_ID, customer_id)
         found = []
         for index, text in enumerate(texts):
             try:
