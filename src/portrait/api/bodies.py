@@ -1,5 +1,6 @@
 """Bodies of requests that are one JSON object."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -63,7 +64,8 @@ def _explained(message: str, type_: Any) -> str:
     """Return what is wrong with a body, without a value of it."""
     known = {field.encode_name for field in msgspec.structs.fields(type_)}
     tag = type_.__struct_config__.tag_field
-    named = next((name for name in known if f"$.{name}" in message or f"field `{name}`" in message), None)
-    if named is not None:
-        return f"Field `{named}` is missing or breaks its rule: see /docs."
+    # The place first: what is missing or unknown further in may be called as one of the body's own fields is.
+    named = re.search(r"at `\$\.(\w+)", message) or re.search(r"required field `(\w+)`", message)
+    if named is not None and named[1] in known:
+        return f"Field `{named[1]}` is missing or breaks its rule: see /docs."
     return f"The body must be an object of these fields: {', '.join(sorted(known | ({tag} if tag else set())))}."
