@@ -32,7 +32,7 @@ PortraitError
 ├── Conflict                the request contradicts what is stored
 │   ├── EventConflict         an event's key was used before for another body
 │   ├── LinkRefused           a rule of the tenant's refuses to join two identifiers
-│   ├── NotMerged             there is no such merge or link to take back
+│   ├── NotMerged             two that are not one person, or between whom no link waits for review
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
 │   ├── StorageBusy           the database is locked by another writer for too long
@@ -277,7 +277,7 @@ class LinkRefused(Conflict):
 
 
 class NotMerged(Conflict):
-    """There is no such merge or link to take back."""
+    """The two are not one person, or no link between them waits for review: there is nothing to decide on."""
 
     code = "not_merged"
 
