@@ -259,11 +259,17 @@ def test_what_a_person_said_since_stands(place):
     place.match()
     waits = place.run("review", "--source", "match").stdout.split()
     place.run("accept", *waits[1:5])
-    one, other = TWINS
     place.run("forget", "match")
     _, owners = place.held()
     assert owners[waits[1], waits[2]] == owners[waits[3], waits[4]]
+    one, other = TWINS
     assert owners["customer_id", one] != owners["customer_id", other]
+    place.match()
+    for name in TWINS:
+        place.run("link", name, "phone", "+4930901820")
+    place.run("forget", "match")
+    _, owners = place.held()
+    assert owners["customer_id", one] == owners["customer_id", other]
 
 
 def test_repeated_it_changes_nothing(place):
