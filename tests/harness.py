@@ -83,11 +83,16 @@ class Service:
 
 @asynccontextmanager
 async def service(
-    directory: Path, *, auth: Any = "open", clock: Any = None, plugins: tuple[str, ...] = (), tenants: Any = (TENANT,)
-) -> AsyncIterator[Service]:
-    """Open a service with these tenants; its client names the first of them in X-Tenant-Id."""
+    directory: Path | None, *, auth: Any = "open", clock: Any = None, plugins: tuple[str, ...] = (),
+    tenants: Any = (TENANT,), database: str | None = None,
+) -> AsyncIterator[Service]:  # fmt: skip
+    """Open a service with these tenants, on a database or on SQLite in a directory.
+
+    Its client names the first tenant in X-Tenant-Id.
+    """
     clock = clock or Clock()
-    services = build(f"sqlite:///{directory / 'portrait.db'}", plugins=plugins, auth=auth, clock=clock, installed=False)
+    url = database or f"sqlite:///{directory}/portrait.db"
+    services = build(url, plugins=plugins, auth=auth, clock=clock, installed=False)
     try:
         for tenant in tenants:
             await services.access.create_tenant(tenant)

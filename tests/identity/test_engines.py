@@ -1,0 +1,84 @@
+"""The published cases of normalisation on every engine: told in one spelling, found by each, kept as one form."""
+
+import asyncio
+
+import phonenumbers
+import pytest
+from phonenumbers import PhoneNumberFormat
+
+from harness import ndjson, service
+from identifying.acting import SEGMENT
+from identity.test_normalise import ADDRESSES, IANA_TEST_DOMAINS, NUMBERS, REGIONS
+from portrait.api.lookup import MAX_PROFILES
+from portrait.identity.rules import DEFAULT
+from portrait.matched import Suggested
+from portrait.model.identifier import Identifier, is_generated
+
+FORMATS = (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966, PhoneNumberFormat.E164)
+
+
+def cases():
+    """Return, by region, the published forms of each type and the spellings of each."""
+    found = {None: {("email", form): [*spellings, form] for form, spellings in ADDRESSES.items()}}
+    found[None] |= {
+        ("email", f"ann@{ascii_}"): [f"Ann@{domain}", f"ann@{ascii_.upper()}"]
+        for domain, ascii_ in IANA_TEST_DOMAINS.items()
+    }
+    for region in REGIONS:
+        number = phonenumbers.example_number(region)
+        form = phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        found[None]["phone", form] = [phonenumbers.format_number(number, one) for one in FORMATS]
+    for (form, region), spellings in NUMBERS.items():
+        found.setdefault(region, {})["phone", form] = [*spellings, form]
+    for by_form in found.values():
+        for form in [one for one in by_form if DEFAULT.blocks(Identifier(*one))]:
+            del by_form[form]  # phonenumbers' example for a few regions is one digit over and over
+    return found
+
+
+CASES = cases()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
+@pytest.mark.parametrize("region", CASES)
+async def test_what_is_told_in_one_spelling_is_found_by_every_other(region, engine, request, tmp_path):
+    database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
+    forms = CASES[region]
+    async with service(tmp_path, database=database) as running:
+        if region is not None:
+            answer = await running.client.put("/api/v1/identity/rules", json={"region": region})
+            assert answer.status_code == 200
+        told = [
+            {"identifier": {"type": type_, "value": spellings[0]}, "section": "segments",
+             "record": {**SEGMENT, "segmentName": form}}
+            for (type_, form), spellings in forms.items()
+        ]  # fmt: skip
+        headers = {"content-type": "application/x-ndjson"}
+        answer = await running.client.post("/api/v1/records", content=ndjson(told), headers=headers)
+        assert answer.json() == {"recorded": len(forms), "duplicates": 0, "refused": []}
+        asked = [(form, {"type": type_, "value": one}) for (type_, form), every in forms.items() for one in every]
+        for place in range(0, len(asked), MAX_PROFILES):
+            some = asked[place : place + MAX_PROFILES]
+            body = [{"identifier": identifier, "sections": ["segments"]} for _, identifier in some]
+            answer = await running.client.post("/api/v1/unified-profile", json=body)
+            for (form, identifier), one in zip(some, answer.json()["data"], strict=True):
+                assert one["status"] == 200, identifier
+                assert one["profile"]["sections"][0]["data"][0]["segmentName"] == form, identifier
+        # Not what the engine takes for equal: the very bytes.
+        store = running.services.store
+        for kept in (
+            await store.derived_identifiers(running.client.headers["X-Tenant-Id"], None, 10_000),
+            await store.fact_identifiers(running.client.headers["X-Tenant-Id"], None, 10_000),
+        ):
+            own = [one for one in kept if not is_generated(one.value)]
+            assert {(one.type, one.value.encode()) for one in own} == {(type_, form.encode()) for type_, form in forms}
+            assert len(own) == len(forms)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
+async def test_an_id_that_no_store_can_hold_is_an_unknown_customers(engine, request, tmp_path):
+    database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
+    async with service(tmp_path, database=database) as running:
+        tenant = running.client.headers["X-Tenant-Id"]
+        pairs = [Suggested(one, "b", 0.99, links=True) for one in ("a\0", "", "x" * 5000, "\ud800")]
+        assert await running.services.matches.suggest(tenant, pairs, "match") == {"unknown": 4}
