@@ -15,7 +15,7 @@ from portrait.identity.rules import Reason, Rule
 from portrait.linking import Linker, Stated, opened
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
-from portrait.sections.links import LINKS, LinksState, ends_of, ends_with, graph_of, keeping
+from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, keeping
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Store, Transaction
 
@@ -189,27 +189,15 @@ def _is_said(one: Suggested, said: Told) -> bool:
 def _unsaid(state: LinksState, by: str) -> tuple[LinksState, list[Link]]:
     """Return a profile's links as though one source had said nothing, and those that fall with what it found alike.
 
-    What joins again the two that a match joined, and has held only since then, was let through because they were one
-    person already. A person's own word stands, whatever it followed.
+    No rule was asked of what joined two that were one person already by a match: without it, that falls too. A
+    person's own word stands, whatever it followed.
     """
-    rest = keeping(state, lambda _, told: told.source != by)
-    found = [
-        (told.since, one, other)
-        for one, other, told in ends_with(state, {LINKED})
-        if told.source == by and told.rule == Rule.MATCH and one < other
-    ]
-    fallen: list[Link] = []
-    pairs: set[frozenset[Identifier]] = set()
-    for since, one, other in sorted(found):
-        across = graph_of([rest]).crossing(one, other)
-        if all(link.since > since and {told.rule for told in link.told} <= _NOT_BY_HAND for link in across):
-            fallen += across
-            pairs.update(frozenset((link.a, link.b)) for link in across)
-            rest = keeping(rest, lambda ends, told: told.status != LINKED or ends not in pairs)
-    return rest, fallen
-
-
-_NOT_BY_HAND = {Rule.RECORD, Rule.MATCH}
+    fallen = graph_of([state]).leaning(
+        lambda told: told.source == by and told.rule == Rule.MATCH,
+        lambda told: told.rule not in {Rule.RECORD, Rule.MATCH},
+    )
+    pairs = {frozenset((link.a, link.b)) for link in fallen}
+    return keeping(state, lambda ends, told: told.source != by and (told.status != LINKED or ends not in pairs)), fallen
 
 
 async def _decided_anew(linker: Linker, state: LinksState, link: Link) -> None:

@@ -5,7 +5,7 @@ whether it is kept up link by link or derived anew.
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -157,6 +157,31 @@ class Graph:
                 sets.join(x, y)
         return found
 
+    def leaning(self, is_left_out: Callable[[Told], bool], stands: Callable[[Told], bool]) -> list[Link]:
+        """Return the links that join two who without some others would be apart, but were one when the link came.
+
+        Args:
+            is_left_out: tells what the others are, by what a source says of a link.
+            stands: tells what leans on nothing, whatever it followed.
+        """
+        parts = [
+            (out, link.a, link.b, told)
+            for link in self.links
+            for out in (True, False)
+            if (told := tuple(one for one in link.told if is_left_out(one) == out))
+        ]
+        whole, rest = _Sets(self.identifiers), _Sets(self.identifiers)
+        found = []
+        for out, a, b, told in sorted(parts, key=lambda part: (min(one.since for one in part[3]), *part[1:3])):
+            were_one = whole.meet(a, b)
+            if out:
+                continue
+            if were_one and rest.find(a) != rest.find(b) and not any(map(stands, told)):
+                found.append(_link(a, b, told))
+            else:
+                rest.meet(a, b)
+        return found
+
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
         """Return since when each two identifiers that are one person are so, in microseconds."""
         sets = _Sets(self.identifiers)
@@ -217,6 +242,13 @@ class _Sets:
         self._root.update(dict.fromkeys(moved, large))
         self._members[large] += moved
         return large
+
+    def meet(self, a: Identifier, b: Identifier) -> bool:
+        """Join the sets of two, and tell whether they were one already."""
+        x, y = self._root[a], self._root[b]
+        if x != y:
+            self.join(x, y)
+        return x == y
 
     def all(self) -> list[tuple[Identifier, tuple[Identifier, ...]]]:
         return sorted(

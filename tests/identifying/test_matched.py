@@ -1,0 +1,82 @@
+"""What matching found, taken in and taken back: whatever was told before shows again as it was."""
+
+import asyncio
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from harness import TENANT, service
+from identifying.acting import FREE, SEGMENT, bulk, held, line, owner, rules, shown, tie
+from portrait.matched import Suggested
+
+CUSTOMERS = [f"c{number}" for number in range(5)]
+SHARED = ["email:e@example.org", "phone:+4930901820", "device_id:d", "email:f@example.org", "anonymous_id:n"]
+RULES = [{}, FREE, {"maxIdentifiers": 4, "types": {one: {"limit": 2} for one in ("email", "phone")} | {
+    one: {"weak": True, "limit": 2} for one in ("device_id", "cookie_id", "anonymous_id")}}]  # fmt: skip
+ends = st.sampled_from([*CUSTOMERS, *SHARED])
+sources = st.sampled_from(["crm", "web"])
+evidence = st.builds(
+    lambda a, b, confidence, source: tie(a, b, confidence, source=source),
+    ends, ends, st.sampled_from([0.3, 0.8, 1.0]), sources,
+)  # fmt: skip
+records = st.builds(
+    lambda one, name: line(one, "segments", {**SEGMENT, "segmentId": name}), ends, st.sampled_from("xyz")
+)
+pairs = st.builds(
+    lambda two, probability: Suggested(*two, probability, links=probability > 0.9),
+    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)).filter(lambda two: two[0] != two[1]),
+    st.sampled_from([0.6, 0.92, 0.97]),
+)
+
+
+@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(
+    told=st.lists(evidence | records, max_size=15),
+    found=st.lists(pairs, min_size=1, max_size=6),
+    made=st.sampled_from(RULES),
+)
+def test_forgotten_it_leaves_everything_as_it_was(told, found, made, tmp_path_factory):
+    async def run():
+        async with service(tmp_path_factory.mktemp("matched")) as running:
+            await rules(running, made)
+            await running.client.post("/api/v1/records", json=[
+                *(line(one, "segments", SEGMENT) for one in CUSTOMERS), *told])  # fmt: skip
+            matches = running.services.matches
+            before, (_, owners, _) = await shown(running), await held(running)
+            counted = await matches.suggest(TENANT, found, "spring")
+            assert sum(counted.values()) == len(found)
+            joined, facts = await shown(running), (await held(running))[2]
+            await matches.suggest(TENANT, found, "spring")
+            once_more = (await held(running))[2]
+            if len({one[:2] for one in found}) == len({frozenset(one[:2]) for one in found}) == len(found):
+                assert once_more == facts, "told again it is no news"
+            assert await shown(running) == joined
+            await running.checked()
+            await matches.forget(TENANT, "spring")
+            assert await shown(running) == before
+            assert (await held(running))[1] == owners
+            assert await matches.forget(TENANT, "spring") == 0
+            await running.checked()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
+async def test_it_is_taken_in_and_back_on_every_engine(engine, request, tmp_path):
+    database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
+    async with service(tmp_path, database=database) as running:
+        await bulk(running, *(tie(one, SHARED[0], 0.9, source="crm") for one in CUSTOMERS))
+        before = await shown(running)
+        found = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS)]
+        matches = running.services.matches
+        assert await matches.suggest(TENANT, found, "spring") == {"linked": 4}
+        assert {await owner(running, one) for one in CUSTOMERS} == {"c0"}
+        rows = [row async for row in matches.attributes(TENANT, [], "spring")]
+        assert sorted(row["id"] for row in rows) == CUSTOMERS, "as though the source had not spoken"
+        assert [row["id"] async for row in matches.attributes(TENANT, [], "other")] == ["c0"]
+        assert await matches.forget(TENANT, "spring") == 4
+        assert await shown(running) == before
+        await running.checked()
