@@ -1,0 +1,224 @@
+"""What is refused, over HTTP and by command: a code of its own, nothing changed, and no value said anywhere."""
+
+import asyncio
+import json
+import logging
+import sys
+
+import pytest
+
+from harness import TENANT
+from identifying.acting import each, held, named, rules, tie
+from portrait.cli import main
+
+RULES = {
+    "blockedValues": ["secret-blocked", "SECRET@blocked.example.org"],
+    "maxIdentifiers": 4,
+    "types": {one: {"limit": 4} for one in ("email", "phone")}
+    | {one: {"weak": True, "limit": 4} for one in ("device_id", "cookie_id", "anonymous_id")},
+}
+A, B = "secret-a", "secret-b"
+MAIL, OTHER, NEW = (f"email:{name}@secret.example.org" for name in ("first", "second", "third"))
+CONTRADICTIONS = {
+    "a limit beyond the cap": {"maxIdentifiers": 3, "types": {"email": {"limit": 4}}, "blockedValues": ["secret"]},
+    "unique and weak": {"types": {"email": {"unique": True, "weak": True}}, "blockedPatterns": ["secret"]},
+    "unique and several": {"types": {"email": {"unique": True, "limit": 2}}, "blockedValues": ["secret"]},
+    "a window of no limit": {"types": {"loyalty": {"windowDays": 2}}, "blockedValues": ["secret"]},
+    "a weak customer id": {"types": {"customer_id": {"weak": True}}, "blockedValues": ["secret"]},
+    "a pattern that is none": {"blockedPatterns": ["(secret"]},
+    "a region that is none": {"region": "secret"},
+    "a region set too late": {"region": "DE", "blockedValues": ["secret"]},
+    "what no rule is called": {"secret": 1},
+}
+
+
+@pytest.fixture
+async def people(running):
+    await rules(running, RULES)
+    await each(running, tie(A, MAIL), tie(A, "phone:+4930901820"), tie(B, OTHER), tie(B, "device_id:secret-device"))
+    await each(running, tie(B, MAIL, source="secret source"))
+    return running
+
+
+async def everything(running):
+    """Return every document, owner and fact, and the rules."""
+    store = running.services.store
+    facts = await store.facts(TENANT, await store.fact_identifiers(TENANT, None, 10_000))
+    return await held(running), sorted(facts, key=lambda fact: fact.id), (await store.tenant(TENANT)).rules
+
+
+async def command(directory, monkeypatch, capsys, *words):
+    """Run a command in this process, on the same database; return its exit code, and what it printed."""
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["portrait", "identity", *words, "--tenant", TENANT, "--database", f"sqlite:///{directory}/portrait.db"],
+    )
+
+    def run():
+        try:
+            main()
+        except SystemExit as end:
+            return end.code or 0
+        return 0
+
+    code = await asyncio.to_thread(run)
+    return code, *capsys.readouterr()
+
+
+def pair(a, b):
+    return {"identifier": named(a), "other": named(b)}
+
+
+def typed(tag):
+    return tuple(named(tag).values())
+
+
+def linking(*tags, to=A):
+    return {"canonicalId": to, "identifiers": [named(one) for one in tags]}
+
+
+REFUSED = {
+    "a blocked value": (
+        "link",
+        linking(NEW, "cookie_id:secret-blocked"),
+        "blocked_identifier",
+        (A, "cookie_id", "secret-blocked"),
+    ),
+    "a blocked value in other letters": (
+        "link",
+        linking("email:Secret@BLOCKED.example.org"),
+        "blocked_identifier",
+        (A, "email", "Secret@BLOCKED.example.org"),
+    ),
+    "a blocked customer id": (
+        "link",
+        linking(NEW, to="SECRET-blocked"),
+        "blocked_identifier",
+        ("SECRET-blocked", *typed(NEW)),
+    ),
+    "an empty value": ("link", linking("email:"), "invalid_record", (A, "email", "")),
+    "a value of nothing that shows": (
+        "link",
+        linking(NEW, "phone:\u200b \u200b"),
+        "blocked_identifier",
+        (A, "phone", "\u200b \u200b"),
+    ),
+    "a type that nobody knows": (
+        "link",
+        linking(NEW, "secret_type:secret"),
+        "unknown_identifier_type",
+        (A, "secret_type", "secret"),
+    ),
+    "a link with itself": ("link", linking(NEW, A), "self_link", (A, "customer_id", A)),
+    "a link of another's": ("link", linking(NEW, OTHER), "link_refused", (A, *typed(OTHER))),
+    "a link past the cap": ("link", linking(NEW, "phone:+4930901821"), "link_refused", None),
+    "an unlink of a customer's own id": (
+        "unlink",
+        {"canonicalId": A, "identifier": named(A)},
+        "self_link",
+        (A, "customer_id", A),
+    ),
+    "an unlink of another's": (
+        "unlink",
+        {"canonicalId": A, "identifier": named(OTHER)},
+        "not_merged",
+        (A, *typed(OTHER)),
+    ),
+    "an unlink of a blocked value": (
+        "unlink",
+        {"canonicalId": A, "identifier": named("cookie_id:secret-blocked")},
+        "blocked_identifier",
+        (A, "cookie_id", "secret-blocked"),
+    ),
+    "an unlink of a type that nobody knows": (
+        "unlink",
+        {"canonicalId": A, "identifier": named("secret_type:secret")},
+        "unknown_identifier_type",
+        (A, "secret_type", "secret"),
+    ),
+    "a merge with itself": ("merge", {"targetId": A, "sourceId": A}, "self_link", (A, A)),
+    "a merge with nobody": (
+        "merge",
+        {"targetId": A, "sourceId": "secret-nobody"},
+        "customer_not_found",
+        (A, "secret-nobody"),
+    ),
+    "a merge past the cap": ("merge", {"targetId": A, "sourceId": B}, "link_refused", (A, B)),
+    "an unmerge from itself": ("unmerge", {"targetId": A, "sourceId": A}, "self_link", (A, A)),
+    "an unmerge of what was never merged": ("unmerge", {"targetId": A, "sourceId": B}, "not_merged", (A, B)),
+    "accept what does not wait": ("accept", pair(A, OTHER), "not_merged", (*typed(A), *typed(OTHER))),
+    "accept past the cap": ("accept", pair(B, MAIL), "link_refused", (*typed(B), *typed(MAIL))),
+    "accept a blocked value": (
+        "accept",
+        pair(A, "cookie_id:secret-blocked"),
+        "blocked_identifier",
+        (*typed(A), "cookie_id", "secret-blocked"),
+    ),
+    "reject what does not wait": ("reject", pair(A, OTHER), "not_merged", (*typed(A), *typed(OTHER))),
+    "reject an empty value": ("reject", pair(A, "email: "), "blocked_identifier", (*typed(A), "email", " ")),
+}
+
+
+@pytest.mark.parametrize(("action", "fields", "code", "words"), REFUSED.values(), ids=REFUSED)
+async def test_nothing_changes_and_no_value_is_said(
+    people, action, fields, code, words, monkeypatch, capsys, caplog, tmp_path
+):
+    caplog.set_level(logging.DEBUG)
+    before = await everything(people)
+    asked = [{"action": action, **fields}]
+    if action != "reject":
+        asked.append({"action": "preview", "of": asked[0]})
+    for body in asked:
+        answer = await people.client.post("/api/v1/identity", json=body)
+        assert (answer.json()["code"], answer.headers["content-type"]) == (code, "application/problem+json")
+        assert 400 <= answer.status_code < 500
+        assert "secret" not in answer.text.lower()
+        assert await everything(people) == before
+    for options in () if words is None else ((), ("--preview",))[: len(asked)]:
+        returned, out, err = await command(tmp_path, monkeypatch, capsys, action, *words, *options)
+        assert (returned, out) == (1, "")
+        assert err.startswith("portrait: ")
+        assert len(err.splitlines()) == 1
+        assert "secret" not in err.lower()
+        assert await everything(people) == before
+    assert "secret" not in caplog.text.lower()
+    await people.checked()
+
+
+@pytest.mark.parametrize("made", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+async def test_rules_that_cannot_be_change_nothing(people, made, monkeypatch, capsys, caplog, tmp_path):
+    caplog.set_level(logging.DEBUG)
+    before = await everything(people)
+    answer = await people.client.put("/api/v1/identity/rules", json=made)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules")
+    assert "secret" not in answer.text
+    (tmp_path / "rules.json").write_text(json.dumps(made))
+    code, out, err = await command(tmp_path, monkeypatch, capsys, "rules", "--file", str(tmp_path / "rules.json"))
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 1
+    assert "secret" not in err
+    assert "secret" not in caplog.text
+    assert await everything(people) == before
+
+
+async def test_a_record_of_what_cannot_be_is_refused_or_taken_unlinked(people, caplog):
+    """What is told of a blocked identifier is refused; evidence that names one is kept, and shown nowhere."""
+    caplog.set_level(logging.DEBUG)
+    shown = (await held(people))[0]
+    lines = [
+        {"identifier": one, "section": "segments", "record": {}}
+        for one in (named("email:secret@blocked.example.org"), named("email:"), named("secret_type:secret"))
+    ]
+    answer = await people.client.post("/api/v1/records", json=lines)
+    assert [one["code"] for one in answer.json()["refused"]] == [
+        "blocked_identifier", "blocked_identifier", "unknown_identifier_type"]  # fmt: skip
+    told = [tie(A, one) for one in ("email:secret@blocked.example.org", "email:\u200b", "secret_type:secret", A)]
+    taken = await people.client.post("/api/v1/records", json=told)
+    assert [one["code"] for one in taken.json()["warnings"]] == [
+        "blocked_value", "blocked_value", "unknown_type", "self_link"]  # fmt: skip
+    after = (await held(people))[0]
+    for name, documents in shown.items():
+        assert [one for one in after[name] if one.section] == [one for one in documents if one.section]
+    for text in (answer.text, taken.text, caplog.text):
+        assert "secret" not in text.lower()
