@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from harness import Clock
 from portrait.app import build
 from portrait.ingest.records import Parser
+from portrait.matched import Suggested
 from portrait.model.errors import CustomerNotFound, LinkRefused, NotMerged, PortraitError, RecordNotFound, SelfLink
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 
@@ -208,6 +209,16 @@ class Machine(RuleBasedStateMachine):
         if candidates:
             decide = identities.accept if accept else identities.reject
             self.may_refuse(decide(TENANT, candidates[0].a, candidates[0].b, None), LinkRefused, NotMerged)
+
+    @rule(pairs=st.lists(st.tuples(customers, customers, st.sampled_from([0.6, 0.97])), min_size=1, max_size=3))
+    def match(self, pairs):
+        found = [Suggested(a, b, probability, probability > 0.9) for a, b, probability in pairs if a != b]
+        self.run(self.services.matches.suggest(TENANT, found, "match"))
+
+    @rule()
+    def forget_what_was_matched(self):
+        self.run(self.services.matches.forget(TENANT, "match"))
+        assert self.run(self.services.matches.forget(TENANT, "match")) == 0
 
     @rule(customer_id=customers, section=st.sampled_from(["identities", "interactions", "segments"]))
     def delete(self, customer_id, section):
