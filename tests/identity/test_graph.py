@@ -293,3 +293,30 @@ def test_certainty_is_certain_however_long_the_path_and_of_equal_paths_the_short
     assert [len(path) for _, path in found.values()] == list(range(101))
     square = graph(Tie(A, E, 1), Tie(E, P, 2), Tie(A, P, 3))
     assert [pair_of(link) for link in square.path(A, P, NOW)] == [{A, P}]
+
+
+# --- what leans on others ---
+
+MATCHED, BY_HAND = 0.9, 0.8
+
+
+@pytest.mark.parametrize(
+    ("disputed", "leans"),
+    [
+        (Tie(B, E, 20), [{B, E}, {A, P}]),  # A and B were one already, and without the match are not
+        (Tie(B, E, 5), []),  # it joined them itself: the match followed
+        (Tie(B, E, 20, BY_HAND), []),  # somebody's word, and so what came after leans on that
+    ],
+    ids=["after", "before", "by hand"],
+)
+def test_what_leans_on_a_match_came_when_two_were_one_by_it(disputed, leans):
+    made = graph(Tie(A, E, 1), Tie(A, B, 10, MATCHED), disputed, Tie(B, P, 30), Tie(A, P, 40), Tie(B, C, 50))
+    found = made.leaning(lambda one: one.confidence == MATCHED, lambda one: one.confidence == BY_HAND)
+    assert [set(pair_of(link)) for link in found] == leans
+
+
+def test_one_pair_that_was_matched_and_then_told_leans_by_what_was_told_alone():
+    matched, said = told(Tie(A, B, 10, MATCHED), "B", "match"), told(Tie(A, B, 20), "B", "crm")
+    made = Graph({A: {B: [matched, said]}, B: {A: [matched, said]}})
+    (found,) = made.leaning(lambda one: one.source == "match", lambda one: False)
+    assert [one.source for one in found.told] == ["crm"]
