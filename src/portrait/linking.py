@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from portrait.batch import Batch, Named
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
-from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, read, refusal
+from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, decided, read
 from portrait.model.errors import (
     BlockedIdentifier,
     CustomerNotFound,
@@ -76,17 +76,19 @@ class Linker:
         ends = _ends(states, one)
         before = next((told for told in ends.get(other, ()) if told.source == stated.source), None)
         is_held = before is not None and before.status == LINKED
-        if anew and (before is None or before.status in {LINKED, RETRACTED}):
+        # What the source said last goes back less far.
+        is_older = is_held and before is not None and 0 < stated.at < before.at
+        if is_older or (anew and (before is None or before.status in {LINKED, RETRACTED})):
             return Decided(None, holds=is_held)
-        if is_held and before is not None and 0 < stated.at < before.at:
-            return Decided(None, holds=True)  # what the source said last goes back less far
         if other not in ends and max(len(ends), len(_ends(states, other))) >= MAX_KEYS:
             return Decided(Reason.COMPONENT_CAP, holds=False)
         graph = graph_of(states)
         people = {one: _people(self._rules, ends, other), other: _people(self._rules, _ends(states, other), one)}
-        proposal = Proposal(one, other, stated.confidence, (x, y), graph, people)
-        reason = refusal(self._rules, proposal, self._now)
+        proposal = Proposal(one, other, stated.confidence, (x, y), graph, people, stated.rule)
+        reason, gives_way = decided(self._rules, proposal, self._now)
         shared = [each for each in (one, other) if self._rules.is_shared(each, people[each])]
+        if reason is not None and is_held:
+            return Decided(reason, holds=True)  # rules that came later undo nothing
         if reason is not None:
             if before is None or (before.status, before.confidence) != (reason.value, stated.confidence):
                 known = self._batch.is_known(other)
@@ -94,6 +96,10 @@ class Linker:
                 if reason is Reason.SHARED_IDENTIFIER and self._rules.shared == "split":
                     await self._split_off(shared)
             return Decided(reason, holds=False)
+        if gives_way:
+            await self._give_way(gives_way, {x, y})
+            x, y = self._batch.profile_of(one), self._batch.profile_of(other)
+            graph = await self._graph(x, y)
         await self._join(a, b, stated, (x, y), graph, before)
         return Decided(Reason.SHARED_IDENTIFIER if shared and x != y else None, holds=True)
 
@@ -251,6 +257,18 @@ class Linker:
                     rule=rule, at=told.at, since=told.since, confidence=told.confidence, status=RETRACTED
                 )
                 self._batch.link(self._as_given(link.a), self._as_given(link.b), decision, told.source)
+
+    async def _give_way(self, links: Iterable[Link], profiles: Iterable[Profile]) -> None:
+        """Have unsure links wait for review, as though they had been refused, and part what they held together."""
+        for link in links:
+            (state,) = await self._batch.links((link.a,))
+            for told in ends_of(state, link.a)[link.b]:
+                if told.status == LINKED:
+                    stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+                    decision = _decision(stated, Reason.LOW_CONFIDENCE.value, None)
+                    self._batch.link(self._as_given(link.a), Named(link.b, told.value), decision, told.source)
+        for profile in profiles:
+            await self._regroup(profile)
 
     async def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
         await self._batch.links((a, b))

@@ -12,6 +12,7 @@ from identifying.acting import (
     AT,
     FREE,
     SEGMENT,
+    act,
     bulk,
     each,
     evidence,
@@ -190,6 +191,36 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     assert len({await owner(running, one) for one in people}) == 3
     await bulk(running, tie("email:p4@example.org", "device_id:d"))
     assert await owner(running, "device_id:d") is None
+    await running.checked()
+
+
+# --- what is unsure ---
+
+
+async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
+    await each(running, tie("A", "email:E@example.org", 0.3, source="list"))
+    assert await running.section("identities", "A") == [evidence("email:E@example.org", 0.3)]
+    assert await warned(running, "B", evidence("email:e@example.org", 0.9)) == []
+    assert await owner(running, "email:e@example.org") == "B"
+    assert await running.section("identities", "A") == []
+    (waits,) = (await explained(running, "A"))["candidates"]
+    assert (waits["other"]["value"], waits["reason"], waits["confidence"]) == ("E@example.org", "low_confidence", 0.3)
+    await running.checked()
+
+
+async def test_a_guess_that_a_source_makes_sure_stays(running):
+    await each(running, tie("A", "email:e@example.org", 0.3), tie("email:e@example.org", "A", 0.9))
+    await each(running, tie("B", "email:e@example.org"))
+    assert await running.section("identities", "A") == [evidence("email:e@example.org", 0.9)]
+    assert await owner(running, "email:e@example.org") == "A"
+
+
+async def test_what_was_accepted_gives_way_to_nothing(running):
+    await each(running, tie("A", "phone:+4930901820"), tie("email:e@example.org", "device_id:d"))
+    await each(running, tie("A", "email:e@example.org", 0.3))
+    await act(running, "accept", identifier="A", other="email:e@example.org")
+    assert await warned(running, "B", evidence("email:e@example.org")) == [(0, "unique_type")]
+    assert await owner(running, "email:e@example.org") == "A"
     await running.checked()
 
 
@@ -386,3 +417,41 @@ def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(t
     for other in others:
         assert other == first
     assert TENANT not in {name for _, name, _ in first}
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(told=people(), data=st.data())
+def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(told, data, tmp_path_factory):
+    nodes = sorted({one for said in told if said["section"] == "identities" for one in _ends(said)})
+    pairs = st.lists(st.sampled_from(nodes), min_size=2, max_size=2, unique=True)
+    guesses = [tie(a, b, 0.3, source="list") for a, b in data.draw(st.lists(pairs, min_size=1, max_size=6))]
+    orders = [told, guesses + told, data.draw(st.permutations(guesses + told))]
+
+    async def run():
+        async with service(tmp_path_factory.mktemp("guess"), tenants=()) as running:
+            found = []
+            for place, order in enumerate(orders):
+                tenant = await running.services.access.create_tenant(f"t{place}")
+                await rules(running, {"types": {"loyalty": {}}}, tenant.id)
+                tenant = await running.services.store.tenant(tenant.id)
+                parser = Parser(tenant, "test")
+                for at, one in enumerate(order):
+                    incoming = [parser.line(at, json.dumps(one).encode(), running.services.registry)]
+                    assert (await running.services.recorder.record_each(tenant.id, incoming)).refused == []
+                found.append([members for members, _, _ in await groups(running, tenant.id)])
+            await running.checked()
+            return found
+
+    without, first, mixed = asyncio.run(run())
+    assert first == without
+    assert mixed == without
+
+
+def _ends(said):
+    """Return the two identifiers that evidence names, as tags."""
+    return [f"{one['type']}:{one['value']}" for one in (said["identifier"], said["record"])]

@@ -14,8 +14,10 @@ from portrait.identity.rules import (
     WORDS,
     Proposal,
     Reason,
+    Rule,
     Rules,
     TypeRule,
+    decided,
     parse,
     read,
     refusal,
@@ -38,6 +40,7 @@ def one(type_, value):
 A, B = customer("A"), customer("B")
 E, F = one("email", "e@example.org"), one("email", "f@example.org")
 P, D = one("phone", "+4930901820"), one("device_id", "d")
+ANON = generated()
 
 
 def profile(*members):
@@ -45,7 +48,17 @@ def profile(*members):
     return Profile(company[0] if company else None, tuple(sorted(members)))
 
 
-def why(a, b, x=None, y=None, *, rules=DEFAULT, confidence=1.0, people=None, apart=(), since=None):
+def graph_of(links, apart=()):
+    """Return the graph of links, each by its ends and confidence, as records told them one after the other."""
+    told = {}
+    for at, (a, b, confidence) in enumerate(links, 1):
+        for each, other in ((a, b), (b, a)):
+            said = Told(at, fact_id(at), None, other.value, confidence, "record", at, at, LINKED, None)
+            told.setdefault(each, {})[other] = [said]
+    return Graph(told, [frozenset(pair) for pair in apart])
+
+
+def why(a, b, x=None, y=None, *, rules=DEFAULT, confidence=1.0, people=None, apart=(), since=None, ties=()):
     """Return the reason for which a link between two profiles is refused; each is its end alone unless said."""
     x, y = profile(*(x or (a,))), profile(*(y or (b,)))
     told = {}
@@ -53,7 +66,7 @@ def why(a, b, x=None, y=None, *, rules=DEFAULT, confidence=1.0, people=None, apa
         links = [Told(at, fact_id(at), None, each.value, 1.0, "record", at, at, LINKED, None)]
         told.setdefault(customer("anchor"), {})[each] = links
         told.setdefault(each, {})
-    graph = Graph(told, [frozenset(pair) for pair in apart])
+    graph = graph_of(ties) if ties else Graph(told, [frozenset(pair) for pair in apart])
     proposal = Proposal(a, b, confidence, (x, y), graph, {a: 1, b: 1} | (people or {}))
     return refusal(rules, proposal, NOW)
 
@@ -103,6 +116,12 @@ DECISIONS = {
     "unsure, and nobody's": (why(A, E, confidence=0.0), None),
     "unsure of two customers": (why(A, B, confidence=0.49, rules=OTHER), Reason.LOW_CONFIDENCE),
     "sure enough": (why(A, B, confidence=0.5, rules=OTHER), None),
+    "unsure of a customer and two that are tied": (
+        why(A, E, y=(E, D), confidence=0.49, ties=[(E, D, 0.5)]), Reason.LOW_CONFIDENCE),
+    "unsure of a customer and two guessed to be one": (
+        why(A, E, y=(E, D), confidence=0.49, ties=[(E, D, 0.49)]), None),
+    "unsure of a customer and one with an id made for it": (
+        why(A, E, y=(ANON, E), confidence=0.49, ties=[(ANON, E, 1.0)]), None),
     "one more than the limit": (
         why(one("loyalty", "1"), one("loyalty", "2"), rules=OTHER), Reason.LIMIT),
     "one more than the limit within its window": (
@@ -154,6 +173,49 @@ def test_by_default_no_two_customers_of_the_companys_are_ever_joined(x, y, data)
     x, y = [one("email", "x@example.org"), A, *x], [one("email", "y@example.org"), B, *y]
     if not set(x) & set(y):
         assert why(data.draw(st.sampled_from(x)), data.draw(st.sampled_from(y)), x, y) is not None
+
+
+# --- what is unsure gives way ---
+
+
+def yields(a, b, confidence, x, y, links, rules=DEFAULT, rule=Rule.RECORD):
+    """Return why a link is refused, and the ends of the links that give way to it."""
+    proposal = Proposal(a, b, confidence, (profile(*x), profile(*y)), graph_of(links), {}, rule)
+    reason, gives_way = decided(rules, proposal, NOW)
+    return reason, {frozenset(link[:2]) for link in gives_way}
+
+
+GUESSED = (A, E, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(yields(B, E, 1.0, (B,), (A, E), [GUESSED]), (None, [(A, E)]), id="a sure word of another"),
+        pytest.param(
+            yields(B, E, 0.49, (B,), (A, E), [GUESSED]), (Reason.UNIQUE_TYPE, []), id="another guess does not"
+        ),
+        pytest.param(yields(B, E, 0.3, (B,), (A, E), [GUESSED], rule=Rule.LINK), (None, [(A, E)]), id="by hand"),
+        pytest.param(yields(B, E, 1.0, (B,), (A, E), [(A, E, 0.5)]), (Reason.UNIQUE_TYPE, []), id="to what is sure"),
+        pytest.param(yields(A, E, 1.0, (A, E), (A, E), [GUESSED]), (None, []), id="the same link, surely"),
+        pytest.param(yields(A, D, 1.0, (A, E), (D,), [GUESSED]), (None, []), id="what contradicts nothing stays"),
+        pytest.param(yields(E, D, 1.0, (A, E), (D,), [GUESSED]), (None, [(A, E)]), id="two are somebody"),
+        pytest.param(yields(E, ANON, 1.0, (A, E), (ANON,), [GUESSED]), (None, []), id="an id made for it is nobody"),
+        pytest.param(
+            yields(E, D, 1.0, (A, E, D), (A, E, D), [GUESSED, (E, D, 0.3)]), (None, [(A, E)]), id="two of one profile"
+        ),
+        pytest.param(
+            yields(D, B, 1.0, (A, E, D), (B,), [GUESSED, (E, D, 0.3)]), (None, [(E, D)]), id="the nearest of a chain"
+        ),
+        pytest.param(
+            yields(B, E, 1.0, (B, P), (A, E), [GUESSED, (B, P, 1.0)], rules=Rules(max_identifiers=2)),
+            (Reason.COMPONENT_CAP, []), id="not to what is refused all the same",
+        ),
+    ],
+)  # fmt: skip
+def test_an_unsure_link_gives_way_to_a_sure_one_that_it_contradicts(found, expected):
+    reason, pairs = expected
+    assert found == (reason, {frozenset(pair) for pair in pairs})
 
 
 # --- what says nothing of a person ---

@@ -117,9 +117,9 @@ class Graph:
         """Return the links that made one of two profiles with a customer id each, as they came."""
         return self._replayed()[2]
 
-    def _replayed(self) -> "tuple[_Sets, dict[Identifier, str | None], list[Merge]]":
+    def _replayed(self) -> "tuple[Sets, dict[Identifier, str | None], list[Merge]]":
         """Go through the links as they came; return the sets, the customer id of each by its root, and the merges."""
-        sets = _Sets(self.identifiers)
+        sets = Sets(self.identifiers)
         first: dict[str, int] = {}
         for link in self.links:
             for one in (link.a, link.b):
@@ -147,7 +147,7 @@ class Graph:
         The links are gone through as they came, and those that would have joined the two are the ones: what each side
         held before stays with it, and what came later stays with the side that it was linked to first.
         """
-        sets = _Sets(self.identifiers)
+        sets = Sets(self.identifiers)
         found = []
         for link in self.links:
             x, y = sets.find(link.a), sets.find(link.b)
@@ -184,7 +184,7 @@ class Graph:
 
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
         """Return since when each two identifiers that are one person are so, in microseconds."""
-        sets = _Sets(self.identifiers)
+        sets = Sets(self.identifiers)
         found = {}
         for link in self.links:
             x, y = sets.find(link.a), sets.find(link.b)
@@ -223,20 +223,25 @@ class Graph:
         return self.confidences(a, now).get(b, (0.0, ()))[1]
 
 
-class _Sets:
-    """Disjoint sets of identifiers, each under one of its own; the smaller joins the larger."""
+class Sets:
+    """Disjoint sets of identifiers, each under one of its own, its root; the smaller joins the larger."""
 
     def __init__(self, identifiers: Iterable[Identifier]) -> None:
         self._root = {one: one for one in identifiers}
         self._members = {one: [one] for one in self._root}
 
     def find(self, one: Identifier) -> Identifier:
+        """Return the root of an identifier's set."""
         return self._root[one]
 
     def members(self, root: Identifier) -> list[Identifier]:
+        """Return the set with a root."""
         return self._members[root]
 
     def join(self, a: Identifier, b: Identifier) -> Identifier:
+        """Make one set of those with two roots; return its root."""
+        if a == b:
+            return a
         large, small = (a, b) if len(self._members[a]) >= len(self._members[b]) else (b, a)
         moved = self._members.pop(small)
         self._root.update(dict.fromkeys(moved, large))
@@ -251,6 +256,7 @@ class _Sets:
         return x == y
 
     def all(self) -> list[tuple[Identifier, tuple[Identifier, ...]]]:
+        """Return every set with its root, in order."""
         return sorted(
             ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda one: one[1]
         )

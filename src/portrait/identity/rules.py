@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from portrait.identity.graph import Graph, Profile
+from portrait.identity.graph import Graph, Link, Profile, Sets
 from portrait.identity.normalise import region_fault
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
@@ -182,6 +183,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
             return value.casefold() in {one.casefold() for one in self.blocked_values}
         return value.casefold() in self._values or any(one.fullmatch(value) for one in self._patterns)
 
+    def is_sure(self, rule: str, confidence: float) -> bool:
+        """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
+        return rule != Rule.RECORD or confidence >= self.min_confidence
+
     def is_shared(self, identifier: Identifier, people: int) -> bool:
         """Tell whether an identifier that is seen with so many people is taken to be shared."""
         most = self.of(identifier.type).shared_from
@@ -254,6 +259,42 @@ class Proposal(NamedTuple):
     """The links of both."""
     people: dict[Identifier, int]
     """With how many people each end was seen, this link counted."""
+    rule: Rule = Rule.RECORD
+    tied: AbstractSet[Identifier] | None = None
+    """What sure links tie to something else; None: those of the graph."""
+
+
+def decided(rules: Rules, told: Proposal, now: int) -> tuple[Reason | None, list[Link]]:
+    """Return the first reason for which a tenant's rules refuse a link, and which unsure links give way if none does.
+
+    A sure link is decided on as though no unsure one had come before it. Then those at what it joins are gone through
+    as they came, and the ones that would join what a rule keeps apart give way. So a guess never keeps out, by coming
+    first, what is known; and where it contradicts nothing it stays.
+    """
+    unsure = [link for link in told.graph.links if not _is_sure(rules, link)]
+    if not unsure or not rules.is_sure(told.rule, told.confidence):
+        return refusal(rules, told, now), []
+    sets = Sets(one for profile in told.profiles for one in profile.members)
+    for link in told.graph.links:
+        if _is_sure(rules, link):
+            sets.join(sets.find(link.a), sets.find(link.b))
+    x, y = sets.find(told.a), sets.find(told.b)
+    if x == y or refusal(rules, told._replace(profiles=(_profile(sets, x), _profile(sets, y))), now) is not None:
+        return refusal(rules, told, now), []
+    sets.join(x, y)
+    tied = _tied(rules, told.graph.links) | _named((told.a, told.b))
+    gives_way = []
+    for link in unsure:
+        x, y = sets.find(link.a), sets.find(link.b)
+        again = Proposal(
+            link.a, link.b, max(one.confidence for one in link.told), (_profile(sets, x), _profile(sets, y)),
+            told.graph, {}, tied=tied,
+        )  # fmt: skip
+        if x != y and sets.find(told.a) in {x, y} and _between(rules, again, now) is not None:
+            gives_way.append(link)
+        else:
+            sets.join(x, y)
+    return None, gives_way
 
 
 def refusal(rules: Rules, told: Proposal, now: int) -> Reason | None:
@@ -265,7 +306,30 @@ def refusal(rules: Rules, told: Proposal, now: int) -> Reason | None:
         return Reason.BLOCKED_VALUE
     if told.profiles[0] == told.profiles[1]:
         return None
+    return _between(rules, told, now)
+
+
+def _between(rules: Rules, told: Proposal, now: int) -> Reason | None:
+    """Return the first reason for which two profiles are kept apart."""
     return next((reason for reason, refuses in _GUARDS if refuses(rules, told, now)), None)
+
+
+def _profile(sets: Sets, root: Identifier) -> Profile:
+    return Profile(None, tuple(sets.members(root)))
+
+
+def _is_sure(rules: Rules, link: Link) -> bool:
+    return any(rules.is_sure(one.rule, one.confidence) for one in link.told)
+
+
+def _tied(rules: Rules, links: Iterable[Link]) -> set[Identifier]:
+    """Return what sure links tie to something else."""
+    return {one for link in links if _is_sure(rules, link) for one in _named(link[:2])}
+
+
+def _named(ends: tuple[Identifier, Identifier]) -> set[Identifier]:
+    """Return both ends of a link; none where one is an id of Portrait's making, which is nothing else."""
+    return set() if any(map(_is_generated, ends)) else set(ends)
 
 
 def _is_apart(rules: Rules, told: Proposal, now: int) -> bool:
@@ -280,13 +344,13 @@ def _is_too_large(rules: Rules, told: Proposal, now: int) -> bool:
 
 def _is_between_many(rules: Rules, told: Proposal, now: int) -> bool:
     del now
-    return rules.shared != "warn" and any(rules.is_shared(one, told.people[one]) for one in (told.a, told.b))
+    return rules.shared != "warn" and any(rules.is_shared(one, told.people.get(one, 0)) for one in (told.a, told.b))
 
 
 def _joins_two(rules: Rules, told: Proposal, now: int) -> bool:
     """Tell whether both profiles hold a type that a person has one of; no two profiles hold one identifier."""
     del now
-    x, y = ({type_ for type_ in _types(one) if rules.of(type_).unique} for one in told.profiles)
+    x, y = ({type_ for type_ in naming(rules, one.members) if rules.of(type_).unique} for one in told.profiles)
     return bool(x & y)
 
 
@@ -294,14 +358,24 @@ def _is_weak(rules: Rules, told: Proposal, now: int) -> bool:
     """Tell whether what names a thing would join two who are known, by one type, as different people."""
     del now
     weak = rules.of(told.a.type).weak or rules.of(told.b.type).weak
-    x, y = ({type_ for type_ in _types(one) if not rules.of(type_).weak} for one in told.profiles)
+    x, y = (naming(rules, one.members) for one in told.profiles)
     return rules.weak_guard and weak and bool(x & y)
 
 
 def _is_unsure(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether both have a customer id, and the link is too weak to merge them."""
+    """Tell whether both are somebody without this link, which is too weak to make them one.
+
+    Somebody is a customer id of the company's, or two identifiers that a sure link ties. A lone identifier is nobody
+    yet, whether or not it has records and so an id of Portrait's making: the order of records must not matter.
+    """
     del now
-    return told.confidence < rules.min_confidence and all(one.customer_id is not None for one in told.profiles)
+    if told.confidence >= rules.min_confidence:
+        return False
+    tied = _tied(rules, told.graph.links) if told.tied is None else told.tied
+    return all(
+        any(one in tied or (one.type == CUSTOMER_ID and not is_generated(one.value)) for one in profile.members)
+        for profile in told.profiles
+    )
 
 
 def _is_over_limit(rules: Rules, told: Proposal, now: int) -> bool:
@@ -330,9 +404,9 @@ _GUARDS: tuple[tuple[Reason, Callable[[Rules, Proposal, int], bool]], ...] = (
 """What keeps two profiles apart, in the order in which a reason is given."""
 
 
-def _types(profile: Profile) -> set[str]:
-    """Return the types that a profile holds; a generated customer id is nobody's word."""
-    return {one.type for one in profile.members if not _is_generated(one)}
+def naming(rules: Rules, members: Iterable[Identifier]) -> set[str]:
+    """Return the types of those identifiers that name people: no things, and no generated id, nobody's word."""
+    return {one.type for one in members if not rules.of(one.type).weak and not _is_generated(one)}
 
 
 def _is_generated(identifier: Identifier) -> bool:
