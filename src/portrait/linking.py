@@ -1,11 +1,12 @@
 """Joining and parting: what a transaction does to the identity graph, under the tenant's rules."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from portrait.batch import Batch, Named
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
-from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, decided, read
+from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, decided, naming, read
 from portrait.model.errors import (
     BlockedIdentifier,
     CustomerNotFound,
@@ -15,11 +16,13 @@ from portrait.model.errors import (
     SelfLink,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated, is_generated
+from portrait.model.identifier import Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of
+from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of, linked
 from portrait.storage.contract import Transaction
 
+_LOOKED_UP = 20
+"""How many of the ends of an identifier's refused links are looked up, to tell whether they are one person's."""
 HAND = None
 """The source of what somebody did by hand, where they name none."""
 
@@ -83,7 +86,11 @@ class Linker:
         if other not in ends and max(len(ends), len(_ends(states, other))) >= MAX_KEYS:
             return Decided(Reason.COMPONENT_CAP, holds=False)
         graph = graph_of(states)
-        people = {one: _people(self._rules, ends, other), other: _people(self._rules, _ends(states, other), one)}
+        sure = self._rules.is_sure(stated.rule, stated.confidence)
+        people = {
+            one: await self._people(one, ends, other if sure else None, graph),
+            other: await self._people(other, _ends(states, other), one if sure else None, graph),
+        }
         proposal = Proposal(one, other, stated.confidence, (x, y), graph, people, stated.rule)
         reason, gives_way = decided(self._rules, proposal, self._now)
         shared = [each for each in (one, other) if self._rules.is_shared(each, people[each])]
@@ -209,6 +216,36 @@ class Linker:
     async def ban(self, a: Identifier, b: Identifier, stated: Stated) -> None:
         """Keep two identifiers apart from now on, which are not one person."""
         await self._ban(a, b, stated, LINKED)
+
+    async def _people(
+        self, identifier: Identifier, ends: Mapping[Identifier, Sequence[Told]], other: Identifier | None, graph: Graph
+    ) -> int:
+        """Return with how many people an identifier was seen, by sure words; 0 where it is too few to ask.
+
+        What remains connected without it is one person's. Of groups that hold nothing of one type two may be one
+        person's still, an address here and a number there; so it is the most groups that hold one type of what names
+        people. An end that is of neither profile counts with what it is linked with, for the first `_LOOKED_UP`.
+        """
+        most = self._rules.of(identifier.type).shared_from
+        seen = {one for one, told in ends.items() if any(map(self._is_seen, told))} | ({other} if other else set())
+        if most is None or len(seen) < most:
+            return 0
+        elsewhere = sorted(seen - graph.identifiers)
+        states = await self._batch.links(elsewhere[:_LOOKED_UP])
+        theirs = dict.fromkeys(elsewhere, ()) | {
+            one: linked(state, one) for one, state in zip(elsewhere, states, strict=False)
+        }
+        groups = graph.groups_without(identifier, theirs)
+        counted = Counter(
+            type_ for group in groups if not seen.isdisjoint(group) for type_ in naming(self._rules, group)
+        )
+        return max(counted.values(), default=0)
+
+    def _is_seen(self, told: Told) -> bool:
+        """Tell whether a word shows two identifiers together: none that is unsure, or taken back but for a split."""
+        if told.status == RETRACTED:
+            return told.rule == Rule.SPLIT and self._rules.is_sure(Rule.RECORD, told.confidence)
+        return self._rules.is_sure(told.rule, told.confidence)
 
     async def _graph(self, *profiles: Profile) -> Graph:
         members = [one for profile in profiles for one in profile.members]
@@ -361,20 +398,6 @@ def _decision(stated: Stated, status: str, before: Told | None, *, into: str | N
 
 def _ends(states: Iterable[LinksState], identifier: Identifier) -> dict[Identifier, list[Told]]:
     return next((ends_of(state, identifier) for state in states if identifier.tag in state.ends), {})
-
-
-def _people(rules: Rules, ends: dict[Identifier, list[Told]], other: Identifier) -> int:
-    """Return with how many people an identifier was seen: of what names people, the most of one type.
-
-    One person may be seen by an e-mail address, a phone number and a customer id: they are not three.
-    """
-    seen: dict[str, int] = {}
-    for one in {*ends, other}:
-        strong = not rules.of(one.type).weak and not (one.type == CUSTOMER_ID and is_generated(one.value))
-        told = ends.get(one, [])
-        if strong and (one == other or any(each.status != RETRACTED for each in told)):
-            seen[one.type] = seen.get(one.type, 0) + 1
-    return max(seen.values(), default=0)
 
 
 def _both(pair: frozenset[Identifier]) -> tuple[Identifier, Identifier]:
