@@ -194,6 +194,34 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     await running.checked()
 
 
+async def test_what_one_person_has_several_of_is_not_shared(running):
+    mails = [f"email:a{number}@example.org" for number in range(3)]
+    await each(running, *(tie("A", mail) for mail in mails))
+    await each(running, *(tie(mail, "phone:+4930901820") for mail in mails))
+    await each(running, tie("email:b@example.org", "phone:+4930901820"))
+    assert await owner(running, "phone:+4930901820") == await owner(running, "email:b@example.org") == "A"
+    await running.checked()
+
+
+async def test_two_people_with_several_addresses_are_two(running):
+    for name in "ab":
+        mails = [f"email:{name}{number}@example.org" for number in range(3)]
+        await each(running, *(tie(name.upper(), mail) for mail in mails))
+        await each(running, *(tie(mail, "device_id:d") for mail in mails))
+    assert await owner(running, "device_id:d") == "A", "B's links to it were refused, and are one person's"
+    await each(running, tie("email:c@example.org", "device_id:d"))
+    assert await owner(running, "device_id:d") is None
+    await running.checked()
+
+
+async def test_what_was_split_off_stays_nobodys(running):
+    people = [f"phone:+493090182{number}" for number in range(5)]
+    await each(running, *(tie("email:desk@example.org", one) for one in people))
+    assert await owner(running, "email:desk@example.org") not in [await owner(running, one) for one in people]
+    assert len({await owner(running, one) for one in people if await owner(running, one)}) in {0, 5}
+    await running.checked()
+
+
 # --- what is unsure ---
 
 
@@ -221,6 +249,21 @@ async def test_what_was_accepted_gives_way_to_nothing(running):
     await act(running, "accept", identifier="A", other="email:e@example.org")
     assert await warned(running, "B", evidence("email:e@example.org")) == [(0, "unique_type")]
     assert await owner(running, "email:e@example.org") == "A"
+    await running.checked()
+
+
+async def test_a_guess_shows_no_identifier_to_be_shared(running):
+    await each(running, tie("A", "email:e@example.org"))
+    await each(running, *(tie("email:e@example.org", f"customer_id:{name}", 0.3) for name in "BCDE"))
+    assert await owner(running, "email:e@example.org") == "A"
+    await running.checked()
+
+
+async def test_rules_that_came_later_undo_no_link(running):
+    await each(running, tie("A", "device_id:d", 0.8))
+    await rules(running, {"blockedValues": ["d"]})
+    await each(running, tie("A", "device_id:d", 0.9))
+    assert await running.section("identities", "A") == [evidence("device_id:d", 0.8)]
     await running.checked()
 
 

@@ -92,11 +92,11 @@ class TypeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 DEFAULT_TYPES = {
     CUSTOMER_ID: TypeRule(priority=0, unique=True),
-    "email": TypeRule(priority=10, limit=5),
-    "phone": TypeRule(priority=20, limit=5),
-    "device_id": TypeRule(priority=30, limit=20, weak=True, shared_from=5),
-    "cookie_id": TypeRule(priority=40, limit=100, weak=True, shared_from=5),
-    "anonymous_id": TypeRule(priority=50, limit=100, weak=True, shared_from=5),
+    "email": TypeRule(priority=10, limit=5, shared_from=3),
+    "phone": TypeRule(priority=20, limit=5, shared_from=3),
+    "device_id": TypeRule(priority=30, limit=20, weak=True, shared_from=3),
+    "cookie_id": TypeRule(priority=40, limit=100, weak=True, shared_from=3),
+    "anonymous_id": TypeRule(priority=50, limit=100, weak=True, shared_from=3),
 }
 """The built-in types, and what holds for them where a tenant says nothing else."""
 
@@ -136,7 +136,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     """Further values that are never linked, whatever their case."""
     blocked_patterns: list[_Text] = []
     """Further regular expressions: what one matches as a whole is never linked."""
-    shared: Literal["warn", "demote", "split"] = "demote"
+    shared: Literal["warn", "demote", "split"] = "split"
     """What becomes of a shared identifier: a warning only; no further link; or it is split off its profile besides."""
     max_identifiers: Annotated[int, Meta(ge=2, le=1000)] = 1000
     """The most identifiers of one profile."""
