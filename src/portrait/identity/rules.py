@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from portrait.identity import patterns
 from portrait.identity.graph import Graph, Link, Profile, Sets
 from portrait.identity.normalise import region_fault
 from portrait.model import strict_json
@@ -122,7 +123,7 @@ BLOCKED_PATTERNS = (
 """Patterns of whole values that say nothing of a person: one character over and over, digits in a row. With `+1`, which
 a tenant's region puts before it, no person's number is of one digit; with other countries' prefixes some are."""
 
-_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+_NAME = r"^[a-z][a-z0-9_]{0,63}$(?!\n)"
 _Text = Annotated[str, Meta(min_length=1, max_length=512)]
 _Type = Annotated[str, Meta(pattern=_NAME)]
 
@@ -135,7 +136,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     blocked_values: list[_Text] = []
     """Further values that are never linked, whatever their case."""
     blocked_patterns: list[_Text] = []
-    """Further regular expressions: what one matches as a whole is never linked."""
+    """Further regular expressions, of a form that is quick: what one matches as a whole is never linked."""
     shared: Literal["warn", "demote", "split"] = "split"
     """What becomes of a shared identifier: a warning only; no further link; or it is split off its profile besides."""
     max_identifiers: Annotated[int, Meta(ge=2, le=1000)] = 1000
@@ -164,8 +165,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], ...]:
-        patterns = [*(BLOCKED_PATTERNS if self.block_junk else ()), *self.blocked_patterns]
-        return tuple(re.compile(one, re.IGNORECASE) for one in patterns)
+        every = [*(BLOCKED_PATTERNS if self.block_junk else ()), *self.blocked_patterns]
+        return tuple(re.compile(one, re.IGNORECASE) for one in every)
 
     @cached_property
     def _values(self) -> frozenset[str]:
@@ -181,7 +182,9 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
             return True
         if identifier.type == CUSTOMER_ID:
             return value.casefold() in {one.casefold() for one in self.blocked_values}
-        return value.casefold() in self._values or any(one.fullmatch(value) for one in self._patterns)
+        if value.casefold() in self._values:
+            return True
+        return len(value) <= patterns.MAX_LENGTH and any(one.fullmatch(value) for one in self._patterns)
 
     def is_sure(self, rule: str, confidence: float) -> bool:
         """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
@@ -221,11 +224,8 @@ def parse(raw: bytes) -> Rules:
         raise InvalidRules(
             f"The identity rules break their schema at {place}. See docs/reference/identifiers."
         ) from None
-    for pattern in rules.blocked_patterns:
-        try:
-            re.compile(pattern)
-        except re.error:
-            raise InvalidRules("A pattern in `blockedPatterns` is not a regular expression.") from None
+    if fault := patterns.fault(rules.blocked_patterns):
+        raise InvalidRules(f"A pattern in `blockedPatterns` {fault}.")
     if rules.region is not None and (fault := region_fault(rules.region)):
         raise InvalidRules(f"Field `region` {fault}.")
     for name, rule in rules.types.items():
