@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -253,6 +254,8 @@ REFUSED = {
     "a type with a colon": ({"types": {"a:b": {}}}, InvalidRules),
     "a type in capitals": ({"types": {"Email": {}}}, InvalidRules),
     "a type that ends in a new line": ({"types": {"loyalty\n": {}}}, InvalidRules),
+    "types in a list": ({"types": [{}]}, InvalidRules),
+    "a built-in type in a list": ({"types": {"email": [1]}}, InvalidRules),
     "a limit of none": ({"types": {"email": {"limit": 0}}}, InvalidRules),
     "a limit beyond all": ({"types": {"email": {"limit": 1001}}}, InvalidRules),
     "a confidence above 1": ({"minConfidence": 1.01}, InvalidRules),
@@ -300,9 +303,31 @@ def test_the_refusal_names_the_place_and_no_value(said, place):
 
 def test_what_is_left_out_is_as_by_default():
     assert parse(b"{}") == DEFAULT == read(None)
-    assert parse(b'{"types":{"email":{"limit":1}}}').of("email") == TypeRule(limit=1)
-    assert parse(b'{"types":{"email":{}}}').of("device_id") == DEFAULT_TYPES["device_id"]
+    assert parse(b'{"types":{"email":{}}}').all_types == DEFAULT_TYPES
+    assert parse(b'{"types":{"loyalty":{"limit":1}}}').of("loyalty") == TypeRule(limit=1)
     assert not DEFAULT.knows("loyalty")
+
+
+CHANGES = {
+    "priority": st.integers(0, 1000),
+    "limit": st.none() | st.integers(1, 10),
+    "weak": st.booleans(),
+    "sharedFrom": st.none() | st.integers(2, 9),
+}
+
+
+@given(st.sampled_from(sorted(DEFAULT_TYPES.keys() - {"customer_id"})), st.fixed_dictionaries({}, optional=CHANGES))
+def test_what_is_left_out_of_a_built_in_type_is_as_by_default(name, said):
+    rule = parse(json.dumps({"types": {name: said}}).encode()).of(name)
+    assert msgspec.to_builtins(rule) == msgspec.to_builtins(DEFAULT_TYPES[name]) | said
+
+
+def test_what_a_built_in_type_is_by_default_contradicts_nothing_that_is_said():
+    assert parse(b'{"types":{"email":{"unique":true}}}').of("email").limit is None
+    assert parse(b'{"types":{"customer_id":{"unique":false}}}').of("customer_id") == TypeRule(priority=0)
+    few = parse(b'{"maxIdentifiers":3,"types":{"device_id":{"sharedFrom":2}}}')
+    assert few.of("device_id").limit == few.of("email").limit == 3
+    assert parse(json.dumps(shown(few)).encode()).all_types == few.all_types
 
 
 @given(
@@ -314,7 +339,7 @@ def test_what_is_left_out_is_as_by_default():
         ),
         blocked_values=st.lists(st.text("abc", min_size=1, max_size=5), max_size=3),
         shared=st.sampled_from(["warn", "demote", "split"]),
-        max_identifiers=st.integers(100, 1000),
+        max_identifiers=st.integers(2, 1000),
         min_confidence=st.floats(0, 1),
         weak_guard=st.booleans(),
         region=st.sampled_from([None, "DE", "US"]),

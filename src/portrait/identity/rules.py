@@ -132,7 +132,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     """One tenant's identity rules. What is left out is as by default."""
 
     types: dict[_Type, TypeRule] = {}
-    """The tenant's own types, and built-in ones that are to be otherwise."""
+    """The tenant's own types, and built-in ones that are to be otherwise: what is left out of one stays as it is."""
     blocked_values: list[_Text] = []
     """Further values that are never linked, whatever their case."""
     blocked_patterns: list[_Text] = []
@@ -152,8 +152,12 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def all_types(self) -> dict[str, TypeRule]:
-        """Return the rule of every type that the tenant knows."""
-        return DEFAULT_TYPES | self.types
+        """Return the rule of every type that the tenant knows; a limit is never beyond that of all identifiers."""
+        most = self.max_identifiers
+        return {
+            name: msgspec.structs.replace(rule, limit=most) if rule.limit is not None and rule.limit > most else rule
+            for name, rule in (DEFAULT_TYPES | self.types).items()
+        }
 
     def of(self, type_: str) -> TypeRule:
         """Return the rule of a type."""
@@ -198,13 +202,35 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
 _UNKNOWN = TypeRule()
 DEFAULT = Rules()
-_decoder = msgspec.json.Decoder(Rules)
+
+
+def _decoded(raw: bytes) -> Rules:
+    """Return the rules that a JSON text holds, with what it leaves out.
+
+    Raises:
+        msgspec.MsgspecError: it breaks the schema.
+    """
+    said = msgspec.json.decode(raw)
+    types = said.get("types") if isinstance(said, dict) else None
+    if isinstance(types, dict):
+        said["types"] = {name: _whole(name, type_) for name, type_ in types.items()}
+    return msgspec.convert(said, Rules)
+
+
+def _whole(name: str, said: Any) -> Any:
+    """Return what is said of a built-in type, and beside it what holds by default and can stand with it."""
+    if name not in DEFAULT_TYPES or not isinstance(said, dict):
+        return said
+    usual = msgspec.to_builtins(DEFAULT_TYPES[name])
+    if said.get("unique"):
+        usual["limit"] = None
+    return usual | said
 
 
 @lru_cache(maxsize=1000)
 def read(stored: bytes | None) -> Rules:
     """Return a tenant's rules from their stored form."""
-    return DEFAULT if stored is None else _decoder.decode(stored)
+    return DEFAULT if stored is None else _decoded(stored)
 
 
 def parse(raw: bytes) -> Rules:
@@ -217,7 +243,7 @@ def parse(raw: bytes) -> Rules:
     strict_json.check(raw)
     strict_json.decode(raw)
     try:
-        rules = _decoder.decode(raw)
+        rules = _decoded(raw)
     except msgspec.MsgspecError as error:
         where = re.search(r"at `\$\.?([\w.\[\]…]*)`", str(error))
         place = f"`{where[1]}`" if where and where[1] else "the document"
@@ -244,7 +270,9 @@ def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
         return None if rule.window_days is None else "`windowDays` bounds a `limit`, and there is none"
     if rule.unique and rule.limit > 1:
         return "of a unique type a person has one: leave `limit` out or make it 1"
-    return "`limit` is beyond `maxIdentifiers`" if rule.limit > rules.max_identifiers else None
+    usual = DEFAULT_TYPES.get(name, _UNKNOWN).limit
+    beyond = rule.limit > rules.max_identifiers and rule.limit != usual
+    return "`limit` is beyond `maxIdentifiers`" if beyond else None
 
 
 class Proposal(NamedTuple):
