@@ -267,10 +267,12 @@ class Linker:
         if x != y:
             stays = into or survivor(x, y, graph.links)
         both = x.customer_id is not None and y.customer_id is not None
+        members = tuple(sorted({*x.members, *y.members}))
+        if x != y:
+            # First, for the link to be told after whatever was told of an identifier that nobody had any more.
+            self._batch.regroup(profiles, [Profile(stays, members)])
         self._batch.link(a, b, _decision(stated, LINKED, before, into=stays if both else None), stated.source)
         if x != y:
-            members = tuple(sorted((*x.members, *y.members)))
-            self._batch.regroup(profiles, [Profile(stays, members)])
             await self._settle(members)
 
     async def _settle(self, members: Sequence[Identifier]) -> None:
@@ -324,10 +326,13 @@ class Linker:
         return Named(identifier, identifier.value)
 
     async def _split_off(self, shared: Sequence[Identifier]) -> None:
+        """Take back the links of shared identifiers, but for those that somebody told by hand."""
         for one in shared:
             profile = self._batch.profile_of(one)
             graph = await self._graph(profile)
-            self._retract([link for link in graph.links if one in {link.a, link.b}], Rule.SPLIT)
+            theirs = [link for link in graph.links if one in {link.a, link.b}]
+            by_hand = {Rule.LINK, Rule.ACCEPTED}
+            self._retract([link for link in theirs if not any(told.rule in by_hand for told in link.told)], Rule.SPLIT)
             await self._regroup(profile)
 
     async def _regroup(self, before: Profile) -> list[Profile]:

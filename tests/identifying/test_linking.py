@@ -222,6 +222,15 @@ async def test_what_was_split_off_stays_nobodys(running):
     await running.checked()
 
 
+async def test_what_somebody_accepts_is_split_off_no_more(running):
+    people = [f"phone:+493090182{number}" for number in range(5)]
+    await each(running, *(tie("email:desk@example.org", one) for one in people[:3]), tie("A", people[0]))
+    await act(running, "accept", identifier="email:desk@example.org", other=people[2])
+    await each(running, *(tie("email:desk@example.org", one) for one in people[3:]))
+    assert await owner(running, "email:desk@example.org") == await owner(running, people[2]) != "A"
+    await running.checked()
+
+
 # --- what is unsure ---
 
 
