@@ -6,6 +6,7 @@ counts the other bytes, so that it costs a fraction of what any server spends.
 
 import asyncio
 import gc
+import math
 import os
 import sys
 import time
@@ -30,7 +31,7 @@ class ClosedLoop:
         self.latencies: list[float] = []
         self.statuses: dict[int, int] = {}
         self.faults: dict[str, int] = {}
-        self.under_way = 0
+        self.under_way = self.sent = 0
         self.begins = self.ends = self.last = 0.0
         self._done = asyncio.Event()
 
@@ -82,9 +83,11 @@ class ClosedLoop:
             self._done.set()
 
     def send(self, connection: Connection, request: bytes, since: float) -> None:
-        """Send a request whose time counts from a moment."""
+        """Send a request whose time counts from a moment; one that is not timed, as from before all that is."""
+        is_timed = self.sent % self.plan.every == self.plan.timed
+        self.sent += 1
         self.under_way += 1
-        connection.send(request, since)
+        connection.send(request, since if is_timed else -math.inf)
 
     def fault(self, what: str, count: int = 1) -> None:
         """Take note of something that went wrong; nothing is sent any more."""

@@ -26,6 +26,10 @@ class Plan(msgspec.Struct, kw_only=True):
     rate: float | None = None
     """Requests a second, sent whatever the answers do (open loop); None: each connection sends when it was answered."""
     expected: int = 200
+    every: int = 1
+    """Of so many requests in a row one is timed: the others put back what it changes."""
+    timed: int = 0
+    """Which of them, from 0."""
     core: int | None = None
 
 

@@ -1,10 +1,12 @@
 """The load generator, against a small server in a thread: counts, statuses, faults. Never how fast."""
 
 import asyncio
+import math
 import threading
 
 import pytest
 
+from bench.generator import ClosedLoop
 from bench.load import Plan, fire
 from bench.process import Failure
 
@@ -55,6 +57,16 @@ def port():
     loop.close()
 
 
+class Sent:
+    """A connection that holds from when each request counts."""
+
+    def __init__(self):
+        self.since = []
+
+    def send(self, request, since):
+        self.since.append(since)
+
+
 def get(path):
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
 
@@ -94,6 +106,20 @@ def test_each_request_is_sent_once_where_that_is_asked_for(port):
     assert result.requests == 50
     assert sorted(Answering.seen) == sorted(map(get, paths))
     assert result.seconds < 30
+
+
+def test_of_requests_in_a_row_one_is_timed(port):
+    paths = [f"/{number}" for number in range(9)]
+    result = fire(plan(port, *paths, once=True, connections=1, warmup=0, seconds=30, every=3, timed=2))
+    assert (result.requests, result.statuses[200]) == (3, 9)
+
+
+def test_the_one_that_is_named_is_timed(port):
+    loop = ClosedLoop(plan(port, "/a", every=3, timed=2))
+    sent = Sent()
+    for _ in range(6):
+        loop.send(sent, b"", 7.0)
+    assert sent.since == [-math.inf, -math.inf, 7.0] * 2
 
 
 def test_an_open_loop_sends_at_its_rate_whatever_the_answers_do(port):
