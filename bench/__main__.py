@@ -29,6 +29,7 @@ def tell(text: str) -> None:
 @click.option("--seconds", default=3.0, show_default=True, help="How long each is taken.")
 @click.option("--history", default=10_000, show_default=True, help="How many interactions make a long history.")
 @click.option("--bulk", default=70_000, show_default=True, help="How many records are loaded in bulk.")
+@click.option("--identifiers", default=1_000_000, show_default=True, help="How many identifiers are many.")
 @click.option("--large", is_flag=True, help="Measure a million customers, and nothing else.")
 @click.option("--large-customers", default=1_000_000, show_default=True, help="How many these are.")
 @click.option("--only", multiple=True, metavar="ROW", help="Measure rows whose id begins so; writes no results.")
@@ -36,8 +37,8 @@ def tell(text: str) -> None:
 @click.option("--directory", type=click.Path(path_type=Path), default=DIRECTORY, help="Where databases go.")
 @click.pass_context
 def main(
-    context: click.Context, *, customers: int, rounds: int, seconds: float, history: int, bulk: int, large: bool,
-    large_customers: int, only: tuple[str, ...], results: Path | None, directory: Path,
+    context: click.Context, *, customers: int, rounds: int, seconds: float, history: int, bulk: int,
+    identifiers: int, large: bool, large_customers: int, only: tuple[str, ...], results: Path | None, directory: Path,
 ) -> None:  # fmt: skip
     """Measure Portrait beside what it could at best cost, and beside what would be used instead."""
     if context.invoked_subcommand is not None:
@@ -47,7 +48,8 @@ def main(
         raise click.BadParameter(f"rows are {', '.join(row.id for row in (*ROWS, *LARGE))}", param_hint="--only")
     options = Options(
         customers=customers, rounds=rounds, seconds=seconds, history=history, bulk_records=bulk,
-        bulk_customers=max(bulk * 100 // 297, 1), large_customers=large_customers, warmup=min(0.5, seconds),
+        bulk_customers=max(bulk * 100 // 297, 1), large_customers=large_customers, identifiers=identifiers,
+        warmup=min(0.5, seconds),
     )  # fmt: skip
     done = run(rows, options, directory.absolute(), tell)
     report.summary(done)

@@ -83,6 +83,11 @@ class Portrait(Subject):
         body = json.dumps(record, separators=(",", ":")).encode()
         return self.post(f"/api/v1/customers/{customer_id(place)}/interactions", body)
 
+    def act(self, action: str, target: int, source: int) -> bytes:
+        """Return the request that merges two customers, or parts them again."""
+        asked = {"action": action, "targetId": customer_id(target), "sourceId": customer_id(source)}
+        return self.post("/api/v1/identity", json.dumps(asked, separators=(",", ":")).encode())
+
     def check(self, place: int, body: bytes) -> None:
         """Make sure that all six sections are whole, and the interactions the newest."""
         sections = {one["name"]: one["data"] for one in json.loads(body)["sections"]}

@@ -8,6 +8,8 @@ TENANT = "bench"
 CUSTOMERS = 20_000
 """So many customers, each with 3 identifiers, 30 interactions, 3 segments, 2 journeys, 2 experiments, 4 consents."""
 SECTIONS = ("identities", "interactions", "segments", "journeys", "experiments", "consent")
+WIDE = 640
+"""How many bytes of note make a customer's 20 newest interactions so large that all documents are so four times."""
 
 Records = dict[str, list[dict[str, Any]]]
 
@@ -121,11 +123,36 @@ def large_lines(customers: int) -> Iterator[bytes]:
             yield line(place, "interactions", record)
 
 
+def device(number: int) -> dict[str, str]:
+    """Return one of the device ids of `known_lines`."""
+    return {"type": "device_id", "value": f"device-{number:08x}"}
+
+
+def owner(identifiers: int, devices: int, number: int) -> int:
+    """Return the place of the customer that a device of `known_lines` belongs to: they are spread over all."""
+    return number * ((identifiers - devices) // devices)
+
+
+def known_lines(identifiers: int, devices: int) -> Iterator[bytes]:
+    """Yield what makes so many identifiers known: customers with one interaction each, and devices of some of these."""
+    for place in range(identifiers - devices):
+        yield line(place, "interactions", interaction(place, 0))
+    for number in range(devices):
+        yield line(owner(identifiers, devices, number), "identities", device(number))
+
+
 def long_lines(place: int, interactions: int) -> Iterator[bytes]:
     """Yield the records of one customer with a long history of interactions, and else as all others."""
     for section, held in records(place, interactions).items():
         for record in held:
             yield line(place, section, record)
+
+
+def wide_lines(place: int) -> Iterator[bytes]:
+    """Yield the records of one customer whose documents are four times as large as others', by their interactions."""
+    for section, held in records(place).items():
+        for record in held:
+            yield line(place, section, record | {"note": "n" * WIDE} if section == "interactions" else record)
 
 
 def heavy_lines(place: int, size: int) -> Iterator[bytes]:

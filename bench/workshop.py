@@ -12,7 +12,7 @@ import msgspec
 from bench.databases import Postgres, copy_file, execute
 from bench.measure import Skipped
 from bench.ours import Portrait, written
-from bench.population import heavy_lines, lines, long_lines
+from bench.population import heavy_lines, lines, long_lines, wide_lines
 
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "citus": "Citus"}
 CITUS = "PORTRAIT_BENCH_CITUS_URL"
@@ -20,7 +20,7 @@ CITUS = "PORTRAIT_BENCH_CITUS_URL"
 SHARDS = 8
 """Four to each core of the machine, all nodes of the cluster together."""
 LONG_CUSTOMERS = 20
-"""How many customers have a long history, after the population's."""
+"""How many customers have a long history, after the population's; as many have wide documents."""
 SEED = 20_260_330
 
 
@@ -40,6 +40,8 @@ class Options(msgspec.Struct, kw_only=True):
     bulk_customers: int = 23_570
     """As many as in the CDNOW file, which is often used to show customers' histories."""
     large_customers: int = 1_000_000
+    identifiers: int = 1_000_000
+    """How many identifiers are many."""
 
 
 class Workshop:
@@ -82,6 +84,11 @@ class Workshop:
         """The place of the customer whose sections are large."""
         return self.options.customers + LONG_CUSTOMERS
 
+    @property
+    def wide(self) -> list[int]:
+        """The places of the customers whose documents are four times as large as others'."""
+        return [self.heavy + 1 + one for one in range(LONG_CUSTOMERS)]
+
     def places(self, customers: int | None = None) -> list[int]:
         """Return customers in random order, the same for every subject."""
         known = customers or self.options.customers
@@ -103,7 +110,7 @@ class Workshop:
         return made
 
     def filled(self, engine: str) -> Portrait:
-        """Return Portrait over the population, the customers with long histories and the heavy one."""
+        """Return Portrait over the population, the customers with long histories, the heavy and the wide ones."""
         if engine not in self._filled:
             made = self.empty(engine, "population")
             made.load(written(self.directory / "population.jsonl", self._everybody()))
@@ -119,6 +126,8 @@ class Workshop:
         for place in self.long:
             yield from long_lines(place, self.options.history)
         yield from heavy_lines(self.heavy, self.options.heavy)
+        for place in self.wide:
+            yield from wide_lines(place)
 
     def copy(self, engine: str, name: str) -> Portrait:
         """Return Portrait over a copy of the filled database, which nobody may have open; on Citus over itself."""

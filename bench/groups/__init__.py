@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from bench.groups import appends, bulk, history, large, profile, start, workers
+from bench.groups import appends, bulk, history, large, merging, profile, resolving, start, workers
 from bench.measure import Probe
 from bench.workshop import Workshop
 
 Group = Callable[[Workshop, ExitStack], list[Probe]]
 
 GROUPS: tuple[Group, ...] = (
-    start.probes, profile.probes, history.probes, workers.probes, appends.probes, bulk.probes, large.probes,
+    start.probes, profile.probes, history.probes, merging.probes, workers.probes, appends.probes, bulk.probes,
+    resolving.probes, large.probes,
 )  # fmt: skip

@@ -16,7 +16,8 @@ from bench.serving import Serving
 from bench.workshop import Options, Workshop
 from docs.pages import DOCS
 
-TINY = ("--customers", "4", "--rounds", "1", "--seconds", "0.2", "--history", "40", "--bulk", "60")
+TINY = ("--customers", "4", "--rounds", "1", "--seconds", "0.2", "--history", "40", "--bulk", "60",
+        "--identifiers", "1000")  # fmt: skip
 SQLITE = [row for row in ROWS if row.id.endswith("-sqlite") and "feast" not in row.id]
 
 
