@@ -84,8 +84,8 @@ class Batch:
         self._owners: dict[Identifier, str] = {}
         self._new: set[Identifier] = set()
         """Nothing was told of these before."""
-        self._claimed: set[Identifier] = set()
-        """Of the new ones those that are registered already, for nobody else to take them."""
+        self._claimed: dict[Identifier, str] = {}
+        """Of the new ones those that are registered already, for nobody else to take them, and as whose."""
         self._members: dict[str, Sequence[Identifier]] = {}
         self._merged: dict[str, str] = {}
         """Customers that were merged away, with those that stay."""
@@ -130,7 +130,7 @@ class Batch:
                 if one.type != CUSTOMER_ID and one not in self._claimed
             }
             taken = await self._tx.claim(self._tenant, unclaimed) if unclaimed else set()
-            self._claimed |= taken
+            self._claimed |= {one: unclaimed[one] for one in taken}
             if len(taken) == len(unclaimed):
                 break
         self._settle(owners, new, {*owners.values(), *own})
@@ -259,7 +259,7 @@ class Batch:
             after: the profiles that the same identifiers form; those without a customer id belong to nobody.
         """
         known = [owner for profile in before if (owner := profile.customer_id) is not None]
-        freed = {one for profile in after for one in profile.members} - self._owners.keys()
+        freed = [one for profile in after for one in profile.members if one not in self._owners]
         told = max(
             self.now,
             *(self._told.get(owner, 0) for owner in known),
@@ -386,10 +386,12 @@ class Batch:
         told_of = {fact.identifier for fact in self._facts}
         moved = {one for owner in self._regrouped for one in self._members.get(owner, ())}
         put = {
-            one: owner for one, owner in self._owners.items() if one in moved or (one in self._new and one in told_of)
+            one: owner
+            for one, owner in self._owners.items()
+            if (one in moved or (one in self._new and one in told_of)) and self._claimed.get(one) != owner
         }
         await self._tx.put_identifiers(self._tenant, put)
-        freed = (self._claimed | {fact.identifier for fact in self._facts}) - self._owners.keys()
+        freed = (self._claimed.keys() | told_of) - self._owners.keys()
         if freed:
             await self._tx.drop_identifiers(self._tenant, freed)
 
@@ -400,9 +402,12 @@ class Batch:
             for (name, identifier), section in self._touched.items()
             if shown_by(section) is section and (owner := self._owners.get(identifier)) is not None
         }
-        whole = {owner for owner in self._regrouped if owner in self._members}
+        whole = {owner for owner in self._regrouped if owner in self._members and not self._only_gained(owner)}
+        if not whole:
+            return changed
         members = {one: owner for owner in whole for one in self._members[owner]}
-        stored = await self._tx.states_of(self._tenant, members) if members.keys() - self._new else {}
+        known = [one for one in members if one not in self._new]
+        stored = await self._tx.states_of(self._tenant, known) if known else {}
         for identifier, name in (*stored, *((one, name) for name, one in self._touched)):
             section = self._sections.get(name)
             if identifier in members and section is not None and shown_by(section) is section:
@@ -413,6 +418,15 @@ class Batch:
                         self._states[name, identifier] = state
         return changed
 
+    def _only_gained(self, owner: str) -> bool:
+        """Tell whether a customer kept all its identifiers, and got none but such as nothing was told of before."""
+        head = self._heads.get(owner)
+        if head is not None and head.merged_into is not None:
+            return False
+        before = set(head.identifiers(owner)) if head else set()
+        after = set(self._members.get(owner, ()))
+        return before <= after and after - before <= self._new
+
     async def _lock_aliases(self) -> None:
         """Lock those that were or are merged away: their heads change, and who is told of them may hold theirs."""
         if unlocked := (self._regrouped | self._merged.keys()) - self._heads.keys():
@@ -421,8 +435,8 @@ class Batch:
     async def _drop_documents(self, kept: Mapping[str, Sequence[Any]]) -> None:
         """Remove what regrouped customers showed and show no more."""
         for customer_id in self._regrouped:
-            if self._heads.get(customer_id) is None:
-                continue  # it is new, and has shown nothing yet
+            if self._heads.get(customer_id) is None or self._only_gained(customer_id):
+                continue  # it is new, and has shown nothing yet; or shows what it did
             shown = {row[0] for row in await self._tx.hashes(self._tenant, customer_id, None)} - {HEAD}
             gone = (shown & {section.document for section in self._sections.values()}) - {
                 document.section for document in kept.get(customer_id, ())

@@ -93,8 +93,11 @@ def store_state(section: StoredSection, state: Any) -> StoredState:
 
 def joined(section: StoredSection, states: Iterable[Any]) -> Any:
     """Return the one state of a customer with these states of its identifiers, most of which hold nothing."""
+    held = list(states)
+    if len(held) == 1:  # most customers have one identifier
+        return held[0]
     empty = section.fold.empty()
-    return reduce(section.fold.join, [state for state in states if state != empty] or [empty])
+    return reduce(section.fold.join, [state for state in held if state != empty] or [empty])
 
 
 def needs_links(section: StoredSection, state: Any) -> bool:

@@ -187,7 +187,7 @@ class Graph:
             for out in (True, False)
             if (told := tuple(one for one in link.told if is_left_out(one) == out))
         ]
-        whole, rest = _Sets(self.identifiers), _Sets(self.identifiers)
+        whole, rest = Sets(self.identifiers), Sets(self.identifiers)
         found = []
         for out, a, b, told in sorted(parts, key=lambda part: (min(one.since for one in part[3]), *part[1:3])):
             were_one = whole.meet(a, b)

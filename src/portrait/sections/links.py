@@ -53,11 +53,14 @@ class Links:
         """Return the state after one more fact."""
         tag = fact.identifier.tag
         held = state.ends.get(tag, {})
-        told = _newest([*held.get(fact.key, ()), _told(fact)])
+        before, now = held.get(fact.key), _told(fact)
+        told = [now] if before is None else _newest([*before, now])
         return LinksState(state.ends | {tag: held | {fact.key: told}})
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
         """Return the state of two identifiers: the links of both."""
+        if a.ends.keys().isdisjoint(b.ends):  # as two identifiers' states are
+            return LinksState(a.ends | b.ends)
         return LinksState(
             {
                 tag: {
