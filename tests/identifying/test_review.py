@@ -37,6 +37,7 @@ async def paged(running, limit):
         answer = await listed(running, **params)
         found += answer["data"]
         count += 1
+        assert count < 50, "the pages come to an end"
         assert len(answer["data"]) <= limit
         assert answer["pagination"]["hasMore"] == (answer["pagination"]["cursor"] is not None)
         params = answer["pagination"]["hasMore"] and {"limit": limit, "cursor": answer["pagination"]["cursor"]}
@@ -87,6 +88,14 @@ async def test_a_page_goes_on_where_it_was_though_its_last_customer_was_merged_a
     await act(disputed, "merge", targetId="P6", sourceId="P0")
     rest = await listed(disputed, cursor=first["pagination"]["cursor"])
     assert [one["customerId"] for one in rest["data"]] == ["P1", "P2", "P3", "P3", "P4", "P5"]
+
+
+async def test_a_customer_merged_away_is_listed_as_whom_it_is_now_alone(disputed):
+    await each(disputed, tie("P3", "cookie_id:more"))
+    first = await listed(disputed, limit=7)
+    await act(disputed, "merge", targetId="P6", sourceId="P3")
+    rest = await listed(disputed, cursor=first["pagination"]["cursor"])
+    assert [(one["customerId"], one["other"]["value"]) for one in rest["data"]] == [("P6", "c"), ("P6", "more")]
 
 
 @pytest.mark.parametrize("place", ["P0", ["P0", 0], ["a\0", 0, b""], ["P0", 2**63, b""], ["P0", "0", b""], [1, 0, b""]])
