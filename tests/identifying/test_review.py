@@ -18,7 +18,7 @@ PEOPLE = [f"P{number}" for number in range(7)]
 @pytest.fixture
 async def disputed(running):
     """Seven customers, of whom all claim the first one's e-mail address, and one a cookie that is nobody's yet."""
-    await rules(running, {"types": {"cookie_id": {"limit": 1}}})
+    await rules(running, {"types": {"cookie_id": {"limit": 1}, "email": {"sharedFrom": None}}})
     await each(running, *(tie(one, E, 0.5 + number / 20, source="crm") for number, one in enumerate(PEOPLE)))
     await each(running, tie("P3", "cookie_id:other"), tie("P3", C, source="web"))
     return running
