@@ -2,67 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from portrait import folding
 from portrait.identity.graph import Profile, aliases, first_owner
 from portrait.identity.rules import Rule
+from portrait.incoming import Incoming, Named
 from portrait.model.document import HEAD, Head, head_document
 from portrait.model.errors import TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
-from portrait.sections.base import MAX_KEYS, Parsed, StoredSection
+from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by, told_at
 from portrait.storage.contract import Asked, Place, Transaction
-
-
-class Named(NamedTuple):
-    """An identifier, and its value as it was given."""
-
-    identifier: Identifier
-    value: str
-
-
-class Linked(NamedTuple):
-    """The identifier that an identity record names, and how sure the record is."""
-
-    named: Named
-    confidence: float
-
-
-class Incoming(NamedTuple):
-    """One validated record on its way in."""
-
-    at: int
-    """Its place in the request, from 0."""
-    identifier: Identifier
-    section: StoredSection
-    parsed: Parsed
-    effective_at: int | None
-    """As the sender gave it; None: the record says, or the moment we are told counts."""
-    source: str | None
-    value: str | None = None
-    """The identifier's value as it was given; None: as it is matched."""
-    linked: Linked | None = None
-    """The other identifier, where the record is evidence of one."""
-
-    @property
-    def named(self) -> Named:
-        """The identifier, as it was given."""
-        return Named(self.identifier, self.identifier.value if self.value is None else self.value)
-
-    @property
-    def moment(self) -> int | None:
-        """When it was true, by the sender's word or the record's own; None: from when we are told."""
-        return self.parsed.effective_at if self.effective_at is None else self.effective_at
-
-    @property
-    def asked(self) -> Asked:
-        """Asks for what it may repeat: its key, and the moment too where a key can be given anew (state)."""
-        moment = None if self.section.kind == "events" else self.moment
-        return Asked(self.identifier, self.section.name, self.parsed.key, moment)
 
 
 class Batch:

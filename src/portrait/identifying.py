@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import NamedTuple, TypeVar
 
 from portrait import folding
-from portrait.batch import Batch, Incoming, Named
+from portrait.batch import Batch
 from portrait.identity import rules
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
 from portrait.identity.rules import Reason, Rule, Rules
+from portrait.incoming import Incoming, Named
 from portrait.linking import Linker, Stated, opened
 from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink

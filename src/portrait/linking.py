@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from portrait.batch import Batch, Named
+from portrait.batch import Batch
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
 from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, decided, naming, read
+from portrait.incoming import Named
 from portrait.model.errors import (
     BlockedIdentifier,
     CustomerNotFound,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from portrait import folding
-from portrait.batch import Named
 from portrait.identity.graph import LINKED, RETRACTED, Link, Profile, Told
 from portrait.identity.rules import Reason, Rule
+from portrait.incoming import Named
 from portrait.linking import Linker, Stated, opened
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock

@@ -5,9 +5,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from portrait.batch import Batch, Incoming, Named
+from portrait.batch import Batch
 from portrait.identity import rules
 from portrait.identity.rules import Rule, Rules
+from portrait.incoming import Incoming, Named
 from portrait.linking import Linker, Stated, refused
 from portrait.model.errors import (
     CustomerNotFound,

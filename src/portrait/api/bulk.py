@@ -10,7 +10,7 @@ import msgspec
 from portrait.access.service import WRITE
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, encode, json_answer
 from portrait.api.records import SOURCE, Source, Warned
-from portrait.batch import Incoming
+from portrait.incoming import Incoming
 from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
 from portrait.model import errors

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from portrait.app import Services
-from portrait.batch import Incoming
 from portrait.cli import portrait_view
 from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.incoming import Incoming
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
 from portrait.model.errors import InvalidSetting

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from portrait.batch import Incoming, Linked, Named
 from portrait.identity import rules
 from portrait.identity.normalise import normalise
+from portrait.incoming import Incoming, Linked, Named
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import (

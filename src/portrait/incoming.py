@@ -1,0 +1,54 @@
+"""Records on their way in: validated, and not yet decided on."""
+
+from typing import NamedTuple
+
+from portrait.model.identifier import Identifier
+from portrait.sections.base import Parsed, StoredSection
+from portrait.storage.contract import Asked
+
+
+class Named(NamedTuple):
+    """An identifier, and its value as it was given."""
+
+    identifier: Identifier
+    value: str
+
+
+class Linked(NamedTuple):
+    """The identifier that an identity record names, and how sure the record is."""
+
+    named: Named
+    confidence: float
+
+
+class Incoming(NamedTuple):
+    """One validated record on its way in."""
+
+    at: int
+    """Its place in the request, from 0."""
+    identifier: Identifier
+    section: StoredSection
+    parsed: Parsed
+    effective_at: int | None
+    """As the sender gave it; None: the record says, or the moment we are told counts."""
+    source: str | None
+    value: str | None = None
+    """The identifier's value as it was given; None: as it is matched."""
+    linked: Linked | None = None
+    """The other identifier, where the record is evidence of one."""
+
+    @property
+    def named(self) -> Named:
+        """The identifier, as it was given."""
+        return Named(self.identifier, self.identifier.value if self.value is None else self.value)
+
+    @property
+    def moment(self) -> int | None:
+        """When it was true, by the sender's word or the record's own; None: from when we are told."""
+        return self.parsed.effective_at if self.effective_at is None else self.effective_at
+
+    @property
+    def asked(self) -> Asked:
+        """Asks for what it may repeat: its key, and the moment too where a key can be given anew (state)."""
+        moment = None if self.section.kind == "events" else self.moment
+        return Asked(self.identifier, self.section.name, self.parsed.key, moment)
