@@ -105,19 +105,12 @@ class Batch:
         return True
 
     def _settle(self, owners: Mapping[Identifier, str], new: Iterable[Identifier], concerned: Collection[str]) -> None:
-        """Note whose identifiers are whose.
-
-        Args:
-            owners: the customer ids of the identifiers that have one.
-            new: the others.
-            concerned: the customers that these lead to now. Of those that are locked some may have been merged away
-                while their locks were waited for: they have no identifiers, their own ids are others'.
-        """
+        """Note whose identifiers are whose. Who is locked but not concerned was merged away while we waited for it."""
         self._new = set(new)
         self._states |= {(LINKS.name, one): LINKS.fold.empty() for one in self._new if one.type == CUSTOMER_ID}
-        heads = {owner: self._heads[owner] for owner in concerned}
         self._members = {
-            owner: head.identifiers(owner) if head else (customer(owner),) for owner, head in heads.items()
+            owner: head.identifiers(owner) if (head := self._heads[owner]) else (customer(owner),)
+            for owner in concerned
         }
         self._owners = dict(owners)
         self._owners |= {
