@@ -327,14 +327,14 @@ class Linker:
         return Named(identifier, identifier.value)
 
     async def _split_off(self, shared: Sequence[Identifier]) -> None:
-        """Take back the links of shared identifiers, but for those that somebody told by hand."""
+        """Take back the links of shared identifiers, but for those told by hand and to an id made for them."""
+        kept = {Rule.LINK, Rule.ACCEPTED, Rule.FIRST_SEEN}
         for one in shared:
             profile = self._batch.profile_of(one)
-            graph = await self._graph(profile)
-            theirs = [link for link in graph.links if one in {link.a, link.b}]
-            by_hand = {Rule.LINK, Rule.ACCEPTED}
-            self._retract([link for link in theirs if not any(told.rule in by_hand for told in link.told)], Rule.SPLIT)
-            await self._regroup(profile)
+            theirs = [link for link in (await self._graph(profile)).links if one in {link.a, link.b}]
+            if gone := [link for link in theirs if not any(told.rule in kept for told in link.told)]:
+                self._retract(gone, Rule.SPLIT)
+                await self._regroup(profile)
 
     async def _regroup(self, before: Profile) -> list[Profile]:
         """Group a profile's identifiers by the links that remain, and give a profile to what has records of its own."""

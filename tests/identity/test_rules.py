@@ -181,9 +181,9 @@ def test_by_default_no_two_customers_of_the_companys_are_ever_joined(x, y, data)
 # --- what is unsure gives way ---
 
 
-def yields(a, b, confidence, x, y, links, rules=DEFAULT, rule=Rule.RECORD):
+def yields(a, b, confidence, x, y, links, rules=DEFAULT, rule=Rule.RECORD, apart=()):
     """Return why a link is refused, and the ends of the links that give way to it."""
-    proposal = Proposal(a, b, confidence, (profile(*x), profile(*y)), graph_of(links), {}, rule)
+    proposal = Proposal(a, b, confidence, (profile(*x), profile(*y)), graph_of(links, apart), {}, rule)
     reason, gives_way = decided(rules, proposal, NOW)
     return reason, {frozenset(link[:2]) for link in gives_way}
 
@@ -213,6 +213,10 @@ GUESSED = (A, E, 0.3)
         pytest.param(
             yields(B, E, 1.0, (B, P), (A, E), [GUESSED, (B, P, 1.0)], rules=Rules(max_identifiers=2)),
             (Reason.COMPONENT_CAP, []), id="not to what is refused all the same",
+        ),
+        pytest.param(
+            yields(D, B, 1.0, (E, P, D), (B,), [(E, P, 0.3), (P, D, 0.3)], apart=[(E, P)]), (None, []),
+            id="elsewhere nothing is decided on again",
         ),
     ],
 )  # fmt: skip
