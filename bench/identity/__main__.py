@@ -15,7 +15,7 @@ from bench.identity.shares import Shares
 from bench.identity.stream import lines, stream
 from bench.identity.stream import read as read_events
 from bench.identity.truth import truth
-from bench.identity.variants import HAZARDS, VARIANTS, Variant
+from bench.identity.variants import STREAMS, VARIANTS, Variant
 from bench.peers.environment import python, run
 from bench.process import ROOT
 
@@ -45,22 +45,26 @@ def main(*, events: int, seed: int, chunk: int, workers: int, only: tuple[str, .
     people = directory / "people.jsonl"
     people.write_text(run([python(directory, "people"), SCRIPT, str(seed)]))
     tell("events")
-    streams = [
-        _made(people, directory / f"events-{at}.jsonl", msgspec.structs.replace(Shares(), **changed), seed, events)
-        for at, changed in enumerate(HAZARDS.values() if not only else [{}])
-    ]
+    kinds = STREAMS if not only else dict([next(iter(STREAMS.items())), next(reversed(STREAMS.items()))])
+    streams = {
+        name: _made(
+            people, directory / f"events-{at}.jsonl", msgspec.structs.replace(Shares(), **changed), seed, events
+        )
+        for at, (name, changed) in enumerate(kinds.items())
+    }
+    *others, hardest = streams
     rules = [one for one in VARIANTS if not only or one.name.startswith(only)]
-    hazards = [VARIANTS[0]._replace(name=name) for name in HAZARDS] if not only else []
-    cases = [(one, streams[0]) for one in rules] + list(zip(hazards, streams, strict=False))[1:]
+    cases = [(VARIANTS[0]._replace(name=name), streams[name]) for name in others]
+    cases += [(one, streams[hardest]) for one in rules]
     with ProcessPoolExecutor(workers) as pool:
         jobs = [pool.submit(_measured, *case, directory / f"case-{at}", chunk) for at, case in enumerate(cases)]
         results = [_done(job) for job in jobs]
     click.echo(report.summary(results))
     if not only:
-        found = read_events(streams[0].read_bytes().splitlines())
-        usual = results[0]
-        misled = [msgspec.structs.replace(usual, name=next(iter(HAZARDS))), *results[len(rules) :]]
-        report.write(results[: len(rules)], misled, found, report.Options(events, seed, chunk))
+        found = read_events(streams[hardest].read_bytes().splitlines())
+        by_stream, by_rules = results[: len(others)], results[len(others) :]
+        by_stream.append(msgspec.structs.replace(by_rules[0], name=hardest))
+        report.write(by_rules, by_stream, found, report.Options(events, seed, chunk))
 
 
 def _made(people: Path, path: Path, shares: Shares, seed: int, events: int) -> Path:

@@ -1,4 +1,4 @@
-"""The rules under which the stream is taken in: those by default, each guard off, and what could be better."""
+"""The rules under which the stream is taken in: those by default, each guard off, and what was weighed."""
 
 from typing import Any, NamedTuple
 
@@ -7,14 +7,25 @@ import msgspec
 from bench.identity.truth import REGION
 from portrait.identity.rules import DEFAULT_TYPES
 
-HAZARDS: dict[str, dict[str, float]] = {
-    "as it is": {},
-    "no relatives' numbers": {"relative_phone": 0.0},
-    "nor guesses": {"relative_phone": 0.0, "guess": 0.0},
-    "nor junk": {"relative_phone": 0.0, "guess": 0.0, "junk": 0.0},
-    "nor addresses of the staff": {"relative_phone": 0.0, "guess": 0.0, "junk": 0.0, "desk_email": 0.0},
+FURTHER = {
+    "relatives' numbers": "relative_phone",
+    "guesses": "guess",
+    "addresses of the staff": "desk_email",
+    "tablets in shops": "kiosk",
 }
-"""What is left out of the stream, one thing after the other, to see what misleads the usual rules."""
+"""What misleads besides errors, junk and what a household shares, by the share that says how often."""
+
+_NONE = dict.fromkeys(FURTHER.values(), 0.0)
+STREAMS: dict[str, dict[str, float]] = {
+    "errors, junk, households": _NONE,
+    **{
+        f"and {name}": {other: none for other, none in _NONE.items() if other != share}
+        for name, share in FURTHER.items()
+    },
+    "and all of these": {},
+}
+"""By name, what is otherwise than in `Shares`: the stream of the goal, each further hazard added to it, and the hardest
+with all of them, on which every set of rules is measured."""
 
 
 class Variant(NamedTuple):
@@ -46,23 +57,15 @@ VARIANTS = tuple(
         ("`blockJunk` off", _JUNK),
         ("`unique` off for customer ids", {"types": _types("customer_id", unique=False)}),
         ("no `limit`s", {"types": _types(limit=None)}),
-        ("`shared` warns only", _WARN),
-        ("`shared` warns only, `weakGuard` off", _NO_WEAK | _WARN),
-        ("`shared` splits", {"shared": "split"}),
         ("`minConfidence` 0", _UNSURE),
-        ("`maxIdentifiers` 30", {"maxIdentifiers": 30, "types": _types("anonymous_id", "cookie_id", limit=30)}),
-        ("e-mail and phone `sharedFrom` 3", {"types": _types("email", "phone", shared_from=3)}),
-        ("the same, and `shared` splits", {"types": _types("email", "phone", shared_from=3), "shared": "split"}),
-        ("phone `weak`", {"types": _types("phone", weak=True)}),
-        (
-            "phone `weak`, e-mail `sharedFrom` 3, `shared` splits",
-            {"types": _types("email", shared_from=3) | _types("phone", weak=True, shared_from=3), "shared": "split"},
-        ),
+        ("`shared` warns only", _WARN),
+        ("`shared` demotes", {"shared": "demote"}),
+        ("no `sharedFrom` for e-mail and phone", {"types": _types("email", "phone", shared_from=None)}),
         (
             "all off but the cap",
             _NO_WEAK | _WARN | _JUNK | _UNSURE | {"types": _types(limit=None, unique=False, shared_from=None)},
         ),
     )
-)  # fmt: skip
-"""What is measured: the usual rules, each guard off, what could be better, and none but the cap of identifiers, which
-can be set no higher than it is."""
+)
+"""What is measured: the usual rules, each guard off, what was weighed, and none but the cap of identifiers, which can
+be set no higher than it is."""

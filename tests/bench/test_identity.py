@@ -14,7 +14,7 @@ from bench.identity.shares import Shares, table
 from bench.identity.stream import Event, lines, says, stream
 from bench.identity.stream import read as read_events
 from bench.identity.truth import JUNK, identifier, truth
-from bench.identity.variants import VARIANTS, Variant
+from bench.identity.variants import FURTHER, STREAMS, VARIANTS, Variant
 from portrait.identity import rules
 from portrait.identity.normalise import normalise
 
@@ -202,6 +202,15 @@ def test_an_error_makes_another_address_and_another_way_of_writing_does_not(seed
 def test_every_share_is_told_of():
     assert [name for name, _, _ in table(Shares())] == list(Shares.__struct_fields__)
     assert all(what for _, _, what in table(Shares()))
+
+
+def test_each_further_hazard_is_added_by_itself_and_all_to_the_hardest():
+    on = [
+        {name for name in FURTHER.values() if changed.get(name, getattr(Shares(), name))}
+        for changed in STREAMS.values()
+    ]
+    assert on == [set(), *({name} for name in FURTHER.values()), set(FURTHER.values())]
+    assert all(changed.keys() <= set(FURTHER.values()) for changed in STREAMS.values()), "errors and junk stay"
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)
