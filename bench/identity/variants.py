@@ -22,7 +22,7 @@ STREAMS: dict[str, dict[str, float]] = {
         f"and {name}": {other: none for other, none in _NONE.items() if other != share}
         for name, share in FURTHER.items()
     },
-    "and all of these": {},
+    "and all further hazards": {},
 }
 """By name, what is otherwise than in `Shares`: the stream of the goal, each further hazard added to it, and the hardest
 with all of them, on which every set of rules is measured."""
