@@ -10,13 +10,13 @@ from portrait import folding
 from portrait.identity.graph import Profile, aliases, first_owner
 from portrait.identity.rules import Rule
 from portrait.incoming import Incoming, Named
-from portrait.model.document import HEAD, Head, head_document
+from portrait.model.document import HEAD, Document, Head, head_document
 from portrait.model.errors import TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by, told_at
-from portrait.storage.contract import Asked, Place, Transaction
+from portrait.storage.contract import Asked, Transaction
 
 
 class Batch:
@@ -234,9 +234,9 @@ class Batch:
         places = {(one.section.name, one.identifier): one.section for one in incoming}
         for section in {name: section for (name, _), section in places.items()}.values():
             identifiers = {one for name, one in places if name == section.name}
-            # Nothing was told yet of one that is new.
-            self._states |= {(section.name, one): section.fold.empty() for one in identifiers & self._new}
-            await self._load(section, identifiers - self._new)
+            if shown_by(section) is section:  # what they show is made of all their states: one look-up for both
+                identifiers |= {member for one in identifiers for member in self.members_of(one)}
+            await self._load(section, identifiers)
         wanted = {
             question
             for one, question in zip(incoming, asked, strict=True)
@@ -297,10 +297,15 @@ class Batch:
         self._touched[section.name, identifier] = section
 
     async def finish(self) -> None:
-        """Append the facts, then write states, documents and heads that follow from them."""
+        """Append the facts, and put states, documents and heads that follow from them: at once, as reading is done."""
         await self._lock_aliases()
-        await self._tx.append(self._tenant, self._facts)
-        await self._refill()
+        ends = any(fact.op is Op.DELETE for fact in self._facts)
+        if ends:  # what takes the room of what ended is found among the facts
+            await self._tx.append(self._tenant, self._facts)
+            await self._refill()
+        documents = await self._documents()
+        if not ends:
+            await self._tx.append(self._tenant, self._facts)
         await self._put_owners()
         told = {(fact.section, fact.identifier) for fact in self._facts}
         await self._tx.put_states(
@@ -312,7 +317,11 @@ class Batch:
                 if place in told or self._states[place] != section.fold.empty()
             },
         )
-        documents = defaultdict(list)
+        await self._tx.put_documents(self._tenant, documents)
+
+    async def _documents(self) -> dict[str, list[Document]]:
+        """Return the documents that change, heads among them, by customer id; what is shown no more is removed."""
+        documents: defaultdict[str, list[Document]] = defaultdict(list)
         changed = await self._changed()
         for section in {section.name: section for section in changed.values()}.values():
             owners = {customer_id for customer_id, name in changed if name == section.name}
@@ -326,7 +335,7 @@ class Batch:
         await self._drop_documents(documents)
         for customer_id, head in self._new_heads().items():
             documents[customer_id].append(head_document(head))
-        await self._tx.put_documents(self._tenant, documents)
+        return documents
 
     async def _put_owners(self) -> None:
         """Register the identifiers that are new or belong to another customer, and let go of those that nobody has."""
@@ -350,11 +359,8 @@ class Batch:
             if shown_by(section) is section and (owner := self._owners.get(identifier)) is not None
         }
         whole = {owner for owner in self._regrouped if owner in self._members and not self._only_gained(owner)}
-        if not whole:
-            return changed
         members = {one: owner for owner in whole for one in self._members[owner]}
-        known = [one for one in members if one not in self._new]
-        stored = await self._tx.states_of(self._tenant, known) if known else {}
+        stored = await self._tx.states_of(self._tenant, known) if (known := members.keys() - self._new) else {}
         for identifier, name in (*stored, *((one, name) for name, one in self._touched)):
             section = self._sections.get(name)
             if identifier in members and section is not None and shown_by(section) is section:
@@ -368,11 +374,9 @@ class Batch:
     def _only_gained(self, owner: str) -> bool:
         """Tell whether a customer kept all its identifiers, and got none but such as nothing was told of before."""
         head = self._heads.get(owner)
-        if head is not None and head.merged_into is not None:
-            return False
         before = set(head.identifiers(owner)) if head else set()
         after = set(self._members.get(owner, ()))
-        return before <= after and after - before <= self._new
+        return not (head and head.merged_into) and before <= after and after - before <= self._new
 
     async def _lock_aliases(self) -> None:
         """Lock those that were or are merged away: their heads change, and who is told of them may hold theirs."""
@@ -395,33 +399,18 @@ class Batch:
         """Give back to a window what a delete has made room for: of those that are due, the newest."""
         for identifier, name in {(fact.identifier, fact.section) for fact in self._facts if fact.op is Op.DELETE}:
             section = self._touched[name, identifier]
-            if section.kind == "state":
-                continue
-            if section.fold.window is None:
-                facts = await self._tx.facts(self._tenant, [identifier])
-                self._states[name, identifier] = folding.fold_facts(section, facts)
-            else:
-                newest = await self._newest(identifier, name, section.fold.window)
-                self._states[name, identifier] = folding.fold_facts(section, newest, self._states[name, identifier])
-
-    async def _newest(self, identifier: Identifier, name: str, window: int) -> list[Fact]:
-        """Return the newest events that are due: `window` of them, and all that happened with the last of these.
-
-        Among those of one moment the fold chooses by key, which is not the order in which they were told.
-        """
-        found: list[Fact] = []
-        before = Place(self._told[self._owners[identifier]] + 1, b"")
-        while page := await self._tx.events(self._tenant, [identifier], name, before, window):
-            found += page
-            before = Place(page[-1].effective_at, page[-1].id)
-            if len(page) < window or before.effective_at < found[window - 1].effective_at:
-                break
-        return found
+            if section.kind == "events":
+                until, state = self._told[self._owners[identifier]], self._states[name, identifier]
+                self._states[name, identifier] = await folding.refilled(
+                    self._tx, self._tenant, section, identifier, state, until
+                )
 
     async def _load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:
         missing = [one for one in identifiers if (section.name, one) not in self._states]
-        if missing:
-            states = await folding.load_states(self._tx, self._tenant, section, missing)
+        self._states.update({(section.name, one): section.fold.empty() for one in missing})
+        # Of one that is new nothing was told; but from whom it is kept apart may be known still.
+        if told_of := [one for one in missing if section is LINKS or one not in self._new]:
+            states = await folding.load_states(self._tx, self._tenant, section, told_of)
             self._states.update({(section.name, one): state for one, state in states.items()})
 
     def _new_heads(self) -> dict[str, Head]:

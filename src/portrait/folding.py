@@ -12,7 +12,7 @@ from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
-from portrait.storage.contract import Reads, StoredState
+from portrait.storage.contract import Place, Reads, StoredState
 
 MAX_OVERTAKEN = 10_000
 """How many documents found overtaken are remembered at most."""
@@ -74,6 +74,40 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
                 continue
         state = section.fold.apply(state, section.bring_forward(fact))
     return state
+
+
+async def refilled(
+    reads: Reads, tenant: str, section: StoredSection, identifier: Identifier, state: Any, until: int
+) -> Any:
+    """Return an identifier's state of events with what a delete has made room for.
+
+    Args:
+        reads: where its facts are.
+        tenant: the tenant.
+        section: the section.
+        identifier: the identifier.
+        state: the state, without what ended.
+        until: the present moment, in microseconds: what lies ahead of it is in the state.
+    """
+    if section.fold.window is None:
+        return fold_facts(section, await reads.facts(tenant, [identifier]))
+    return fold_facts(section, await _newest(reads, tenant, section, identifier, until), state)
+
+
+async def _newest(reads: Reads, tenant: str, section: StoredSection, identifier: Identifier, until: int) -> list[Fact]:
+    """Return the newest events that are due: a window of them, and all that happened with the last of these.
+
+    Among those of one moment the fold chooses by key, which is not the order in which they were told.
+    """
+    window = section.fold.window or 0
+    found: list[Fact] = []
+    before = Place(until + 1, b"")
+    while page := await reads.events(tenant, [identifier], section.name, before, window):
+        found += page
+        before = Place(page[-1].effective_at, page[-1].id)
+        if len(page) < window or before.effective_at < found[window - 1].effective_at:
+            break
+    return found
 
 
 def read_state(section: StoredSection, stored: StoredState) -> Any:
