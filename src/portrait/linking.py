@@ -120,11 +120,13 @@ class Linker:
         x, y = self._batch.profile_of(target), self._batch.profile_of(source)
         assert x.customer_id is not None
         assert y.customer_id is not None
-        a, b = customer(x.customer_id), customer(y.customer_id)
+        a, b = (target, source) if x == y else (customer(x.customer_id), customer(y.customer_id))
         await self.join(Named(a, a.value), Named(b, b.value), stated, into=x.customer_id)
 
     async def join(self, a: Named, b: Named, stated: Stated, *, into: str | None = None) -> None:
         """Link two identifiers by somebody's word, whatever the rules but the cap, and whoever set them apart before.
+
+        Two that are one already are so from now on by this word too: it stands where the others are taken back.
 
         Args:
             a: the one.
@@ -137,6 +139,10 @@ class Linker:
         """
         x, y = self._batch.profile_of(a.identifier), self._batch.profile_of(b.identifier)
         if x == y:
+            graph = await self._graph(x)
+            between = (link.told for link in graph.links if {link.a, link.b} == {a.identifier, b.identifier})
+            if not any(told.source == stated.source for every in between for told in every):
+                await self._join(a, b, stated, (x, y), graph, None)
             return
         if len(x.members) + len(y.members) > self._rules.max_identifiers:
             raise refused(Reason.COMPONENT_CAP)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from harness import TENANT, service
-from identifying.acting import FREE, SEGMENT, bulk, held, line, owner, rules, shown, tie
+from identifying.acting import FREE, SEGMENT, act, bulk, held, line, owner, rules, shown, tie
 from portrait.matched import Suggested
 
 CUSTOMERS = [f"c{number}" for number in range(5)]
@@ -80,3 +80,21 @@ async def test_it_is_taken_in_and_back_on_every_engine(engine, request, tmp_path
         assert await matches.forget(TENANT, "spring") == 4
         assert await shown(running) == before
         await running.checked()
+
+
+async def test_who_were_matched_stay_one_where_somebody_said_so_too(running):
+    await bulk(running, *(line(one, "segments", SEGMENT) for one in CUSTOMERS))
+    matches = running.services.matches
+    found = [Suggested("c0", "c1", 0.97, links=True), Suggested("c2", "c3", 0.97, links=True)]
+    assert await matches.suggest(TENANT, found, "spring") == {"linked": 2}
+    for _ in range(2):
+        await act(running, "merge", targetId="c0", sourceId="c1")
+    facts = (await held(running))[2]
+    await act(running, "merge", targetId="c1", sourceId="c0")
+    assert (await held(running))[2] == facts, "said once is said"
+    assert await matches.forget(TENANT, "spring") == 2
+    assert [await owner(running, one) for one in CUSTOMERS[:4]] == ["c0", "c0", "c2", "c3"]
+    await running.checked()
+    await act(running, "unmerge", targetId="c0", sourceId="c1")
+    assert [await owner(running, one) for one in CUSTOMERS[:2]] == ["c0", "c1"]
+    await running.checked()
