@@ -59,6 +59,8 @@ VARIANTS = tuple(
         ("no `limit`s", {"types": _types(limit=None)}),
         ("`minConfidence` 0", _UNSURE),
         ("`shared` warns only", _WARN),
+        ("`shared` warns only, `blockJunk` off", _WARN | _JUNK),
+        ("`shared` warns only, no `limit`s", _WARN | {"types": _types(limit=None)}),
         ("`shared` demotes", {"shared": "demote"}),
         ("no `sharedFrom` for e-mail and phone", {"types": _types("email", "phone", shared_from=None)}),
         (
@@ -67,5 +69,5 @@ VARIANTS = tuple(
         ),
     )
 )
-"""What is measured: the usual rules, each guard off, what was weighed, and none but the cap of identifiers, which can
-be set no higher than it is."""
+"""What is measured: the usual rules, each guard off, two off where one hides what the other is worth, what was weighed,
+and none but the cap of identifiers, which can be set no higher than it is."""

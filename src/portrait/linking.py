@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from portrait.batch import Batch
-from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, survivor
+from portrait.identity.graph import LINKED, RETRACTED, Graph, Link, Profile, Told, groups_without, survivor
 from portrait.identity.rules import WORDS, Proposal, Reason, Rule, Rules, decided, naming, read
 from portrait.incoming import Named
 from portrait.model.errors import (
@@ -19,7 +19,7 @@ from portrait.model.errors import (
 )
 from portrait.model.identifier import Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of, linked
+from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of
 from portrait.storage.contract import Transaction
 
 _LOOKED_UP = 20
@@ -239,14 +239,20 @@ class Linker:
             return 0
         elsewhere = sorted(seen - graph.identifiers)
         states = await self._batch.links(elsewhere[:_LOOKED_UP])
-        theirs = dict.fromkeys(elsewhere, ()) | {
-            one: linked(state, one) for one, state in zip(elsewhere, states, strict=False)
-        }
-        groups = graph.groups_without(identifier, theirs)
+        ties: list[tuple[Identifier, Identifier]] = [
+            (link.a, link.b) for link in graph.links if any(map(self._is_tie, link.told))
+        ]
+        for one, state in zip(elsewhere, states, strict=False):
+            ties += [(one, end) for end, told in ends_of(state, one).items() if any(map(self._is_tie, told))]
+        groups = groups_without(identifier, {*graph.identifiers, *elsewhere}, ties)
         counted = Counter(
             type_ for group in groups if not seen.isdisjoint(group) for type_ in naming(self._rules, group)
         )
         return max(counted.values(), default=0)
+
+    def _is_tie(self, told: Told) -> bool:
+        """Tell whether a word makes two identifiers one person's, and is none that gives way."""
+        return told.status == LINKED and self._rules.is_sure(told.rule, told.confidence)
 
     def _is_seen(self, told: Told) -> bool:
         """Tell whether a word shows two identifiers together: none that is unsure, or taken back but for a split."""

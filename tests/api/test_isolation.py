@@ -47,8 +47,11 @@ async def filled(guarded):
         foreign.keys[name] = page["data"][0]["key"]
     await guarded.told("segments", {**RECORDS["segments"], "segmentId": "s2"}, THEIRS, headers=owner)
     await guarded.told("segments", RECORDS["segments"], "theirs-2", headers=owner)
+    for name in ("theirs-2", "theirs-3"):  # two links that wait for review
+        await guarded.told("identities", RECORDS["identities"], name, headers=owner)
     guarded.clock.advance(1)
-    for path in (f"/api/v1/customers/{THEIRS}/segments", "/api/v1/customers", "/api/v1/keys"):
+    lists = ("/api/v1/customers", "/api/v1/keys", "/api/v1/identity/candidates")
+    for path in (f"/api/v1/customers/{THEIRS}/segments", *lists):
         await guarded.key("viewer")
         page = (await guarded.client.get(f"{path}?limit=1", headers=owner)).json()
         foreign.cursors[path.rpartition("/")[2]] = page["pagination"]["cursor"]
@@ -97,6 +100,7 @@ def attempts(operation, foreign):
         "list_customers": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["customers"]}}]],
         "get_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
         "explain_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
+        "list_candidates": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["candidates"]}}]],
         "act_on_identity": lambda: [[{"path": path, "json": one} for one in pair_] for pair_ in acts()],
         "get_identity_rules": lambda: [[{"path": path}]],
         "set_identity_rules": lambda: [[{"path": path, "json": {"minConfidence": 0.6}}]],

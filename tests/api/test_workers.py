@@ -25,7 +25,15 @@ def served(request, tmp_path):
 
 def children(pid):
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [int(one) for one in listed if b"spawn_main" in words_of(one)]
+
+
+def words_of(pid):
+    """Return a process's command line; nothing of one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def alive(pid):

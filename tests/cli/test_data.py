@@ -175,7 +175,7 @@ def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
     assert (done.returncode, side) == (0, None)
     assert done.stderr.splitlines() == [
         "4 recorded, 0 duplicates, 0 refused",
-        "3 warnings: 2 unique_type, 1 unknown_type",
+        "3 warnings: 1 shared_identifier, 1 unique_type, 1 unknown_type",
     ]
     done, _ = load(database, ndjson(lines))
     assert done.stderr.splitlines() == ["0 recorded, 4 duplicates, 0 refused"]

@@ -508,6 +508,22 @@ def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(to
     assert mixed == without
 
 
+async def test_who_is_tied_by_guesses_only_does_not_make_what_is_linked_look_shared(running):
+    await each(
+        running,
+        tie("email:b2@example.org", "phone:+4930901821"),
+        tie("email:b1@example.org", "cookie_id:b"),
+        tie("anonymous_id:b", "cookie_id:b"),
+        tie("anonymous_id:b", "phone:+4930901821"),
+        tie("email:a@example.org", "device_id:b", 0.3, source="list"),
+        tie("device_id:a", "email:a@example.org"),
+        tie("device_id:b", "anonymous_id:b"),
+    )
+    assert await owner(running, "device_id:b") == await owner(running, "anonymous_id:b")
+    assert await owner(running, "device_id:b") != await owner(running, "device_id:a")
+    await running.checked()
+
+
 def _ends(said):
     """Return the two identifiers that evidence names, as tags."""
     return [f"{one['type']}:{one['value']}" for one in (said["identifier"], said["record"])]

@@ -141,23 +141,6 @@ class Graph:
         """Return the pairs that keep two profiles apart."""
         return [pair for pair in self.apart if len(pair & set(x.members)) == 1 and len(pair & set(y.members)) == 1]
 
-    def groups_without(
-        self, identifier: Identifier, more: Mapping[Identifier, Iterable[Identifier]]
-    ) -> list[Sequence[Identifier]]:
-        """Return the sets that remain connected where an identifier is taken out, with it as one by itself.
-
-        Args:
-            identifier: what is taken out.
-            more: identifiers beside those of this graph, and what each is linked with.
-        """
-        links = [(link.a, link.b) for link in self.links]
-        links += [(one, other) for one, others in more.items() for other in others]
-        sets = Sets({*self.identifiers, *more, *(one for link in links for one in link)})
-        for one, other in links:
-            if identifier not in {one, other}:
-                sets.join(sets.find(one), sets.find(other))
-        return [members for _, members in sets.all()]
-
     def crossing(self, a: Identifier, b: Identifier) -> list[Link]:
         """Return the links to take back so that two identifiers are apart again.
 
@@ -277,6 +260,23 @@ class Sets:
         return sorted(
             ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda one: one[1]
         )
+
+
+def groups_without(
+    identifier: Identifier, identifiers: Iterable[Identifier], ties: Iterable[tuple[Identifier, Identifier]]
+) -> list[Sequence[Identifier]]:
+    """Return the sets that remain connected where an identifier is taken out, with it as one by itself.
+
+    Args:
+        identifier: what is taken out.
+        identifiers: identifiers that may be tied to nothing.
+        ties: which identifiers are tied.
+    """
+    held = [pair for pair in ties if identifier not in pair]
+    sets = Sets({*identifiers, *(one for pair in held for one in pair)})
+    for one, other in held:
+        sets.join(sets.find(one), sets.find(other))
+    return [members for _, members in sets.all()]
 
 
 def first_owner(identifier: Identifier) -> str | None:
