@@ -29,6 +29,7 @@ ROWS = (
 KEPT = {
     gathered.LOOK: ["(value = w.id)", "(section = ''::text)"],
     gathered.LOOK_AT_ONCE: ["(value = w.id)", "(section = ''::text)"],
+    gathered.OWNERS: ["(value = w.value)"],
     gathered.STATES: ["(section = w.section)"],
     gathered.KNOWN: ["(key = w.key)"],
     put.PLACEHOLDERS.many: [],
@@ -79,21 +80,25 @@ def sent(monkeypatch):
     return said
 
 
-async def test_a_group_of_known_customers_takes_six_statements(held, sent):
+@pytest.mark.parametrize(
+    ("told_of", "statements"),
+    [(lambda one: {"customerId": f"c{one}"}, 6),
+     (lambda one: {"identifier": {"type": "device_id", "value": f"d{one}"}}, 7)],
+    ids=["customers", "devices"],
+)  # fmt: skip
+async def test_a_group_of_who_is_known_takes_few_statements(held, sent, told_of, statements):
     parser, sections = Parser(Tenant("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
     recorder = Recorder(held, system_clock, sections.all_stored())
 
     async def group(number):
-        bodies = [
-            {"customerId": f"c{one}", "section": "interactions", "record": interaction(number)} for one in range(20)
-        ]
+        bodies = [{**told_of(one), "section": "interactions", "record": interaction(number)} for one in range(20)]
         incoming = [parser.line(at, json.dumps(body).encode(), sections) for at, body in enumerate(bodies)]
         sent.clear()
         assert (await recorder.record_each(TENANT, incoming)).recorded == 20
         return len(sent)
 
     await group(0)
-    assert await group(1) <= 6
+    assert await group(1) <= statements
 
 
 async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(held):

@@ -33,6 +33,12 @@ LOOK = (
 """Looks customer ids up and locks their heads, one after another: all, or those that were not merged away."""
 LOOK_AT_ONCE = LOOK.replace("FOR UPDATE", "FOR UPDATE NOWAIT")
 """The same, but waits for nobody."""
+OWNERS = (
+    "SELECT w.type, w.value, i.customer_id FROM unnest($2::text[], $3::text[]) w (type, value)"
+    " CROSS JOIN LATERAL (SELECT customer_id FROM identifiers"
+    " WHERE tenant = $1 AND type = w.type AND value = w.value OFFSET 0) i"
+)
+"""Looks any identifiers up."""
 STATES = (
     "SELECT w.place, s.body, s.version"
     " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
@@ -84,8 +90,9 @@ class GatheredTransaction(PostgresTransaction):
         Customers that are asked for by their ids are locked: a write does so next. One that was merged away is not:
         a write wants the customer that it went into.
         """
-        if not identifiers or any(type_ != CUSTOMER_ID for type_, _ in identifiers):
-            return await super().resolve(tenant, identifiers)
+        if any(type_ != CUSTOMER_ID for type_, _ in identifiers):
+            rows = await self._kept(OWNERS, tenant, *columns(identifiers, 2))
+            return {Identifier(type_, value): owner for type_, value, owner in rows}
         rows = await self._look(tenant, [value for _, value in identifiers], merged=False)
         return {Identifier(CUSTOMER_ID, value): owner for value, owner, _ in rows if owner is not None}
 
