@@ -72,11 +72,15 @@ class ClosedLoop:
 
     def counts(self, now: float) -> bool:
         """Tell whether an answer that came now is one of those measured."""
-        return now <= self.ends
+        return not self.is_over(now)
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether the time is over: never before one answer was measured, however slow the server is."""
+        return now > self.ends and bool(self.latencies)
 
     def proceed(self, connection: Connection, now: float) -> None:
         """Use a connection that has nothing under way."""
-        request = next(self.requests, None) if now < self.ends else None
+        request = None if self.is_over(now) else next(self.requests, None)
         if request is not None:
             self.send(connection, request, now)
         elif not self.under_way:
@@ -96,9 +100,9 @@ class ClosedLoop:
 
     def _result(self) -> Result:
         ordered = sorted(self.latencies) or [0.0]
-        # Where the requests ran out, time stopped with the last answer.
+        # Where the requests ran out, time stopped with the last answer; where none came in time, with the first.
         ran_out = self.plan.once and next(self.requests, None) is None
-        seconds = self.last - self.begins if ran_out else self.plan.seconds
+        seconds = self.last - self.begins if ran_out else max(self.plan.seconds, self.last - self.begins)
         return Result(
             requests=len(self.latencies),
             seconds=seconds,

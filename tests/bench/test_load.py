@@ -30,6 +30,8 @@ class Answering(asyncio.Protocol):
             loop = asyncio.get_running_loop()
             loop.call_later(0.01, self.transport.write, GOOD[20:100])
             loop.call_later(0.02, self.transport.write, GOOD[100:])
+        elif path == b"/slow":
+            asyncio.get_running_loop().call_later(0.3, self.transport.write, GOOD)
         elif path == b"/broken":
             self.transport.write(b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n")
         elif path == b"/not-modified":
@@ -120,6 +122,12 @@ def test_the_one_that_is_named_is_timed(port):
     for _ in range(6):
         loop.send(sent, b"", 7.0)
     assert sent.since == [-math.inf, -math.inf, 7.0] * 2
+
+
+def test_a_slow_server_is_waited_for_until_it_has_answered_once(port):
+    done = fire(plan(port, "/slow", connections=1, seconds=0.05))
+    assert done.requests == 1
+    assert done.seconds > 0.05
 
 
 def test_an_open_loop_sends_at_its_rate_whatever_the_answers_do(port):
