@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import random
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from portrait.model import time
 from portrait.model.document import HEAD, read_head
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from racers import begin, together
 
 MERGES = int(os.environ.get("PORTRAIT_TEST_MERGES", "1000"))
 """How many merges race on each engine; on Citus a fifth, where a merge takes five times as long."""
@@ -120,27 +119,8 @@ async def test_merges_that_race_from_two_processes_make_no_cycle_and_lose_nothin
 
 
 def in_processes(url, marks, merges):
-    """Run a race in a process for each mark, all at once; hold that each ends well and in silence."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "identifying.racing", url, mark, str(merges)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=TESTS,
-        )
-        for mark in marks
-    ]  # fmt: skip
-    try:
-        for one in processes:
-            assert one.stdout.readline() == "ready\n", one.communicate(timeout=20)[1]
-        for one in processes:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        for one in processes:
-            _, said = one.communicate(timeout=200)
-            assert (one.returncode, said) == (0, "")
-    finally:
-        for one in processes:
-            one.kill()
-            one.communicate()
+    """Run a race in a process for each mark, all at once."""
+    together([begin("-m", "identifying.racing", url, mark, merges, cwd=TESTS) for mark in marks])
 
 
 async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url):

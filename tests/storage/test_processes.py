@@ -1,8 +1,6 @@
 """Several processes write to one database: nothing is lost, and nobody hears of a lock that comes free in time."""
 
 import asyncio
-import subprocess
-import sys
 from contextlib import closing
 
 import apsw
@@ -15,6 +13,7 @@ from portrait.model.identifier import customer
 from portrait.model.time import system_clock
 from portrait.storage.conformance.support import TENANT, append, fact
 from portrait.storage.sqlite import open_store
+from racers import begin, together
 
 RECORDS = """
 import asyncio, io, json, sys
@@ -44,34 +43,10 @@ WRITERS = "ab"
 COUNT = 300
 
 
-def begin(code, *words):
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def together(processes):
-    """Let processes that wait begin at once; hold that each ends well and in silence."""
-    try:
-        for one in processes:
-            assert one.stdout.readline() == "ready\n", one.communicate(timeout=20)[1]
-        for one in processes:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        for one in processes:
-            _, said = one.communicate(timeout=120)
-            assert (one.returncode, said) == (0, "")
-    finally:
-        for one in processes:
-            one.kill()
-            one.communicate()
-
-
 async def test_two_processes_that_record_for_one_customer_lose_nothing(tmp_path):
     async with service(tmp_path, clock=system_clock) as running:
         url = f"sqlite:///{tmp_path / 'portrait.db'}"
-        together([begin(RECORDS, url, mark, COUNT) for mark in WRITERS])
+        together([begin("-c", RECORDS, url, mark, COUNT) for mark in WRITERS])
         facts = await running.services.store.facts(NAME, [customer("c1")])
         told = sorted((one.source, one.section) for one in facts)
         in_segments = COUNT // 5
@@ -101,7 +76,7 @@ asyncio.run(open_store(Path(sys.argv[1])).close())
 
 @pytest.mark.parametrize("turn", range(3))
 def test_processes_that_make_the_same_new_database_at_once_all_open_it(path, turn):
-    together([begin(OPENS, path) for _ in range(4)])
+    together([begin("-c", OPENS, path) for _ in range(4)])
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("integrity_check") == "ok"
         assert connection.execute("SELECT count(*) FROM alembic_version").get == 1
