@@ -10,8 +10,8 @@ from harness import TENANT, service
 
 HEADER = "import asyncio, time\nfrom portrait import register_profile_section\n"
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
-DEADLINE = 0.15
-MARGIN = 0.05
+DEADLINE = 0.6
+MARGIN = 0.3
 SLEEPS = 1.0
 HANGING = {
     "async that sleeps": f"async def slow(ctx):\n    await asyncio.sleep({SLEEPS})\n    return []\n",
@@ -86,7 +86,7 @@ async def test_a_section_that_hangs_holds_up_no_other_request(plugged, source):
 
 async def test_several_sections_run_beside_each_other(plugged):
     source = "".join(
-        f'@register_profile_section("s{n}", timeout=1)\ndef s{n}(ctx):\n    time.sleep(0.1)\n    return [{n}]\n'
+        f'@register_profile_section("s{n}", timeout=1)\ndef s{n}(ctx):\n    time.sleep(0.2)\n    return [{n}]\n'
         for n in range(5)
     )
     async with plugged(source) as running:
@@ -96,7 +96,7 @@ async def test_several_sections_run_beside_each_other(plugged):
             found = await sections(running)
             took.append(time.perf_counter() - started)
             assert [found[f"s{n}"]["data"] for n in range(5)] == [[n] for n in range(5)]
-        assert min(took) < 0.3
+        assert min(took) < 0.7
 
 
 @pytest.mark.parametrize(

@@ -27,27 +27,32 @@ ODD = "p@ss:w/rd?hunter2-Zq9#%&="
 
 
 def refused(url, *words):
-    """Return the line in which a start is refused, after holding that it comes soon and tells no password."""
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        command(*(words or ("serve", "--port", "0")), "--database", url),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        said, errors = process.communicate(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, errors = process.communicate()
-        raise AssertionError(f"it was not refused: {errors}") from None
-    took = time.monotonic() - begun
-    for secret in (SECRET, ODD, quote(ODD, safe=""), "hunter2"):
-        assert secret not in said + errors
-    assert process.returncode == 1, errors
-    assert said == ""
-    assert re.fullmatch(r"portrait: [^\n]+\.\n", errors), errors
-    assert urlsplit(url).path.lstrip("/") in errors
-    assert took < DEADLINE, f"{took:.1f} s"
-    return errors
+    """Return the line in which a start is refused, after holding that it comes soon and tells no password.
+
+    A machine that is busy with something else gets three tries to be soon.
+    """
+    for _ in range(3):
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            command(*(words or ("serve", "--port", "0")), "--database", url),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            said, errors = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said, errors = process.communicate()
+            raise AssertionError(f"it was not refused: {errors}") from None
+        for secret in (SECRET, ODD, quote(ODD, safe=""), "hunter2"):
+            assert secret not in said + errors
+        assert process.returncode == 1, errors
+        assert said == ""
+        assert re.fullmatch(r"portrait: [^\n]+\.\n", errors), errors
+        assert urlsplit(url).path.lstrip("/") in errors
+        took = time.monotonic() - begun
+        if took < DEADLINE:
+            return errors
+    raise AssertionError(f"it was refused late: {took:.1f} s")
 
 
 PASSWORDS = pytest.mark.parametrize("password", [SECRET, ODD], ids=["plain", "odd"])
