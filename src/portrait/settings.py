@@ -4,6 +4,7 @@ Flags, `PORTRAIT_*` variables and a TOML file give values, in that order.
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,9 +95,9 @@ def from_file(path: Path | None) -> dict[str, Any]:
             raise InvalidSetting(f"The settings file {path}: {name} must be {what}.")
     unknown = values.keys() - SETTINGS.keys()
     if unknown:
-        raise InvalidSetting(
-            f"The settings file {path} names {', '.join(sorted(unknown))}. Settings are: {', '.join(SETTINGS)}."
-        )
+        # Whatever is no name may be anything, a database's URL too, and is not repeated.
+        named = ", ".join(sorted(name for name in unknown if name.isidentifier())) or "what is no setting"
+        raise InvalidSetting(f"The settings file {path} names {named}. Settings are: {', '.join(SETTINGS)}.")
     return values
 
 
@@ -112,12 +113,27 @@ def check(values: Mapping[str, Any]) -> None:
             raise InvalidSetting(f"The setting {name} must be a number, at least {least:g}.")
 
 
+_SERVER = r"(?:\[[^\[\]@]*\]|[^:/\[\]@,]*)(?::\d{1,5})?"
+_PLACE = re.compile(rf"{_SERVER}(?:,{_SERVER})*(?:/[^@]*)?")
+"""One server or several, with their ports, and a database's name."""
+
+
 def without_password(database: str) -> str:
-    """Return a database's URL as it may be shown: without its password and its options, however oddly written."""
+    """Return a database's URL as it may be shown: without its password and its options, however oddly written.
+
+    What is written so that a password may stand elsewhere is shown up to where that may be.
+    """
     scheme, separator, rest = database.partition("://")
+    if not separator:
+        return "(no URL)"
+    if scheme == "sqlite":
+        return database
+    before, _, options = rest.partition("?")
     login, at, place = rest.rpartition("@")
-    user = login.partition(":")[0]
-    return f"{scheme}{separator}{user}{at}{place.partition('?')[0]}"
+    place = place.partition("?")[0]
+    if "@" in options or not (at or _PLACE.fullmatch(place)):
+        return f"{scheme}://{re.split('[:@]', before, maxsplit=1)[0]}"
+    return f"{scheme}://{login.partition(':')[0]}{at}{place}"
 
 
 def engine_of(database: str) -> str:
@@ -128,7 +144,9 @@ def engine_of(database: str) -> str:
     """
     scheme, separator, _ = database.partition("://")
     if not separator:
-        raise InvalidSetting(f"The database must be a URL. For a file, write sqlite:///{database or 'portrait.db'}.")
+        # A text of another form may hold a password, and is not repeated.
+        file = database if re.fullmatch(r"[\w./-]+", database) else "portrait.db"
+        raise InvalidSetting(f"The database must be a URL. For a file, write sqlite:///{file}.")
     engine = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql"}.get(scheme)
     if engine is None:
         raise InvalidSetting("The database's URL must begin with sqlite:/// or postgresql://.")

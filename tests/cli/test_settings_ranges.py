@@ -30,7 +30,21 @@ def test_a_file_with_a_number_of_the_wrong_kind_is_named(database, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:secret@h/d", "postgresql://u:se/cr#et?@h:1/d?password=secret", "postgresql://u:[secret@h/d"]
+    "url",
+    [
+        "postgresql://u:secret@h/d",
+        "postgresql://u:se/cr#et?@h:1/d?password=secret",
+        "postgresql://u:[secret@h/d",
+        "postgresql:///d?host=h&user=u&password=x@secret",
+        "postgresql://h:1/d?user=u&password=x@secret",
+        "postgresql://u@h:1/d?password=x@secret",
+        "postgresql://u:x@secret?y@h/d",
+        "postgresql://u:secret/d",
+        "postgresql://u:secret",
+        "postgresql:u:secret@h/d",
+        "u:secret@h/d",
+        "host=h user=u password=secret dbname=d",
+    ],
 )
 def test_a_password_is_never_shown(url, tmp_path):
     assert "secret" not in without_password(url)
