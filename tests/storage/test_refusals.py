@@ -3,9 +3,11 @@ to do, and never with the password; and one that is busy refuses requests and no
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import subprocess
+import threading
 import time
 import uuid
 from urllib.parse import quote, urlsplit
@@ -19,6 +21,7 @@ from harness import TENANT, command, interaction, portrait, server
 from own_server import OwnServer
 from portrait.model.errors import DatabaseRefused
 from portrait.storage import postgres
+from portrait.storage.postgres import connection
 
 DEADLINE = 5.0
 SECRET = "hunter2-Zq9"
@@ -53,6 +56,14 @@ def refused(url, *words):
         if took < DEADLINE:
             return errors
     raise AssertionError(f"it was refused late: {took:.1f} s")
+
+
+def test_a_name_server_that_does_not_answer_is_waited_for_no_longer_than_a_server(monkeypatch):
+    asked = threading.Event()
+    monkeypatch.setattr(connection.socket, "getaddrinfo", lambda *_: asked.wait(60))
+    with pytest.raises(DatabaseRefused, match=r"user@db\.internal/name is not found: no name server answers"):
+        postgres.open_store(f"postgresql://user:{SECRET}@db.internal/name")
+    asked.set()
 
 
 PASSWORDS = pytest.mark.parametrize("password", [SECRET, ODD], ids=["plain", "odd"])
@@ -91,8 +102,25 @@ def test_a_password_among_the_options_is_not_shown(part):
     assert "cannot be reached" in refused(f"postgresql://127.0.0.1:{port}/name{part}{SECRET}")
 
 
-def test_a_port_that_is_none_is_refused():
-    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@127.0.0.1:many/name")
+@pytest.mark.parametrize("port", ["many", "99999", "-5"])
+def test_a_port_that_is_none_is_refused(port):
+    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@127.0.0.1:{port}/name")
+
+
+def test_a_server_without_tls_is_refused_where_that_is_asked_for():
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+
+        def answer():
+            for _ in range(3):
+                with contextlib.suppress(OSError), plain.accept()[0] as one:
+                    one.recv(100)
+                    one.sendall(b"N")
+
+        threading.Thread(target=answer, daemon=True).start()
+        port = plain.getsockname()[1]
+        said = refused(f"postgresql://user:{SECRET}@127.0.0.1:{port}/name?sslmode=require")
+        plain.shutdown(socket.SHUT_RDWR)
+    assert "does not speak TLS, which sslmode asks for" in said
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +201,36 @@ def test_a_user_that_no_rule_lets_in_is_refused(strict, database, role):
 def test_a_database_that_is_not_there_is_refused(strict, role):
     said = refused(strict.url("never_made", login(role)))
     assert "has no such database. Create it, or name another" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target_session_attrs": "standby"}, "is no server of the kind that target_session_attrs asks for"),
+        ({"nonsense": "1"}, "does not know an option that the URL gives"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(strict, database, role, options, said):
+    assert said in refused(strict.url(database, login(role), **options))
+
+
+def test_a_table_that_was_dropped_is_refused(strict, database, role):
+    administer(strict.url(database), "DROP TABLE states")
+    assert "lacks a table of Portrait's" in refused(strict.url(database))
+
+
+def test_a_database_that_takes_no_connections_is_refused(strict, database):
+    administer(strict.url(), f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+    assert "takes no connections to this database" in refused(strict.url(database))
+
+
+async def test_a_table_that_somebody_holds_is_waited_for_no_longer_than_a_server(strict, database):
+    holder = await asyncpg.connect(strict.url(database))
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE alembic_version")
+        said = await asyncio.to_thread(refused, strict.url(database))
+    await holder.close()
+    assert "did not let this start finish within" in said
 
 
 def test_a_role_that_may_not_connect_is_refused(strict, database, role):

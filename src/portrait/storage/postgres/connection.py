@@ -1,12 +1,18 @@
 """Making a database ready to serve, and PostgreSQL's errors in Portrait's words."""
 
 import asyncio
+import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from secrets import token_hex
+from threading import Thread
 from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from portrait.model.errors import (
     DatabaseRefused,
@@ -110,15 +116,54 @@ async def distribute(url: str, shards: int) -> list[str]:
 
 async def _once(url: str, patience: float | None, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Run work on a connection of its own, and say in Portrait's words what the server refuses."""
+    connection: Connection | None = None
     try:
+        _look_up(url)
         async with asyncio.timeout(patience):
             connection = await asyncpg.connect(url, timeout=START_PATIENCE, statement_cache_size=0)
             try:
                 return await work(connection)
             finally:
                 await connection.close(timeout=1)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError, ValueError) as error:
-        raise DatabaseRefused(f"{without_password(url)} {_refusal(error)}.") from None
+    except (*FAULTS, ValueError, OverflowError) as error:
+        if isinstance(error, TimeoutError) and connection is not None:
+            said = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
+        else:
+            said = _refusal(error)
+        raise DatabaseRefused(f"{without_password(url)} {said}.") from None
+
+
+def _look_up(url: str) -> None:
+    """Hold that the names of a URL's servers are known soon, or known to be none.
+
+    Nothing can end a look-up that waits for a name server: who ends waits for it, unless it is in a thread like this.
+
+    Raises:
+        DatabaseRefused: a name server does not answer.
+    """
+
+    def look_up(name: str) -> None:
+        with suppress(OSError, UnicodeError):  # whoever connects will say so
+            socket.getaddrinfo(name, None)
+
+    for name in _names(url):
+        thread = Thread(target=look_up, args=(name,), daemon=True)
+        thread.start()
+        thread.join(START_PATIENCE)
+        if thread.is_alive():
+            raise DatabaseRefused(
+                f"{without_password(url)} is not found: no name server answers within {START_PATIENCE:g} seconds."
+                " Check the server's name and this machine's DNS."
+            )
+
+
+def _names(url: str) -> Iterator[str]:
+    """Yield the names of a URL's servers, as libpq reads them; none of sockets."""
+    parts = urlsplit(url)
+    listed = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ()))
+    for one in (listed or os.environ.get("PGHOST", "")).split(","):
+        if one and not one.startswith(("/", "[")):
+            yield one.partition(":")[0]
 
 
 async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
@@ -127,6 +172,8 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
         raise DatabaseRefused(f"{without_password(url)} is PostgreSQL {number // 10000}. Portrait needs 15 or later.")
     if await connection.fetchval("SHOW server_encoding") != "UTF8":
         raise DatabaseRefused(f"{without_password(url)} is not in UTF-8. Create a database with ENCODING 'UTF8'.")
+    if await connection.fetchval("SHOW transaction_read_only") == "on":
+        raise DatabaseRefused(f"{without_password(url)} is read-only. Name the primary, or let this user write.")
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         current = await _schema_version(connection)
@@ -141,8 +188,6 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
             f"{without_password(url)} gives this user too few rights on: {shown}."
             " Grant it SELECT, INSERT, UPDATE and DELETE on them."
         )
-    if await connection.fetchval("SHOW transaction_read_only") == "on":
-        raise DatabaseRefused(f"{without_password(url)} is read-only. Name the primary, or let this user write.")
     return await citus.is_distributed(connection, without_password(url))
 
 
@@ -155,6 +200,9 @@ async def _schema_version(connection: Connection) -> str | None:
     return None if version is None else str(version)
 
 
+_UNREACHED = "cannot be reached. Check that the server runs, and the address and port"
+_HELD_UP = "Another start may be migrating, or a session hold a lock on its tables: try again, or end that session"
+
 _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
@@ -163,13 +211,31 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     (asyncpg.InvalidCatalogNameError, "has no such database. Create it, or name another"),
     (
         asyncpg.InsufficientPrivilegeError,
-        "gives this user too few rights. Grant it CONNECT, USAGE on the schema, and rights on its tables",
+        "gives this user too few rights. Grant it CONNECT, USAGE on the schema, and rights on its tables or CREATE",
+    ),
+    (
+        asyncpg.UndefinedTableError,
+        "lacks a table of Portrait's that it once had. Restore it from a backup, or name another database",
+    ),
+    (
+        (asyncpg.UndefinedObjectError, asyncpg.CantChangeRuntimeParamError),
+        "does not know an option that the URL gives. Leave it out",
+    ),
+    (
+        asyncpg.ObjectNotInPrerequisiteStateError,
+        "takes no connections to this database. ALTER DATABASE … ALLOW_CONNECTIONS true, or name another",
+    ),
+    (
+        TargetServerAttributeNotMatched,
+        "is no server of the kind that target_session_attrs asks for. Name another, or leave the option out",
     ),
     (asyncpg.TooManyConnectionsError, "takes no more connections. Raise max_connections, or use fewer"),
     (asyncpg.CannotConnectNowError, "is starting up or shutting down. Try again in a moment"),
     (TimeoutError, f"does not answer within {START_PATIENCE:g} seconds. Check the address and the network"),
     (ssl.SSLError, "could not be reached over TLS. Check sslmode and the certificates"),
-    (OSError, "cannot be reached. Check that the server runs, and the address and port"),
+    ((ConnectionRefusedError, ConnectionAbortedError, ConnectionResetError), _UNREACHED),
+    (ConnectionError, "does not speak TLS, which sslmode asks for. Turn it on there, or write another sslmode"),
+    (OSError, _UNREACHED),
     (asyncpg.PostgresConnectionError, "closed the connection. Check the server, and the pooler before it"),
 )
 """What a start is refused with, by the error met; the first that fits counts."""
