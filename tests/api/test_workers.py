@@ -1,6 +1,7 @@
 """Several processes serve one database: what one acknowledged is in the next read of any other, under load."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -50,6 +51,54 @@ async def answered(client, pids):
             pass
         await asyncio.sleep(0.05)
     raise AssertionError("the service does not answer")
+
+
+async def refuses(port):
+    """Wait until nobody listens on a port; one who connects meanwhile may be taken or cut off."""
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+        except ConnectionRefusedError:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("somebody listens")
+
+
+async def test_a_stop_closes_the_port_while_requests_go_on(served):
+    url, process = served
+    port = httpx.URL(url).port
+    ended = asyncio.Event()
+
+    async def body():
+        yield json.dumps(interaction(1)).encode()
+        await ended.wait()
+
+    async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=30) as client:
+        await answered(client, lambda: children(process.pid))
+        headers = {"content-type": "application/json"}
+        slow = asyncio.create_task(client.post("/api/v1/customers/c1/interactions", content=body(), headers=headers))
+        await asyncio.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        await refuses(port)
+        assert process.poll() is None
+        ended.set()
+        assert (await slow).status_code == 201
+    assert await asyncio.to_thread(process.wait, 20) == 0
+
+
+async def test_workers_do_not_outlive_who_keeps_them(served):
+    url, process = served
+    async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=30) as client:
+        await answered(client, lambda: children(process.pid))
+        workers = children(process.pid)
+        process.kill()
+        await refuses(httpx.URL(url).port)
+        for _ in range(200):
+            if not any(map(alive, workers)):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("a worker is left")
 
 
 async def test_what_was_acknowledged_is_in_the_next_read_of_any_worker(served):

@@ -5,9 +5,12 @@ import errno
 import gc
 import ipaddress
 import logging
+import multiprocessing
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
@@ -123,11 +126,29 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     if alone:
         uvicorn.Server(config).run(sockets=[listening])
     else:
-        Multiprocess(config, sockets=[listening]).run()
+        _Supervisor(config, sockets=[listening]).run()
+
+
+class _Supervisor(Multiprocess):
+    """Keeps the workers, and on a stop closes the port with them: who connects then is to hear it at once."""
+
+    def terminate_all(self) -> None:
+        """Stop the workers."""
+        for one in self.sockets:
+            one.close()
+        super().terminate_all()
+
+
+def _stop_after(parent: Any) -> None:
+    """Stop this worker, gracefully, when its parent is gone: nobody else would, and the port would stay taken."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_stop_after, args=(parent,), daemon=True).start()
     services = open_services(options, auth=options["auth"])
     made = application(services, refresh_seconds=options["refresh_seconds"])
     gc.collect()
