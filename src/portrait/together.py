@@ -22,7 +22,7 @@ class Together(Generic[Key, Item, Result]):
 
     Args:
         run: takes a key and items, and returns for each, in their order, its result or the error that it alone gets;
-            what it raises, all of them get.
+            what it raises, all of them get, and all that wait behind them: they would wait as long, in vain.
         most: the most items of one work.
     """
 
@@ -103,6 +103,9 @@ class Together(Generic[Key, Item, Result]):
         try:
             answers = await self._run(key, [item for item, _ in taken])
         except Exception as error:  # noqa: BLE001  # it goes to every caller, whatever it is
+            queue = self._waiting[key]
+            taken = [*taken, *queue]
+            queue.clear()
             answers = [error] * len(taken)
         except BaseException:
             for _, result in taken:
