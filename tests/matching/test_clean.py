@@ -1,7 +1,7 @@
 """Values as they are compared, and the keys that pairs share."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portrait.matching.clean import clean, keys, soundex, squeeze
@@ -23,6 +23,7 @@ def test_case_marks_spaces_and_signs_say_nothing(value, squeezed):
     assert squeeze(value) == squeezed
 
 
+@example("\N{MATHEMATICAL BOLD CAPITAL A}")
 @given(st.text(max_size=20))
 def test_what_is_compared_is_ascii_whatever_the_script(value):
     """DuckDB counts bytes and Spark characters: only of ASCII are both the same."""

@@ -31,7 +31,8 @@ def squeeze(value: str) -> str | None:
     Marks go, and so do spaces and signs, which are mistyped most. A letter of another script becomes two Latin letters
     that stand for it: the same always, so that equal stays equal and a typing error small, but not how it sounds.
     """
-    text = unicodedata.normalize("NFKD", value.casefold()).translate(_LATIN)
+    # Case goes in between: letters of mathematics, say, are told from others by Unicode's composition alone.
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", value).casefold()).translate(_LATIN)
     return "".join(c if c.isascii() else _stand_in(c) for c in text if c.isalnum()) or None
 
 
