@@ -1,6 +1,7 @@
 """The published cases of normalisation on every engine: told in one spelling, found by each, kept as one form."""
 
 import asyncio
+import random
 
 import phonenumbers
 import pytest
@@ -12,7 +13,7 @@ from identity.test_normalise import ADDRESSES, IANA_TEST_DOMAINS, NUMBERS, REGIO
 from portrait.api.lookup import MAX_PROFILES
 from portrait.identity.rules import DEFAULT
 from portrait.matched import Suggested
-from portrait.model.identifier import Identifier, is_generated
+from portrait.model.identifier import MAX_VALUE_BYTES, Identifier, is_generated
 
 FORMATS = (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966, PhoneNumberFormat.E164)
 
@@ -82,3 +83,33 @@ async def test_an_id_that_no_store_can_hold_is_an_unknown_customers(engine, requ
         tenant = running.client.headers["X-Tenant-Id"]
         pairs = [Suggested(one, "b", 0.99, links=True) for one in ("a\0", "", "x" * 5000, "\ud800")]
         assert await running.services.matches.suggest(tenant, pairs, "match") == {"unknown": 4}
+
+
+def as_long(size):
+    """Return a value of so many bytes that no index can press."""
+    return random.Random(size).randbytes(size).hex()[:size]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
+async def test_the_longest_value_is_taken_and_a_longer_one_refused_for_itself(engine, request, tmp_path):
+    database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
+    async with service(tmp_path, database=database) as running:
+        long, longer = as_long(MAX_VALUE_BYTES), as_long(MAX_VALUE_BYTES + 1)
+        marks = "\u0344" * (MAX_VALUE_BYTES // 2)  # their composition has twice as many bytes
+        lines = [
+            {"customerId": "c", "section": "identities", "record": {"type": "cookie_id", "value": value}}
+            for value in (longer, long, marks)
+        ] + [
+            {"identifier": {"type": "cookie_id", "value": value}, "section": "segments", "record": SEGMENT}
+            for value in (longer, long, marks)
+        ]
+        headers = {"content-type": "application/x-ndjson"}
+        answer = (await running.client.post("/api/v1/records", content=ndjson(lines), headers=headers)).json()
+        assert answer["recorded"] == 2
+        assert [(one["index"], one["code"]) for one in answer["refused"]] == [
+            (place, "invalid_record") for place in (0, 2, 3, 5)
+        ]
+        asked = [{"identifier": {"type": "cookie_id", "value": value}} for value in (long, longer)]
+        found = (await running.client.post("/api/v1/unified-profile", json=asked)).json()["data"]
+        assert [one["status"] for one in found] == [200, 422]
+        assert found[0]["profile"]["customerId"] == "c"

@@ -18,7 +18,7 @@ from portrait.model.errors import (
     InvalidRequest,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, name_fault
+from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
 from portrait.recording import Refusal
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
@@ -148,8 +148,8 @@ class Parser:
     def _linked(self, parsed: Parsed, record: Identity, section: StoredSection) -> tuple[Parsed, Linked]:
         """Return the identifier that an identity record names, and the record under the key that this gives it."""
         other = identifier_of(record, self._rules.region)
-        if other.type == CUSTOMER_ID and (fault := name_fault(other.value)):
-            raise InvalidRecord(f"Field `value`: a customer id {fault}.")
+        if fault := value_fault(other, record.value):
+            raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
         key = section.key(tuple(other), self._key_secret)
         return parsed._replace(key=key), Linked(Named(other, record.value), record.confidence)
 
@@ -166,7 +166,7 @@ class Parser:
         """Return an identifier in the form in which it is matched, beside its value as it was given.
 
         Raises:
-            InvalidRecord: a customer id that breaks the rule of names.
+            InvalidRecord: the value breaks its rule: that of names, for a customer id, or of length.
             UnknownIdentifierType: the tenant knows no such type.
             BlockedIdentifier: the value says nothing of a person.
         """
@@ -176,9 +176,9 @@ class Parser:
                 f"This type of identifier is not known to the tenant. Known are: {known}. "
                 "An administrator adds others to the tenant's identity rules."
             )
-        if type_ == CUSTOMER_ID and (fault := name_fault(value)):
-            raise InvalidRecord(f"The customer id {fault}.")
         found = Identifier(type_, normalise(type_, value, self._rules.region))
+        if fault := value_fault(found, value):
+            raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
         if self._rules.blocks(found):
             raise BlockedIdentifier(
                 "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."

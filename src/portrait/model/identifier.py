@@ -10,6 +10,8 @@ CUSTOMER_ID = "customer_id"
 
 MAX_NAME_BYTES = 256
 """The longest customer id or key, in bytes of UTF-8."""
+MAX_VALUE_BYTES = 1024
+"""The longest value of any identifier, in bytes of UTF-8: PostgreSQL keeps no key of an index beyond some 2,700."""
 
 
 class Identifier(NamedTuple):
@@ -46,6 +48,18 @@ def is_generated(customer_id: str) -> bool:
 
 
 _generated = re.compile(r"anon_[0-9a-f]{32}")
+
+
+def value_fault(identifier: Identifier, given: str) -> str | None:
+    """Return the rule that an identifier's value breaks, in its matched form or as it was given, or None.
+
+    The rule: that of customer ids for these; of others at most 1,024 bytes of UTF-8.
+    """
+    if identifier.type == CUSTOMER_ID:
+        return name_fault(given)
+    if max(len(given.encode()), len(identifier.value.encode())) > MAX_VALUE_BYTES:
+        return f"must have at most {MAX_VALUE_BYTES} bytes of UTF-8"
+    return None
 
 
 def name_fault(text: str) -> str | None:
