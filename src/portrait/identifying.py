@@ -8,7 +8,7 @@ from portrait.batch import Batch
 from portrait.identity import rules
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
 from portrait.identity.rules import Reason, Rule, Rules
-from portrait.incoming import Incoming, Named
+from portrait.incoming import Incoming
 from portrait.linking import Linker, Stated, opened
 from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
@@ -17,7 +17,16 @@ from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.experiments import crossovers
 from portrait.sections.fold import LatestState
-from portrait.sections.links import LINKS, Identified, LinksState, ends_of, graph_of, identified
+from portrait.sections.links import (
+    LINKS,
+    Identified,
+    LinksState,
+    bans_of,
+    ends_of,
+    graph_of,
+    identified,
+    told_of,
+)
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
 
@@ -41,7 +50,11 @@ class Candidate(NamedTuple):
     a: Identifier
     b: Identifier
     told: Told
-    """What was refused; its status is the reason."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was refused."""
+        return Reason.SHARED_IDENTIFIER if self.told.status == RETRACTED else Reason(self.told.status)
 
 
 class Waiting(NamedTuple):
@@ -65,13 +78,22 @@ class Why(NamedTuple):
     path: tuple[Link, ...]
 
 
+class Apart(NamedTuple):
+    """Two identifiers that are not to be one person."""
+
+    a: Identifier
+    b: Identifier
+    told: Told
+    """Who said so, when, and by what."""
+
+
 class Explanation(NamedTuple):
     """Why identifiers are one person, and what is known beside."""
 
     customer_id: str
     why: tuple[Why, ...]
     merges: tuple[Merge, ...]
-    apart: tuple[tuple[Identifier, Identifier], ...]
+    apart: tuple[Apart, ...]
     candidates: tuple[Candidate, ...]
     crossovers: tuple[str, ...]
 
@@ -187,26 +209,50 @@ class Identities:
         """
 
         async def work(tx: Transaction) -> None:
-            batch, linker, told = await self._reviewed(tx, tenant, a, b)
+            batch, linker = await self._reviewed(tx, tenant, a, b)
             # A person's word, and so certain, whatever it was that they had before them.
-            await linker.join(Named(a, a.value), Named(b, told.value), self._stated(Rule.ACCEPTED, by))
+            await linker.join(*await linker.as_given(a, b), self._stated(Rule.ACCEPTED, by))
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
-    async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None) -> None:
+    async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
         """Turn a link down that waits for review, and keep the two apart.
 
         Raises:
             NotMerged: no such link waits.
+            StillMerged: they are one person.
         """
 
         async def work(tx: Transaction) -> None:
-            batch, linker, _ = await self._reviewed(tx, tenant, a, b)
+            batch, linker = await self._reviewed(tx, tenant, a, b)
             await linker.ban(a, b, self._stated(Rule.REJECTED, by))
             await batch.finish()
 
-        await self._store.write(work)
+        return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def keep_apart(
+        self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False
+    ) -> Effect:
+        """Keep two identifiers from being one person, until they are merged, accepted or linked by hand.
+
+        Raises:
+            SelfLink: the two are the same.
+            IdentifierNotFound: one of them belongs to nobody.
+            StillMerged: they are one person.
+        """
+        if a == b:
+            raise SelfLink("An identifier cannot be kept apart from itself: name two.")
+
+        async def work(tx: Transaction) -> None:
+            try:
+                batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
+            except CustomerNotFound:
+                raise IdentifierNotFound from None
+            await linker.ban(a, b, self._stated(Rule.CANNOT_LINK, by))
+            await batch.finish()
+
+        return await self._act(tenant, (a, b), work, dry=dry)
 
     async def waiting(
         self, tenant: str, after: tuple[str, int, bytes] | None = None
@@ -283,7 +329,7 @@ class Identities:
             # One that was taken from the customer between the two reads has no path any more.
             tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
             tuple(graph.merges()),
-            tuple(sorted((a, b) for a, b in (sorted(pair) for pair in graph.apart))),
+            tuple(Apart(*pair, told) for pair, told in bans_of(state).items()),
             _candidates(state, members),
             await self._crossovers(self._store, tenant, members),
         )
@@ -368,7 +414,7 @@ class Identities:
         except _Undone as undone:
             return undone.effect
 
-    async def _reviewed(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker, Told]:
+    async def _reviewed(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
         """Return what is needed to decide on a link that waits for review.
 
         Raises:
@@ -378,10 +424,10 @@ class Identities:
             raise _nothing_waits()
         batch, linker = await opened(tx, tenant, self._clock(), self._sections, [a], [b])
         (state,) = await batch.links((a,))
-        told = _refused(ends_of(state, a).get(b, ()))
-        if told is None:
+        one_person = batch.profile_of(a) == batch.profile_of(b)
+        if _refused(told_of(state, a, b), one_person=one_person) is None:
             raise _nothing_waits()
-        return batch, linker, told
+        return batch, linker
 
     def _stated(self, rule: Rule, by: str | None) -> Stated:
         return Stated(1.0, by, rule)
@@ -430,11 +476,15 @@ def _nothing_waits() -> NotMerged:
     return NotMerged("No link between these two waits for review. See the customer's candidates.")
 
 
-def _refused(told: Sequence[Told]) -> Told | None:
-    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none."""
+def _refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
+    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none.
+
+    What was split off was let through once, and is refused since, unless the two are one person for another reason.
+    """
     if any(one.status == LINKED for one in told):
         return None
-    return max((one for one in told if one.status != RETRACTED), key=lambda one: one.order, default=None)
+    refused = (one for one in told if one.status != RETRACTED or (one.rule == Rule.SPLIT and not one_person))
+    return max(refused, key=lambda one: one.order, default=None)
 
 
 def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candidate, ...]:
@@ -443,6 +493,7 @@ def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candi
         Candidate(one, other, told)
         for one in members
         for other, each in sorted(ends_of(state, one).items())
-        if (told := _refused(each)) is not None and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
+        if (told := _refused(each, one_person=other in members)) is not None
+        and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
         and frozenset((one, other)) not in apart
     )  # fmt: skip

@@ -15,11 +15,12 @@ from portrait.model.errors import (
     NotMerged,
     PortraitError,
     SelfLink,
+    StillMerged,
     UnknownIdentifierType,
 )
 from portrait.model.identifier import Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of
+from portrait.sections.links import Decision, LinksState, ends_of, ends_with, graph_of, told_of
 from portrait.storage.contract import Transaction
 
 _LOOKED_UP = 20
@@ -167,10 +168,9 @@ class Linker:
         elif len(x.members) + len(y.members) > self._rules.max_identifiers:
             reason = Reason.COMPONENT_CAP
         if reason is None:
-            await self._join(self._as_given(a), self._as_given(b), stated, (x, y), graph, None)
+            await self._join(*await self.as_given(a, b), stated, (x, y), graph, None)
         else:
-            decision = _decision(stated, reason.value, None)
-            self._batch.link(self._as_given(a), self._as_given(b), decision, stated.source)
+            self._batch.link(*await self.as_given(a, b), _decision(stated, reason.value, None), stated.source)
         return reason
 
     async def forget(self, identifier: Identifier, source: str) -> int:
@@ -187,7 +187,7 @@ class Linker:
         for other, each in told:
             decision = Decision(rule=Rule.UNLINK, at=each.at, since=each.since, status=RETRACTED)
             known = self._batch.is_known(other)
-            self._batch.link(self._as_given(identifier), self._as_given(other), decision, source, both=known)
+            self._batch.link(*await self.as_given(identifier, other, source), decision, source, both=known)
         if told:
             await self._regroup(profile)
         return len(told)
@@ -202,16 +202,20 @@ class Linker:
         if b not in x.members:
             raise NotMerged("The two are not one person: there is nothing to take back.")
         graph = await self._graph(x)
-        self._retract(graph.crossing(a, b), stated.rule)
+        await self._retract(graph.crossing(a, b), stated.rule)
         await self._ban(a, b, stated, LINKED)
         return await self._regroup(x)
 
-    async def retract(self, a: Identifier, b: Identifier, rule: Rule) -> None:
-        """Take back the link between two identifiers, by whomever it was told, where there is one."""
+    async def retract(self, a: Identifier, b: Identifier, rules: Collection[Rule]) -> None:
+        """Take back the link between two identifiers as far as it came to be by some rules, by whomever it was told."""
         x = self._batch.profile_of(a)
-        links = [link for link in (await self._graph(x)).links if {link.a, link.b} == {a, b}]
+        links = [
+            link._replace(told=told)
+            for link in (await self._graph(x)).links
+            if {link.a, link.b} == {a, b} and (told := tuple(one for one in link.told if one.rule in rules))
+        ]
         if links:
-            self._retract(links, rule)
+            await self._retract(links, Rule.RECORD)
             await self._regroup(x)
 
     async def lift(self, a: Identifier, b: Identifier, stated: Stated) -> None:
@@ -221,7 +225,13 @@ class Linker:
             await self._ban(a, b, stated, RETRACTED)
 
     async def ban(self, a: Identifier, b: Identifier, stated: Stated) -> None:
-        """Keep two identifiers apart from now on, which are not one person."""
+        """Keep two identifiers apart from now on.
+
+        Raises:
+            StillMerged: they are one person.
+        """
+        if self._batch.profile_of(a) == self._batch.profile_of(b):
+            raise StillMerged("The two are one person: unmerge them, or unlink the identifier.")
         await self._ban(a, b, stated, LINKED)
 
     async def _people(
@@ -300,15 +310,15 @@ class Linker:
         for one, other, told in refused_once:
             stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
             decision = _decision(stated, LINKED, None)
-            self._batch.link(self._as_given(one), Named(other, told.value), decision, told.source)
+            self._batch.link(*await self.as_given(one, other, told.source), decision, told.source)
 
-    def _retract(self, links: Iterable[Link], rule: Rule) -> None:
+    async def _retract(self, links: Iterable[Link], rule: Rule) -> None:
         for link in links:
             for told in link.told:
                 decision = Decision(
                     rule=rule, at=told.at, since=told.since, confidence=told.confidence, status=RETRACTED
                 )
-                self._batch.link(self._as_given(link.a), self._as_given(link.b), decision, told.source)
+                self._batch.link(*await self.as_given(link.a, link.b, told.source), decision, told.source)
 
     async def _give_way(self, links: Iterable[Link], profiles: Iterable[Profile]) -> None:
         """Have unsure links wait for review, as though they had been refused, and part what they held together."""
@@ -318,25 +328,32 @@ class Linker:
                 if told.status == LINKED:
                     stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
                     decision = _decision(stated, Reason.LOW_CONFIDENCE.value, None)
-                    self._batch.link(self._as_given(link.a), Named(link.b, told.value), decision, told.source)
+                    self._batch.link(*await self.as_given(link.a, link.b, told.source), decision, told.source)
         for profile in profiles:
             await self._regroup(profile)
 
     async def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
-        await self._batch.links((a, b))
         one, other = (a, b) if self._batch.is_known(a) else (b, a)
-        self._batch.link(
-            self._as_given(one),
-            self._as_given(other),
-            Decision(rule=stated.rule, status=status),
-            HAND,
-            apart=True,
-            both=self._batch.is_known(other),
-        )
+        decision = Decision(rule=stated.rule, status=status)
+        known = self._batch.is_known(other)
+        self._batch.link(*await self.as_given(one, other), decision, stated.source, apart=True, both=known)
 
-    @staticmethod
-    def _as_given(identifier: Identifier) -> Named:
-        return Named(identifier, identifier.value)
+    async def as_given(self, a: Identifier, b: Identifier, source: str | None = None) -> tuple[Named, Named]:
+        """Return two identifiers as they were given last where they were linked: by a source, if it told of them."""
+        return await self._given(a, b, source), await self._given(b, a, source)
+
+    async def _given(self, one: Identifier, other: Identifier | None = None, source: str | None = None) -> Named:
+        told = await self._told_of(one, () if other is None else (other,))
+        if not told:  # then as any other link gave it
+            (state,) = await self._batch.links((one,))
+            told = await self._told_of(one, sorted(ends_of(state, one)))
+        newest = max(told, key=lambda each: (each.source == source, each.at, each.order), default=None)
+        return Named(one, one.value if newest is None else newest.value)
+
+    async def _told_of(self, one: Identifier, ends: Collection[Identifier]) -> list[Told]:
+        """Return what is told of an identifier at the other ends of its links."""
+        held = await self._batch.links(ends)
+        return [told for end, state in zip(ends, held, strict=True) for told in told_of(state, end, one)]
 
     async def _split_off(self, shared: Sequence[Identifier]) -> None:
         """Take back the links of shared identifiers, but for those told by hand and to an id made for them."""
@@ -345,7 +362,7 @@ class Linker:
             profile = self._batch.profile_of(one)
             theirs = [link for link in (await self._graph(profile)).links if one in {link.a, link.b}]
             if gone := [link for link in theirs if not any(told.rule in kept for told in link.told)]:
-                self._retract(gone, Rule.SPLIT)
+                await self._retract(gone, Rule.SPLIT)
                 await self._regroup(profile)
 
     async def _regroup(self, before: Profile) -> list[Profile]:
@@ -361,7 +378,7 @@ class Linker:
                 after.append(profile)
         self._batch.regroup([before], after)
         for first, anchor in founded:
-            self._batch.found(self._as_given(first), anchor)
+            self._batch.found(await self._given(first), anchor)
         return after
 
 

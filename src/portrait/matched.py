@@ -11,7 +11,6 @@ import msgspec
 from portrait import folding
 from portrait.identity.graph import LINKED, RETRACTED, Link, Profile, Told
 from portrait.identity.rules import Reason, Rule
-from portrait.incoming import Named
 from portrait.linking import Linker, Stated, opened
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
@@ -127,9 +126,9 @@ class Matches:
         _, fallen = _unsaid(state, by)
         done = sum([await linker.forget(one, by) for one in held])
         for link in fallen:
-            await linker.retract(link.a, link.b, Rule.RECORD)
+            await linker.retract(link.a, link.b, {Rule.RECORD, Rule.MATCH})
         for link in fallen:
-            await _decided_anew(linker, state, link)
+            await _decided_anew(linker, link)
         await batch.finish()
         return done
 
@@ -200,18 +199,14 @@ def _unsaid(state: LinksState, by: str) -> tuple[LinksState, list[Link]]:
     return keeping(state, lambda ends, told: told.source != by and (told.status != LINKED or ends not in pairs)), fallen
 
 
-async def _decided_anew(linker: Linker, state: LinksState, link: Link) -> None:
+async def _decided_anew(linker: Linker, link: Link) -> None:
     """Have the rules decide on a link that fell: what they refuse waits for review again."""
     for told in link.told:
         stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
         if told.rule == Rule.MATCH:
             await linker.suggest(link.a, link.b, stated, links=False)
         else:
-            a, b = (
-                Named(one, next(each.value for each in ends_of(state, other)[one] if each.source == told.source))
-                for one, other in ((link.a, link.b), (link.b, link.a))
-            )
-            await linker.link(a, b, stated)
+            await linker.link(*await linker.as_given(link.a, link.b, told.source), stated)
 
 
 def _row(name: str, held: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:

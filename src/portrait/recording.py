@@ -273,13 +273,13 @@ class Recorder:
     async def _unlink(
         self, batch: Batch, tenants: Rules, section: StoredSection, ended: dict[Identifier, bytes | None]
     ) -> None:
-        """Take back the links that ended records were the evidence of."""
+        """Take back the links that ended records were the evidence of; what somebody said by hand stays."""
         linker = Linker(batch, tenants, self._clock())
         for identifier, body in ended.items():
             assert body is not None
             record = section.shape.decode(body)
             assert isinstance(record, Identity)
-            await linker.retract(identifier, identifier_of(record, tenants.region), Rule.RECORD)
+            await linker.retract(identifier, identifier_of(record, tenants.region), {Rule.RECORD})
 
 
 async def _rules(tx: Transaction, tenant: str) -> Rules:

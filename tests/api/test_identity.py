@@ -73,7 +73,10 @@ async def test_the_explanation_says_who_told_what_when_and_what_became_of_it(run
     (merge,) = found["merges"]
     assert (merge["sourceId"], merge["targetId"], merge["rule"]) == ("B", "A", "merge")
     assert merge["identifiers"] == [named("A"), named("B")]
-    assert found["apart"] == [[named("B"), named("phone:+4930901820")]]
+    (pair,) = found["apart"]
+    assert pair.pop("recordedAt").startswith("2026-06-01T12:00:00")
+    ends = [named("B"), named("phone:+4930901820")]
+    assert pair == {"identifiers": ends, "rule": "unlink", "source": "api"}
 
 
 async def test_a_candidate_says_the_reason_in_words_too(running):
@@ -120,8 +123,8 @@ WRONG = {
     "a preview of nothing": ({"action": "preview"}, "`of`"),
     "a preview of no action": ({"action": "preview", "of": {}}, "`action`"),
     "a preview of a preview": ({"action": "preview", "of": {"action": "preview", "of": LINK}}, "`action`"),
-    "a preview of a rejection": (
-        {"action": "preview", "of": {"action": "reject", "identifier": named("A"), "other": named(D)}}, "`action`"),
+    "a preview of a question": (
+        {"action": "preview", "of": {"action": "resolve", "identifier": named("A")}}, "`action`"),
     "a preview of half a merge": ({"action": "preview", "of": {"action": "merge", "targetId": "A"}}, "`sourceId`"),
     "resolve nothing": ({"action": "resolve"}, "`identifier`"),
 }  # fmt: skip

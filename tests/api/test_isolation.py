@@ -88,6 +88,10 @@ def acts():
         ],
         [{"action": "accept", "identifier": one, "other": email} for one in (email, nobodys)],
         [{"action": "reject", "identifier": one, "other": email} for one in (email, nobodys)],
+        [
+            {"action": "cannot-link", "identifier": one, "other": {"type": "customer_id", "value": "theirs-2"}}
+            for one in (email, nobodys)
+        ],
     ]
 
 

@@ -84,7 +84,12 @@ def test_customers_are_merged_explained_and_parted(run):
     assert run("unmerge", "A", "B").stdout == (
         "A: customer_id A, email e@example.org\nB: customer_id B\n"
     )  # fmt: skip
-    assert "kept apart: customer_id A and customer_id B" in run("explain", "B").stdout.splitlines()
+    assert "kept apart: customer_id A and customer_id B: unmerge by command, 20" in run("explain", "B").stdout
+
+
+def test_two_are_kept_apart(run):
+    assert run("cannot-link", "customer_id", "A", "customer_id", "B").stdout == "The two are kept apart.\n"
+    assert "kept apart: customer_id A and customer_id B: cannot_link by command, 20" in run("explain", "B").stdout
 
 
 def test_what_waits_for_review_is_said_with_its_reason(run):

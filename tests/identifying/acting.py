@@ -40,6 +40,11 @@ async def bulk(running: Service, *lines: Any) -> Any:
     return found
 
 
+def apart(explanation: Any) -> list[tuple[list[Any], str, str | None]]:
+    """Return who is kept apart, by what and whom; the moment must be there too."""
+    return [(one["identifiers"], one["rule"], one["source"]) for one in explanation["apart"] if one["recordedAt"]]
+
+
 async def each(running: Service, *lines: Any) -> None:
     """Take lines in, each in a transaction of its own."""
     for one in lines:

@@ -9,6 +9,7 @@ from identifying.acting import (
     FREE,
     SEGMENT,
     act,
+    apart,
     bulk,
     each,
     evidence,
@@ -108,7 +109,7 @@ async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
     await each(running, tie("A", E), tie("B", E))
     assert await owner(running, "B") == "A"
     await act(running, "unmerge", targetId="A", sourceId="B")
-    assert (await explained(running, "A"))["apart"] == [[named("A"), named("B")]]
+    assert apart(await explained(running, "A")) == [([named("A"), named("B")], "unmerge", "api")]
     told = [tie("B", E, 0.9), tie(E, "B", 0.8), tie("A", "B"), tie("B", P), tie("A", P), tie(P, "A", 0.9)]
     await each(running, *told)
     assert await owner(running, "B") == await owner(running, P) == "B"
@@ -118,6 +119,76 @@ async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
     await act(running, "merge", targetId="B", sourceId="A")
     assert await owner(running, "A") == "B"
     assert (await explained(running, "A"))["apart"] == []
+    await running.checked()
+
+
+async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
+    await act(two, "preview", of={"action": "cannot-link", "identifier": named("A"), "other": named("B")})
+    assert (await explained(two, "A"))["apart"] == []
+    effect = await act(two, "cannot-link", identifier="A", other="B", source="ann")
+    assert effect["before"] == effect["after"]
+    assert apart(await explained(two, "B")) == [([named("A"), named("B")], "cannot_link", "ann")]
+    await rules(two, FREE)
+    await each(two, tie("A", P), tie("B", P))
+    assert [await owner(two, one) for one in ("A", "B", P)] == ["A", "B", "A"]
+    assert {one["reason"] for one in (await explained(two, "B"))["candidates"]} == {"cannot_link"}
+    await act(two, "merge", targetId="A", sourceId="B", source="bob")
+    assert (await explained(two, "A"))["apart"] == []
+    assert await refused(two, "cannot-link", identifier="A", other="B") == (409, "still_merged", None)
+    assert await refused(two, "cannot-link", identifier="A", other="A") == (422, "self_link", None)
+    assert await refused(two, "cannot-link", identifier="A", other=D) == (404, "identifier_not_found", None)
+    await two.checked()
+
+
+async def test_a_record_that_is_deleted_takes_back_no_word_of_a_person(running):
+    await each(running, tie("A", "B"), tie("B", "A"), tie("A", E, source="crm"))
+    await act(running, "link", canonicalId="A", identifiers=[E], source="ann")
+    await act(running, "merge", targetId="A", sourceId="B", source="bob")
+    for one in (await running.client.get("/api/v1/customers/A/identities")).json()["data"]:
+        assert (await running.client.delete(f"/api/v1/customers/A/identities/{one['key']}")).status_code == 204
+    assert [await owner(running, one) for one in ("B", E)] == ["A", "A"]
+    assert len((await explained(running, "A"))["merges"]) == 1
+    await running.checked()
+
+
+GIVEN = {"email": "Bar@X.org", "phone": "+1 (201) 555-0123"}
+
+
+async def shown_as(running, customer_id):
+    return {
+        one["type"]: one["value"] for one in await running.section("identities", customer_id) if one["type"] in GIVEN
+    }
+
+
+async def test_whatever_becomes_of_links_identifiers_are_shown_as_they_were_given(running):
+    given = [f"{type_}:{value}" for type_, value in GIVEN.items()]
+    await each(running, *(tie("B", one) for one in given), *(tie("A", one) for one in given))
+    assert (await shown_as(running, "A"), await shown_as(running, "B")) == ({}, GIVEN)
+    await act(running, "merge", targetId="A", sourceId="B")
+    assert await shown_as(running, "A") == GIVEN
+    await act(running, "unmerge", targetId="A", sourceId="B")
+    assert (await shown_as(running, "A"), await shown_as(running, "B")) == ({}, GIVEN)
+    await running.checked()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+async def test_what_is_accepted_is_shown_as_it_was_given(running, swapped):
+    await each(running, tie("B", f"phone:{GIVEN['phone']}"), tie("A", f"phone:{GIVEN['phone']}"))
+    ends = ["A", "phone:+12015550123"]
+    a, b = reversed(ends) if swapped else ends
+    await act(running, "accept", identifier=a, other=b)
+    assert await shown_as(running, "A") == {"phone": GIVEN["phone"]}
+    await running.checked()
+
+
+async def test_what_was_split_off_waits_for_review_too(running):
+    await each(running, *(line_ for n in "123" for line_ in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))))
+    assert await owner(running, "s1") == "s1"
+    assert [one["type"] for one in await running.section("identities", "s1")] == ["email"]
+    waits = [(one["identifier"], one["reason"]) for one in (await explained(running, "s1"))["candidates"]]
+    assert waits == [(named("s1"), "shared_identifier")]
+    await act(running, "accept", identifier="s1", other=D)
+    assert await owner(running, D) == "s1"
     await running.checked()
 
 
@@ -262,7 +333,8 @@ async def test_what_is_rejected_waits_no_more_and_stays_apart(running):
     await rules(running, {**FREE, "minConfidence": 0.8})
     await each(running, tie("B", E), tie("A", E, 0.7))
     assert await waiting(running) == [("A", "e@example.org", "low_confidence", "api")]
-    assert await act(running, "reject", identifier="A", other=E) == {"success": True}
+    effect = await act(running, "reject", identifier="A", other=E)
+    assert effect["before"] == effect["after"]
     assert await waiting(running) == []
     await each(running, tie("A", E, 0.9))
     assert await owner(running, "A") == "A"

@@ -156,6 +156,14 @@ REFUSED = {
         (*typed(A), "cookie_id", "secret-blocked"),
     ),
     "reject what does not wait": ("reject", pair(A, OTHER), "not_merged", (*typed(A), *typed(OTHER))),
+    "keep apart who are one": ("cannot-link", pair(A, MAIL), "still_merged", (*typed(A), *typed(MAIL))),
+    "keep apart from itself": ("cannot-link", pair(A, A), "self_link", (*typed(A), *typed(A))),
+    "keep apart from nobody": (
+        "cannot-link",
+        pair(A, "email:secret@nobody.example.org"),
+        "identifier_not_found",
+        (*typed(A), "email", "secret@nobody.example.org"),
+    ),
     "reject an empty value": ("reject", pair(A, "email: "), "blocked_identifier", (*typed(A), "email", " ")),
 }
 
@@ -166,16 +174,15 @@ async def test_nothing_changes_and_no_value_is_said(
 ):
     caplog.set_level(logging.DEBUG)
     before = await everything(people)
-    asked = [{"action": action, **fields}]
-    if action != "reject":
-        asked.append({"action": "preview", "of": asked[0]})
-    for body in asked:
+    asked = {"action": action, **fields}
+    for body in (asked, {"action": "preview", "of": asked}):
         answer = await people.client.post("/api/v1/identity", json=body)
         assert (answer.json()["code"], answer.headers["content-type"]) == (code, "application/problem+json")
         assert 400 <= answer.status_code < 500
         assert "secret" not in answer.text.lower()
         assert await everything(people) == before
-    for options in () if words is None else ((), ("--preview",))[: len(asked)]:
+    previewed = ((),) if action in {"reject", "cannot-link"} else ((), ("--preview",))
+    for options in () if words is None else previewed:
         returned, out, err = await command(tmp_path, monkeypatch, capsys, action, *words, *options)
         assert (returned, out) == (1, "")
         assert err.startswith("portrait: ")

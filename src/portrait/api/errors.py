@@ -42,6 +42,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.EventConflict: (409, "The event exists with another body"),
     errors.LinkRefused: (409, "A rule refuses it"),
     errors.NotMerged: (409, "Nothing to take back or to review"),
+    errors.StillMerged: (409, "Still one person"),
     errors.TenantExists: (409, "The tenant exists"),
     errors.Unavailable: (503, "The service is not available"),
     errors.StorageBusy: (503, "The database is busy"),

@@ -92,6 +92,13 @@ class Reject(_Action, tag="reject", kw_only=True):
     other: Named
 
 
+class CannotLink(_Action, tag="cannot-link", kw_only=True):
+    """Keep two identifiers from being one person, until somebody merges, accepts or links them."""
+
+    identifier: Named
+    other: Named
+
+
 class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", tag="preview"):
     """Tell what an action would do, and change nothing."""
 
@@ -100,8 +107,9 @@ class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", ta
 
 PREVIEWED: dict[str, type[Any]] = {
     "link": LinkIdentifiers, "unlink": Unlink, "merge": MergeCustomers, "unmerge": Unmerge, "accept": Accept,
+    "reject": Reject, "cannot-link": CannotLink,
 }  # fmt: skip
-ACTIONS: dict[str, type[Any]] = {"resolve": Resolve, **PREVIEWED, "reject": Reject, "preview": Preview}
+ACTIONS: dict[str, type[Any]] = {"resolve": Resolve, **PREVIEWED, "preview": Preview}
 
 
 class ShownIdentifier(msgspec.Struct):
@@ -184,6 +192,15 @@ class ShownMerge(msgspec.Struct, rename="camel"):
     identifiers: list[Named]
 
 
+class ShownApart(msgspec.Struct, rename="camel"):
+    """Two identifiers that are not to be one person, and who said so."""
+
+    identifiers: list[Named]
+    rule: str
+    source: str | None
+    recorded_at: Moment
+
+
 class ShownCandidate(msgspec.Struct, rename="camel"):
     """A link that a rule refused, or that matching is not sure of, waiting for review."""
 
@@ -209,7 +226,7 @@ class ExplanationAnswer(msgspec.Struct, rename="camel"):
     customer_id: str
     identifiers: list[Reasoned]
     merges: list[ShownMerge]
-    apart: list[list[Named]]
+    apart: list[ShownApart]
     candidates: list[ShownCandidate]
     crossovers: list[str]
 
@@ -235,10 +252,6 @@ class IdentityResource:
         if isinstance(asked, Resolve):
             identifier = _identifier(call.tenant, asked.identifier)
             return json_answer(Resolved(await self._identities.resolve(call.tenant.id, identifier)))
-        if isinstance(asked, Reject):
-            a, b = (_identifier(call.tenant, one) for one in (asked.identifier, asked.other))
-            await self._identities.reject(call.tenant.id, a, b, asked.source or SOURCE)
-            return json_answer({"success": True})
         if isinstance(asked, Preview):
             return json_answer(_effect(await self._do(call, chosen(asked.of, "action", PREVIEWED), dry=True)))
         return json_answer(_effect(await self._do(call, asked, dry=False)))
@@ -265,7 +278,12 @@ class IdentityResource:
                 return await self._identities.unmerge(tenant.id, asked.target_id, asked.source_id, by, dry=dry)
             case _:
                 a, b = (_identifier(tenant, one) for one in (asked.identifier, asked.other))
-                return await self._identities.accept(tenant.id, a, b, by, dry=dry)
+                decide = {
+                    Accept: self._identities.accept,
+                    Reject: self._identities.reject,
+                    CannotLink: self._identities.keep_apart,
+                }[type(asked)]
+                return await decide(tenant.id, a, b, by, dry=dry)
 
     async def explain(self, call: Call) -> Answer:
         """Show why a customer's identifiers are one person."""
@@ -321,21 +339,23 @@ class IdentityResource:
             ),
             Operation(
                 id="act_on_identity", method="POST", path="/api/v1/identity", tag="identity", handler=self.act,
-                roles=WRITE, summary="Resolve, link, unlink, merge, unmerge, preview, accept or reject", success=200,
+                roles=WRITE, success=200,
+                summary="Resolve, link, unlink, merge, unmerge, accept, reject, cannot-link or preview",
                 description="`action` says what. What an action does is answered as the profiles before and after; "
                 "`preview` answers the same and changes nothing. A link that a rule of the tenant's refuses is "
                 f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",
-                answer={"anyOf": [{"$type": one} for one in (ShownEffect, Resolved, Done)]}, example=effect,
+                answer={"anyOf": [{"$type": one} for one in (ShownEffect, Resolved)]}, example=effect,
                 body=Body({"application/json": {"anyOf": actions}},
                           {"application/json": {"action": "link", "canonicalId": "CUST001", "identifiers": [email]}}),
                 fails=(*body_fails, errors.CustomerNotFound, errors.IdentifierNotFound, errors.LinkRefused,
-                       errors.NotMerged, errors.SelfLink, errors.BlockedIdentifier, errors.UnknownIdentifierType),
+                       errors.NotMerged, errors.StillMerged, errors.SelfLink, errors.BlockedIdentifier,
+                       errors.UnknownIdentifierType),
             ),
             Operation(
                 id="explain_identity", method="GET", path="/api/v1/identity/explain", tag="identity",
                 handler=self.explain, roles=READ, summary="Say why a customer's identifiers are one person",
                 description="Of each identifier the surest path of links that leads to it, with everything that "
-                "sources say of each; the merges so far; who is kept apart; the links that wait for review.",
+                "sources say of each; the merges that hold; who is kept apart, and by whom; what waits for review.",
                 success=200, answer=ExplanationAnswer, parameters=(_CUSTOMER,),
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
                 example={"customerId": "CUST001", "identifiers": [], "merges": [], "apart": [], "candidates": [],
@@ -372,12 +392,6 @@ class IdentityResource:
                        errors.MalformedJson),
             ),
         ]  # fmt: skip
-
-
-class Done(msgspec.Struct):
-    """It is done."""
-
-    success: bool
 
 
 _CUSTOMER = Parameter(
@@ -425,7 +439,10 @@ def _explained(found: Explanation) -> ExplanationAnswer:
             )
             for one in found.merges
         ],
-        [[Named(*a), Named(*b)] for a, b in found.apart],
+        [
+            ShownApart([Named(*one.a), Named(*one.b)], one.told.rule, one.told.source, rfc3339(one.told.recorded_at))
+            for one in found.apart
+        ],
         [_candidate(one) for one in found.candidates],
         list(found.crossovers),
     )  # fmt: skip
@@ -448,6 +465,6 @@ def _listed(one: Waiting) -> ListedCandidate:
 def _candidate(one: Candidate) -> ShownCandidate:
     told = one.told
     return ShownCandidate(
-        Named(*one.a), Named(one.b.type, told.value), told.status, WORDS[Reason(told.status)], told.source,
+        Named(*one.a), Named(one.b.type, told.value), one.reason, WORDS[one.reason], told.source,
         float(told.confidence), rfc3339(told.recorded_at),
     )  # fmt: skip

@@ -14,8 +14,8 @@ from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.identifying import Candidate, Effect, Explanation
-from portrait.identity.graph import LINKED, Link
-from portrait.identity.rules import WORDS, Reason, shown
+from portrait.identity.graph import LINKED, Link, Told
+from portrait.identity.rules import WORDS, shown
 from portrait.ingest.records import Parser, check_source
 from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
@@ -107,10 +107,10 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
             click.echo(f"    {_link(link)}")
     for merge in found.merges:
         click.echo(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}")
-    for a, b in found.apart:
-        click.echo(f"kept apart: {_shown(a)} and {_shown(b)}")
+    for apart in found.apart:
+        click.echo(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
     for candidate in found.candidates:
-        reason = Reason(candidate.told.status)
+        reason = candidate.reason
         click.echo(
             f"waits for review: {_shown(candidate.a)} and {_shown(candidate.b)}: {reason.value}. {WORDS[reason]}"
         )
@@ -237,10 +237,7 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
 
     count, surest = run(options, work)
     for one in surest:
-        click.echo(
-            f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {one.told.status} by"
-            f" {one.told.source or 'nobody named'}, {rfc3339(one.told.recorded_at)}"
-        )
+        click.echo(f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.told)}")
     click.echo(f"{count:,} wait for review.", err=True)
 
 
@@ -273,6 +270,22 @@ def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -
 
     run(options, work)
     click.echo("It waits no more, and the two are kept apart.")
+
+
+@identity.command("cannot-link")
+@_pair
+@_tenant
+@takes(*DATA)
+def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -> None:
+    """Keep two identifiers from being one person, until somebody merges, accepts or links them."""
+
+    async def work(services: Services) -> None:
+        tenant = await known_tenant(services, tenant_id)
+        a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
+        await services.identities.keep_apart(tenant.id, a, b, SOURCE)
+
+    run(options, work)
+    click.echo("The two are kept apart.")
 
 
 @identity.command("match")
@@ -393,6 +406,10 @@ def _identifier(tenant: Tenant, type_: str, value: str) -> Identifier:
 
 def _shown(identifier: Identifier) -> str:
     return f"{identifier.type} {identifier.value}"
+
+
+def _said(what: str, told: Told) -> str:
+    return f"{what} by {told.source or 'nobody named'}, {rfc3339(told.recorded_at)}"
 
 
 def _link(link: Link) -> str:

@@ -36,6 +36,8 @@ class Rule(StrEnum):
     ACCEPTED = "accepted"
     """A refused link was accepted in review."""
     REJECTED = "rejected"
+    CANNOT_LINK = "cannot_link"
+    """Somebody keeps two apart."""
     MATCH = "match"
     """Matching in batch found them alike."""
     SPLIT = "split"
@@ -248,7 +250,7 @@ def parse(raw: bytes) -> Rules:
         where = re.search(r"at `\$\.?([\w.\[\]…]*)`", str(error))
         place = f"`{where[1]}`" if where and where[1] else "the document"
         raise InvalidRules(
-            f"The identity rules break their schema at {place}. See docs/reference/identifiers."
+            f"The identity rules break their schema at {place}. See docs/explanation/identity.md."
         ) from None
     if fault := patterns.fault(rules.blocked_patterns):
         raise InvalidRules(f"A pattern in `blockedPatterns` {fault}.")

@@ -33,6 +33,7 @@ PortraitError
 │   ├── EventConflict         an event's key was used before for another body
 │   ├── LinkRefused           a rule of the tenant's refuses to join two identifiers
 │   ├── NotMerged             two that are not one person, or between whom no link waits for review
+│   ├── StillMerged           two that are to be kept apart and are one person
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
 │   ├── StorageBusy           the database is locked by another writer for too long
@@ -280,6 +281,12 @@ class NotMerged(Conflict):
     """The two are not one person, or no link between them waits for review: there is nothing to decide on."""
 
     code = "not_merged"
+
+
+class StillMerged(Conflict):
+    """The two are one person: they can be kept apart only when they are parted."""
+
+    code = "still_merged"
 
 
 class TenantExists(Conflict):

@@ -4,7 +4,7 @@ A source's record in `identities` is evidence, and stays what it was. What becam
 a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -54,7 +54,7 @@ class Links:
         tag = fact.identifier.tag
         held = state.ends.get(tag, {})
         before, now = held.get(fact.key), _told(fact)
-        told = [now] if before is None else _newest([*before, now])
+        told = [now] if before is None else _newest([*before, now], fact.key)
         return LinksState(state.ends | {tag: held | {fact.key: told}})
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
@@ -64,7 +64,7 @@ class Links:
         return LinksState(
             {
                 tag: {
-                    key: _newest([*ours.get(key, ()), *theirs.get(key, ())])
+                    key: _newest([*ours.get(key, ()), *theirs.get(key, ())], key)
                     for key in sorted(ours.keys() | theirs.keys())
                 }
                 for tag in sorted(a.ends.keys() | b.ends.keys())
@@ -114,6 +114,22 @@ def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[
         Identifier.of_tag(key): told
         for key, told in state.ends.get(identifier.tag, {}).items()
         if not key.startswith(_APART)
+    }
+
+
+def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Sequence[Told]:
+    """Return what is told at one identifier of its link with another."""
+    return state.ends.get(identifier.tag, {}).get(link_key(other), ())
+
+
+def bans_of(state: LinksState) -> dict[tuple[Identifier, Identifier], Told]:
+    """Return which pairs are not to be linked, in order, and who said so."""
+    return {
+        (min(one, other), max(one, other)): newest
+        for tag, others in sorted(state.ends.items())
+        for key, told in sorted(others.items())
+        if key.startswith(_APART) and (newest := told[-1]).status == LINKED
+        for one, other in [(Identifier.of_tag(tag), Identifier.of_tag(key[1:]))]
     }
 
 
@@ -197,8 +213,10 @@ def _told(fact: Fact) -> Told:
     )  # fmt: skip
 
 
-def _newest(told: list[Told]) -> list[Told]:
-    """Return of each source what it said last, in the order of sources."""
+def _newest(told: list[Told], key: str) -> list[Told]:
+    """Return of each source what it said last, in the order of sources; of a ban what anybody said last."""
+    if key.startswith(_APART):
+        return [max(told, key=lambda one: one.order)]
     newest: dict[str | None, Told] = {}
     for one in told:
         held = newest.get(one.source)
