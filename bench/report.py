@@ -75,10 +75,12 @@ def table(head: str, rows: Iterable[Iterable[str]]) -> str:
 
 def _machine(run: Run) -> str:
     options = run.options
+    sizes = [options.large_customers] if any(row.id.startswith("large-") for row in run.rows) else []
+    customers = " and ".join(f"{size:,}" for size in [*sizes, options.customers])
     said = {
         "measured": run.at,
         **run.machine,
-        "run": f"{options.customers:,} customers, {options.rounds} rounds of {options.seconds:g} s, "
+        "run": f"{customers} customers, {options.rounds} rounds of {options.seconds:g} s, "
         f"{options.connections} connections",
     }
     return table("what | on this run", said.items())

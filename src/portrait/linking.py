@@ -25,8 +25,6 @@ from portrait.storage.contract import Transaction
 
 _LOOKED_UP = 20
 """How many of the ends of an identifier's refused links are looked up, to tell whether they are one person's."""
-HAND = None
-"""The source of what somebody did by hand, where they name none."""
 
 
 class Stated(NamedTuple):
