@@ -15,6 +15,7 @@ from harness import service
 from portrait.storage import postgres
 from portrait.storage.schema import metadata
 
+pytest.register_assert_rewrite("racers")
 TEMPLATE = "portrait_template"
 
 

@@ -17,6 +17,8 @@ from portrait.model.identifier import Identifier
 TRIPLES = [tuple(f"{letter}{number}" for letter in "abc") for number in range(20)]
 AT_ONCE = 24
 """So many requests are under way at once over each service."""
+PATIENCE = 60.0
+"""How long each may wait, in seconds: that its turn comes is held, and not how soon on a busy machine."""
 
 
 def incoming(services, tenant, *lines):
@@ -106,7 +108,7 @@ async def all_at_once(services, works):
 
 async def main(url, mark, merges):
     """Run a race of one's own in this process, once a line comes in."""
-    services = build(url, auth="open", installed=False)
+    services = build(url, auth="open", installed=False, busy_seconds=PATIENCE)
     try:
         race = Race(mark, int(merges), await services.store.tenant(TENANT))
         print("ready", flush=True)

@@ -50,7 +50,7 @@ def merges(engine):
 @pytest.fixture
 async def pair(url):
     """Two services over one database, each with its own connections, and the tenant."""
-    one, other = (build(url, auth="open", installed=False) for _ in range(2))
+    one, other = (build(url, auth="open", installed=False, busy_seconds=racing.PATIENCE) for _ in range(2))
     try:
         await one.access.create_tenant(TENANT)
         await one.identities.set_rules(TENANT, json.dumps(FREE).encode())
