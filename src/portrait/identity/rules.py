@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
@@ -247,10 +247,8 @@ def parse(raw: bytes) -> Rules:
     try:
         rules = _decoded(raw)
     except msgspec.MsgspecError as error:
-        where = re.search(r"at `\$\.?([\w.\[\]…]*)`", str(error))
-        place = f"`{where[1]}`" if where and where[1] else "the document"
         raise InvalidRules(
-            f"The identity rules break their schema at {place}. See docs/explanation/identity.md."
+            f"The identity rules break their schema at {_broken(str(error))}. See docs/explanation/identity.md."
         ) from None
     if fault := patterns.fault(rules.blocked_patterns):
         raise InvalidRules(f"A pattern in `blockedPatterns` {fault}.")
@@ -260,6 +258,22 @@ def parse(raw: bytes) -> Rules:
         if fault := _contradiction(name, rule, rules):
             raise InvalidRules(f"`types.{name}`: {fault}.")
     return rules
+
+
+def _broken(message: str) -> str:
+    """Return where rules break their schema, and what would be right there; never a value of theirs."""
+    what, _, where = message.partition(" - at ")
+    found = re.search(r"\$\.([\w.\[\]]+)", where)
+    place = f"`{found[1]}`" if found else "the document"
+    if "`key`" in where:
+        return f"{place}: a type's name is of a-z, 0-9 and _, at most 64, and begins with a letter"
+    if "unknown field" in what:
+        fields = msgspec.structs.fields(TypeRule if "types" in place else Rules)
+        return f"{place}: rules there are {', '.join(one.encode_name for one in fields)}"
+    if "enum" in what:
+        chosen = next(one.type for one in msgspec.structs.fields(Rules) if one.encode_name in place)
+        return f"{place}: expected one of {', '.join(get_args(chosen))}"
+    return f"{place}: {what[0].lower()}{what[1:].partition(', got')[0]}"
 
 
 def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
