@@ -3,35 +3,48 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 WORTH = 8
 """So many items are worth a work of their own beside another: while one waits for the database the other computes."""
+LONG = 0.5
+"""A work under way for so long, in seconds, is waiting for something: fewer items are worth one beside it then."""
+
+
+class _Waiting(NamedTuple):
+    item: Any
+    result: "asyncio.Future[Any]"
+    since: float
+
+
+class _Work(NamedTuple):
+    size: int
+    since: float
 
 
 class Together(Generic[Key, Item, Result]):
     """Runs one work for many items that wait under a key, and at most two works at a time for each key.
 
-    A work begins when none is under way, or beside one when at least as many items wait as that one has, and `WORTH`.
-    It takes half of all that wait or are under way: two works of one size keep each other company, where a large one
-    and a small one would take turns. An item that comes alone waits for one turn of the event loop and for nobody. A
-    caller that stops waiting changes nothing for its item, nor for others.
+    A work begins when none is under way, or beside one when at least as many items wait as that one has, and `WORTH`,
+    or when that one takes `LONG`. It takes half of all that wait or are under way: two works of one size keep each
+    other company, where a large one and a small one would take turns. An item that comes alone waits for one turn of
+    the event loop and for nobody. A caller that stops waiting changes nothing for its item, nor for others.
 
     Args:
         run: takes a key and items, and returns for each, in their order, its result or the error that it alone gets;
-            what it raises, all of them get, and all that wait behind them: they would wait as long, in vain.
+            what it raises, all of them get. After a work that took `LONG` so do those that have waited for half of that
+            time: they would wait as long again, in vain.
         most: the most items of one work.
     """
 
     def __init__(self, run: Callable[[Key, list[Item]], Awaitable[Sequence[Result | Exception]]], most: int) -> None:
         self._run = run
         self._most = most
-        self._waiting: defaultdict[Key, list[tuple[Item, asyncio.Future[Result]]]] = defaultdict(list)
-        self._under_way: defaultdict[Key, list[int]] = defaultdict(list)
-        """How many items each work has."""
+        self._waiting: defaultdict[Key, list[_Waiting]] = defaultdict(list)
+        self._under_way: defaultdict[Key, list[_Work]] = defaultdict(list)
         self._turning: set[Key] = set()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -41,8 +54,9 @@ class Together(Generic[Key, Item, Result]):
         Raises:
             Exception: what the work returned for this item, or raised for all.
         """
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting[key].append((item, result))
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[Result] = loop.create_future()
+        self._waiting[key].append(_Waiting(item, result, loop.time()))
         self._consider(key)
         return await result
 
@@ -66,30 +80,38 @@ class Together(Generic[Key, Item, Result]):
 
     def _is_time(self, key: Key) -> bool:
         """Tell whether what waits is worth a work now."""
-        waiting, sizes = len(self._waiting[key]), self._under_way[key]
-        return waiting > 0 and (not sizes or (len(sizes) == 1 and waiting >= max(WORTH, sizes[0])))
+        waiting, works = len(self._waiting[key]), self._under_way[key]
+        if not waiting or len(works) != 1:
+            return waiting > 0 and not works
+        return waiting >= max(WORTH, works[0].size) or asyncio.get_running_loop().time() >= works[0].since + LONG
 
     def _begin(self, key: Key) -> None:
-        queue, sizes = self._waiting[key], self._under_way[key]
+        queue, works = self._waiting[key], self._under_way[key]
+        loop = asyncio.get_running_loop()
         while self._is_time(key):
-            size = min(self._most, max(WORTH, (len(queue) + sum(sizes) + 1) // 2))
+            size = min(self._most, max(WORTH, (len(queue) + sum(one.size for one in works) + 1) // 2))
             taken, queue[:] = queue[:size], queue[size:]
-            sizes.append(len(taken))
-            task = asyncio.create_task(self._work(key, taken))
+            works.append(work := _Work(len(taken), loop.time()))
+            task = asyncio.create_task(self._do(key, taken, work))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+            loop.call_later(LONG, self._reconsider, key)
 
-    async def _work(self, key: Key, taken: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
-        queue, sizes = self._waiting[key], self._under_way[key]
+    def _reconsider(self, key: Key) -> None:
+        if self._waiting.get(key):
+            self._consider(key)
+
+    async def _do(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
+        queue, works = self._waiting[key], self._under_way[key]
         try:
-            await self._answer(key, taken)
+            await self._answer(key, taken, work)
         except BaseException:
-            for _, result in queue:  # this task itself was cancelled: nobody waits for ever
-                result.cancel()
+            for one in queue:  # this task itself was cancelled: nobody waits for ever
+                one.result.cancel()
             queue.clear()
             raise
         finally:
-            sizes.remove(len(taken))
+            works.remove(work)
             self._consider(key)
             self._forget(key)
 
@@ -98,23 +120,30 @@ class Together(Generic[Key, Item, Result]):
         if not self._waiting[key] and not self._under_way[key]:
             del self._waiting[key], self._under_way[key]
 
-    async def _answer(self, key: Key, taken: list[tuple[Item, "asyncio.Future[Result]"]]) -> None:
+    async def _answer(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
         answers: Sequence[Result | Exception]
         try:
-            answers = await self._run(key, [item for item, _ in taken])
+            answers = await self._run(key, [one.item for one in taken])
         except Exception as error:  # noqa: BLE001  # it goes to every caller, whatever it is
-            queue = self._waiting[key]
-            taken = [*taken, *queue]
-            queue.clear()
+            taken = [*taken, *self._in_vain(key, work)]
             answers = [error] * len(taken)
         except BaseException:
-            for _, result in taken:
-                result.cancel()
+            for one in taken:
+                one.result.cancel()
             raise
-        for (_, result), answer in zip(taken, answers, strict=True):
-            if result.done():
+        for one, answer in zip(taken, answers, strict=True):
+            if one.result.done():
                 continue
             if isinstance(answer, Exception):
-                result.set_exception(answer)
+                one.result.set_exception(answer)
             else:
-                result.set_result(answer)
+                one.result.set_result(answer)
+
+    def _in_vain(self, key: Key, work: _Work) -> list[_Waiting]:
+        """Take from the queue who has waited for so much of a long work that failed that no second is to be tried."""
+        now, queue = asyncio.get_running_loop().time(), self._waiting[key]
+        if now < work.since + LONG:
+            return []
+        late = [one for one in queue if one.since <= (work.since + now) / 2]
+        queue[:] = queue[len(late) :]  # they came in this order
+        return late

@@ -3,12 +3,21 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import interaction, service
 from portrait import folding
 from portrait.together import WORTH, Together
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unhurried():
+    """No work counts as a long one because the machine is busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portrait.together.LONG", 600)
+        yield
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9)), max_size=60), st.integers(1, 7))
@@ -142,7 +151,7 @@ def test_a_key_has_two_works_at_most_and_is_forgotten_after_them(items, most):
     asyncio.run(scenario())
 
 
-async def test_what_a_work_raises_all_get_who_wait_and_the_next_goes_on():
+async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
     async def run(key, taken):
         await asyncio.sleep(0)
         if 1 in taken:
@@ -151,8 +160,48 @@ async def test_what_a_work_raises_all_get_who_wait_and_the_next_goes_on():
 
     together = Together(run, 2)
     answers = await asyncio.gather(*(together.do("a", number) for number in (0, 1, 2)), return_exceptions=True)
-    assert [type(one) for one in answers] == [OSError, OSError, OSError], "the last waited behind the others"
+    assert [type(one) for one in answers] == [OSError, OSError, int]
     assert await together.do("a", 7) == 7
+
+
+async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(monkeypatch):
+    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    let_go = asyncio.Event()
+
+    async def run(key, taken):
+        await let_go.wait()
+        if "bad" in taken:
+            raise OSError("locked")
+        return taken
+
+    together = Together(run, 1)
+    bad = [asyncio.create_task(together.do("a", "bad")) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    early = asyncio.create_task(together.do("a", "early"))
+    await asyncio.sleep(0.4)
+    late = asyncio.create_task(together.do("a", "late"))
+    await asyncio.sleep(0)
+    let_go.set()
+    answers = await asyncio.gather(*bad, early, late, return_exceptions=True)
+    assert [one if isinstance(one, str) else type(one) for one in answers] == [OSError, OSError, OSError, "late"]
+
+
+async def test_a_long_work_keeps_no_other_waiting(monkeypatch):
+    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def run(key, taken):
+        if "slow" in taken:
+            begun.set()
+            await let_go.wait()
+        return taken
+
+    together = Together(run, 100)
+    slow = asyncio.create_task(together.do("a", "slow"))
+    await asyncio.wait_for(begun.wait(), 10)
+    assert await asyncio.wait_for(together.do("a", "other"), 10) == "other"
+    let_go.set()
+    assert await slow == "slow"
 
 
 async def test_a_caller_that_stops_waiting_takes_nobody_along():
