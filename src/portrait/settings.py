@@ -96,7 +96,8 @@ def from_file(path: Path | None) -> dict[str, Any]:
     unknown = values.keys() - SETTINGS.keys()
     if unknown:
         # Whatever is no name may be anything, a database's URL too, and is not repeated.
-        named = ", ".join(sorted(name for name in unknown if name.isidentifier())) or "what is no setting"
+        names = sorted(name for name in unknown if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name))
+        named = ", ".join(names) or "what is no setting"
         raise InvalidSetting(f"The settings file {path} names {named}. Settings are: {', '.join(SETTINGS)}.")
     return values
 
@@ -113,9 +114,11 @@ def check(values: Mapping[str, Any]) -> None:
             raise InvalidSetting(f"The setting {name} must be a number, at least {least:g}.")
 
 
-_SERVER = r"(?:\[[^\[\]@]*\]|[^:/\[\]@,]*)(?::\d{1,5})?"
-_PLACE = re.compile(rf"{_SERVER}(?:,{_SERVER})*(?:/[^@]*)?")
+_SERVER = r"(?:\[[\w:.%]*\]|(?:[\w.-]|%2[Ff])*)(?::PORT)?"
+_PLACE = rf"{_SERVER}(?:,{_SERVER})*(?:/[^@&;=\s]*)?"
 """One server or several, with their ports, and a database's name."""
+_ENDS = re.compile(r"[:@;=&%\s]")
+"""What may stand before a password."""
 
 
 def without_password(database: str) -> str:
@@ -131,9 +134,11 @@ def without_password(database: str) -> str:
     before, _, options = rest.partition("?")
     login, at, place = rest.rpartition("@")
     place = place.partition("?")[0]
-    if "@" in options or not (at or _PLACE.fullmatch(place)):
-        return f"{scheme}://{re.split('[:@]', before, maxsplit=1)[0]}"
-    return f"{scheme}://{login.partition(':')[0]}{at}{place}"
+    # Behind a login a port that is none can be shown; without one it may be a password.
+    usual = re.fullmatch(_PLACE.replace("PORT", r"[-\w]{0,5}" if at else r"\d{1,5}"), place)
+    if "@" in options or usual is None:
+        login, at, place = before, "", ""
+    return f"{scheme}://{_ENDS.split(login, maxsplit=1)[0]}{at}{place}"
 
 
 def engine_of(database: str) -> str:
