@@ -66,6 +66,22 @@ def test_a_name_server_that_does_not_answer_is_waited_for_no_longer_than_a_serve
     asked.set()
 
 
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("postgresql://u@one:5432,two/d", ["one", "two"]),
+        ("postgresql://u@%2Frun%2Fpostgresql/d", []),
+        ("postgresql://u@[::1]:5432/d", []),
+        ("postgresql:///d?host=one,/run/postgresql", []),
+        ("postgresql:///d?host=one", ["one"]),
+        ("postgresql:///d", []),
+    ],
+)
+def test_the_names_that_are_looked_up_are_those_of_servers(url, names, monkeypatch):
+    monkeypatch.delenv("PGHOST", raising=False)
+    assert connection._names(url) == names
+
+
 PASSWORDS = pytest.mark.parametrize("password", [SECRET, ODD], ids=["plain", "odd"])
 
 
@@ -102,9 +118,23 @@ def test_a_password_among_the_options_is_not_shown(part):
     assert "cannot be reached" in refused(f"postgresql://127.0.0.1:{port}/name{part}{SECRET}")
 
 
-@pytest.mark.parametrize("port", ["many", "99999", "-5"])
-def test_a_port_that_is_none_is_refused(port):
-    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@127.0.0.1:{port}/name")
+@pytest.mark.parametrize("place", ["127.0.0.1:many", "127.0.0.1:99999", "127.0.0.1:-5", "127.0.0.1:1,"])
+def test_a_place_that_is_none_is_refused(place):
+    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@{place}/name")
+
+
+def test_a_server_that_ends_the_connection_at_once_is_not_reached():
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+
+        def end():
+            for _ in range(3):
+                with contextlib.suppress(OSError):
+                    ending.accept()[0].close()
+
+        threading.Thread(target=end, daemon=True).start()
+        said = refused(f"postgresql://user:{SECRET}@127.0.0.1:{ending.getsockname()[1]}/name")
+        ending.shutdown(socket.SHUT_RDWR)
+    assert "TLS" not in said
 
 
 def test_a_server_without_tls_is_refused_where_that_is_asked_for():

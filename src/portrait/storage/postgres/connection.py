@@ -4,12 +4,12 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from secrets import token_hex
-from threading import Thread
+from threading import Event, Thread
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
@@ -125,7 +125,7 @@ async def _once(url: str, patience: float | None, work: Callable[[Connection], A
                 return await work(connection)
             finally:
                 await connection.close(timeout=1)
-    except (*FAULTS, ValueError, OverflowError) as error:
+    except (*FAULTS, ValueError, OverflowError, IndexError) as error:  # the last three: URLs that nobody checks
         if isinstance(error, TimeoutError) and connection is not None:
             said = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
         else:
@@ -134,36 +134,38 @@ async def _once(url: str, patience: float | None, work: Callable[[Connection], A
 
 
 def _look_up(url: str) -> None:
-    """Hold that the names of a URL's servers are known soon, or known to be none.
+    """Hold that what a URL calls a server is known soon, or known to be none; of several one is enough.
 
     Nothing can end a look-up that waits for a name server: who ends waits for it, unless it is in a thread like this.
 
     Raises:
-        DatabaseRefused: a name server does not answer.
+        DatabaseRefused: no name server answers.
     """
+    answered = Event()
 
     def look_up(name: str) -> None:
         with suppress(OSError, UnicodeError):  # whoever connects will say so
             socket.getaddrinfo(name, None)
+        answered.set()
 
-    for name in _names(url):
-        thread = Thread(target=look_up, args=(name,), daemon=True)
-        thread.start()
-        thread.join(START_PATIENCE)
-        if thread.is_alive():
-            raise DatabaseRefused(
-                f"{without_password(url)} is not found: no name server answers within {START_PATIENCE:g} seconds."
-                " Check the server's name and this machine's DNS."
-            )
+    names = _names(url)
+    for name in names:
+        Thread(target=look_up, args=(name,), daemon=True).start()
+    if names and not answered.wait(START_PATIENCE):
+        raise DatabaseRefused(
+            f"{without_password(url)} is not found: no name server answers within {START_PATIENCE:g} seconds."
+            " Check the server's name and this machine's DNS."
+        )
 
 
-def _names(url: str) -> Iterator[str]:
-    """Yield the names of a URL's servers, as libpq reads them; none of sockets."""
+def _names(url: str) -> list[str]:
+    """Return what a URL calls its servers, as libpq reads it; none where one is a socket."""
     parts = urlsplit(url)
     listed = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ()))
-    for one in (listed or os.environ.get("PGHOST", "")).split(","):
-        if one and not one.startswith(("/", "[")):
-            yield one.partition(":")[0]
+    found = [unquote(one) for one in (listed or os.environ.get("PGHOST", "")).split(",") if one]
+    if any(one.startswith(("/", "[")) for one in found):
+        return []
+    return [one.partition(":")[0] for one in found]
 
 
 async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
@@ -233,8 +235,6 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     (asyncpg.CannotConnectNowError, "is starting up or shutting down. Try again in a moment"),
     (TimeoutError, f"does not answer within {START_PATIENCE:g} seconds. Check the address and the network"),
     (ssl.SSLError, "could not be reached over TLS. Check sslmode and the certificates"),
-    ((ConnectionRefusedError, ConnectionAbortedError, ConnectionResetError), _UNREACHED),
-    (ConnectionError, "does not speak TLS, which sslmode asks for. Turn it on there, or write another sslmode"),
     (OSError, _UNREACHED),
     (asyncpg.PostgresConnectionError, "closed the connection. Check the server, and the pooler before it"),
 )
@@ -242,6 +242,8 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
 
 
 def _refusal(error: Exception) -> str:
+    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):  # asyncpg has no class for it
+        return "does not speak TLS, which sslmode asks for. Turn it on there, or write another sslmode"
     for kinds, said in _REFUSALS:
         if isinstance(error, kinds):
             return said
