@@ -329,7 +329,7 @@ class Identities:
             # One that was taken from the customer between the two reads has no path any more.
             tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
             tuple(graph.merges()),
-            tuple(Apart(*pair, told) for pair, told in bans_of(state).items()),
+            tuple(Apart(*pair, told) for pair, told in bans_of([state]).items()),
             _candidates(state, members),
             await self._crossovers(self._store, tenant, members),
         )
@@ -479,21 +479,28 @@ def _nothing_waits() -> NotMerged:
 def _refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
     """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none.
 
-    What was split off was let through once, and is refused since, unless the two are one person for another reason.
+    What was split off was let through once, and is refused since: unless the two are one person for another reason, or
+    somebody has taken the link back since.
     """
     if any(one.status == LINKED for one in told):
         return None
-    refused = (one for one in told if one.status != RETRACTED or (one.rule == Rule.SPLIT and not one_person))
+    back = [one.order for one in told if one.status == RETRACTED and one.rule != Rule.SPLIT]
+    refused = (
+        one
+        for one in told
+        if one.status != RETRACTED
+        or (one.rule == Rule.SPLIT and not one_person and one.order > max(back, default=(0, b"")))
+    )
     return max(refused, key=lambda one: one.order, default=None)
 
 
 def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candidate, ...]:
-    apart = graph_of([state]).apart
+    apart, everyone = graph_of([state]).apart, set(members)
     return tuple(
         Candidate(one, other, told)
         for one in members
         for other, each in sorted(ends_of(state, one).items())
-        if (told := _refused(each, one_person=other in members)) is not None
+        if (told := _refused(each, one_person=other in everyone)) is not None
         and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
         and frozenset((one, other)) not in apart
     )  # fmt: skip

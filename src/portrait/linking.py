@@ -26,6 +26,9 @@ from portrait.storage.contract import Transaction
 _LOOKED_UP = 20
 """How many of the ends of an identifier's refused links are looked up, to tell whether they are one person's."""
 
+_UNASKED = frozenset({Rule.RECORD, Rule.MATCH})
+"""The rules of links that nobody made by hand."""
+
 
 class Stated(NamedTuple):
     """What is said of a link."""
@@ -81,7 +84,9 @@ class Linker:
         is_held = before is not None and before.status == LINKED
         # What the source said last goes back less far.
         is_older = is_held and before is not None and 0 < stated.at < before.at
-        if is_older or (anew and (before is None or before.status in {LINKED, RETRACTED})):
+        # What somebody said by hand is not taken back by what the same source's records say.
+        is_weaker = is_held and before is not None and stated.rule in _UNASKED and before.rule not in _UNASKED
+        if is_older or is_weaker or (anew and (before is None or before.status in {LINKED, RETRACTED})):
             return Decided(None, holds=is_held)
         if other not in ends and max(len(ends), len(_ends(states, other))) >= MAX_KEYS:
             return Decided(Reason.COMPONENT_CAP, holds=False)
@@ -139,9 +144,10 @@ class Linker:
         x, y = self._batch.profile_of(a.identifier), self._batch.profile_of(b.identifier)
         if x == y:
             graph = await self._graph(x)
-            between = (link.told for link in graph.links if {link.a, link.b} == {a.identifier, b.identifier})
-            if not any(told.source == stated.source for every in between for told in every):
-                await self._join(a, b, stated, (x, y), graph, None)
+            between = [link.told for link in graph.links if {link.a, link.b} == {a.identifier, b.identifier}]
+            before = next((told for every in between for told in every if told.source == stated.source), None)
+            if before is None or before.rule in _UNASKED:
+                await self._join(a, b, stated, (x, y), graph, before)
             return
         if len(x.members) + len(y.members) > self._rules.max_identifiers:
             raise refused(Reason.COMPONENT_CAP)

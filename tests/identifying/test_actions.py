@@ -151,6 +151,41 @@ async def test_a_record_that_is_deleted_takes_back_no_word_of_a_person(running):
     await running.checked()
 
 
+@pytest.mark.parametrize("by_hand", ["link", "merge", "accept"])
+@pytest.mark.parametrize("first", ["hand", "record"])
+async def test_a_record_of_the_same_source_takes_nothing_from_a_persons_word(running, by_hand, first):
+    other = {"link": E, "merge": "B", "accept": P}[by_hand]
+    fields = {
+        "link": {"canonicalId": "A", "identifiers": [E]},
+        "merge": {"targetId": "A", "sourceId": "B"},
+        "accept": {"identifier": "A", "other": P},
+    }[by_hand]
+    await each(running, tie("B", P), tie("A", P, source="web"))
+    if by_hand != "merge":
+        await rules(running, FREE)
+    if first == "hand" or by_hand != "link":  # what records alone do not join is told before and after
+        await act(running, by_hand, **fields)
+        await each(running, tie("A", other, 0.3))
+    else:
+        await each(running, tie("A", other, 0.9))
+        await act(running, by_hand, **fields)
+    listed = (await running.client.get("/api/v1/customers/A/identities")).json()["data"]
+    for one in listed:
+        if (one["record"]["type"], one["record"]["value"]) == tuple(named(other).values()):
+            assert (await running.client.delete(f"/api/v1/customers/A/identities/{one['key']}")).status_code == 204
+    assert await owner(running, other) == "A"
+    await running.checked()
+
+
+async def test_a_ban_on_what_is_nobodys_is_lifted_by_linking_the_two(running):
+    await each(running, tie("A", E))
+    await act(running, "unlink", canonicalId="A", identifier=E)
+    await act(running, "link", canonicalId="A", identifiers=[E])
+    assert await owner(running, E) == "A"
+    assert (await explained(running, "A"))["apart"] == []
+    await running.checked()
+
+
 GIVEN = {"email": "Bar@X.org", "phone": "+1 (201) 555-0123"}
 
 
@@ -189,6 +224,8 @@ async def test_what_was_split_off_waits_for_review_too(running):
     assert waits == [(named("s1"), "shared_identifier")]
     await act(running, "accept", identifier="s1", other=D)
     assert await owner(running, D) == "s1"
+    await act(running, "unlink", canonicalId="s1", identifier=D)
+    assert (await explained(running, "s1"))["candidates"] == []
     await running.checked()
 
 

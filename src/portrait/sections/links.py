@@ -95,17 +95,13 @@ class Identified(NamedTuple):
 def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = ()) -> Graph:
     """Return the graph of links in states, each of other identifiers, and of identifiers that may have none."""
     ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
-    apart = set()
-    for state in states:
+    held = list(states)
+    for state in held:
         for tag, others in state.ends.items():
-            one = Identifier.of_tag(tag)
-            held = ends.setdefault(one, {})
-            for key, told in others.items():
-                if not key.startswith(_APART):
-                    held[Identifier.of_tag(key)] = told
-                elif any(each.status == LINKED for each in told):
-                    apart.add(frozenset((one, Identifier.of_tag(key[1:]))))
-    return Graph(ends, apart)
+            ends.setdefault(Identifier.of_tag(tag), {}).update(
+                (Identifier.of_tag(key), told) for key, told in others.items() if not key.startswith(_APART)
+            )
+    return Graph(ends, [frozenset(pair) for pair in bans_of(held)])
 
 
 def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[Told]]:
@@ -122,15 +118,20 @@ def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Seq
     return state.ends.get(identifier.tag, {}).get(link_key(other), ())
 
 
-def bans_of(state: LinksState) -> dict[tuple[Identifier, Identifier], Told]:
-    """Return which pairs are not to be linked, in order, and who said so."""
-    return {
-        (min(one, other), max(one, other)): newest
-        for tag, others in sorted(state.ends.items())
-        for key, told in sorted(others.items())
-        if key.startswith(_APART) and (newest := told[-1]).status == LINKED
-        for one, other in [(Identifier.of_tag(tag), Identifier.of_tag(key[1:]))]
-    }
+def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier], Told]:
+    """Return which pairs are not to be linked, in order, and who said so.
+
+    What is told last counts, at whichever end: one that was nobody's then was told nothing.
+    """
+    newest: dict[tuple[Identifier, Identifier], Told] = {}
+    for state in states:
+        for tag, others in state.ends.items():
+            for key, told in others.items():
+                if key.startswith(_APART):
+                    one, other = sorted((Identifier.of_tag(tag), Identifier.of_tag(key[1:])))
+                    every = [*told, newest[one, other]] if (one, other) in newest else told
+                    newest[one, other] = max(every, key=lambda each: each.order)
+    return {pair: told for pair, told in sorted(newest.items()) if told.status == LINKED}
 
 
 def ends_with(state: LinksState, statuses: Collection[str]) -> list[tuple[Identifier, Identifier, Told]]:
