@@ -17,16 +17,7 @@ from portrait.model.time import Clock
 from portrait.recording import Recorder
 from portrait.sections.experiments import crossovers
 from portrait.sections.fold import LatestState
-from portrait.sections.links import (
-    LINKS,
-    Identified,
-    LinksState,
-    bans_of,
-    ends_of,
-    graph_of,
-    identified,
-    told_of,
-)
+from portrait.sections.links import LINKS, Identified, LinksState, bans_of, ends_of, graph_of, identified, told_of
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
 
