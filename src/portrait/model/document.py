@@ -9,6 +9,8 @@ from portrait.model.identifier import Identifier, customer
 
 HEAD = ""
 """The section name under which a customer's head stands; no section can be called so."""
+STALE = 0
+"""The version of a document that must be rendered anew from the states before it is shown; sections begin at 1."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
@@ -48,6 +50,11 @@ def content_hash(body: bytes) -> bytes:
 def document(section: str, body: bytes, valid_until: int | None, version: int) -> Document:
     """Return the document of a rendered section."""
     return Document(section, body, content_hash(body), valid_until, version)
+
+
+def stale(section: str) -> Document:
+    """Return the document that says no more than that the section is to be rendered anew, by whoever knows it."""
+    return document(section, b"[]", None, STALE)
 
 
 _head_decoder = msgspec.msgpack.Decoder(Head)

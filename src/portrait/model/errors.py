@@ -11,6 +11,7 @@ PortraitError
 │   ├── BodyTooSlow           a body that stopped arriving
 │   ├── InvalidRecord         a record that breaks its section's schema
 │   ├── TooManyKeys           a customer's section would pass its limit of live keys
+│   ├── SectionTooLarge       a customer's section would pass its limit of rendered bytes
 │   ├── UnknownIdentifierType a type of identifier that is neither built in nor the tenant's own
 │   ├── BlockedIdentifier     an identifier whose value says nothing of a person
 │   ├── SelfLink              an identifier or a customer is to be joined with itself
@@ -40,6 +41,7 @@ PortraitError
 │   ├── StorageFull           the database has no room to write
 │   ├── StorageFailed         the database reports an error of its own
 │   └── ShuttingDown          the service is stopping
+├── SectionFailed           a section's own code, a plugin's, raised an error
 ├── Defect                  an error of the service's own, not meant to happen
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
@@ -128,6 +130,12 @@ class TooManyKeys(InvalidRequest):
     """A customer's section would pass its limit of live keys."""
 
     code = "too_many_keys"
+
+
+class SectionTooLarge(InvalidRequest):
+    """A customer's section would pass its limit of rendered bytes."""
+
+    code = "section_too_large"
 
 
 class UnknownIdentifierType(InvalidRequest):
@@ -330,6 +338,17 @@ class ShuttingDown(Unavailable):
     """The service is stopping and takes no more writes."""
 
     code = "shutting_down"
+
+
+class SectionFailed(PortraitError):
+    """A section's own code, a plugin's, raised an error; what it raised is in the log, never in the detail."""
+
+    code = "section_failed"
+
+    @classmethod
+    def of(cls, section: str) -> Self:
+        """Return the error that names the section."""
+        return cls(f"Section `{section}` failed. Give the operator the request's id.")
 
 
 class Defect(PortraitError):
