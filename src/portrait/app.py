@@ -31,6 +31,7 @@ from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
 from portrait.recording import Recorder
 from portrait.sections import registry as section_registry
+from portrait.sections.base import MAX_SECTION_BYTES
 from portrait.sections.registry import Registry
 from portrait.storage import sqlite
 from portrait.storage.contract import Store
@@ -77,6 +78,7 @@ def build(
     busy_seconds: float = 10.0,
     pool_size: int = 10,
     prepared: bool = True,
+    max_section_bytes: int = MAX_SECTION_BYTES,
     clock: Clock = system_clock,
     upgrade: bool | None = None,
     create: bool = True,
@@ -91,6 +93,7 @@ def build(
         busy_seconds: how long a request waits for a lock or a connection.
         pool_size: PostgreSQL: the most connections.
         prepared: PostgreSQL: whether statements are kept prepared.
+        max_section_bytes: the most bytes of a customer's document, of every stored section.
         clock: what time it is.
         upgrade: whether an older schema is brought forward or refused; None: as is usual for the engine.
         create: SQLite: whether a file that is not there is made; refused where not.
@@ -99,7 +102,7 @@ def build(
     Raises:
         StartRefused: a plugin, a setting or the database cannot be used.
     """
-    registry = section_registry.load(plugins, installed=installed)
+    registry = section_registry.load(plugins, installed=installed, max_section_bytes=max_section_bytes)
     store: Store
     if settings.engine_of(database) == "sqlite":
         path = settings.sqlite_path(database)

@@ -9,7 +9,7 @@ import msgspec
 from portrait.model.document import Document, Head, document
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.sections.base import StoredSection
+from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
 from portrait.storage.contract import Place, Reads, StoredState
@@ -61,6 +61,9 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
         section: the section; facts of others are passed over.
         facts: the facts.
         state: where to begin; None: before any fact.
+
+    Raises:
+        SectionFailed: the section's own code raised an error.
     """
     state = section.fold.empty() if state is None else state
     ended = set()
@@ -72,7 +75,8 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
                 ended.add(fact.key)
             elif fact.key in ended:
                 continue
-        state = section.fold.apply(state, section.bring_forward(fact))
+        with section.own_code():
+            state = section.fold.apply(state, section.bring_forward(fact))
     return state
 
 
@@ -121,17 +125,32 @@ def read_state(section: StoredSection, stored: StoredState) -> Any:
 
 
 def store_state(section: StoredSection, state: Any) -> StoredState:
-    """Return a state in its stored form."""
-    return StoredState(_encode_state(state), section.version)
+    """Return a state in its stored form.
+
+    Raises:
+        SectionFailed: the state is nothing that can be stored.
+    """
+    with section.own_code():
+        return StoredState(_encode_state(state), section.version)
+
+
+def is_state_too_large(section: StoredSection, stored: StoredState) -> bool:
+    """Tell whether a stored state takes more bytes than the section's bound on documents lets it."""
+    return len(stored.body) > STATE_TIMES * section.max_bytes
 
 
 def joined(section: StoredSection, states: Iterable[Any]) -> Any:
-    """Return the one state of a customer with these states of its identifiers, most of which hold nothing."""
+    """Return the one state of a customer with these states of its identifiers, most of which hold nothing.
+
+    Raises:
+        SectionFailed: the section's own code raised an error.
+    """
     held = list(states)
     if len(held) == 1:  # most customers have one identifier
         return held[0]
-    empty = section.fold.empty()
-    return reduce(section.fold.join, [state for state in held if state != empty] or [empty])
+    with section.own_code():
+        empty = section.fold.empty()
+        return reduce(section.fold.join, [state for state in held if state != empty] or [empty])
 
 
 def needs_links(section: StoredSection, state: Any) -> bool:
@@ -162,9 +181,29 @@ async def load_joined(reads: Reads, tenant: str, section: StoredSection, members
 
 
 def render(section: StoredSection, state: Any, now: int) -> Document:
-    """Return a section's document at a moment, from the joined state of a customer's identifiers."""
-    records, valid_until = section.fold.render(state, now)
-    return document(section.document, _encode_json(records), valid_until, section.version)
+    """Return a section's document at a moment, from the joined state of a customer's identifiers.
+
+    One of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
+
+    Raises:
+        SectionFailed: the section's own code raised an error, or made what is no JSON.
+    """
+    with section.own_code():
+        records, valid_until = section.fold.render(state, now)
+        body = _encode_json(records)
+    if len(body) > section.max_bytes:
+        body = _too_large(section)
+    return document(section.document, body, valid_until, section.version)
+
+
+def is_too_large(section: StoredSection, rendered: Document) -> bool:
+    """Tell whether a document shows, instead of the section's records, that these take too many bytes."""
+    return rendered.body == _too_large(section)
+
+
+def _too_large(section: StoredSection) -> bytes:
+    detail = f"The section has more than {section.max_bytes} bytes. Delete some of its records."
+    return b'[],"error":' + _encode_json({"code": "too_large", "detail": detail})
 
 
 def head_of(facts: Iterable[Fact]) -> Head | None:

@@ -60,6 +60,13 @@ SETTINGS: dict[str, Setting] = {
             help="PostgreSQL: keep prepared statements; false behind PgBouncer in transaction mode.",
             kind=bool,
         ),
+        Setting(
+            "max_section_bytes",
+            2**20,
+            "The most bytes of a customer's section as JSON; a record that would exceed them is refused.",
+            int,
+            least=1024,
+        ),
         Setting("workers", 1, "How many processes serve; each has its own connections to the database.", int, least=1),
         Setting(
             "refresh_seconds",

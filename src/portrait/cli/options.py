@@ -15,7 +15,7 @@ from portrait.storage.contract import Tenant
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-DATA = ("database", "plugin", "busy_seconds", "pool_size", "prepared")
+DATA = ("database", "plugin", "busy_seconds", "pool_size", "prepared", "max_section_bytes")
 """The settings of every command that touches data."""
 
 

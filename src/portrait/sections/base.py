@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from portrait.model import strict_json, time
-from portrait.model.errors import InvalidRecord
+from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
 from portrait.sections.fold import Events, Fold, Latest, StateFold
@@ -18,12 +18,36 @@ from portrait.sections.record import Record, Shape
 
 MAX_KEYS = 1000
 """The most live keys of one section and customer; of events, the most that lie ahead."""
+MAX_SECTION_BYTES = 2**20
+"""The most bytes of a customer's section as JSON, where no setting says otherwise."""
+STATE_TIMES = 4
+"""So many times as much may a stored state take: it also keeps what is hidden, and what lies ahead."""
 MAX_AHEAD = 24 * time.HOUR
 """How far ahead of us an event may lie, in microseconds: clocks differ, futures are not events."""
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
 Normalise = Callable[[Record], tuple[str, ...]]
+
+
+class OwnCode:
+    """Runs code that a section brings along: whatever it raises becomes the error that names the section.
+
+    Raises:
+        SectionFailed: the code raised an error that is none of Portrait's; that one is its cause.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, PortraitError):
+            raise SectionFailed.of(self._name) from error
 
 
 class Parsed(NamedTuple):
@@ -66,6 +90,8 @@ class StoredSection(Section):
     opaque_keys: bool
     shown_as: str | None = None
     """The section whose document its states make; None: its own."""
+    max_bytes: int = MAX_SECTION_BYTES
+    """The most bytes of a customer's document."""
 
     @property
     def document(self) -> str:
@@ -77,24 +103,30 @@ class StoredSection(Section):
         """The fold of a section of kind state."""
         return cast("StateFold[Any]", self.fold)  # its declaration was held to that
 
+    def own_code(self) -> OwnCode:
+        """Return the context in which the section's own code runs, a plugin's perhaps."""
+        return OwnCode(self.name)
+
     def parse(self, raw: bytes, key_secret: bytes) -> Parsed:
         """Return the record that a JSON text holds, which `strict_json.check` let through, with its key.
 
         Raises:
             MalformedJson: the text is not JSON.
             InvalidRecord: the record breaks the schema; the detail names the field.
+            SectionFailed: what the section says of its key or its moment raised an error.
         """
         record = self.shape.parse(raw)
-        values = self.key_values(record)
-        if not self.opaque_keys:
-            self._check_key(record, values)
-        at = self.effective(record) if self.effective else None
-        return Parsed(
-            record,
-            self.key(values, key_secret),
-            self.shape.encode(record),
-            None if at is None else time.moment(at),
-        )
+        with self.own_code():
+            values = self.key_values(record)
+            if not self.opaque_keys:
+                self._check_key(record, values)
+            at = self.effective(record) if self.effective else None
+            return Parsed(
+                record,
+                self.key(values, key_secret),
+                self.shape.encode(record),
+                None if at is None else time.moment(at),
+            )
 
     @property
     def shows(self) -> Any:
@@ -123,11 +155,17 @@ class StoredSection(Section):
         return urlsafe_b64encode(hmac.digest(key_secret, message, "blake2b")[:16]).rstrip(b"=").decode()
 
     def bring_forward(self, fact: Fact) -> Fact:
-        """Return a fact of an older version with its body as the code reads it now."""
+        """Return a fact of an older version with its body as the code reads it now.
+
+        Raises:
+            SectionFailed: the section's `upgrade` raised an error.
+            MalformedJson, InvalidRecord: what it returned is no record of this version.
+        """
         if fact.version >= self.version or self.upgrade is None or fact.op is not Op.PUT:
             return fact
         older = msgspec.json.decode(fact.body)
-        body = msgspec.json.encode(self.upgrade(fact.version, older))
+        with self.own_code():
+            body = msgspec.json.encode(self.upgrade(fact.version, older))
         strict_json.check(body)
         return msgspec.structs.replace(fact, body=self.shape.encode(self.shape.parse(body)), version=self.version)
 

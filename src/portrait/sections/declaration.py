@@ -171,6 +171,8 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
     shape = Shape(target, extras=options["extras"], where=where)
     keys = _keys(shape, options["key"], where)
     kind: Literal["state", "events"] = options["kind"] or "state"
+    if (options["version"] or 1) < 1:
+        raise PluginRefused(f"{where}: `version` must be at least 1.")
     effective = _reader(shape, options["effective"], where, timestamp=True)
     if kind == "events" and effective is None:
         raise PluginRefused(f"{where}: events need `effective`, the timestamp field that says when they happened.")

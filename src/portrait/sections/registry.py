@@ -5,12 +5,13 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
 from portrait.model.errors import PluginRefused, UnknownSection
-from portrait.sections.base import ComputedSection, Section, StoredSection
+from portrait.sections.base import MAX_SECTION_BYTES, ComputedSection, Section, StoredSection
 from portrait.sections.declaration import build, declared_in, forget
 from portrait.sections.links import LINKS
 
@@ -22,9 +23,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
 class Registry:
-    """Sections by name, in order of registration."""
+    """Sections by name, in order of registration.
 
-    def __init__(self) -> None:
+    Args:
+        max_section_bytes: the most bytes of a customer's document, of every stored section.
+    """
+
+    def __init__(self, max_section_bytes: int = MAX_SECTION_BYTES) -> None:
+        self._max_section_bytes = max_section_bytes
         self._sections: dict[str, StoredSection | ComputedSection] = {}
 
     def add_module(self, module: str, origin: str) -> None:
@@ -58,6 +64,8 @@ class Registry:
                 f"Two sections are called `{section.name}`: one from {taken.origin}, one from {section.origin}. "
                 "Rename one of them or leave one plugin out."
             )
+        if isinstance(section, StoredSection):
+            section = replace(section, max_bytes=self._max_section_bytes)
         self._sections[section.name] = section
 
     def __iter__(self) -> Iterator[StoredSection | ComputedSection]:
@@ -107,17 +115,20 @@ class Registry:
         return UnknownSection(f"Unknown section. Valid names: {', '.join(self._sections)}.")
 
 
-def load(plugins: Sequence[str] = (), *, installed: bool = True) -> Registry:
+def load(
+    plugins: Sequence[str] = (), *, installed: bool = True, max_section_bytes: int = MAX_SECTION_BYTES
+) -> Registry:
     """Return the registry of a service: built-in sections, installed packages' sections, then the plugins given.
 
     Args:
         plugins: importable module names, or paths ending in `.py`.
         installed: whether to look through the entry-point group `portrait.sections`.
+        max_section_bytes: the most bytes of a customer's document, of every stored section.
 
     Raises:
         PluginRefused: a plugin does not import or declares what cannot be.
     """
-    registry = Registry()
+    registry = Registry(max_section_bytes)
     for name in BUILT_IN:
         module = f"portrait.sections.{name}"
         importlib.import_module(module)
