@@ -367,7 +367,7 @@ class Identities:
                 )
             await tx.set_rules(tenant, raw)
 
-        await self._store.write(work)
+        await self._store.write(tenant, work)
         return made
 
     async def _part(
@@ -401,7 +401,7 @@ class Identities:
             return effect
 
         try:
-            return await self._store.write(whole)
+            return await self._store.write(tenant, whole)
         except _Undone as undone:
             return undone.effect
 

@@ -65,7 +65,7 @@ class Matches:
         counted: Counter[str] = Counter()
         for place in range(0, len(pairs), CHUNK):
             some = pairs[place : place + CHUNK]
-            counted.update(await self._store.write(partial(self._suggested, tenant, some, by)))
+            counted.update(await self._store.write(tenant, partial(self._suggested, tenant, some, by)))
             progress(place + len(some), len(pairs))
         return dict(counted)
 
@@ -107,7 +107,7 @@ class Matches:
                     for every in ends_of(states[one], one).values()
                     for told in every
                 ):
-                    done += await self._store.write(partial(self._forgotten, tenant, one, by))
+                    done += await self._store.write(tenant, partial(self._forgotten, tenant, one, by))
             after = page[-1]
         return done
 

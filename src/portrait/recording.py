@@ -85,7 +85,7 @@ class Recorder:
         """
         if len(incoming) == 1:
             return await self._together.do(tenant, incoming[0])
-        taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=True))
+        taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=True))
         return _outcome(incoming, taken)
 
     async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming]) -> None:
@@ -103,13 +103,13 @@ class Recorder:
         Raises:
             Unavailable: the database cannot write now; none was taken.
         """
-        taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=False))
+        taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=False))
         return _outcome(incoming, taken)
 
     async def _group(self, tenant: str, incoming: list[Incoming]) -> list[Outcome | Exception]:
         """Take single records of several requests in one transaction, and answer each by itself."""
         try:
-            taken = await self._store.write(lambda tx: self._record(tx, tenant, incoming, atomic=False))
+            taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=False))
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  # a plugin's fold, perhaps, on one customer: the others go on
@@ -128,7 +128,7 @@ class Recorder:
             CustomerNotFound, RecordNotFound: there is no such customer, or no live record under the key.
             Unavailable: the database cannot write now.
         """
-        await self._store.write(lambda tx: self._delete(tx, tenant, customer_id, section, key, source))
+        await self._store.write(tenant, lambda tx: self._delete(tx, tenant, customer_id, section, key, source))
 
     async def refresh(self, tenant: str, customer_id: str, section: StoredSection) -> None:
         """Render a document anew that time or a newer version of the section has overtaken."""
@@ -140,7 +140,7 @@ class Recorder:
                     await batch.touch(identifier, shown_by(section))
                 await batch.finish()
 
-        await self._store.write(work)
+        await self._store.write(tenant, work)
 
     async def _record(
         self,

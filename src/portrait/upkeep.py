@@ -76,7 +76,7 @@ class Upkeep:
         report = Report()
 
         async def repair(tenant: str, identifiers: list[Identifier]) -> None:
-            found = await self._store.write(lambda tx: self._repair(tx, tenant, identifiers))
+            found = await self._store.write(tenant, lambda tx: self._repair(tx, tenant, identifiers))
             report.customers += found.customers
             report.facts += found.facts
             report.differences += found.differences

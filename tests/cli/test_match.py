@@ -133,8 +133,8 @@ from portrait.cli import main
 matched.CHUNK = 5
 from portrait.storage.sqlite import store
 held, done = store.SqliteStore.write, []
-async def write(self, work):
-    result = await held(self, work)
+async def write(self, tenant, work):
+    result = await held(self, tenant, work)
     done.append(result)
     if len(done) == {at}:
         os.kill(os.getpid(), signal.SIGKILL)

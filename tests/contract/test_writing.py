@@ -275,8 +275,8 @@ async def test_a_bulk_is_committed_in_chunks_of_at_most_1000(running, kind, monk
     store = running.services.store
     write, known = store.write, []
 
-    async def counted(work):
-        result = await write(work)
+    async def counted(tenant, work):
+        result = await write(tenant, work)
         known.append(store._rows("SELECT count(*) FROM facts")[0][0])
         return result
 

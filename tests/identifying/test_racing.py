@@ -144,9 +144,9 @@ async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url)
 
     async def other():
         await both.wait()
-        await services.store.write(lambda tx: tx.lock(TENANT, ["a", "b"]))
+        await services.store.write(TENANT, lambda tx: tx.lock(TENANT, ["a", "b"]))
 
-    await asyncio.gather(services.store.write(part), other())
+    await asyncio.gather(services.store.write(TENANT, part), other())
     assert len(runs) == 2
     assert await services.store.resolve(TENANT, [customer("a")]) == {customer("a"): "a"}
     await services.close()

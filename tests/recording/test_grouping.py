@@ -228,10 +228,10 @@ async def test_requests_that_come_together_share_transactions_and_answer_each_fo
         store = running.services.store
         write = store.write
 
-        async def counted(work):
+        async def counted(tenant, work):
             nonlocal written
             written += 1
-            return await write(work)
+            return await write(tenant, work)
 
         store.write = counted
         await running.told("interactions", interaction(1))

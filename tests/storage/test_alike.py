@@ -35,7 +35,7 @@ async def told(database):
     secret = b"the same on all"
     try:
         tenant = Tenant("t", "t", 0, secret)
-        await services.store.write(lambda tx: tx.put_tenant(tenant))
+        await services.store.write(None, lambda tx: tx.put_tenant(tenant))
         parser = Parser(tenant, "test")
         await services.recorder.record_all(
             "t", [parser.line(number, text, services.registry) for number, text in enumerate(LINES)]

@@ -206,10 +206,10 @@ def test_a_distributed_database_takes_statements_of_a_migration(cluster):
 async def test_a_service_older_than_the_distribution_says_so(cluster):
     opened = await asyncio.to_thread(postgres.open_store, cluster)
     names = [f"c{number}" for number in range(20)]
-    await opened.write(lambda tx: tx.lock(TENANT, names))
+    await opened.write(TENANT, lambda tx: tx.lock(TENANT, names))
     assert (await asyncio.to_thread(portrait, "db", "distribute", "--database", cluster)).returncode == 0
     with pytest.raises(StorageFailed, match="were distributed since this start"):
-        await opened.write(lambda tx: tx.lock(TENANT, names))
+        await opened.write(TENANT, lambda tx: tx.lock(TENANT, names))
     await opened.close()
 
 

@@ -46,9 +46,9 @@ class NotingStore(Noting):
         self.in_transaction = set()
         self.on_store = self._called
 
-    async def write(self, work):
+    async def write(self, tenant, work):
         self._called.add("write")
-        return await self._target.write(lambda tx: work(Noting(tx, self.in_transaction)))
+        return await self._target.write(tenant, lambda tx: work(Noting(tx, self.in_transaction)))
 
     @asynccontextmanager
     async def snapshot(self):
@@ -97,7 +97,7 @@ async def test_work_that_awaits_something_else_is_refused_and_nothing_is_kept(st
         await asyncio.sleep(0)
 
     with pytest.raises(StorageFailed, match="awaited something other"):
-        await store.write(work)
+        await store.write(TENANT, work)
     assert await store.facts(TENANT, [customer("c")]) == []
     await append(store, fact(customer("c"), 2))
 

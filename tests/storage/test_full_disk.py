@@ -24,7 +24,7 @@ async def limit_pages(store, room):
         pages = room if room == MANY_PAGES else tx._connection.pragma("page_count") + room
         assert tx._connection.pragma("max_page_count", pages) == pages
 
-    await store.write(work)
+    await store.write(TENANT, work)
 
 
 async def kept(store):
@@ -73,7 +73,8 @@ async def test_of_many_writes_at_once_those_acknowledged_are_kept_and_the_others
         return number
 
     results = await asyncio.gather(
-        *(store.write(lambda tx, number=number: work(tx, number)) for number in range(40)), return_exceptions=True
+        *(store.write(TENANT, lambda tx, number=number: work(tx, number)) for number in range(40)),
+        return_exceptions=True,
     )
     acknowledged = {one for one in results if isinstance(one, int)}
     assert {type(one) for one in results} <= {int, StorageFull, StorageFailed}
@@ -94,7 +95,7 @@ async def test_work_that_goes_on_after_a_full_disk_keeps_nothing_either(store):
         raise KeyError("its own")
 
     with pytest.raises((KeyError, StorageFull, StorageFailed)):
-        await store.write(stubborn)
+        await store.write(TENANT, stubborn)
     assert await kept(store) == set()
     assert await store.facts(TENANT, [customer("d")]) == []
 

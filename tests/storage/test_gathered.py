@@ -105,7 +105,7 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
     """The head that a look-up has locked is the newest, though the statement began before it was written."""
     await put_documents(held, "c", head_document(head(1)))
     await append(held, fact(customer("c"), 1))
-    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
     locked, looking = asyncio.Event(), asyncio.Event()
     where = (customer("c"), "s")
 
@@ -123,27 +123,27 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
         assert await tx.resolve(TENANT, [customer("c")]) == {customer("c"): "c"}
         return await tx.lock(TENANT, ["c"]), await tx.states(TENANT, [where])
 
-    task = asyncio.create_task(held.write(first))
+    task = asyncio.create_task(held.write(TENANT, first))
     await locked.wait()
-    assert await held.write(second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
+    assert await held.write(TENANT, second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
     await task
 
 
 async def test_a_look_up_locks_no_customer_that_was_merged_away(held):
     """A write wants the customer that it went into: its own lock, taken for nothing, would be in others' way."""
     await put_documents(held, "gone", head_document(head(1, merged_into="c")))
-    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("gone"): "c"}))
+    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("gone"): "c"}))
 
     async def look(tx):
         assert await tx.resolve(TENANT, [customer("gone")]) == {customer("gone"): "c"}
-        await asyncio.wait_for(held.write(lambda other: other.lock(TENANT, ["gone"])), 5)
+        await asyncio.wait_for(held.write(TENANT, lambda other: other.lock(TENANT, ["gone"])), 5)
 
-    await held.write(look)
+    await held.write(TENANT, look)
 
 
 async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
     await put_documents(held, "c", head_document(head(1)))
-    await held.write(lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
 
     async def work(tx):
         await tx.resolve(TENANT, [customer("c")])
@@ -153,7 +153,7 @@ async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
         await tx.drop_documents(TENANT, "c", [""])
         return second, await tx.lock(TENANT, ["c"])
 
-    assert await held.write(work) == ({"c": head(2)}, {"c": None})
+    assert await held.write(TENANT, work) == ({"c": head(2)}, {"c": None})
 
 
 async def test_of_two_rows_with_one_key_the_later_is_kept(held):
@@ -163,5 +163,5 @@ async def test_of_two_rows_with_one_key_the_later_is_kept(held):
             await tx.put_states(TENANT, {(customer("c"), "s"): StoredState(body, 1)})
         return [bytes(row[1]) for row in await tx.documents(TENANT, "c", None)]
 
-    assert await held.write(work) == [b"2"]
+    assert await held.write(TENANT, work) == [b"2"]
     assert await held.states(TENANT, [(customer("c"), "s")]) == {(customer("c"), "s"): StoredState(b"2", 1)}

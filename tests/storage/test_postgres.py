@@ -71,7 +71,7 @@ async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_
             await tx._rows("SELECT pg_terminate_backend($1)", own[0][0])
         runs.append("done")
 
-    await held.write(work)
+    await held.write(TENANT, work)
     assert runs == ["cut", "done"]
     assert await held.facts(TENANT, [C]) == [fact(C, 1)]
 
@@ -101,7 +101,7 @@ async def crosswise(held, work):
         await work(tx, second)
         await tx.append(TENANT, [fact(customer(first), 1)])
 
-    await asyncio.gather(*(held.write(partial(one_run, first=one, second=two)) for one, two in ("ab", "ba")))
+    await asyncio.gather(*(held.write(TENANT, partial(one_run, first=one, second=two)) for one, two in ("ab", "ba")))
     assert len(await held.facts(TENANT, [customer("a"), customer("b")])) == 2
     return runs
 
@@ -154,7 +154,7 @@ class Contended:
 
 @pytest.mark.usefixtures("unhurried")
 async def test_work_is_tried_for_as_long_as_a_request_waits(held):
-    await held.write(Contended(10 * store.ATTEMPTS))
+    await held.write(TENANT, Contended(10 * store.ATTEMPTS))
     assert await held.facts(TENANT, [C]) == [fact(C, 1)]
 
 
@@ -162,9 +162,9 @@ async def test_work_is_tried_for_as_long_as_a_request_waits(held):
 async def test_work_that_others_keep_from_its_commit_for_ever_is_busy(postgres_url):
     opened = postgres.open_store(postgres_url, patience=0.05)
     with pytest.raises(StorageBusy, match="other writers of the same customers"):
-        await opened.write(Contended(10**9))
+        await opened.write(TENANT, Contended(10**9))
     assert await opened.facts(TENANT, [C]) == []
-    await opened.write(Contended(store.ATTEMPTS - 1))
+    await opened.write(TENANT, Contended(store.ATTEMPTS - 1))
     await opened.close()
 
 

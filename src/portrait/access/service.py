@@ -129,7 +129,7 @@ class Access:
             raise InvalidParameter(f"A tenant's id must match {TENANT_ID.pattern}.")
         _check_name(name or tenant_id)
         tenant = Tenant(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32))
-        if not await self._store.write(lambda tx: tx.put_tenant(tenant)):
+        if not await self._store.write(None, lambda tx: tx.put_tenant(tenant)):
             raise TenantExists("A tenant with this id exists already.")
         return tenant
 
@@ -172,7 +172,7 @@ class Access:
             await self.tenant(tenant_id)
         key = keys.mint()
         credential = Credential(key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None)
-        await self._store.write(lambda tx: tx.put_credential(credential))
+        await self._store.write(tenant_id, lambda tx: tx.put_credential(credential))
         return Minted(key, credential)
 
     async def keys(self, tenant_id: str | None, after: str | None, limit: int) -> list[Credential]:
@@ -186,7 +186,7 @@ class Access:
             KeyNotFound: the tenant has no such key, or it was revoked before.
         """
         now = self._clock()
-        if not await self._store.write(lambda tx: tx.revoke_credential(tenant_id, key_id, now)):
+        if not await self._store.write(tenant_id, lambda tx: tx.revoke_credential(tenant_id, key_id, now)):
             raise KeyNotFound("No live key with this id.")
         self._revoked += 1
         self._credentials.clear()

@@ -275,11 +275,19 @@ it awaits nothing but the transaction's methods."""
 class Store(Reads, Protocol):
     """One database. Reads outside a transaction see everything that was acknowledged before they began."""
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, tenant: str | None, work: Work[T]) -> T:
         """Run work in a transaction and return its result once it is durable.
 
+        Works of different tenants that wait have their turns one after another. A work whose caller stops waiting
+        before it begins is not run.
+
+        Args:
+            tenant: whose work it is; None: the platform's.
+            work: what is done.
+
         Raises:
-            Unavailable: the database is busy, full, failing or closing; nothing of the work was kept.
+            Unavailable: the database is busy, full, failing or closing, or too much waits; nothing of the work was
+                kept.
             Exception: what the work raised; nothing of the work was kept.
         """
         ...

@@ -33,12 +33,12 @@ async def _credentials(store: Store, owner: str | None, after: str | None, limit
 async def test_a_tenants_rules_are_its_own(store: Store) -> None:
     """`set_rules`: sets one tenant's rules, or takes them back."""
     for name in ("a", "b"):
-        await store.write(lambda tx, name=name: tx.put_tenant(Tenant(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
-    await store.write(lambda tx: tx.set_rules("a", b"{}"))
-    await store.write(lambda tx: tx.set_rules("nobody", b"{}"))
+        await store.write(TENANT, lambda tx, name=name: tx.put_tenant(Tenant(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
+    await store.write(TENANT, lambda tx: tx.set_rules("a", b"{}"))
+    await store.write(TENANT, lambda tx: tx.set_rules("nobody", b"{}"))
     found = await ask(store, lambda reads: reads.tenants(None, 10))
     assert [(one.id, one.rules) for one in found] == [("a", b"{}"), ("b", None)]
-    await store.write(lambda tx: tx.set_rules("a", None))
+    await store.write(TENANT, lambda tx: tx.set_rules("a", None))
     assert await ask(store, lambda reads: reads.tenant("a")) == Tenant("a", "a", 0, b"", None)
 
 
@@ -62,7 +62,7 @@ async def test_a_taken_tenant_id_is_refused_and_nothing_changes(store: Store) ->
     async def twice(tx: Transaction) -> tuple[bool, bool]:
         return await tx.put_tenant(tenant(OTHER)), await tx.put_tenant(tenant(OTHER, name="new"))
 
-    assert await store.write(twice) == (True, False)
+    assert await store.write(TENANT, twice) == (True, False)
     assert await store.tenant(OTHER) == tenant(OTHER)
 
 
@@ -74,7 +74,7 @@ async def test_work_goes_on_after_a_taken_tenant_id(store: Store) -> None:
         assert not await tx.put_tenant(tenant(TENANT))
         await tx.put_credential(credential("k"))
 
-    await store.write(work)
+    await store.write(TENANT, work)
     assert await store.credential("k") == credential("k")
 
 

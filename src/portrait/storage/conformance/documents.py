@@ -80,8 +80,8 @@ async def test_a_put_replaces_the_document_of_its_section_alone(store: Store) ->
 
 async def test_documents_of_several_customers_are_put_at_once(store: Store) -> None:
     """`put_documents`: takes many customers; one without documents, or none at all, changes nothing."""
-    await store.write(lambda tx: tx.put_documents(TENANT, {"c": [CONSENT], "d": [SEGMENTS], "e": []}))
-    await store.write(lambda tx: tx.put_documents(TENANT, {}))
+    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c": [CONSENT], "d": [SEGMENTS], "e": []}))
+    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {}))
     assert [await documents_of(store, one) for one in "cde"] == [[CONSENT], [SEGMENTS], []]
 
 
@@ -104,9 +104,9 @@ async def test_drop_removes_the_sections_named_and_no_others(store: Store) -> No
     """`drop_documents`: removes just what is named; what is not there is no error."""
     await put_documents(store, "c", THE_HEAD, CONSENT, SEGMENTS)
     await put_documents(store, "d", SEGMENTS)
-    await store.write(lambda tx: tx.drop_documents(TENANT, "c", ["segments", "never-stored"]))
-    await store.write(lambda tx: tx.drop_documents(TENANT, "c", []))
-    await store.write(lambda tx: tx.drop_documents(TENANT, "nobody", ["consent", HEAD]))
+    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", ["segments", "never-stored"]))
+    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", []))
+    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "nobody", ["consent", HEAD]))
     assert await documents_of(store, "c") == [THE_HEAD, CONSENT]
     assert await documents_of(store, "d") == [SEGMENTS]
 
@@ -114,9 +114,9 @@ async def test_drop_removes_the_sections_named_and_no_others(store: Store) -> No
 async def test_drop_of_the_head_makes_the_customer_unknown_to_lock(store: Store) -> None:
     """`drop_documents`: `HEAD` removes the head, and leaves the sections."""
     await put_documents(store, "c", THE_HEAD, CONSENT)
-    await store.write(lambda tx: tx.drop_documents(TENANT, "c", [HEAD]))
+    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", [HEAD]))
     assert await documents_of(store, "c") == [CONSENT]
-    assert await store.write(lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
 
 
 async def test_customers_are_listed_by_the_bytes_of_their_ids(store: Store) -> None:
@@ -143,11 +143,11 @@ async def test_a_merged_customer_is_not_listed_and_its_head_tells_where_it_went(
         await tx.put_identifiers(TENANT, {customer("b"): "a", Identifier("email", "e"): "a"})
         await tx.put_documents(TENANT, {"b": [head_document(head(2, merged_into="a"))]})
 
-    await store.write(merge)
+    await store.write(TENANT, merge)
     listed = await ask(store, lambda reads: reads.customers(TENANT, None, 3))
     assert listed == [("a", head()), ("c", head()), ("d", head())]
     assert read_head((await documents_of(store, "b"))[0].body).merged_into == "a"
-    assert await store.write(lambda tx: tx.lock(TENANT, ["b"])) == {"b": head(2, merged_into="a")}
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["b"])) == {"b": head(2, merged_into="a")}
 
 
 async def test_all_documents_of_several_customers_come_together(store: Store) -> None:

@@ -88,7 +88,7 @@ async def test_what_a_tenant_removes_is_removed_for_it_alone(store: Store) -> No
     for owner in (*AROUND, TENANT):
         await filled(store, owner, b"a row")
     theirs = await _of_others(store)
-    await store.write(lambda tx: clear(tx, TENANT))
+    await store.write(TENANT, lambda tx: clear(tx, TENANT))
     assert await _of_others(store) == theirs
     ours = await ask(store, lambda reads: everything(reads, TENANT))
     left = ("customers", "documents", "owners", "members", "states", "due")
@@ -108,7 +108,7 @@ async def test_lock_gives_no_head_of_another_tenants_customer(store: Store) -> N
     """`lock`: another tenant's customer of the same id is unknown here, and stays as it was."""
     await filled(store, OTHER, b"theirs")
     theirs = await ask(store, lambda reads: everything(reads, OTHER))
-    assert await store.write(lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
     assert await ask(store, lambda reads: everything(reads, OTHER)) == theirs
 
 
@@ -120,6 +120,6 @@ async def test_one_work_may_write_for_two_tenants(store: Store) -> None:
             await tx.lock(owner, ["c"])
             await tx.append(owner, [fact(C, 1, at=number)])
 
-    await store.write(work)
+    await store.write(TENANT, work)
     for number, owner in ((MIN, TENANT), (MAX, OTHER)):
         assert await _answer(store, READS["facts"], owner) == [fact(C, 1, at=number)]

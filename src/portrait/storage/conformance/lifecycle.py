@@ -27,7 +27,7 @@ async def test_close_lets_accepted_work_fail_with_its_own_error(store: Store) ->
     async def work(_: object) -> None:
         raise KeyError("its own")
 
-    waiting = asyncio.ensure_future(store.write(work))
+    waiting = asyncio.ensure_future(store.write(TENANT, work))
     await asyncio.sleep(0)
     await store.close()
     await raised(KeyError, waiting)
@@ -48,10 +48,10 @@ async def test_a_closed_store_takes_no_writes(store: Store) -> None:
         ran.append(1)
 
     await store.close()
-    error = await raised(ShuttingDown, store.write(work))
+    error = await raised(ShuttingDown, store.write(TENANT, work))
     assert isinstance(error, Unavailable)
     assert error.detail
-    await raised(ShuttingDown, store.write(work))
+    await raised(ShuttingDown, store.write(TENANT, work))
     assert ran == []
 
 

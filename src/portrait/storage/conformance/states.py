@@ -16,7 +16,7 @@ async def test_states_come_back_as_they_were_put(store: Store) -> None:
         (C, "segments"): StoredState(b"", 0),
         (EMAIL, "segments"): STATE,
     }
-    await store.write(lambda tx: tx.put_states(TENANT, held))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, held))
     assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
     wanted = [(C, "segments"), (EMAIL, "consent"), (customer("d"), "segments")]
     assert await ask(store, lambda reads: reads.states(TENANT, wanted)) == {(C, "segments"): StoredState(b"", 0)}
@@ -25,9 +25,9 @@ async def test_states_come_back_as_they_were_put(store: Store) -> None:
 
 async def test_a_put_replaces_the_state_of_its_pair_alone(store: Store) -> None:
     """`put_states`: sets a state whole, and leaves the others; nothing put changes nothing."""
-    await store.write(lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
-    await store.write(lambda tx: tx.put_states(TENANT, {(C, "segments"): StoredState(b"new", 2)}))
-    await store.write(lambda tx: tx.put_states(TENANT, {}))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): StoredState(b"new", 2)}))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {}))
     assert await ask(store, lambda reads: reads.states(TENANT, [(C, "segments"), (C, "consent")])) == {
         (C, "segments"): StoredState(b"new", 2),
         (C, "consent"): STATE,
@@ -38,15 +38,15 @@ async def test_states_of_names_that_look_alike_are_different(store: Store) -> No
     """Text compares by its bytes, in identifiers and in sections."""
     held = {(customer(name), "segments"): StoredState(name.encode(), 1) for name in NAMES}
     held |= {(C, name): StoredState(name.encode(), 1) for name in NAMES}
-    await store.write(lambda tx: tx.put_states(TENANT, held))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, held))
     assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
 
 
 async def test_dropped_states_are_gone(store: Store) -> None:
     """`drop_states`: removes just the pairs named; what is not there is no error."""
-    await store.write(lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
-    await store.write(lambda tx: tx.drop_states(TENANT, [(C, "segments"), (EMAIL, "consent")]))
-    await store.write(lambda tx: tx.drop_states(TENANT, []))
+    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
+    await store.write(TENANT, lambda tx: tx.drop_states(TENANT, [(C, "segments"), (EMAIL, "consent")]))
+    await store.write(TENANT, lambda tx: tx.drop_states(TENANT, []))
     pairs = [(C, "segments"), (C, "consent")]
     assert await ask(store, lambda reads: reads.states(TENANT, pairs)) == {(C, "consent"): STATE}
 
@@ -54,7 +54,8 @@ async def test_dropped_states_are_gone(store: Store) -> None:
 async def test_states_of_identifiers_are_all_that_are_stored(store: Store) -> None:
     """`states_of`: every state of the identifiers asked for, and of no other."""
     await store.write(
-        lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE, (EMAIL, "segments"): STATE})
+        TENANT,
+        lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE, (EMAIL, "segments"): STATE}),
     )
     asked = [C, customer("C"), customer("d")]
     found = await ask(store, lambda reads: reads.states_of(TENANT, asked))

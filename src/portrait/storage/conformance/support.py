@@ -58,12 +58,12 @@ def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> Tenant:
 
 async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
     """Store facts."""
-    await store.write(lambda tx: tx.append(tenant, facts))
+    await store.write(TENANT, lambda tx: tx.append(tenant, facts))
 
 
 async def put_tenant(store: Store, one: Tenant) -> bool:
     """Store a tenant; tell whether its id was free."""
-    return await store.write(lambda tx: tx.put_tenant(one))
+    return await store.write(TENANT, lambda tx: tx.put_tenant(one))
 
 
 async def put_credentials(store: Store, *credentials: Credential) -> None:
@@ -73,17 +73,17 @@ async def put_credentials(store: Store, *credentials: Credential) -> None:
 
 
 async def _put_credential(store: Store, one: Credential) -> None:
-    await store.write(lambda tx: tx.put_credential(one))
+    await store.write(TENANT, lambda tx: tx.put_credential(one))
 
 
 async def revoke(store: Store, owner: str | None, credential_id: str, at: int) -> bool:
     """Revoke a credential; tell whether that was done."""
-    return await store.write(lambda tx: tx.revoke_credential(owner, credential_id, at))
+    return await store.write(TENANT, lambda tx: tx.revoke_credential(owner, credential_id, at))
 
 
 async def put_documents(store: Store, customer_id: str, *documents: Document, tenant: str = TENANT) -> None:
     """Store a customer's documents."""
-    await store.write(lambda tx: tx.put_documents(tenant, {customer_id: documents}))
+    await store.write(TENANT, lambda tx: tx.put_documents(tenant, {customer_id: documents}))
 
 
 async def put_customers(store: Store, *customer_ids: str, tenant: str = TENANT) -> None:
@@ -93,7 +93,7 @@ async def put_customers(store: Store, *customer_ids: str, tenant: str = TENANT) 
         await tx.put_identifiers(tenant, {customer(one): one for one in customer_ids})
         await tx.put_documents(tenant, {one: [head_document(head())] for one in customer_ids})
 
-    await store.write(work)
+    await store.write(TENANT, work)
 
 
 async def ask(store: Store, question: Callable[[Reads], Awaitable[T]]) -> T:
@@ -101,7 +101,7 @@ async def ask(store: Store, question: Callable[[Reads], Awaitable[T]]) -> T:
     answer = await question(store)
     async with store.snapshot() as reads:
         assert await question(reads) == answer, "a snapshot answers otherwise than the store"
-    assert await store.write(question) == answer, "a transaction answers otherwise than the store"
+    assert await store.write(TENANT, question) == answer, "a transaction answers otherwise than the store"
     return answer
 
 
@@ -164,7 +164,7 @@ async def fill(tx: Transaction, tenant_id: str, mark: bytes) -> None:
 
 async def filled(store: Store, tenant_id: str, mark: bytes) -> None:
     """Do what `fill` does, in a transaction of its own."""
-    await store.write(lambda tx: fill(tx, tenant_id, mark))
+    await store.write(TENANT, lambda tx: fill(tx, tenant_id, mark))
 
 
 async def clear(tx: Transaction, tenant_id: str) -> None:

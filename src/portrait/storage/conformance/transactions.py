@@ -47,12 +47,12 @@ async def test_write_returns_what_the_work_returns(store: Store) -> None:
         return result
 
     for result in ({"a": [1]}, None, 0, ""):
-        assert await store.write(work) is result
+        assert await store.write(TENANT, work) is result
 
 
 async def test_work_sees_what_it_has_written(store: Store) -> None:
     """Reads of a transaction see its writes, every kind of them, before anybody else does."""
-    seen = await store.write(_fill_and_look)
+    seen = await store.write(TENANT, _fill_and_look)
     assert seen == await everything(store, TENANT)
     assert seen["facts"]
     assert seen["customers"]
@@ -71,7 +71,7 @@ async def test_failed_work_leaves_nothing_of_a_new_tenant(store: Store) -> None:
         await fill(tx, TENANT, b"lost")
         raise Broken
 
-    await raised(Broken, store.write(work))
+    await raised(Broken, store.write(TENANT, work))
     assert await ask(store, lambda reads: everything(reads, TENANT)) == before
 
 
@@ -90,7 +90,7 @@ async def test_failed_work_changes_and_drops_nothing(store: Store) -> None:
         raise Broken
 
     for work in (replace, drop):
-        await raised(Broken, store.write(work))
+        await raised(Broken, store.write(TENANT, work))
         assert await ask(store, lambda reads: everything(reads, TENANT)) == before
 
 
@@ -102,7 +102,7 @@ async def test_what_work_raises_reaches_the_caller_unchanged(store: Store) -> No
             await tx.append(TENANT, [fact(C, 1)])
             raise error
 
-        assert await raised(type(error), store.write(work)) is error
+        assert await raised(type(error), store.write(TENANT, work)) is error
     assert await store.facts(TENANT, [C]) == []
 
 
@@ -113,7 +113,7 @@ async def test_work_that_fails_before_it_writes_harms_nothing(store: Store) -> N
         raise Broken
 
     for _ in range(3):
-        await raised(Broken, store.write(work))
+        await raised(Broken, store.write(TENANT, work))
     await append(store, fact(C, 1))
     assert await store.facts(TENANT, [C]) == [fact(C, 1)]
 
@@ -133,7 +133,7 @@ async def test_a_write_is_read_once_it_is_acknowledged(store: Store) -> None:
 
 async def test_concurrent_works_on_one_customer_lose_nothing(store: Store) -> None:
     """`lock`: works that read and write the same customer go one after another."""
-    results = await asyncio.gather(*(store.write(lambda tx: count(tx, "c")) for _ in range(100)))
+    results = await asyncio.gather(*(store.write(TENANT, lambda tx: count(tx, "c")) for _ in range(100)))
     assert sorted(results) == list(range(1, 101))
     assert [one.body for one in await documents_of(store, "c", ["count"])][-1] == b"100"
 
@@ -158,7 +158,7 @@ async def test_work_that_fails_harms_none_that_runs_beside_it(store: Store) -> N
         return number
 
     results = await asyncio.gather(
-        *(store.write(partial(work, number)) for number in range(120)),
+        *(store.write(TENANT, partial(work, number)) for number in range(120)),
         return_exceptions=True,
     )
     assert results == [errors.get(number, number) for number in range(120)]
@@ -176,7 +176,7 @@ async def test_works_that_name_the_same_customers_in_another_order_all_finish(st
         for name in names:
             await count(tx, name)
 
-    await asyncio.gather(*(store.write(partial(work, number % 5)) for number in range(40)))
+    await asyncio.gather(*(store.write(TENANT, partial(work, number % 5)) for number in range(40)))
     for name in names:
         assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"40"
 
@@ -189,7 +189,7 @@ async def test_works_that_lock_one_customer_after_another_all_finish(store: Stor
         for name in names[turn:] + names[:turn]:
             await count(tx, name)
 
-    await asyncio.gather(*(store.write(partial(work, number % 4)) for number in range(16)))
+    await asyncio.gather(*(store.write(TENANT, partial(work, number % 4)) for number in range(16)))
     for name in names:
         assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"16"
 
@@ -197,24 +197,24 @@ async def test_works_that_lock_one_customer_after_another_all_finish(store: Stor
 async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None:
     """`lock`: the head of each customer, by its very name; None where there is none."""
     heads = {name: head(number) for number, name in enumerate(("a", "A", "a ", "\u00e9"))}
-    await store.write(lambda tx: tx.put_documents(TENANT, {one: [head_document(heads[one])] for one in heads}))
+    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {one: [head_document(heads[one])] for one in heads}))
     asked = ["unknown", *reversed(heads), "e\u0301"]
-    assert await store.write(lambda tx: tx.lock(TENANT, asked)) == {**heads, "unknown": None, "e\u0301": None}
-    assert await store.write(lambda tx: tx.lock(TENANT, [])) == {}
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, asked)) == {**heads, "unknown": None, "e\u0301": None}
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, [])) == {}
 
 
 async def test_a_customer_that_was_only_locked_stays_unknown(store: Store) -> None:
     """`lock`: an engine may store an empty head for it, but nobody is shown it."""
     for _ in range(2):
-        assert await store.write(lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
+        assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
     assert await documents_of(store, "c") == []
     assert await store.customers(TENANT, None, 10) == []
 
 
 async def test_a_document_alone_is_no_head(store: Store) -> None:
     """`lock`: a customer with documents but without a head is returned as None."""
-    await store.write(lambda tx: tx.put_documents(TENANT, {"c": [document(SECTION, b"[]", None, 1)]}))
-    assert await store.write(lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
+    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c": [document(SECTION, b"[]", None, 1)]}))
+    assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
 
 
 async def test_a_snapshot_sees_one_moment(store: Store) -> None:
@@ -222,7 +222,7 @@ async def test_a_snapshot_sees_one_moment(store: Store) -> None:
     await filled(store, TENANT, b"old")
     async with store.snapshot() as reads:
         before = await everything(reads, TENANT)
-        await store.write(lambda tx: clear(tx, TENANT))
+        await store.write(TENANT, lambda tx: clear(tx, TENANT))
         await filled(store, OTHER, b"new")
         await append(store, fact(C, 99))
         assert await everything(reads, TENANT) == before
@@ -246,7 +246,7 @@ async def test_a_snapshot_never_sees_half_of_a_work(store: Store) -> None:
         await count(tx, "left")
         await count(tx, "right")
 
-    await asyncio.gather(look(), *(store.write(both) for _ in range(60)), look())
+    await asyncio.gather(look(), *(store.write(TENANT, both) for _ in range(60)), look())
     assert await _number(store, "left") == 60
 
 

@@ -83,8 +83,9 @@ class PostgresStore(PostgresReads):
                 await asyncio.sleep(0.02 * attempt)
                 attempt += 1
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, tenant: str | None, work: Work[T]) -> T:
         """See the contract."""
+        del tenant
         if self._closed:
             raise ShuttingDown("The service is stopping; nothing was kept. Try another instance, or again soon.")
         self._writing += 1

@@ -26,9 +26,9 @@ class SqliteStore(SqliteReads):
         super().__init__(connect(path, patience=patience, mapped=True))
         self._writer = Writer(connect(path, patience=patience), self._check_file)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, tenant: str | None, work: Work[T]) -> T:
         """See the contract."""
-        return await self._writer.run(work)
+        return await self._writer.run(tenant, work)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:

@@ -47,8 +47,9 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="portrait-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, tenant: str | None, work: Work[T]) -> T:
         """Run work in a transaction and return its result once it is durable."""
+        del tenant
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         with self._lock:
