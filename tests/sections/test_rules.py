@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import START
+from portrait.folding import read_state, store_state
 from portrait.model import time
 from portrait.model.fact import Op
+from portrait.sections.fold import JoinedState
 from sections.facts import MINUTE, SECTIONS, Saying, parsed, shown, state_of, told
 
-A, B = "c1", "c2"
+A, B, C = "c1", "c2", "c3"
 
 
 def saying(who, minutes, **record):
@@ -145,15 +147,44 @@ def test_of_preferences_in_two_histories_the_newest_counts():
     assert [one["value"] for one in joined("consent", preference(A, -9, "a"), preference(B, -5, "b"))] == ["b"]
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.sampled_from(["granted", "pending"]), max_size=4).flatmap(
-        lambda statuses: st.permutations([*statuses, "revoked"])
-    )
-)
-def test_a_denial_wins_an_equal_moment_in_whatever_order_they_are_told(statuses):
-    found = joined("consent", *(consent(A, -5, status) for status in statuses))
-    assert [one["status"] for one in found] == ["revoked"]
+STRICT = ("granted", "pending", "revoked")
+"""From the least strict."""
+
+
+JOINED = st.none() | st.integers(-7, 1).map(lambda minutes: START + minutes * MINUTE)
+
+
+def decided(said, joined_at):
+    """Return the statuses shown after decisions, told in this order, of histories that are one person's since then."""
+    section = SECTIONS["consent"]
+    state = state_of(section, told(section, [consent(*one) for one in said]))
+    if joined_at is not None:
+        since = {one: {other: joined_at for other in state.histories if other != one} for one in state.histories}
+        state = JoinedState(state.told_at, state.histories, since)
+    return [one.status for one in section.fold.render(state, START)[0]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.just(-5), st.sampled_from(STRICT)), min_size=1), JOINED)
+def test_of_decisions_at_one_moment_the_strictest_counts_whoever_and_in_whatever_order_they_are_told(said, joined_at):
+    assert decided(said, joined_at) == [max((status for _, _, status in said), key=STRICT.index)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), JOINED)
+def test_decisions_lead_to_one_status_in_whatever_order_they_are_told(data, joined_at):
+    one = st.tuples(st.sampled_from([A, B, C]), st.sampled_from([-6, -5, 0]), st.sampled_from(STRICT))
+    said = data.draw(st.lists(one, min_size=1))
+    assert decided(data.draw(st.permutations(said)), joined_at) == decided(said, joined_at)
+
+
+def test_a_state_of_consent_that_an_older_version_folded_is_folded_anew():
+    """Version 1 ranked a pending decision as a grant, and its entries say so."""
+    section = SECTIONS["consent"]
+    state = state_of(section, told(section, [consent(A, -5, "pending"), consent(A, -5, "granted")]))
+    stored = store_state(section, state)
+    assert read_state(section, stored) == state
+    assert read_state(section, stored._replace(version=1)) is None
 
 
 def test_a_later_grant_overrules_an_earlier_denial_in_one_history():

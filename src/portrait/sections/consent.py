@@ -40,21 +40,17 @@ def effective(record: Record) -> datetime | None:
     return record.updated_at
 
 
-def rank(record: Record) -> int:
-    """Of two decisions at one moment, a denial counts."""
-    return int(isinstance(record, Consent) and record.status == "revoked")
+def strictness(record: Record) -> int:
+    """Return how strict a decision is: of two at one moment the stricter counts, whichever was told first."""
+    return _STRICTNESS[record.status] if isinstance(record, Consent) else 0
 
 
 def stricter(one: Held, other: Held, joined_at: int | None) -> Held:
     """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time."""
     is_later = joined_at is not None and max(one.entry.effective_at, other.entry.effective_at) > joined_at
-    if is_later or _strictness(one) == _strictness(other):
+    if is_later or strictness(one.record) == strictness(other.record):
         return newest((one, other))
-    return max(one, other, key=_strictness)
-
-
-def _strictness(held: Held) -> int:
-    return _STRICTNESS[held.record.status] if isinstance(held.record, Consent) else 0
+    return max(one, other, key=lambda held: strictness(held.record))
 
 
 register_profile_section(
@@ -62,6 +58,7 @@ register_profile_section(
     description="Consent and preference records.",
     key={Consent: ("purpose", "channel"), Preference: ("key",)},
     effective=effective,
-    rank=rank,
+    rank=strictness,
     combine=PerJoin(stricter),
+    version=2,
 )(Consent | Preference)
