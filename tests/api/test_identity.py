@@ -201,6 +201,26 @@ async def test_rules_that_contradict_each_other_change_nothing(running):
         assert (await running.client.get(RULES)).json() == before
 
 
+async def test_patterns_that_an_older_version_let_through_are_shown_as_unused_and_the_others_hold(running, caplog):
+    older = {"blockedPatterns": ["(?!qa)secret.*", "no", "(.)\\1"]}
+    raw = json.dumps(older).encode()
+    await running.services.store.write(TENANT, lambda tx: tx.set_rules(TENANT, raw))
+    running.services.access.changed(TENANT)
+    found = (await running.client.get(RULES)).json()
+    assert found["blockedPatterns"] == older["blockedPatterns"]
+    assert [one["index"] for one in found["unusedPatterns"]] == [0, 2]
+    assert "looks around" in found["unusedPatterns"][0]["detail"]
+    logged = [one.levelname for one in caplog.records if "2 of a tenant's blockedPatterns match nothing" in one.message]
+    assert logged == ["WARNING"]
+    assert "secret" not in caplog.text
+    taken = await bulk(running, tie("A", "device_id:secret"), tie("A", "device_id:NO"))
+    assert [(one["index"], one["code"]) for one in taken["warnings"]] == [(1, "blocked_value")]
+    answer = await running.client.put(RULES, json=older)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules")
+    assert "`blockedPatterns[0]`" in answer.json()["detail"]
+    assert "unusedPatterns" not in (await running.client.put(RULES, json={"blockedPatterns": ["no"]})).json()
+
+
 async def test_one_tenants_rules_and_identifiers_are_not_anothers(running):
     await running.services.access.create_tenant("other")
     await bulk(running, tie("A", E))

@@ -1,122 +1,110 @@
-"""Regular expressions that a tenant gives, held to a form in which matching a value is quick.
+"""Regular expressions that a tenant gives, matched by RE2: in time linear in the value, whatever they are.
 
-Python's engine tries one way of matching after the other, and an expression such as `(a+)+` has exponentially many of
-them. What is let through here has so few that a value of `MAX_LENGTH` is decided on at once, whatever it is.
+All patterns of a tenant are one program within fixed bounds, so that no match costs much. What RE2 cannot do, looking
+around and references to what a group matched, is refused.
 """
 
-import re
-from math import comb
-from typing import NamedTuple
+from collections.abc import Sequence
+
+import re2
 
 MAX_LENGTH = 256
 """The longest value that patterns are matched with, in characters; a longer one matches none."""
-MAX_WAYS = 5_000_000
-"""In how many ways a tenant's patterns may match a value in all: three times `.*` are 2.9 million."""
+MAX_PATTERNS = 100
+"""The most patterns of a tenant."""
+MAX_CHARACTERS = 2048
+"""The most characters of a tenant's patterns together."""
+MAX_CATEGORIES = 10
+"""How often a tenant's patterns may name a category of Unicode: RE2 needs a millisecond to read each."""
+MAX_PROGRAM = 1500
+"""The most instructions of a tenant's patterns together: a byte of a value goes through each at most once."""
+MAX_MEMORY = 2**19
+"""What RE2 may use for a tenant's program and what it remembers of running it, in bytes."""
 
-_TOKEN = re.compile(
-    r"(?P<atom>\\[dDsSwWtnr]|\\[^\w\s]|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\\[\]()|*+?{}^$]|\.)"
-    r"|(?P<open>\((?:\?:)?)(?!\?)|(?P<close>\))|(?P<bar>\|)"
-    r"|(?P<times>[*+?]|\{\d{1,3}(?:,(?:\d{1,3})?)?\})(?![*+?{])"
-    r"|(?P<anchor>[\^$])",
-    re.DOTALL,
-)
-
-
-class _Ways(NamedTuple):
-    """In how many ways a part of a pattern may match."""
-
-    open: int
-    """How many of its repetitions have no end."""
-    times: int
-    """How many ways there are beside those."""
-
-    def total(self, length: int = MAX_LENGTH) -> int:
-        """Return how many ways there are, where each shares out so many characters among the repetitions."""
-        return comb(length + self.open, self.open) * self.times
-
-
-class _Unsafe(Exception):
-    """A pattern is of another form."""
+_WORDS = {
+    "bad repetition operator": "repeats a repetition: write one of `*`, `+`, `?` and `{}` after a part",
+    "invalid character class range": "has a class whose range runs backwards, or whose name RE2 does not know",
+    "invalid escape sequence": "has an escape that RE2 lacks, such as a reference to a group: write what it stands for",
+    "invalid perl operator": "has a group that RE2 lacks, such as one that looks around: write out what is to match",
+    "invalid repetition size": "repeats more than 1,000 times, nested ones multiplied, or backwards: repeat less",
+    "missing )": "leaves a `(` open: close it, or escape it",
+    "missing ]": "leaves a `[` open: close it, or escape it",
+    "no argument for repetition operator": "repeats nothing: put what is to repeat before `*`, `+`, `?` and `{}`",
+    "trailing \\": "ends in a backslash: leave it out, or escape it",
+    "unexpected )": "closes a group that it did not open: open it, or escape the `)`",
+}
+"""What RE2 says of a pattern, before what it repeats of it; and what is wrong, and would be right."""
 
 
-def fault(patterns: list[str]) -> str | None:
-    """Return what is wrong with a tenant's patterns; None where they can be used.
+class Patterns:
+    """A tenant's patterns. Those that cannot be used match nothing; `faults` says why, by their place."""
 
-    Let through are characters, classes, alternatives, groups, which may be left out (`?`), and greedy repetitions of
-    one character.
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.faults: dict[int, str] = {}
+        kept: list[str] = []
+        characters = categories = instructions = 0
+        for place, pattern in enumerate(patterns):
+            characters += len(pattern)
+            categories += pattern.lower().count("\\p")
+            if fault := _beyond(place, characters, categories):
+                self.faults.update(dict.fromkeys(range(place, len(patterns)), fault))
+                break
+            try:
+                size = _size(pattern)
+            except re2.error as error:
+                self.faults[place] = _explained(error)
+                continue
+            if instructions + size > MAX_PROGRAM:
+                self.faults[place] = (
+                    "takes the patterns beyond what they may cost together: repeat less, or leave some out"
+                )
+                continue
+            instructions += size
+            kept.append(pattern)
+        self._program = re2.compile("|".join(f"(?:{one})" for one in kept), _options()) if kept else None
+
+    def match(self, value: str) -> bool:
+        """Tell whether a pattern matches a whole value, whatever its case."""
+        if self._program is None or len(value) > MAX_LENGTH:
+            return False
+        return self._program.fullmatch(value.encode()) is not None
+
+
+def _beyond(place: int, characters: int, categories: int) -> str | None:
+    """Return which bound patterns up to this place exceed, before anything is made of them."""
+    if place >= MAX_PATTERNS:
+        return f"is beyond the {MAX_PATTERNS} patterns that a tenant may have"
+    if characters > MAX_CHARACTERS:
+        return f"takes the patterns beyond the {MAX_CHARACTERS} characters that they may have together"
+    if categories > MAX_CATEGORIES:
+        return f"takes the patterns beyond the {MAX_CATEGORIES} categories (`\\p`) that they may name together"
+    return None
+
+
+def _size(pattern: str) -> int:
+    """Return how many instructions a pattern takes.
+
+    Raises:
+        re2.error: RE2 does not have such patterns.
     """
-    ways = 0
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError):
-            return "is not a regular expression"
-        try:
-            ways += _Reader(pattern).read().total()
-        except _Unsafe:
-            return "is more than characters, classes, alternatives, groups, and repetitions of one character"
-    return "may match in too many ways: leave out some of `*`, `+`, `?`, `{}` and `|`" if ways > MAX_WAYS else None
+    # A quotation that is left open would go on into the pattern that follows.
+    if "\\Q" in pattern.replace("\\\\", ""):
+        raise re2.error(b"invalid escape sequence: \\Q")
+    size: int = re2.compile(pattern, _options()).programsize
+    return size
 
 
-class _Reader:
-    """Reads one pattern from left to right."""
-
-    def __init__(self, pattern: str) -> None:
-        self._tokens: list[tuple[str, str]] = []
-        at = 0
-        while at < len(pattern):
-            found = _TOKEN.match(pattern, at)
-            if found is None or found.lastgroup is None:
-                raise _Unsafe
-            self._tokens.append((found.lastgroup, found[0]))
-            at = found.end()
-        self._at = 0
-
-    def read(self) -> _Ways:
-        found = self._alternatives()
-        if self._at < len(self._tokens):
-            raise _Unsafe
-        return found
-
-    def _next(self, *kinds: str) -> str | None:
-        """Return the next token and go on, where it is of one of these kinds."""
-        if self._at < len(self._tokens) and self._tokens[self._at][0] in kinds:
-            self._at += 1
-            return self._tokens[self._at - 1][1]
-        return None
-
-    def _alternatives(self) -> _Ways:
-        found = self._sequence()
-        while self._next("bar"):
-            other = self._sequence()
-            found = _Ways(max(found.open, other.open), found.times + other.times)
-        return found
-
-    def _sequence(self) -> _Ways:
-        found = _Ways(0, 1)
-        while part := self._part():
-            found = _Ways(found.open + part.open, found.times * part.times)
-        return found
-
-    def _part(self) -> _Ways | None:
-        if self._next("open"):
-            group = self._alternatives()
-            if not self._next("close"):
-                raise _Unsafe
-            times = self._next("times")
-            if times not in {None, "?"}:
-                raise _Unsafe
-            return _Ways(group.open, group.times + 1) if times else group
-        if self._next("atom"):
-            return _repeated(self._next("times"))
-        return _Ways(0, 1) if self._next("anchor") else None
+def _options() -> re2.Options:
+    """Return the options under which patterns are compiled; those that are not named here have RE2's defaults."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False  # it would write what a tenant sent to the standard error
+    options.max_mem = MAX_MEMORY
+    options.never_capture = True  # only whether one matches counts, which one pass tells
+    return options
 
 
-def _repeated(times: str | None) -> _Ways:
-    """Return in how many ways one character repeats."""
-    if times is None:
-        return _Ways(0, 1)
-    least, _, most = {"*": "0,", "+": "1,", "?": "0,1"}.get(times, times.strip("{}")).partition(",")
-    if not most:
-        return _Ways(int("," in times or times in "*+"), 1)
-    return _Ways(0, int(most) - int(least) + 1)
+def _explained(error: re2.error) -> str:
+    """Return what is wrong with a pattern, and what would be right; nothing of the pattern itself."""
+    said = error.args[0].decode(errors="replace").partition(": ")[0]
+    return _WORDS.get(said, "is none that RE2 can run, or too large: see docs/reference/identifiers.md")

@@ -1,5 +1,6 @@
 """Which links are let through: one tenant's rules, with careful defaults, and the reasons for which they refuse."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -11,13 +12,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import msgspec
 from msgspec import Meta
 
-from portrait.identity import patterns
 from portrait.identity.graph import Graph, Link, Profile, Sets
 from portrait.identity.normalise import region_fault
+from portrait.identity.patterns import MAX_LENGTH, Patterns
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
 from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
 from portrait.model.time import DAY
+
+MAX_RULES = 2**18
+"""The longest JSON text of a tenant's rules, in bytes."""
+_KEPT = 256
+"""How many tenants' rules are kept as they were read."""
+_log = logging.getLogger("portrait.identity")
 
 
 class Rule(StrEnum):
@@ -123,7 +130,11 @@ BLOCKED_PATTERNS = (
     r"(?:\+1|\(?)123\W*456\W*7890",
 )
 """Patterns of whole values that say nothing of a person: one character over and over, digits in a row. With `+1`, which
-a tenant's region puts before it, no person's number is of one digit; with other countries' prefixes some are."""
+a tenant's region puts before it, no person's number is of one digit; with other countries' prefixes some are.
+
+They are Python's, for RE2 has no references to a group. Each is linear: what is repeated never matches what follows it,
+so that going back finds nothing to try."""
+_JUNK = tuple(re.compile(one, re.IGNORECASE) for one in BLOCKED_PATTERNS)
 
 _NAME = r"^[a-z][a-z0-9_]{0,63}$(?!\n)"
 _Text = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -138,7 +149,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     blocked_values: list[_Text] = []
     """Further values that are never linked, whatever their case."""
     blocked_patterns: list[_Text] = []
-    """Further regular expressions, of a form that is quick: what one matches as a whole is never linked."""
+    """Further regular expressions, in RE2's form: what one matches as a whole, whatever its case, is never linked."""
     shared: Literal["warn", "demote", "split"] = "split"
     """What becomes of a shared identifier: a warning only; no further link; or it is split off its profile besides."""
     max_identifiers: Annotated[int, Meta(ge=2, le=1000)] = 1000
@@ -170,13 +181,17 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return type_ in self.all_types
 
     @cached_property
-    def _patterns(self) -> tuple[re.Pattern[str], ...]:
-        every = [*(BLOCKED_PATTERNS if self.block_junk else ()), *self.blocked_patterns]
-        return tuple(re.compile(one, re.IGNORECASE) for one in every)
+    def patterns(self) -> Patterns:
+        """The tenant's own patterns, ready to match. Not all may be usable: an older version let others through."""
+        return Patterns(self.blocked_patterns)
+
+    @cached_property
+    def _own_values(self) -> frozenset[str]:
+        return frozenset(one.casefold() for one in self.blocked_values)
 
     @cached_property
     def _values(self) -> frozenset[str]:
-        return frozenset(one.casefold() for one in self.blocked_values) | (BLOCKED if self.block_junk else frozenset())
+        return self._own_values | BLOCKED if self.block_junk else self._own_values
 
     def blocks(self, identifier: Identifier) -> bool:
         """Tell whether an identifier's value, in its matched form, says nothing of a person.
@@ -187,10 +202,10 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         if not value:
             return True
         if identifier.type == CUSTOMER_ID:
-            return value.casefold() in {one.casefold() for one in self.blocked_values}
-        if value.casefold() in self._values:
+            return value.casefold() in self._own_values
+        if value.casefold() in self._values or self.patterns.match(value):
             return True
-        return len(value) <= patterns.MAX_LENGTH and any(one.fullmatch(value) for one in self._patterns)
+        return self.block_junk and len(value) <= MAX_LENGTH and any(one.fullmatch(value) for one in _JUNK)
 
     def is_sure(self, rule: str, confidence: float) -> bool:
         """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
@@ -229,10 +244,17 @@ def _whole(name: str, said: Any) -> Any:
     return usual | said
 
 
-@lru_cache(maxsize=1000)
 def read(stored: bytes | None) -> Rules:
-    """Return a tenant's rules from their stored form."""
-    return DEFAULT if stored is None else _decoded(stored)
+    """Return a tenant's rules from their stored form; a log line says where patterns cannot be used."""
+    return DEFAULT if stored is None else _read(stored)
+
+
+@lru_cache(maxsize=_KEPT)
+def _read(stored: bytes) -> Rules:
+    rules = _decoded(stored)
+    if unused := len(rules.patterns.faults):
+        _log.warning("%d of a tenant's blockedPatterns match nothing: GET /api/v1/identity/rules says which", unused)
+    return rules
 
 
 def parse(raw: bytes) -> Rules:
@@ -240,8 +262,10 @@ def parse(raw: bytes) -> Rules:
 
     Raises:
         MalformedJson: it is not JSON; the detail says where.
-        InvalidRules: it breaks the schema, or the rules contradict each other; the detail says where.
+        InvalidRules: it is too long, breaks the schema, or the rules contradict each other; the detail says where.
     """
+    if len(raw) > MAX_RULES:
+        raise InvalidRules(f"Identity rules have at most {MAX_RULES} bytes of JSON.")
     strict_json.check(raw)
     strict_json.decode(raw)
     try:
@@ -250,8 +274,8 @@ def parse(raw: bytes) -> Rules:
         raise InvalidRules(
             f"The identity rules break their schema at {_broken(str(error))}. See docs/explanation/identity.md."
         ) from None
-    if fault := patterns.fault(rules.blocked_patterns):
-        raise InvalidRules(f"A pattern in `blockedPatterns` {fault}.")
+    for place, wrong in rules.patterns.faults.items():
+        raise InvalidRules(f"`blockedPatterns[{place}]` {wrong}.")
     if rules.region is not None and (fault := region_fault(rules.region)):
         raise InvalidRules(f"Field `region` {fault}.")
     for name, rule in rules.types.items():
@@ -458,6 +482,11 @@ def _is_generated(identifier: Identifier) -> bool:
 
 
 def shown(rules: Rules) -> dict[str, Any]:
-    """Return a tenant's rules as people see them: every type with all that holds for it."""
+    """Return a tenant's rules as people see them: every type with all that holds for it.
+
+    Where patterns cannot be used, `unusedPatterns` says which, and why.
+    """
     made: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(rules, types=rules.all_types))
+    if faults := rules.patterns.faults:
+        made["unusedPatterns"] = [{"index": place, "detail": f"{fault}."} for place, fault in faults.items()]
     return made
