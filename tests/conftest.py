@@ -76,6 +76,12 @@ def citus_url(citus_database):
     administer(citus_database, f"TRUNCATE {', '.join(metadata.tables)}")
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def each_url(request, tmp_path):
+    """Return the URL of a new database, of each engine in turn."""
+    return request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{tmp_path}/each.db"
+
+
 @pytest.fixture
 def plugin(tmp_path):
     path = tmp_path / "plugin.py"

@@ -84,15 +84,15 @@ class Service:
 @asynccontextmanager
 async def service(
     directory: Path | None, *, auth: Any = "open", clock: Any = None, plugins: tuple[str, ...] = (),
-    tenants: Any = (TENANT,), database: str | None = None,
+    tenants: Any = (TENANT,), database: str | None = None, **options: Any,
 ) -> AsyncIterator[Service]:  # fmt: skip
     """Open a service with these tenants, on a database or on SQLite in a directory.
 
-    Its client names the first tenant in X-Tenant-Id.
+    Its client names the first tenant in X-Tenant-Id. Further options are those of `build`.
     """
     clock = clock or Clock()
     url = database or f"sqlite:///{directory}/portrait.db"
-    services = build(url, plugins=plugins, auth=auth, clock=clock, installed=False)
+    services = build(url, plugins=plugins, auth=auth, clock=clock, installed=False, **options)
     try:
         for tenant in tenants:
             await services.access.create_tenant(tenant)

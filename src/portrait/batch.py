@@ -1,7 +1,7 @@
 """One transaction's working set: the customers that it locks, their states, and the facts that it adds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,13 +10,16 @@ from portrait import folding
 from portrait.identity.graph import Profile, aliases, first_owner
 from portrait.identity.rules import Rule
 from portrait.incoming import Incoming, Named
-from portrait.model.document import HEAD, Document, Head, head_document
-from portrait.model.errors import TooManyKeys
+from portrait.model.document import HEAD, Document, Head, head_document, stale
+from portrait.model.errors import PortraitError, SectionFailed, SectionTooLarge, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by, told_at
-from portrait.storage.contract import Asked, Transaction
+from portrait.storage.contract import Asked, StoredState, Transaction
+
+Place = tuple[str, Identifier]
+"""Where a state is: its section's name and its identifier."""
 
 
 class Batch:
@@ -45,11 +48,15 @@ class Batch:
         """Customers that were merged away, with those that stay."""
         self._regrouped: set[str] = set()
         """Customers whose identifiers are others now."""
-        self._states: dict[tuple[str, Identifier], Any] = {}
-        self._touched: dict[tuple[str, Identifier], StoredSection] = {}
+        self._states: dict[Place, Any] = {}
+        self._unreadable: dict[Place, PortraitError] = {}
+        """States that the section's own code cannot fold."""
+        self._touched: dict[Place, StoredSection] = {}
         self._facts: list[Fact] = []
         self._told: dict[str, int] = {}
         """Of each customer, the moment of the newest telling."""
+        self.unfit: dict[tuple[str, str], PortraitError] = {}
+        """Why sections cannot be shown, by their names and customer ids; known once all is derived."""
 
     async def open(self, told_of: Iterable[Named], mentioned: Iterable[Identifier] = (), *, claim: bool) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
@@ -254,8 +261,19 @@ class Batch:
 
     def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
         """Return the body that counts now for a key of a loaded state section, or None."""
-        now = self._told[self._owners[identifier]]
-        return section.state_fold.current(self._states[section.name, identifier], key, now)
+        now, state = self._told[self._owners[identifier]], self.state((section.name, identifier))
+        with section.own_code():
+            return section.state_fold.current(state, key, now)
+
+    def state(self, place: Place) -> Any:
+        """Return a state that is loaded.
+
+        Raises:
+            SectionFailed: the section's own code cannot fold it.
+        """
+        if place in self._unreadable:
+            raise self._unreadable[place]
+        return self._states[place]
 
     def fact(self, one: Incoming) -> Fact:
         """Return the fact that a record becomes, told at the next moment."""
@@ -279,12 +297,15 @@ class Batch:
 
         Raises:
             TooManyKeys: it would add a key beyond the limit.
+            SectionFailed: the section's own code raised an error.
         """
         place = section.name, fact.identifier
-        before = self._states[place]
-        after = section.fold.apply(before, fact)
-        held = section.fold.keys(after)
-        if held > MAX_KEYS and held > section.fold.keys(before):
+        before = self.state(place)
+        with section.own_code():
+            after = section.fold.apply(before, fact)
+            held = section.fold.keys(after)
+            is_over = held > MAX_KEYS and held > section.fold.keys(before)
+        if is_over:
             what = "events ahead of now" if section.kind == "events" else "live keys"
             raise TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
         self._states[place] = after
@@ -296,44 +317,98 @@ class Batch:
         await self._load(section, [identifier])
         self._touched[section.name, identifier] = section
 
-    async def finish(self) -> None:
-        """Append the facts, and put states, documents and heads that follow from them: at once, as reading is done."""
+    def checkpoint(self) -> Mapping[str, Any]:
+        """Return what `restore` goes back to."""
+        return {name: value.copy() for name, value in vars(self).items() if isinstance(value, dict | set | list)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Forget all that was done since a checkpoint, which can be gone back to once."""
+        vars(self).update(saved)
+
+    async def finish(self, *, bounded: bool = False) -> None:
+        """Derive what follows from the facts, and put all of it: at once, as reading is done.
+
+        Raises:
+            SectionTooLarge: a section would be too large, and is `bounded`; else it shows that it is.
+        """
+        await self.derive()
+        if bounded:
+            for error in self.unfit.values():
+                if isinstance(error, SectionTooLarge):
+                    raise error
+        await self.put()
+
+    async def derive(self) -> None:
+        """Make the states, documents and heads that follow; `unfit` then says which sections cannot be shown."""
         await self._lock_aliases()
-        ends = any(fact.op is Op.DELETE for fact in self._facts)
-        if ends:  # what takes the room of what ended is found among the facts
+        self._ends = any(fact.op is Op.DELETE for fact in self._facts)
+        if self._ends:  # what takes the room of what ended is found among the facts
             await self._tx.append(self._tenant, self._facts)
             await self._refill()
-        documents = await self._documents()
-        if not ends:
-            await self._tx.append(self._tenant, self._facts)
-        await self._put_owners()
-        told = {(fact.section, fact.identifier) for fact in self._facts}
-        await self._tx.put_states(
-            self._tenant,
-            {
-                (place[1], place[0]): folding.store_state(section, self._states[place])
-                for place, section in self._touched.items()
-                # What only is rendered anew may be of an identifier of which the section was never told anything.
-                if place in told or self._states[place] != section.fold.empty()
-            },
-        )
-        await self._tx.put_documents(self._tenant, documents)
+        self._documents = await self._derived()
+        recorded = {(fact.section, fact.identifier) for fact in self._facts}
+        self._stored = {
+            (place[1], place[0]): self._storable(place, section)
+            for place, section in self._touched.items()
+            # What only is rendered anew may be of an identifier of which the section was never told anything.
+            if place in recorded or self._states[place] != section.fold.empty()
+        }
 
-    async def _documents(self) -> dict[str, list[Document]]:
-        """Return the documents that change, heads among them, by customer id; what is shown no more is removed."""
+    async def put(self) -> None:
+        """Append the facts, and put what was derived from them."""
+        if not self._ends:
+            await self._tx.append(self._tenant, self._facts)
+        await self._drop_documents(self._documents)
+        await self._put_owners()
+        await self._tx.put_states(self._tenant, self._stored)
+        await self._tx.put_documents(self._tenant, self._documents)
+
+    def unfit_records(self) -> Iterator[tuple[Place, PortraitError]]:
+        """Yield where facts were added to a section that cannot be shown now, and why it cannot."""
+        for place in dict.fromkeys((fact.section, fact.identifier) for fact in self._facts):
+            error = self.unfit.get((place[0], self._owners.get(place[1], "")))
+            if error is not None and place[0] != LINKS.name:
+                yield place, error
+
+    def _storable(self, place: Place, section: StoredSection) -> StoredState:
+        stored = folding.store_state(section, self._states[place])
+        if folding.is_state_too_large(section, stored) and place[1] in self._owners:
+            self.unfit[section.name, self._owners[place[1]]] = section.too_large()
+        return stored
+
+    async def rendered(self, identifier: Identifier, section: StoredSection) -> Document:
+        """Return what a section shows of the customer that an identifier belongs to, as things stand.
+
+        Raises:
+            SectionFailed: the section's own code raised an error.
+        """
+        owner = self._owners[identifier]
+        members = self._members[owner]
+        state = folding.joined(section, [self.state((section.name, member)) for member in members])
+        if folding.needs_links(section, state):
+            state = folding.linked(state, await self.links(members))
+        return folding.render(section, state, self._told[owner])
+
+    async def _derived(self) -> dict[str, list[Document]]:
+        """Return the documents that change, heads among them, by customer id."""
         documents: defaultdict[str, list[Document]] = defaultdict(list)
         changed = await self._changed()
-        for section in {section.name: section for section in changed.values()}.values():
+        for section in {one.name: one for one in changed.values() if one is not None}.values():
             owners = {customer_id for customer_id, name in changed if name == section.name}
             await self._load(section, {member for owner in owners for member in self._members[owner]})
-        for (customer_id, name), section in changed.items():
-            members = self._members[customer_id]
-            state = folding.joined(section, (self._states[name, member] for member in members))
-            if folding.needs_links(section, state):
-                state = folding.linked(state, await self.links(members))
-            documents[customer_id].append(folding.render(section, state, self._told[customer_id]))
-        await self._drop_documents(documents)
-        for customer_id, head in self._new_heads().items():
+        for (customer_id, name), known in changed.items():
+            # Whoever knows a section renders it when it is read; so it is with one whose own code fails.
+            made = stale(name if known is None else known.document)
+            if known is not None:
+                try:
+                    made = await self.rendered(self._members[customer_id][0], known)
+                    if folding.is_too_large(known, made):
+                        self.unfit[name, customer_id] = known.too_large()
+                except SectionFailed as error:
+                    self.unfit[name, customer_id] = error
+            documents[customer_id].append(made)
+        heads = folding.new_heads(self._facts, self._owners, self._members, self._heads, self._merged)
+        for customer_id, head in heads.items():
             documents[customer_id].append(head_document(head))
         return documents
 
@@ -351,9 +426,13 @@ class Batch:
         if freed:
             await self._tx.drop_identifiers(self._tenant, freed)
 
-    async def _changed(self) -> dict[tuple[str, str], StoredSection]:
-        """Return whose documents are to be rendered, by customer id and the section whose states make them."""
-        changed = {
+    async def _changed(self) -> dict[tuple[str, str], StoredSection | None]:
+        """Return whose documents are to be made anew, by customer id and the section whose states make them.
+
+        Of customers whose identifiers changed that is every section of which anything was told, and None where it is
+        not registered here: another process may know it.
+        """
+        changed: dict[tuple[str, str], StoredSection | None] = {
             (owner, name): section
             for (name, identifier), section in self._touched.items()
             if shown_by(section) is section and (owner := self._owners.get(identifier)) is not None
@@ -363,12 +442,14 @@ class Batch:
         stored = await self._tx.states_of(self._tenant, known) if (known := members.keys() - self._new) else {}
         for identifier, name in (*stored, *((one, name) for name, one in self._touched)):
             section = self._sections.get(name)
-            if identifier in members and section is not None and shown_by(section) is section:
-                changed[members[identifier], name] = section
-                if (name, identifier) not in self._states and (held := stored.get((identifier, name))) is not None:
-                    state = folding.read_state(section, held)
-                    if state is not None:
-                        self._states[name, identifier] = state
+            if identifier not in members or (section is not None and shown_by(section) is not section):
+                continue
+            changed[members[identifier], name] = section
+            held = stored.get((identifier, name))
+            if section is not None and held is not None and (name, identifier) not in self._states:
+                state = folding.read_state(section, held)
+                if state is not None:
+                    self._states[name, identifier] = state
         return changed
 
     def _only_gained(self, owner: str) -> bool:
@@ -389,10 +470,7 @@ class Batch:
             if self._heads.get(customer_id) is None or self._only_gained(customer_id):
                 continue  # it is new, and has shown nothing yet; or shows what it did
             shown = {row[0] for row in await self._tx.hashes(self._tenant, customer_id, None)} - {HEAD}
-            gone = (shown & {section.document for section in self._sections.values()}) - {
-                document.section for document in kept.get(customer_id, ())
-            }
-            if gone:
+            if gone := shown - {document.section for document in kept.get(customer_id, ())}:
                 await self._tx.drop_documents(self._tenant, customer_id, gone)
 
     async def _refill(self) -> None:
@@ -410,42 +488,9 @@ class Batch:
         self._states.update({(section.name, one): section.fold.empty() for one in missing})
         # Of one that is new nothing was told; but from whom it is kept apart may be known still.
         if told_of := [one for one in missing if section is LINKS or one not in self._new]:
-            states = await folding.load_states(self._tx, self._tenant, section, told_of)
+            states, unreadable = await folding.readable_states(self._tx, self._tenant, section, told_of)
             self._states.update({(section.name, one): state for one, state in states.items()})
-
-    def _new_heads(self) -> dict[str, Head]:
-        """Return the heads of the customers that something was told of, or whose identifiers changed.
-
-        A customer is as old as the first that was told of its own customer id, whatever it was merged with since.
-        """
-        first: dict[str, Fact] = {}
-        last: dict[str, int] = {}
-        for fact in self._facts:
-            if fact.identifier.type == CUSTOMER_ID:
-                first.setdefault(fact.identifier.value, fact)
-            if (owner := self._owners.get(fact.identifier)) is not None:
-                last[owner] = max(last.get(owner, 0), fact.recorded_at)
-        made = {}
-        for owner, updated_at in last.items():
-            head = self._born(owner, first)
-            members = tuple(self._members[owner])
-            own = members == (customer(owner),)
-            made[owner] = msgspec.structs.replace(
-                head, updated_at=updated_at, merged_into=None, members=() if own else members
-            )
-        for alias, owner in self._merged.items():
-            head = self._born(alias, first)
-            if head.merged_into == owner:
-                continue
-            made[alias] = msgspec.structs.replace(head, updated_at=head.created_at, merged_into=owner, members=())
-        return made
-
-    def _born(self, customer_id: str, first: Mapping[str, Fact]) -> Head:
-        head = self._heads.get(customer_id)
-        if head is not None:
-            return head
-        fact = first[customer_id]
-        return Head(fact.id, fact.recorded_at, fact.recorded_at)
+            self._unreadable.update({(section.name, one): error for one, error in unreadable.items()})
 
     def _tick(self, identifier: Identifier) -> int:
         return self._tick_of(self._owners[identifier])

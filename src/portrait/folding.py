@@ -1,14 +1,15 @@
 """From facts and states to documents: what recording, reading and upkeep share, over the storage contract alone."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import msgspec
 
 from portrait.model.document import Document, Head, document
+from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
-from portrait.model.identifier import Identifier
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
@@ -44,14 +45,36 @@ class Overtaken:
 async def load_states(
     reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier]
 ) -> dict[Identifier, Any]:
-    """Return the state of each identifier in a section; what cannot be read as it stands is folded anew."""
+    """Return the state of each identifier in a section; what cannot be read as it stands is folded anew.
+
+    Raises:
+        SectionFailed: the section's own code raised an error.
+    """
+    states, unreadable = await readable_states(reads, tenant, section, identifiers)
+    for error in unreadable.values():
+        raise error
+    return states
+
+
+async def readable_states(
+    reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier]
+) -> tuple[dict[Identifier, Any], dict[Identifier, PortraitError]]:
+    """Return what `load_states` does, and beside it why the section's own code cannot fold the states of others."""
     stored = await reads.states(tenant, [(identifier, section.name) for identifier in identifiers])
-    states = {}
+    states: dict[Identifier, Any] = {}
+    unreadable: dict[Identifier, PortraitError] = {}
     for identifier in identifiers:
         held = stored.get((identifier, section.name))
         state = section.fold.empty() if held is None else read_state(section, held)
-        states[identifier] = fold_facts(section, await reads.facts(tenant, [identifier])) if state is None else state
-    return states
+        if state is None:
+            facts = await reads.facts(tenant, [identifier])
+            try:
+                state = fold_facts(section, facts)
+            except (SectionFailed, InvalidRequest) as error:  # its fold; or its upgrade made what is no record
+                unreadable[identifier] = error
+                continue
+        states[identifier] = state
+    return states, unreadable
 
 
 def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None) -> Any:
@@ -213,3 +236,49 @@ def head_of(facts: Iterable[Fact]) -> Head | None:
         return None
     created_at, profile_id = min(told)
     return Head(profile_id, created_at, max(told)[0])
+
+
+def new_heads(
+    facts: Iterable[Fact],
+    owners: Mapping[Identifier, str],
+    members: Mapping[str, Sequence[Identifier]],
+    heads: Mapping[str, Head | None],
+    merged: Mapping[str, str],
+) -> dict[str, Head]:
+    """Return the heads of the customers that facts were added to, and of those that were merged away.
+
+    A customer is as old as the first fact of its own customer id, whatever it was merged with since.
+
+    Args:
+        facts: the facts that are added, in order.
+        owners: whose each identifier is.
+        members: the identifiers of each customer.
+        heads: the heads as they were; None: of a customer that is new.
+        merged: customers that were merged away, with those that stay.
+    """
+    first: dict[str, Fact] = {}
+    last: dict[str, int] = {}
+    for fact in facts:
+        if fact.identifier.type == CUSTOMER_ID:
+            first.setdefault(fact.identifier.value, fact)
+        if (owner := owners.get(fact.identifier)) is not None:
+            last[owner] = max(last.get(owner, 0), fact.recorded_at)
+
+    def before(customer_id: str) -> Head:
+        if (head := heads.get(customer_id)) is not None:
+            return head
+        fact = first[customer_id]
+        return Head(fact.id, fact.recorded_at, fact.recorded_at)
+
+    made = {}
+    for owner, updated_at in last.items():
+        identifiers = tuple(members[owner])
+        own = identifiers == (customer(owner),)
+        made[owner] = msgspec.structs.replace(
+            before(owner), updated_at=updated_at, merged_into=None, members=() if own else identifiers
+        )
+    for alias, owner in merged.items():
+        head = before(alias)
+        if head.merged_into != owner:
+            made[alias] = msgspec.structs.replace(head, updated_at=head.created_at, merged_into=owner, members=())
+    return made

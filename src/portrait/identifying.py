@@ -144,6 +144,7 @@ class Identities:
             SelfLink: the two are the same.
             CustomerNotFound: one of them is not known.
             LinkRefused: the profile would have too many identifiers.
+            SectionTooLarge: a section of both together would pass its limit of bytes.
         """
         a, b = customer(target), customer(source)
         if a == b:
@@ -152,7 +153,7 @@ class Identities:
         async def work(tx: Transaction) -> None:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             await linker.merge(a, b, self._stated(Rule.MERGE, by))
-            await batch.finish()
+            await batch.finish(bounded=True)
 
         return await self._act(tenant, (a, b), work, dry=dry)
 

@@ -1,17 +1,22 @@
 """The way in: validated records become facts, and the documents they change are rendered, in one transaction."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from portrait.batch import Batch
+from portrait.batch import Batch, Place
+from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.rules import Rule, Rules
 from portrait.incoming import Incoming, Named
+from portrait.judging import Judge, Unfit
 from portrait.linking import Linker, Stated, refused
 from portrait.model.errors import (
     CustomerNotFound,
+    Defect,
     EventConflict,
     InvalidRecord,
     PortraitError,
@@ -27,6 +32,7 @@ from portrait.sections.links import LINKS, shown_by
 from portrait.storage.contract import Asked, Store, Transaction
 from portrait.together import Together
 
+_log = logging.getLogger("portrait.recording")
 MAX_CHUNK = 1000
 """The most records in one transaction of a bulk."""
 MAX_GROUP = 200
@@ -61,6 +67,17 @@ Taken = bool | str | PortraitError
 """What became of one record: it is new, or it was known already; it is new, with a warning; or why it was refused."""
 
 
+class _Unlinked(Exception):  # no error: the records are recorded again, without those
+    """Records cannot be linked as they say, though no rule refuses it.
+
+    Args:
+        why: by their places among those that are recorded together, for what reason.
+    """
+
+    def __init__(self, why: Mapping[int, PortraitError]) -> None:
+        self.why = why
+
+
 class Recorder:
     """Takes records in.
 
@@ -81,12 +98,12 @@ class Recorder:
 
         Raises:
             InvalidRequest, Conflict: the first record refused; the detail says which and why.
+            SectionFailed: the section's own code raised an error at a record.
             Unavailable: the database cannot write now.
         """
         if len(incoming) == 1:
             return await self._together.do(tenant, incoming[0])
-        taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=True))
-        return _outcome(incoming, taken)
+        return _outcome(incoming, await self._written(tenant, incoming, atomic=True))
 
     async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming]) -> None:
         """Take identity records as somebody's own word, all or none: a link that a rule refuses refuses them all.
@@ -95,31 +112,56 @@ class Recorder:
             LinkRefused, SelfLink: a link cannot be; the detail says why.
             InvalidRequest, Conflict: the first record refused.
         """
-        await self._record(tx, tenant, incoming, atomic=True, rule=Rule.LINK)
+        await self._record(tx, tenant, incoming, None, atomic=True, rule=Rule.LINK)
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
 
         Raises:
-            Unavailable: the database cannot write now; none was taken.
+            Unavailable: the database cannot write now. None was taken, but where an error of the service's own had the
+                records recorded in parts.
         """
-        taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=False))
-        return _outcome(incoming, taken)
+        return _outcome(incoming, await self._each(tenant, incoming))
 
     async def _group(self, tenant: str, incoming: list[Incoming]) -> list[Outcome | Exception]:
         """Take single records of several requests in one transaction, and answer each by itself."""
-        try:
-            taken = await self._store.write(tenant, lambda tx: self._record(tx, tenant, incoming, atomic=False))
-        except Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  # a plugin's fold, perhaps, on one customer: the others go on
-            if len(incoming) == 1:
-                return [error]
-            return [result for one in incoming for result in await self._group(tenant, [one])]
         return [
             result if isinstance(result, PortraitError) else _outcome([one], [result])
-            for one, result in zip(incoming, taken, strict=True)
+            for one, result in zip(incoming, await self._each(tenant, incoming), strict=True)
         ]
+
+    async def _each(self, tenant: str, incoming: Sequence[Incoming]) -> list[Taken]:
+        """Take every record that can be taken: whatever recording one raises refuses that one alone."""
+        try:
+            return await self._written(tenant, incoming, atomic=False)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # nobody foresaw it: halves, in order, find out at whose record it comes
+            if len(incoming) == 1:
+                _log.exception("a record of section %s could not be recorded", incoming[0].section.name)
+                return [error if isinstance(error, PortraitError) else Defect("An error of the service's own.")]
+        half = len(incoming) // 2
+        return [*await self._each(tenant, incoming[:half]), *await self._each(tenant, incoming[half:])]
+
+    async def _written(self, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> list[Taken]:
+        """Record in one transaction; again where it shows in the end that a record cannot be, which then is left out.
+
+        So what is recorded with a record that is refused is what would be recorded without it.
+        """
+        suspected: dict[Place, PortraitError] = {}
+        refused: dict[int, PortraitError] = {}
+        while True:
+            rest = [one for place, one in enumerate(incoming) if place not in refused]
+            work = partial(self._record, tenant=tenant, incoming=rest, suspected=suspected, atomic=atomic)
+            try:
+                taken = iter(await self._store.write(tenant, work))
+            except Unfit as error:
+                suspected |= error.why
+            except _Unlinked as error:
+                places = [place for place in range(len(incoming)) if place not in refused]
+                refused |= {places[place]: why for place, why in error.why.items()}
+            else:
+                return [refused[place] if place in refused else next(taken) for place in range(len(incoming))]
 
     async def delete(self, tenant: str, customer_id: str, section: StoredSection, key: str, source: str | None) -> None:
         """End a record, for every identifier of the customer that holds it.
@@ -147,62 +189,104 @@ class Recorder:
         tx: Transaction,
         tenant: str,
         incoming: Sequence[Incoming],
+        suspected: Mapping[Place, PortraitError] | None,
         *,
         atomic: bool,
         rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
     ) -> list[Taken]:
+        """Record what can be recorded; `suspected` None: whatever becomes of what sections show.
+
+        Raises:
+            Unfit: a section to which records were added cannot be shown, and is not suspected yet.
+            _Unlinked: records cannot be linked.
+        """
         batch = self._batch(tx, tenant)
+        judge = Judge(batch, suspected or {})
         linked = [one for one in incoming if one.linked is not None]
         await batch.open((one.named for one in incoming), map(_mentioned, linked), claim=True)
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
         known |= await self._evidence(tx, tenant, batch, linked)
+        failures = Failures()
         taken: list[Taken] = []
         for one, question in zip(incoming, asked, strict=True):
             fact = batch.fact(one)
             try:
                 new = not self._is_duplicate(batch, one, fact, known.get(question, ()))
                 if new:
-                    batch.apply(one.section, fact)
+                    await judge.add(one, fact)
                     known.setdefault(question, []).append(fact)
                 taken.append(new)
+            except Unavailable:
+                raise
             except PortraitError as error:
+                failures.log(error)
                 if atomic:
                     raise error.of_record(one.at) from None
                 taken.append(error)
         if linked:
-            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule)
-        await batch.finish()
+            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule, atomic=atomic)
+        await batch.derive()
+        if suspected is not None:
+            judge.check()
+        for why in batch.unfit.values():
+            failures.log(why)
+        await batch.put()
         return taken
 
     async def _link(
-        self, batch: Batch, tenants: Rules, incoming: Sequence[Incoming], taken: list[Taken], rule: Rule
+        self,
+        batch: Batch,
+        tenants: Rules,
+        incoming: Sequence[Incoming],
+        taken: list[Taken],
+        rule: Rule,
+        *,
+        atomic: bool,
     ) -> None:
-        """Link what records are evidence of, the strongest first, and note what the rules refuse."""
+        """Link what records are evidence of, the strongest first, and note what the rules refuse.
+
+        Raises:
+            _Unlinked: records cannot be linked, and not all are to be recorded or none.
+        """
         linker = Linker(batch, tenants, self._clock())
 
         def weakest(place: int) -> int:
             one = incoming[place]
             return max(tenants.of(one.identifier.type).priority, tenants.of(_mentioned(one).type).priority)
 
-        by_hand = rule is Rule.LINK
         told = [place for place, one in enumerate(incoming) if one.linked and isinstance(taken[place], bool)]
         ends = [each for place in told for each in (incoming[place].identifier, _mentioned(incoming[place]))]
         await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
+        unlinked: dict[int, PortraitError] = {}
         for place in sorted(told, key=weakest):
-            one = incoming[place]
-            assert one.linked is not None
-            stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
-            if by_hand:
-                await linker.lift(one.identifier, _mentioned(one), stated)
-            anew = taken[place] is False and not by_hand
-            reason, holds = await linker.link(one.named, one.linked.named, stated, anew=anew)
-            if reason is None:
-                continue
-            if by_hand and not holds:
-                raise refused(reason) if len(incoming) == 1 else refused(reason).of_record(one.at)
-            if taken[place] is True:
-                taken[place] = reason.value
+            saved = batch.checkpoint()
+            try:
+                await self._linked(linker, incoming[place], taken, place, rule)
+            except Unavailable:
+                raise
+            except PortraitError as error:
+                if atomic:
+                    raise (error if len(incoming) == 1 else error.of_record(incoming[place].at)) from None
+                batch.restore(saved)
+                unlinked[place] = error
+        if unlinked:
+            raise _Unlinked(unlinked)
+
+    @staticmethod
+    async def _linked(linker: Linker, one: Incoming, taken: list[Taken], place: int, rule: Rule) -> None:
+        """Link what one record is evidence of."""
+        assert one.linked is not None
+        by_hand = rule is Rule.LINK
+        stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
+        if by_hand:
+            await linker.lift(one.identifier, _mentioned(one), stated)
+        anew = taken[place] is False and not by_hand
+        reason, holds = await linker.link(one.named, one.linked.named, stated, anew=anew)
+        if reason is not None and by_hand and not holds:
+            raise refused(reason)
+        if reason is not None and taken[place] is True:
+            taken[place] = reason.value
 
     def _batch(self, tx: Transaction, tenant: str) -> Batch:
         return Batch(tx, tenant, self._clock(), self._sections)

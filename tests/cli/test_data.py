@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import TENANT, interaction, ndjson, portrait
 from portrait.cli import data
-from portrait.model.errors import StorageFailed
+from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.recording import Outcome
 from portrait.sections import registry
 from portrait.storage.contract import Tenant
@@ -101,7 +101,8 @@ def test_line_numbers_hold_over_several_chunks(database):
 class Recorder:
     """Takes turns of the loop for each chunk, and notes what ran beside what."""
 
-    def __init__(self, fails_at=None):
+    def __init__(self, fails_at=None, busy=0):
+        self.busy = busy
         self.under_way = []
         self.beside = 0
         self.told = []
@@ -118,6 +119,9 @@ class Recorder:
                 await asyncio.sleep(0)
             if len(self.told) == self.fails_at:
                 raise StorageFailed("gone")
+            if self.busy:
+                self.busy -= 1
+                raise StorageBusy("busy")
         finally:
             self.under_way.remove(customers)
         self.told += [one.parsed.key for one in incoming]
@@ -156,9 +160,17 @@ def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
 
 def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
     recorder = Recorder(fails_at=4)
-    with pytest.raises(StorageFailed):
+    with pytest.raises(StorageFailed) as raised:
         chunked(recorder, range(40), monkeypatch)
     assert recorder.under_way == []
+    assert raised.value.detail.startswith("Lines 5 to 8 were not recorded: gone")
+
+
+def test_a_database_that_is_busy_for_a_while_stops_no_load(monkeypatch):
+    recorder = Recorder(busy=2)
+    monkeypatch.setattr(StorageBusy, "retry_after", 0)
+    assert chunked(recorder, range(8), monkeypatch).recorded == 8
+    assert recorder.busy == 0
 
 
 def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):

@@ -22,7 +22,7 @@ from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.incoming import Incoming
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
-from portrait.model.errors import InvalidSetting
+from portrait.model.errors import InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
 from portrait.recording import MAX_CHUNK, Outcome, Refusal
 from portrait.storage.contract import Tenant
@@ -33,6 +33,8 @@ STEP = 20
 """So many lines are read before those that write have their turn."""
 AT_ONCE = 2
 """So many chunks are written at once: while one waits for the database, another is folded and rendered."""
+BUSY_TRIES = 5
+"""So often a chunk is tried while the database is busy with others."""
 COLLECT = 100_000
 """So many objects are made, less those let go, before cycles among them are looked for."""
 SOME_REFUSED = 3
@@ -148,8 +150,17 @@ class _Writing:
         identifiers |= {one.linked.named.identifier for one in incoming if one.linked}
         while len(self._chunks) >= AT_ONCE or any(identifiers & one.identifiers for one in self._chunks):
             await self._take()
-        task = asyncio.create_task(self._services.recorder.record_each(self._tenant, incoming))
+        task = asyncio.create_task(self._recorded(incoming))
         self._chunks.append(_Chunk(task, identifiers, refused, texts))
+
+    async def _recorded(self, incoming: list[Incoming]) -> Outcome:
+        """Record a chunk; a database that is busy with others is asked again."""
+        for _ in range(BUSY_TRIES - 1):
+            try:
+                return await self._services.recorder.record_each(self._tenant, incoming)
+            except StorageBusy as error:
+                await asyncio.sleep(error.retry_after)
+        return await self._services.recorder.record_each(self._tenant, incoming)
 
     async def end(self) -> Loaded:
         """Return what became of all chunks, when all are written."""
@@ -164,8 +175,20 @@ class _Writing:
         await asyncio.gather(*(one.task for one in self._chunks), return_exceptions=True)
 
     async def _take(self) -> None:
+        """Wait for the first chunk under way, and count what became of it.
+
+        Raises:
+            Unavailable: the database could not record it; the detail says which lines these are.
+        """
         chunk = self._chunks[0]
-        outcome = await chunk.task
+        try:
+            outcome = await chunk.task
+        except Unavailable as error:
+            first, last = min(chunk.texts) + 1, max(chunk.texts) + 1
+            raise type(error)(
+                f"Lines {first:,} to {last:,} were not recorded: {error.detail} Lines before them were recorded, some "
+                "after them may be. Load the file again then: what is recorded already counts as a duplicate."
+            ) from error
         self._chunks.popleft()
         self._total.recorded += outcome.recorded
         self._total.duplicates += outcome.duplicates

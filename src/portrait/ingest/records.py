@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.normalise import normalise
 from portrait.incoming import Incoming, Linked, Named
@@ -16,6 +17,7 @@ from portrait.model.errors import (
     InvalidParameter,
     InvalidRecord,
     InvalidRequest,
+    SectionFailed,
     UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
@@ -63,6 +65,7 @@ class Parser:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
         self._source = source
+        self._failures = Failures()
 
     def records(self, body: bytes, customer_id: str, section: StoredSection) -> list[Incoming]:
         """Return the record or records that a request's body holds, each as it is or as `{"record", …}`.
@@ -71,6 +74,7 @@ class Parser:
             MalformedJson: the body is not JSON that a store can keep.
             InvalidRecord: a record breaks the schema; the detail says which, and which field.
             BlockedIdentifier: the tenant's rules block the customer id.
+            SectionFailed: the section's own code raised an error.
         """
         single = body.lstrip()[:1] != b"["
         texts = [body] if single else strict_json.elements(body)
@@ -83,7 +87,8 @@ class Parser:
         for index, text in enumerate(texts):
             try:
                 found.append(self._record(index, text, named, section))
-            except InvalidRequest as error:
+            except (InvalidRequest, SectionFailed) as error:
+                self._failures.log(error)
                 raise (error if single else error.of_record(index)) from None
         return found
 
@@ -91,7 +96,8 @@ class Parser:
         """Return the record that a line of a bulk holds, or why it cannot be taken."""
         try:
             return self._line(index, text, registry)
-        except InvalidRequest as error:
+        except (InvalidRequest, SectionFailed) as error:
+            self._failures.log(error)
             return Refusal(index, error.code, error.detail)
 
     def _record(self, index: int, text: bytes, named: Named, section: StoredSection) -> Incoming:

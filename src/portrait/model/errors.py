@@ -344,11 +344,15 @@ class SectionFailed(PortraitError):
     """A section's own code, a plugin's, raised an error; what it raised is in the log, never in the detail."""
 
     code = "section_failed"
+    section: str | None = None
+    """The section's name."""
 
     @classmethod
     def of(cls, section: str) -> Self:
         """Return the error that names the section."""
-        return cls(f"Section `{section}` failed. Give the operator the request's id.")
+        error = cls(f"The code of section `{section}` failed. Tell the operator: its error is in the log.")
+        error.section = section
+        return error
 
 
 class Defect(PortraitError):

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from portrait.model import strict_json, time
-from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed
+from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed, SectionTooLarge
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
 from portrait.sections.fold import Events, Fold, Latest, StateFold
@@ -106,6 +106,12 @@ class StoredSection(Section):
     def own_code(self) -> OwnCode:
         """Return the context in which the section's own code runs, a plugin's perhaps."""
         return OwnCode(self.name)
+
+    def too_large(self) -> SectionTooLarge:
+        """Return the error that says that a customer's section would pass its limit of bytes."""
+        return SectionTooLarge(
+            f"A customer's section `{self.name}` takes at most {self.max_bytes} bytes. Send less, or delete records."
+        )
 
     def parse(self, raw: bytes, key_secret: bytes) -> Parsed:
         """Return the record that a JSON text holds, which `strict_json.check` let through, with its key.

@@ -1,0 +1,373 @@
+"""What recording one line raises refuses that line alone, and leaves no trace of it."""
+
+import json
+import logging
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import TENANT, ndjson, service
+from portrait.model.errors import SectionFailed
+from portrait.sections import base, fold
+
+PLUGIN = '''
+from typing import Annotated
+
+from portrait import Record, Text, Timestamp, none, register_profile_section
+
+
+def effective(record):
+    if record.id == "bad moment":
+        raise RuntimeError("words of the exception")
+    return None
+
+
+def normalise(record):
+    if record.id == "bad key":
+        raise RuntimeError("words of the exception")
+    return (record.id,)
+
+
+def shown(record):
+    if record.id == "bad show":
+        raise RuntimeError("words of the exception")
+    return True
+
+
+@register_profile_section("ranked", key=("id",), order="rank", effective=effective, normalise=normalise, shown=shown)
+class Ranked(Record, frozen=True):
+    """Records in the order of a field that may be left out."""
+
+    id: Annotated[Text, none]
+    rank: Annotated[int | None, none] = None
+    note: Annotated[str, none] = ""
+'''
+UPGRADED = """
+def upgrade(version, record):
+    if record["id"] == "old":
+        raise RuntimeError("words of the exception")
+    return record
+
+"""
+BLOB = '''
+from typing import Annotated
+
+from portrait import Record, Text, none, register_profile_section
+
+
+@register_profile_section("blob", key=("id",), shown=lambda record: not record.hidden)
+class Blob(Record, frozen=True):
+    """Texts of any length."""
+
+    id: Annotated[Text, none]
+    text: Annotated[str, none]
+    hidden: Annotated[bool, none] = False
+'''
+
+
+def written(tmp_path, text, name="ranked.py"):
+    path = tmp_path / name
+    path.write_text(text)
+    return str(path)
+
+
+@asynccontextmanager
+async def opened(tmp_path, url, text=PLUGIN, **options):
+    plugins = () if text is None else (written(tmp_path, text),)
+    async with service(tmp_path, database=url, plugins=plugins, **options) as one:
+        yield one
+
+
+@pytest.fixture
+async def ranked(tmp_path, each_url):
+    async with opened(tmp_path, each_url) as one:
+        yield one
+
+
+def line(customer, section, record):
+    return {"customerId": customer, "section": section, "record": record}
+
+
+def segment(name):
+    return {"segmentId": name, "segmentName": name, "memberSince": "2026-01-01T00:00:00Z"}
+
+
+def email(value):
+    return {"type": "email", "value": value}
+
+
+async def bulk(running, *lines):
+    response = await running.client.post(
+        "/api/v1/records", content=ndjson(lines), headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def refusals(answer):
+    return [(one["index"], one["code"]) for one in answer["refused"]]
+
+
+async def everything(running, *customers):
+    """Return what customers' profiles show, less the moment."""
+    found = {}
+    for customer in customers:
+        answer = await running.profile(customer)
+        found[customer] = answer.json()["sections"] if answer.status_code == 200 else None
+    return found
+
+
+BAD = {
+    "moment": (line("B", "ranked", {"id": "bad moment"}),),
+    "key": (line("B", "ranked", {"id": "bad key"}),),
+    "show": (line("B", "ranked", {"id": "bad show"}),),
+    "order": (line("B", "ranked", {"id": "b", "rank": 1}), line("B", "ranked", {"id": "c"})),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_what_a_plugin_raises_refuses_the_line_that_it_is_raised_at_alone(ranked, kind, caplog):
+    caplog.set_level(logging.WARNING)
+    good = [line("A", "ranked", {"id": "a", "rank": 2}), line("B", "segments", segment("s"))]
+    answer = await bulk(ranked, *good, *BAD[kind], line("C", "ranked", {"id": "d"}))
+    at = len(good) + len(BAD[kind]) - 1
+    assert refusals(answer) == [(at, "section_failed")]
+    assert "`ranked`" in answer["refused"][0]["detail"]
+    assert "words" not in answer["refused"][0]["detail"]
+    assert answer["recorded"] == at + 1
+    assert [one["id"] for one in await ranked.section("ranked", "C")] == ["d"]
+    assert await ranked.section("segments", "B") == [segment("s")]
+    await ranked.checked()
+    failures = [one for one in caplog.records if "section ranked failed" in one.getMessage()]
+    assert len(failures) == 1, "logged once a chunk"
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_sections_own_array_is_refused_whole_and_names_the_record(ranked, kind):
+    records = [{"id": "a", "rank": 2}, *(one["record"] for one in BAD[kind])]
+    answer = await ranked.record("ranked", records, "B")
+    assert (answer.status_code, answer.json()["code"]) == (500, "section_failed")
+    assert f"Record {len(records) - 1}, " in answer.json()["detail"]
+    assert (await ranked.profile("B")).status_code == 404
+
+
+async def test_a_single_record_that_fails_harms_none_that_share_its_transaction(ranked):
+    await ranked.told("ranked", {"id": "a", "rank": 1}, "B")
+    incoming = [ranked.record("ranked", {"id": f"n{number}"}, "B") for number in range(3)]
+    incoming += [ranked.record("segments", segment("s"), "B"), ranked.record("ranked", {"id": "x"}, "C")]
+    statuses = [(await one).status_code for one in incoming]
+    assert statuses == [500, 500, 500, 201, 201]
+
+
+async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alone(tmp_path, each_url):
+    async with opened(tmp_path, each_url) as one:
+        await bulk(one, line("A", "ranked", {"id": "old", "rank": 1}), line("B", "ranked", {"id": "b", "rank": 1}))
+    newer = UPGRADED + PLUGIN.replace('key=("id",)', 'key=("id",), version=2, upgrade=upgrade')
+    async with opened(tmp_path, each_url, newer, tenants=()) as one:
+        one.client.headers["X-Tenant-Id"] = TENANT
+        answer = await bulk(
+            one, line("A", "ranked", {"id": "n", "rank": 2}), line("B", "ranked", {"id": "n", "rank": 2}),
+            line("A", "segments", segment("s")),
+        )  # fmt: skip
+        assert refusals(answer) == [(0, "section_failed")]
+        assert [each["id"] for each in await one.section("ranked", "B")] == ["n", "b"]
+        await one.services.identities.merge(TENANT, "B", "A", None)
+        assert await one.section("segments", "B") == [segment("s")]
+
+
+async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tmp_path, each_url, monkeypatch):
+    async with opened(tmp_path, each_url, None) as one:
+        await bulk(one, *(line("A", "identities", email(f"a{number}@example.org")) for number in range(3)))
+        monkeypatch.setattr("portrait.batch.MAX_KEYS", 3)
+        before = await one.services.store.fact_identifiers(TENANT, None, 100)
+        lines = [
+            line("B", "identities", email("b@example.org")),
+            line("A", "identities", email("more@example.org")),
+            line("A", "segments", segment("s")),
+            line("C", "identities", email("c@example.org")),
+        ]
+        answer = await bulk(one, *lines)
+        assert refusals(answer) == [(1, "too_many_keys")]
+        assert answer["recorded"] == 3
+        assert [each["value"] for each in await one.section("identities", "C")] == ["c@example.org"]
+        known = await one.services.store.fact_identifiers(TENANT, None, 100)
+        assert {each.value for each in known} - {each.value for each in before} == {
+            "B", "b@example.org", "C", "c@example.org",
+        }  # fmt: skip
+        monkeypatch.undo()
+        await one.checked()
+
+
+async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
+    """Not a section's code: a defect of the service's own, wherever it may be."""
+    from portrait.recording import Recorder
+
+    usual = Recorder._is_duplicate
+
+    def failing(batch, one, fact, known):
+        if b"boom" in one.parsed.body:
+            raise ZeroDivisionError
+        return usual(batch, one, fact, known)
+
+    async with opened(tmp_path, each_url, None) as one:
+        monkeypatch.setattr(Recorder, "_is_duplicate", staticmethod(failing))
+        names = ["a", "b", "boom", "c", "d", "boom2", "e"]
+        answer = await bulk(one, *(line("A", "segments", segment(name)) for name in names))
+        assert refusals(answer) == [(2, "internal_error"), (5, "internal_error")]
+        assert answer["recorded"] == 5
+        assert {each["segmentId"] for each in await one.section("segments", "A")} == set("abcde")
+
+
+# --- how much a section holds ---
+
+SMALL = 2048
+
+
+@pytest.fixture
+async def small(tmp_path, each_url):
+    async with opened(tmp_path, each_url, BLOB, max_section_bytes=SMALL) as one:
+        yield one
+
+
+def blob(name, size, **more):
+    return {"id": name, "text": "x" * size, **more}
+
+
+async def shown_bytes(running, customer="A"):
+    section = (await running.profile(customer, "blob")).json()["sections"][0]
+    assert "error" not in section
+    return len(json.dumps(section["data"], separators=(",", ":")))
+
+
+async def test_a_record_that_a_section_has_no_room_for_is_refused_and_a_smaller_one_is_taken(small):
+    answer = await bulk(
+        small, line("A", "blob", blob("a", 900)), line("A", "blob", blob("b", 900)), line("A", "blob", blob("c", 900)),
+        line("A", "blob", blob("d", 50)), line("B", "blob", blob("e", 900)),
+    )  # fmt: skip
+    assert refusals(answer) == [(2, "section_too_large")]
+    assert f"at most {SMALL} bytes" in answer["refused"][0]["detail"]
+    assert {one["id"] for one in await small.section("blob", "A")} == {"a", "b", "d"}
+    alone = await small.record("blob", blob("f", 900), "A")
+    assert (alone.status_code, alone.json()["code"]) == (422, "section_too_large")
+    assert (await small.record("blob", blob("b", 100), "A")).status_code == 201, "what takes less room is taken"
+    array = await small.record("blob", [blob("g", 10), blob("h", 1500)], "A")
+    assert (array.status_code, array.json()["code"]) == (422, "section_too_large")
+    await small.checked()
+
+
+async def test_what_is_hidden_takes_room_too(small):
+    size = SMALL // 2
+    answer = await bulk(small, *(line("A", "blob", blob(f"h{number}", size, hidden=True)) for number in range(20)))
+    assert 0 < answer["recorded"] <= base.STATE_TIMES * SMALL // size
+    assert {code for _, code in refusals(answer)} == {"section_too_large"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+async def test_whatever_is_sent_no_section_shows_more_than_it_may_and_what_is_taken_is_shown(tmp_path_factory, data):
+    sizes = st.integers(0, SMALL + 100)
+    lines = data.draw(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("abcdef"), sizes), max_size=12))
+    directory = tmp_path_factory.mktemp("small")
+    async with opened(directory, None, BLOB, max_section_bytes=SMALL) as one:
+        expected = {"A": {}, "B": {}}
+        chunks = [lines[:5], lines[5:]]
+        for chunk in filter(None, chunks):
+            answer = await bulk(one, *(line(customer, "blob", blob(name, size)) for customer, name, size in chunk))
+            refused = {index for index, _ in refusals(answer)}
+            for index, (customer, name, size) in enumerate(chunk):
+                if index not in refused:
+                    expected[customer][name] = size
+        for customer, records in expected.items():
+            if records:
+                assert await shown_bytes(one, customer) <= SMALL
+                assert {each["id"]: len(each["text"]) for each in await one.section("blob", customer)} == records
+        await one.checked()
+
+
+async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_link_is_not(small):
+    for customer in "AB":
+        await small.told("blob", blob(customer, 1500), customer)
+    body = {"action": "merge", "targetId": "A", "sourceId": "B"}
+    answer = await small.client.post("/api/v1/identity", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "section_too_large")
+    assert [one["id"] for one in await small.section("blob", "B")] == ["B"]
+    await small.told("identities", email("a@example.org"), "A")
+    told = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
+    assert (await bulk(small, told))["recorded"] == 1
+    await small.told("identities", email("e@example.org"), "A")
+    section = (await small.profile("A", "blob")).json()["sections"][0]
+    assert section["data"] == []
+    assert section["error"] == {
+        "code": "too_large",
+        "detail": f"The section has more than {SMALL} bytes. Delete some of its records.",
+    }
+    listed = (await small.client.get("/api/v1/customers/A/blob")).json()["data"]
+    assert {one["record"]["id"] for one in listed} == {"A", "E"}
+    key = next(one["key"] for one in listed if one["record"]["id"] == "E")
+    assert (await small.client.delete(f"/api/v1/customers/A/blob/{key}")).status_code == 204
+    assert [one["id"] for one in await small.section("blob", "A")] == ["A"]
+    await small.checked()
+
+
+async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
+    """The cost of refusing is bounded: after so many of one customer's section the others are refused untried."""
+    renders = []
+    usual = fold.Latest.render
+    monkeypatch.setattr(fold.Latest, "render", lambda *args: renders.append(1) or usual(*args))
+    monkeypatch.setattr("portrait.judging.MAX_REFUSED", 5)
+    answer = await bulk(small, *(line("A", "blob", blob(f"n{number}", SMALL + 1)) for number in range(50)))
+    assert len(answer["refused"]) == 50
+    assert len(renders) < 50
+
+
+# --- a process that lacks a plugin ---
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["other process", "same process"])
+async def test_who_lacks_a_plugin_parts_its_section_too(tmp_path, each_url, others):
+    """Whoever regroups customers invalidates the documents of every section; who knows it renders it when read."""
+    async with opened(tmp_path, each_url) as one:
+        await bulk(
+            one, line("A", "ranked", {"id": "penicillin", "rank": 2}), line("B", "ranked", {"id": "nuts", "rank": 1})
+        )
+        await one.services.identities.merge(TENANT, "A", "B", None)
+        assert len(await one.section("ranked", "A")) == 2
+        if not others:
+            await one.services.identities.unmerge(TENANT, "A", "B", None)
+    if others:
+        async with opened(tmp_path, each_url, None, tenants=()) as lacking:
+            await lacking.services.identities.unmerge(TENANT, "A", "B", None)
+            assert (await lacking.services.upkeep.check()).differences == []
+    async with opened(tmp_path, each_url, tenants=()) as one:
+        one.client.headers["X-Tenant-Id"] = TENANT
+        assert [each["id"] for each in await one.section("ranked", "A")] == ["penicillin"]
+        assert [each["id"] for each in await one.section("ranked", "B")] == ["nuts"]
+        await one.checked()
+
+
+async def test_a_login_at_who_lacks_a_plugin_joins_its_section_too(tmp_path, each_url):
+    async with opened(tmp_path, each_url) as one:
+        await one.told("ranked", {"id": "penicillin", "rank": 2}, "A")
+        told = {
+            "identifier": {"type": "device_id", "value": "d"},
+            "section": "ranked",
+            "record": {"id": "nuts", "rank": 1},
+        }
+        assert (await bulk(one, told))["recorded"] == 1
+    async with opened(tmp_path, each_url, None, tenants=()) as lacking:
+        lacking.client.headers["X-Tenant-Id"] = TENANT
+        await lacking.told("identities", {"type": "device_id", "value": "d"}, "A")
+    async with opened(tmp_path, each_url, tenants=()) as one:
+        one.client.headers["X-Tenant-Id"] = TENANT
+        assert {each["id"] for each in await one.section("ranked", "A")} == {"penicillin", "nuts"}
+        await one.checked()
+
+
+def test_a_failure_names_its_section_and_keeps_the_words_of_the_exception_to_itself():
+    with pytest.raises(SectionFailed) as raised, base.OwnCode("ranked"):
+        raise RuntimeError("words of the exception")
+    assert "`ranked`" in raised.value.detail
+    assert "words" not in raised.value.detail
+    assert isinstance(raised.value.__cause__, RuntimeError)
