@@ -213,12 +213,12 @@ def test_a_pattern_matches_a_whole_value_and_none_that_is_long():
 
 
 def seconds(work, value):
-    """Return how long some work takes at its quickest."""
+    """Return how long some work takes at its quickest, of this thread's own time: others share the machine."""
     taken = []
-    for _ in range(5):
-        begun = time.perf_counter()
+    for _ in range(10):
+        begun = time.thread_time()
         work(value)
-        taken.append(time.perf_counter() - begun)
+        taken.append(time.thread_time() - begun)
     return min(taken)
 
 
