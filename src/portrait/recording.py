@@ -152,7 +152,9 @@ class Recorder:
         refused: dict[int, PortraitError] = {}
         while True:
             rest = [one for place, one in enumerate(incoming) if place not in refused]
-            work = partial(self._record, tenant=tenant, incoming=rest, suspected=suspected, atomic=atomic)
+            work = partial(
+                self._record, tenant=tenant, incoming=rest, suspected=suspected, atomic=atomic, careful=bool(refused)
+            )
             try:
                 taken = iter(await self._store.write(tenant, work))
             except Unfit as error:
@@ -192,9 +194,20 @@ class Recorder:
         suspected: Mapping[Place, PortraitError] | None,
         *,
         atomic: bool,
+        careful: bool = False,
         rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
     ) -> list[Taken]:
-        """Record what can be recorded; `suspected` None: whatever becomes of what sections show.
+        """Record what can be recorded.
+
+        Args:
+            tx: the transaction.
+            tenant: the tenant.
+            incoming: the records.
+            suspected: by identifier and section, why sections cannot be shown with all of the records: these are tried
+                one by one. None: whatever becomes of what sections show.
+            atomic: whether to take all or none.
+            careful: whether to go on after a record that cannot be linked, to find all of them: that costs every link.
+            rule: whether the records are a source's, or somebody's own word.
 
         Raises:
             Unfit: a section to which records were added cannot be shown, and is not suspected yet.
@@ -225,7 +238,7 @@ class Recorder:
                     raise error.of_record(one.at) from None
                 taken.append(error)
         if linked:
-            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule, atomic=atomic)
+            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule, atomic=atomic, careful=careful)
         await batch.derive()
         if suspected is not None:
             judge.check()
@@ -243,6 +256,7 @@ class Recorder:
         rule: Rule,
         *,
         atomic: bool,
+        careful: bool,
     ) -> None:
         """Link what records are evidence of, the strongest first, and note what the rules refuse.
 
@@ -260,7 +274,7 @@ class Recorder:
         await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
         unlinked: dict[int, PortraitError] = {}
         for place in sorted(told, key=weakest):
-            saved = batch.checkpoint()
+            saved = batch.checkpoint() if careful else {}
             try:
                 await self._linked(linker, incoming[place], taken, place, rule)
             except Unavailable:
@@ -268,8 +282,10 @@ class Recorder:
             except PortraitError as error:
                 if atomic:
                     raise (error if len(incoming) == 1 else error.of_record(incoming[place].at)) from None
-                batch.restore(saved)
                 unlinked[place] = error
+                if not careful:
+                    break
+                batch.restore(saved)
         if unlinked:
             raise _Unlinked(unlinked)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness import TENANT, ndjson, service
 from portrait.model.errors import SectionFailed
+from portrait.recording import Recorder
 from portrait.sections import base, fold
 
 PLUGIN = '''
@@ -181,6 +182,9 @@ async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tm
     async with opened(tmp_path, each_url, None) as one:
         await bulk(one, *(line("A", "identities", email(f"a{number}@example.org")) for number in range(3)))
         monkeypatch.setattr("portrait.batch.MAX_KEYS", 3)
+        runs = []
+        usual = Recorder._record
+        monkeypatch.setattr(Recorder, "_record", lambda *args, **more: runs.append(1) or usual(*args, **more))
         before = await one.services.store.fact_identifiers(TENANT, None, 100)
         lines = [
             line("B", "identities", email("b@example.org")),
@@ -188,9 +192,11 @@ async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tm
             line("A", "segments", segment("s")),
             line("C", "identities", email("c@example.org")),
         ]
+        lines[2:2] = [line("A", "identities", email(f"more{number}@example.org")) for number in range(9)]
         answer = await bulk(one, *lines)
-        assert refusals(answer) == [(1, "too_many_keys")]
+        assert refusals(answer) == [(number, "too_many_keys") for number in range(1, 11)]
         assert answer["recorded"] == 3
+        assert len(runs) == 3, "however many lines are refused, the chunk is recorded anew twice at the most"
         assert [each["value"] for each in await one.section("identities", "C")] == ["c@example.org"]
         known = await one.services.store.fact_identifiers(TENANT, None, 100)
         assert {each.value for each in known} - {each.value for each in before} == {
@@ -202,8 +208,6 @@ async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tm
 
 async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
-    from portrait.recording import Recorder
-
     usual = Recorder._is_duplicate
 
     def failing(batch, one, fact, known):

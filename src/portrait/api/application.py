@@ -76,7 +76,7 @@ class Application:
             scope = {**scope, "path": path, "portrait.request_id": request_id}
             await self._router.router(scope, receive, sending)
         except errors.PortraitError as error:
-            if isinstance(error, errors.Unavailable):
+            if isinstance(error, errors.Unavailable | errors.SectionFailed):
                 _log.error("request %s: %s: %s", request_id, error.code, error.detail)
             await _send(Answer(*_problem(error, request_id)), request_id, scope, send)
         except Exception:
