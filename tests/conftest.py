@@ -108,3 +108,19 @@ async def guarded(tmp_path, plugin):
     """A service that wants keys, with two tenants and a plugin's sections."""
     async with service(tmp_path, plugins=(plugin,), auth="keys", tenants=("my-tenant", "other")) as one:
         yield one
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_engine(request, tmp_path):
+    """The URL of a database, on each engine in turn."""
+    postgres = request.param == "postgresql"
+    return request.getfixturevalue("postgres_url") if postgres else f"sqlite:///{tmp_path}/portrait.db"
+
+
+@pytest.fixture
+async def guarded_anywhere(any_engine, plugin):
+    """What `guarded` is, on each engine in turn."""
+    tenants = ("my-tenant", "other")
+    async with service(None, plugins=(plugin,), auth="keys", tenants=tenants, database=any_engine) as one:
+        one.database = any_engine
+        yield one

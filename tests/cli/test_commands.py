@@ -6,7 +6,7 @@ import apsw
 import click
 import pytest
 
-from harness import TENANT, interaction, ndjson, portrait
+from harness import TENANT, interaction, ndjson, portrait, service
 from portrait.cli import cli
 from portrait.cli.options import DATA
 from portrait.settings import SETTINGS
@@ -69,8 +69,8 @@ def test_a_key_is_printed_once_alone_listed_without_its_secret_and_taken_back(da
     assert len(made.stdout.splitlines()) == 1
     listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
     assert key not in listed
-    key_id, role, last_four, state, name = listed.strip().split("\t")
-    assert (role, last_four, state, name) == ("editor", f"…{key[-4:]}", "live", "import")
+    key_id, role, last_four, state, name, minter = listed.strip().split("\t")
+    assert (role, last_four, state, minter, name) == ("editor", f"…{key[-4:]}", "live", "command line", "import")
     assert portrait("key", "revoke", key_id, "--tenant", TENANT, database=database).returncode == 0
     assert "\trevoked\t" in portrait("key", "list", "--tenant", TENANT, database=database).stdout
     again = portrait("key", "revoke", key_id, "--tenant", TENANT, database=database)
@@ -81,7 +81,7 @@ def test_a_key_is_a_viewers_unless_it_says_otherwise(database):
     words = ("key", "create", "--tenant", TENANT, "--expires", "2999-01-01T00:00:00Z")
     assert portrait(*words, database=database).returncode == 0
     listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
-    assert listed.split("\t")[1::2] == ["viewer", "live"]
+    assert listed.split("\t")[1:4:2] == ["viewer", "live"]
 
 
 def test_a_key_that_would_have_ended_already_is_refused(database):
@@ -92,10 +92,34 @@ def test_a_key_that_would_have_ended_already_is_refused(database):
     assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
 
 
-def test_a_platform_key_has_no_tenant(database):
-    assert portrait("key", "create", "--platform", database=database).returncode == 0
+def test_a_platform_key_has_no_tenant_and_its_reach_is_told(database):
+    made = portrait("key", "create", "--platform", database=database)
+    assert made.returncode == 0
+    assert "reach every customer" in made.stderr
+    assert "reach" not in portrait("key", "create", "--tenant", TENANT, database=database).stderr
     assert "\tplatform\t" in portrait("key", "list", "--platform", database=database).stdout
-    assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
+    assert "\tplatform\t" not in portrait("key", "list", "--tenant", TENANT, database=database).stdout
+
+
+async def test_revoking_a_key_lists_what_it_made_and_takes_it_along(database):
+    async with service(database.parent, auth="keys", tenants=()) as running:
+        access = running.services.access
+        parent = (await access.create_key(None, "platform")).credential.id
+        child = (await access.create_key(TENANT, "admin", name="a child", minted_by=parent)).credential
+        grandchild = (await access.create_key(TENANT, "viewer", minted_by=child.id)).credential
+    lines = [
+        [child.id, TENANT, "admin", f"…{child.last_four}", "{}", "a child", parent],
+        [grandchild.id, TENANT, "viewer", f"…{grandchild.last_four}", "{}", "", child.id],
+    ]
+    listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
+    assert f"\tlive\ta child\t{parent}\n" in listed
+    for words, state in (((), "live"), (("--descendants",), "revoked")):
+        done = portrait("key", "revoke", parent, "--platform", *words, database=database)
+        assert done.returncode == 0, done.stderr
+        shown = sorted("\t".join(one).format(state) for one in lines)
+        assert done.stdout.splitlines() == shown
+    nothing = portrait("key", "revoke", parent, "--platform", "--descendants", database=database)
+    assert nothing.returncode == 1
 
 
 @pytest.mark.parametrize(

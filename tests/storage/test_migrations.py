@@ -94,7 +94,7 @@ def test_postgresql_would_get_the_declared_schema_too():
     written = [normalised(one) for one in script.split(";") if "CREATE" in one]
     for one in written:
         if isinstance(one, tuple) and one[0] in added:
-            one[1].insert(-1, added[one[0]])
+            one[1].insert(-1, added[one[0]].replace('"', ""))
     written = [
         (*one[:2], later.get(one[0], one[2])) if isinstance(one, tuple) else one
         for one in written

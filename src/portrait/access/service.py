@@ -7,7 +7,7 @@ from collections.abc import Collection
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
-from portrait.access import keys
+from portrait.access import descent, keys
 from portrait.model.errors import (
     InvalidParameter,
     KeyNotFound,
@@ -19,10 +19,11 @@ from portrait.model.errors import (
 )
 from portrait.model.time import Clock
 from portrait.sections.base import ROLES
-from portrait.storage.contract import Credential, Store, Tenant
+from portrait.storage.contract import Credential, Store, Tenant, Transaction
 
 PLATFORM = "platform"
-"""The role of the platform's own keys: they make tenants and tenants' keys, and read no customer."""
+"""The role of the platform's own keys: they make tenants and tenants' keys, of every role. They read no customer; a key
+that they make may."""
 READ = frozenset(ROLES)
 WRITE = frozenset({"editor", "admin"})
 ADMIN_OR_PLATFORM = frozenset({"admin", PLATFORM})
@@ -153,13 +154,27 @@ class Access:
         return await self._store.tenants(after, limit)
 
     async def create_key(
-        self, tenant_id: str | None, role: str, *, name: str = "", expires_at: int | None = None
+        self,
+        tenant_id: str | None,
+        role: str,
+        *,
+        name: str = "",
+        expires_at: int | None = None,
+        minted_by: str | None = None,
     ) -> Minted:
         """Mint a key of a tenant's, or of the platform's (None).
 
+        Args:
+            tenant_id: whose key it is.
+            role: what it may do.
+            name: what it is for, for people.
+            expires_at: when it ends; None: with the key that mints it, or never where none does.
+            minted_by: the id of the key that mints it; None: none does.
+
         Raises:
-            InvalidParameter: the role does not fit, or the expiry is past.
+            InvalidParameter: the role does not fit, or the expiry is past or later than that of the key that mints it.
             TenantForbidden: there is no such tenant.
+            Unauthenticated: the key that mints it has ended meanwhile.
         """
         allowed = ROLES if tenant_id is not None else (PLATFORM,)
         if role not in allowed:
@@ -171,22 +186,54 @@ class Access:
         if tenant_id is not None:
             await self.tenant(tenant_id)
         key = keys.mint()
-        credential = Credential(key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None)
-        await self._store.write(tenant_id, lambda tx: tx.put_credential(credential))
-        return Minted(key, credential)
+        credential = Credential(
+            key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None, minted_by
+        )
+        if minted_by is None:
+            await self._store.write(tenant_id, lambda tx: tx.put_credential(credential))
+            return Minted(key, credential)
+        stored = await descent.put(self._store, credential, self._clock)
+        if stored is None:
+            raise _wrong_key()
+        return Minted(key, stored)
 
     async def keys(self, tenant_id: str | None, after: str | None, limit: int) -> list[Credential]:
         """Return up to `limit` of a tenant's keys (None: the platform's) with ids above `after`, by id."""
         return await self._store.credentials(tenant_id, after, limit)
 
-    async def revoke_key(self, tenant_id: str | None, key_id: str) -> None:
+    async def descendants(self, tenant_id: str | None, key_id: str, after: str | None, limit: int) -> list[Credential]:
+        """Return up to `limit` of those keys that a key minted, and that these minted in turn, by id, above `after`.
+
+        Only the tenant's own; None: of all tenants, for what a key of the platform's minted.
+        """
+        return await self._store.descendants(tenant_id, key_id, after, limit)
+
+    async def platform_minters(self, tenant_id: str, credentials: Collection[Credential]) -> set[str]:
+        """Return the ids of those keys by which some of a tenant's were minted and that are not the tenant's own."""
+        minters = {one.minted_by for one in credentials if one.minted_by is not None}
+        found = [await self._store.credential(one) for one in sorted(minters)]
+        return minters - {one.id for one in found if one is not None and one.tenant == tenant_id}
+
+    async def revoke_key(self, tenant_id: str | None, key_id: str, *, descendants: bool = False) -> None:
         """Take a key back: refused from now on here, within half a second by every other process.
 
+        Args:
+            tenant_id: whose key it is; None: the platform's.
+            key_id: its id.
+            descendants: whether what it minted is taken back too, and what that minted in turn.
+
         Raises:
-            KeyNotFound: the tenant has no such key, or it was revoked before.
+            KeyNotFound: the tenant has no such key, or there is nothing left to take back.
         """
         now = self._clock()
-        if not await self._store.write(tenant_id, lambda tx: tx.revoke_credential(tenant_id, key_id, now)):
+
+        async def work(tx: Transaction) -> int:
+            taken = len(await tx.revoke_credentials(tenant_id, [key_id], now))
+            if descendants:
+                taken += await descent.take_along(tx, tenant_id, key_id, now)
+            return taken
+
+        if not await self._store.write(tenant_id, work):
             raise KeyNotFound("No live key with this id.")
         self._revoked += 1
         self._credentials.clear()

@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
+from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
 from portrait.api import pages
 from portrait.api.bodies import decoded
-from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
+from portrait.api.operation import DEFAULT_LIMIT, Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.model import errors, time
+from portrait.model.identifier import name_fault
 from portrait.storage.contract import Credential
 from portrait.storage.contract import Tenant as StoredTenant
 
@@ -29,7 +30,7 @@ class Tenant(msgspec.Struct, rename="camel"):
 
 
 class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """An API key to make."""
+    """An API key to make. Without `expiresAt` it ends with the key that makes it."""
 
     role: Literal["viewer", "editor", "admin"]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -46,6 +47,8 @@ class Key(msgspec.Struct, rename="camel"):
     created_at: Moment
     expires_at: Moment | None
     revoked_at: Moment | None
+    minted_by: str | None
+    """The id of the key that made it; `platform` for a key of the platform's; null where none did."""
 
 
 class NewKeyAnswer(Key, rename="camel"):
@@ -70,6 +73,7 @@ class AccessResources:
         key = {
             "id": "4kXo2Qm7Ra1Z", "role": "viewer", "name": "website", "lastFour": "x8Qf",
             "createdAt": "2026-01-01T00:00:00Z", "expiresAt": None, "revokedAt": None,
+            "mintedBy": "9fTb3Wc8Kd2Y",
         }  # fmt: skip
         last = {"cursor": None, "hasMore": False}
         return [
@@ -91,22 +95,36 @@ class AccessResources:
                 handler=self.create_key, roles=ADMIN_OR_PLATFORM, success=201, answer=NewKeyAnswer,
                 example={**key, "key": "portrait_4kXo2Qm7Ra1Z_…"}, fails=body_fails,
                 body=Body({"application/json": {"$type": NewKey}}, {"application/json": {"role": "viewer"}}),
-                description="The key is shown this once; only a hash of it is kept.",
+                description="The key is shown this once; only a hash of it is kept. It ends no later than the key that"
+                " makes it: with it where no `expiresAt` is given, and a later one is refused. A key of the platform's"
+                " may make any tenant's key, an admin's too, and so lets its holder reach that tenant's customers; the"
+                " tenant's list says of such a key that the platform made it.",
             ),
             Operation(
                 id="list_keys", method="GET", path="/api/v1/keys", summary="List the tenant's API keys, by id",
                 tag="access", handler=self.list_keys, roles=ADMIN_OR_PLATFORM, success=200, answer=pages.Page[Key],
-                example={"data": [key], "pagination": last}, parameters=pages.PARAMETERS,
+                example={"data": [key], "pagination": last},
+                parameters=(
+                    *pages.PARAMETERS,
+                    Parameter("mintedBy", "query", "A key's id: list only what it made, and what that made in turn.",
+                              {"type": "string", "minLength": 1}, example="9fTb3Wc8Kd2Y"),
+                ),
                 fails=(errors.InvalidParameter,),
             ),
             Operation(
                 id="revoke_key", method="DELETE", path="/api/v1/keys/{keyId}", summary="Take an API key back",
-                tag="access", handler=self.revoke_key, roles=ADMIN_OR_PLATFORM, success=204, answer=None,
+                tag="access", handler=self.revoke_key, roles=ADMIN_OR_PLATFORM, success=200, answer=pages.Page[Key],
+                example={"data": [{**key, "mintedBy": "4kXo2Qm7Ra1Z", "id": "2pLs6Vn1Hg4X"}], "pagination": last},
                 parameters=(
                     Parameter("keyId", "path", "The key's id.", {"type": "string", "minLength": 1}, required=True,
                               example="4kXo2Qm7Ra1Z"),
+                    Parameter("descendants", "query", "Whether to take back what it made too, and what that made in"
+                              " turn.", {"type": "string", "enum": ["true", "false"], "default": "false"}),
                 ),
                 fails=(errors.InvalidParameter, errors.KeyNotFound),
+                description="Answers with what the key made, and what that made in turn, as the list with `mintedBy`"
+                " shows it from its start. These stay as they are, unless `descendants` is `true`; to take them back"
+                " later, call again so.",
             ),
         ]  # fmt: skip
 
@@ -128,24 +146,53 @@ class AccessResources:
             expires_at = None if asked.expires_at is None else time.parse(asked.expires_at)
         except errors.InvalidParameter as error:
             raise errors.InvalidRecord(f"Field `expiresAt` {error.detail}.") from None
-        minted = await self._access.create_key(call.tenant.id, asked.role, name=asked.name, expires_at=expires_at)
+        minted = await self._access.create_key(
+            call.tenant.id, asked.role, name=asked.name, expires_at=expires_at, minted_by=call.caller.key_id
+        )
         shown = _key(minted.credential)
         return json_answer(NewKeyAnswer(**msgspec.structs.asdict(shown), key=str(minted.key)), 201)
 
     async def list_keys(self, call: Call) -> Answer:
         """List the tenant's keys."""
         limit = call.limit()
-        items = await self._access.keys(call.tenant.id, pages.position(call, str), limit + 1)
-        return json_answer(pages.page(items, limit, _key, lambda one: one.id))
+        after, minter = pages.position(call, str), call.query("mintedBy")
+        if minter is None:
+            items = await self._access.keys(call.tenant.id, after, limit + 1)
+        else:
+            items = await self._access.descendants(call.tenant.id, _minter(minter), after, limit + 1)
+        return json_answer(await self._page(call, items, limit))
 
     async def revoke_key(self, call: Call) -> Answer:
         """Take a key of the tenant's back."""
-        await self._access.revoke_key(call.tenant.id, call.path("keyId"))
-        return Answer(204, b"")
+        descendants = call.query("descendants") or "false"
+        if descendants not in {"true", "false"}:
+            raise errors.InvalidParameter("Query parameter `descendants` must be true or false.")
+        key_id = call.path("keyId")
+        await self._access.revoke_key(call.tenant.id, key_id, descendants=descendants == "true")
+        items = await self._access.descendants(call.tenant.id, key_id, None, DEFAULT_LIMIT + 1)
+        return json_answer(await self._page(call, items, DEFAULT_LIMIT))
+
+    async def _page(self, call: Call, items: list[Credential], limit: int) -> pages.Page[Key]:
+        """Return a page of keys. A tenant's own callers are not given the ids of the platform's keys."""
+        hidden: set[str] = set()
+        if call.caller.role != PLATFORM:
+            hidden = await self._access.platform_minters(call.tenant.id, items[:limit])
+
+        def shown(one: Credential) -> Key:
+            return _key(one._replace(minted_by=PLATFORM) if one.minted_by in hidden else one)
+
+        return pages.page(items, limit, shown, lambda one: one.id)
 
 
 def _tenant(tenant: StoredTenant) -> Tenant:
     return Tenant(tenant.id, tenant.name, time.rfc3339(tenant.created_at))
+
+
+def _minter(given: str) -> str:
+    fault = name_fault(given)
+    if fault:
+        raise errors.InvalidParameter(f"Query parameter `mintedBy` {fault}.")
+    return given
 
 
 def _key(one: Credential) -> Key:
@@ -154,5 +201,5 @@ def _key(one: Credential) -> Key:
 
     return Key(
         one.id, one.role, one.name, one.last_four, time.rfc3339(one.created_at), shown(one.expires_at),
-        shown(one.revoked_at),
+        shown(one.revoked_at), one.minted_by,
     )  # fmt: skip

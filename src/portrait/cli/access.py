@@ -1,10 +1,12 @@
 """`portrait tenant …` and `portrait key …`."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
 
 from portrait.access import keys
+from portrait.access.descent import ended
 from portrait.access.keys import ApiKey
 from portrait.access.service import PLATFORM
 from portrait.app import Services
@@ -12,6 +14,14 @@ from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.model import time
 from portrait.model.errors import InvalidParameter
 from portrait.sections.base import ROLES
+from portrait.storage.contract import Credential
+
+COMMAND_LINE = "command line"
+REACH = (
+    "Who holds this key can make any tenant's keys, an admin's too, and so reach every customer. Each tenant's list"
+    " shows which keys the platform made."
+)
+"""What is said where a key of the platform's is made."""
 
 
 @click.group()
@@ -62,7 +72,7 @@ def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
 @key.command("create")
 @click.option("--tenant", "tenant_id", help="The tenant that the key is for.")
 @click.option("--role", type=click.Choice(ROLES), help="What the key may do. [default: viewer]")
-@click.option("--platform", is_flag=True, help="A key of the platform's own: makes tenants, reads no customer.")
+@click.option("--platform", is_flag=True, help="A key of the platform's own: makes tenants, and any tenant's keys.")
 @click.option("--name", default="", help="What the key is for, for people.")
 @click.option("--expires", help="When the key ends: an RFC 3339 timestamp.")
 @takes(*DATA)
@@ -85,6 +95,8 @@ def create_key(
         return (await services.access.create_key(owner, chosen, name=name, expires_at=expires_at)).key
 
     click.echo(str(run(options, work)))
+    if platform:
+        click.echo(REACH, err=True)
 
 
 @key.command("list")
@@ -92,36 +104,51 @@ def create_key(
 @click.option("--platform", is_flag=True, help="List the platform's own keys.")
 @takes(*DATA)
 def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
-    """List API keys: id, role, last four characters, state, name."""
+    """List API keys: id, role, last four characters, state, name, the id of the key that made it."""
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
         if owner is not None:
             await known_tenant(services, owner)
-        after = None
-        now = services.clock()
-        while page := await services.access.keys(owner, after, 100):
-            for one in page:
-                expired = one.expires_at is not None and one.expires_at <= now
-                state = "revoked" if one.revoked_at is not None else "expired" if expired else "live"
-                click.echo(f"{one.id}\t{one.role}\t…{one.last_four}\t{state}\t{one.name}")
-            after = page[-1].id
+        await _show(services, lambda after: services.access.keys(owner, after, 100))
 
     run(options, work)
+
+
+async def _show(
+    services: Services, page_after: Callable[[str | None], Awaitable[list[Credential]]], *, tenants: bool = False
+) -> None:
+    """Print keys, a line each; with the tenants that they are of, where it may be several."""
+    after = None
+    now = services.clock()
+    while page := await page_after(after):
+        for one in page:
+            state = "revoked" if one.revoked_at is not None else "expired" if ended(one, now) else "live"
+            minter = one.minted_by or COMMAND_LINE
+            owner = [one.tenant or PLATFORM] if tenants else []
+            click.echo("\t".join((one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter)))
+        after = page[-1].id
 
 
 @key.command("revoke")
 @click.argument("key_id", metavar="KEY")
 @click.option("--tenant", "tenant_id", help="The tenant whose key it is.")
 @click.option("--platform", is_flag=True, help="Take back a key of the platform's own.")
+@click.option("--descendants", is_flag=True, help="Take back what it made too, and what that made in turn.")
 @takes(*DATA)
-def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, **options: Any) -> None:
-    """Take an API key back: named by its id, or whole."""
+def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendants: bool, **options: Any) -> None:
+    """Take an API key back: named by its id, or whole.
+
+    What it made is listed, and what that made in turn: id, tenant, role, last four characters, state, name, the id of
+    the key that made it.
+    """
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
         given = keys.parse(key_id)
-        await services.access.revoke_key(owner, given.id if given else key_id)
+        id_ = given.id if given else key_id
+        await services.access.revoke_key(owner, id_, descendants=descendants)
+        await _show(services, lambda after: services.access.descendants(owner, id_, after, 100), tenants=True)
 
     run(options, work)
-    click.echo("The key is refused from now on.", err=True)
+    click.echo("The key is refused from now on. What it made is listed on stdout, if anything.", err=True)

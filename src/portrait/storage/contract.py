@@ -58,7 +58,7 @@ class Credential(NamedTuple):
 
     id: str
     tenant: str | None
-    """None: the platform's own, which makes tenants and reads no customer."""
+    """None: the platform's own, which makes tenants and tenants' keys."""
     role: str
     name: str
     secret_hash: bytes
@@ -66,6 +66,8 @@ class Credential(NamedTuple):
     created_at: int
     expires_at: int | None
     revoked_at: int | None
+    minted_by: str | None = None
+    """The id of the credential that minted it; None: none did, it was made on the command line."""
 
 
 class ProfileReads(Protocol):
@@ -148,6 +150,15 @@ class AccessReads(Protocol):
 
     async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
         """Return up to `limit` credentials of a tenant (None: the platform's) with ids above `after`, by id."""
+        ...
+
+    async def descendants(
+        self, tenant: str | None, credential_id: str, after: str | None, limit: int
+    ) -> list[Credential]:
+        """Return up to `limit` of those that a credential minted, and that these minted in turn, by id, above `after`.
+
+        Only a tenant's own, which only its own connect; None: of all tenants, for what a key of the platform's minted.
+        """
         ...
 
 
@@ -258,8 +269,15 @@ class AccessWrites(Protocol):
         """Add a credential."""
         ...
 
-    async def revoke_credential(self, tenant: str | None, credential_id: str, at: int) -> bool:
-        """Mark a tenant's (None: the platform's) credential revoked; False where there is none, or it was already."""
+    async def hold_credential(self, credential_id: str) -> Credential | None:
+        """Return a credential by its public id; nobody revokes it, or any other, until this transaction ends.
+
+        Whoever mints asks so for the minter: a transaction that has revoked one then sees all that was ever minted.
+        """
+        ...
+
+    async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
+        """Mark those of a tenant's (None: the platform's) credentials revoked that are not yet; return their ids."""
         ...
 
 

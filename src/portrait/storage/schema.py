@@ -100,5 +100,7 @@ credentials = Table(
     _moment("created_at"),
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),
+    _text("minted_by", nullable=True),
     Index("credentials_by_tenant", "tenant", "id"),
+    Index("credentials_by_minter", "minted_by"),
 )

@@ -1,5 +1,8 @@
 """Cases of tenants and credentials."""
 
+import asyncio
+from functools import partial
+
 from portrait.storage.conformance.support import (
     BINARY,
     MAX,
@@ -92,7 +95,7 @@ async def test_tenants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None
 async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
     """`put_credential`, `credential`: every field and byte is kept, None too; an unknown one is None."""
     put = [
-        Credential("a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0),
+        Credential("a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0, "m \u00e9\U0001f600"),
         Credential("b", None, "platform", "", b"", "", 0, None, None),
     ]
     await put_credentials(store, *put)
@@ -125,7 +128,7 @@ async def _pages_are_in_order(store: Store, owner: str | None, expected: list[st
 
 
 async def test_a_credential_is_revoked_once(store: Store) -> None:
-    """`revoke_credential`: True the first time; then False, and the moment stays."""
+    """`revoke_credentials`: True the first time; then False, and the moment stays."""
     await put_credentials(store, credential("k"))
     await put_credentials(store, credential("l"))
     assert await revoke(store, TENANT, "k", 7) is True
@@ -135,7 +138,7 @@ async def test_a_credential_is_revoked_once(store: Store) -> None:
 
 
 async def test_only_its_own_tenant_or_the_platform_revokes_a_credential(store: Store) -> None:
-    """`revoke_credential`: False for an unknown one and for another's, which stays as it was."""
+    """`revoke_credentials`: False for an unknown one and for another's, which stays as it was."""
     await put_credentials(store, credential("tenant's"))
     await put_credentials(store, credential("platform's", None))
     for owner, id_ in (
@@ -147,3 +150,98 @@ async def test_only_its_own_tenant_or_the_platform_revokes_a_credential(store: S
     assert await store.credential("platform's") == credential("platform's", None)
     assert await revoke(store, None, "platform's", MIN) is True
     assert await store.credential("platform's") == credential("platform's", None)._replace(revoked_at=MIN)
+
+
+async def test_several_credentials_are_revoked_at_once_and_those_are_named(store: Store) -> None:
+    """`revoke_credentials`: the ids of those that were live and this tenant's; the others stay as they were."""
+    await put_credentials(store, *map(credential, "abc"), credential("theirs", OTHER), credential("platform's", None))
+    assert await revoke(store, TENANT, "b", 7)
+    wanted = ["a", "b", "c", "theirs", "platform's", "unknown"]
+    assert await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, wanted, 8)) == {"a", "c"}
+    assert await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, [], 9)) == set()
+    found = await _credentials(store, TENANT, None, 10)
+    assert [one.revoked_at for one in found] == [8, 7, 8]
+    assert await store.credential("theirs") == credential("theirs", OTHER)
+    assert await store.credential("platform's") == credential("platform's", None)
+
+
+_LINE = (
+    credential("root", None), credential("tenant's", minted_by="root"), credential("child", minted_by="tenant's"),
+    credential("grandchild", minted_by="child"), credential("sibling", minted_by="tenant's"),
+    credential("other's", OTHER, minted_by="root"), credential("other child", OTHER, minted_by="other's"),
+    credential("alone"), credential("its own", minted_by="its own"),
+)  # fmt: skip
+"""Credentials and who minted them."""
+
+
+async def _descendants(store: Store, owner: str | None, id_: str, after: str | None = None) -> list[str]:
+    found = await ask(store, lambda reads: reads.descendants(owner, id_, after, 10))
+    assert all(one in _LINE for one in found)
+    return [one.id for one in found]
+
+
+async def test_descendants_are_what_a_credential_minted_and_what_that_minted_in_turn(store: Store) -> None:
+    """`descendants`: all the way down, by id; of a tenant's only its own, for the platform of all tenants."""
+    await put_credentials(store, *_LINE)
+    for owner, id_, expected in (
+        (TENANT, "tenant's", ["child", "grandchild", "sibling"]), (TENANT, "child", ["grandchild"]),
+        (TENANT, "grandchild", []), (TENANT, "alone", []), (TENANT, "unknown", []), (TENANT, "", []),
+        (TENANT, "root", ["child", "grandchild", "sibling", "tenant's"]), (TENANT, "other's", []),
+        (OTHER, "root", ["other child", "other's"]), (OTHER, "tenant's", []), ("", "root", []),
+        (None, "root", ["child", "grandchild", "other child", "other's", "sibling", "tenant's"]),
+        (TENANT, "its own", ["its own"]),
+    ):  # fmt: skip
+        assert await _descendants(store, owner, id_) == expected, (owner, id_)
+    assert await _descendants(store, TENANT, "tenant's", "child") == ["grandchild", "sibling"]
+    assert await _descendants(store, None, "root", "other's") == ["sibling", "tenant's"]
+    revoked = await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, ["child"], 7))
+    assert revoked == {"child"}
+    found = await store.descendants(TENANT, "tenant's", None, 2)
+    assert [(one.id, one.revoked_at) for one in found] == [("child", 7), ("grandchild", None)]
+
+
+async def test_another_tenants_credential_connects_none_of_a_tenants(store: Store) -> None:
+    """`descendants`: of a tenant's, only its own connect, whatever the rows of others say."""
+    await put_credentials(
+        store, credential("a"), credential("b", OTHER, minted_by="a"), credential("c", minted_by="b"),
+        credential("d", None, minted_by="a"), credential("e", minted_by="d"),
+    )  # fmt: skip
+    assert await ask(store, lambda reads: reads.descendants(TENANT, "a", None, 10)) == []
+
+
+async def test_descendants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None:
+    """`descendants`: up to `limit` above `after`, by id; each once."""
+    await put_credentials(store, *(credential(name, minted_by="minter") for name in reversed(NAMES)))
+    for limit in (1, 4, len(NAMES)):
+        found = await paged(
+            lambda after, limit: store.descendants(TENANT, "minter", after, limit), lambda one: one.id, limit
+        )
+        assert [one.id for one in found] == list(NAMES)
+
+
+async def test_a_credential_held_is_revoked_only_after_the_transaction(store: Store) -> None:
+    """`hold_credential`: what is minted under it is there for whoever revokes it at the same moment."""
+    await put_credentials(store, *(credential(f"k{number:02}") for number in range(20)))
+    assert await store.write(TENANT, lambda tx: tx.hold_credential("unknown")) is None
+    assert await store.write(TENANT, lambda tx: tx.hold_credential("k00")) == credential("k00")
+
+    async def mint(tx: Transaction, id_: str) -> bool:
+        held = await tx.hold_credential(id_)
+        assert held is not None
+        if held.revoked_at is not None:
+            return False
+        for _ in range(10):  # long enough for a revocation that does not wait
+            assert await tx.credential(id_) == held
+        await tx.put_credential(credential(f"child of {id_}", minted_by=id_))
+        return True
+
+    async def revoke_and_look(id_: str) -> list[str]:
+        assert await revoke(store, TENANT, id_, 7)
+        return [one.id for one in await store.descendants(TENANT, id_, None, 10)]
+
+    async def both(id_: str) -> None:
+        minted, seen = await asyncio.gather(store.write(TENANT, partial(mint, id_=id_)), revoke_and_look(id_))
+        assert seen == [f"child of {id_}"] * minted
+
+    for number in range(20):  # one after another: once connections are there, the two begin together
+        await both(f"k{number:02}")

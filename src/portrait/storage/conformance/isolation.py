@@ -43,6 +43,7 @@ READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "known": lambda reads, tenant: reads.known(tenant, [Asked(C, SECTION, "ended", one) for one in (None, 0)]),
     "facts": lambda reads, tenant: reads.facts(tenant, [C]),
     "credentials": lambda reads, tenant: reads.credentials(tenant, None, 10),
+    "descendants": lambda reads, tenant: reads.descendants(tenant, "one minter", None, 10),
     "fact_identifiers": lambda reads, tenant: reads.fact_identifiers(tenant, None, 10),
     "with_facts": lambda reads, tenant: reads.with_facts(tenant, [C, E]),
     "derived_customers": lambda reads, tenant: reads.derived_customers(tenant, None, 10),

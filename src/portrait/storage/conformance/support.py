@@ -46,9 +46,11 @@ def head(number: int = 1, merged_into: str | None = None) -> Head:
     return Head(number.to_bytes(16, "big"), number, number + 1, merged_into)
 
 
-def credential(id_: str, tenant: str | None = TENANT, *, secret: bytes = BINARY) -> Credential:
+def credential(
+    id_: str, tenant: str | None = TENANT, *, secret: bytes = BINARY, minted_by: str | None = None
+) -> Credential:
     """Return a credential that is neither expired nor revoked."""
-    return Credential(id_, tenant, "viewer", "a name", secret, "abcd", 5, None, None)
+    return Credential(id_, tenant, "viewer", "a name", secret, "abcd", 5, None, None, minted_by)
 
 
 def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> Tenant:
@@ -78,7 +80,7 @@ async def _put_credential(store: Store, one: Credential) -> None:
 
 async def revoke(store: Store, owner: str | None, credential_id: str, at: int) -> bool:
     """Revoke a credential; tell whether that was done."""
-    return await store.write(TENANT, lambda tx: tx.revoke_credential(owner, credential_id, at))
+    return bool(await store.write(TENANT, lambda tx: tx.revoke_credentials(owner, [credential_id], at)))
 
 
 async def put_documents(store: Store, customer_id: str, *documents: Document, tenant: str = TENANT) -> None:
@@ -147,7 +149,7 @@ async def fill(tx: Transaction, tenant_id: str, mark: bytes) -> None:
     number = int.from_bytes(mark, "big")
     one, other = customer("c"), Identifier("email", "e")
     await tx.put_tenant(tenant(tenant_id, name=mark.decode(), secret=mark))
-    await tx.put_credential(credential(f"key of {tenant_id}", tenant_id, secret=mark))
+    await tx.put_credential(credential(f"key of {tenant_id}", tenant_id, secret=mark, minted_by="one minter"))
     await tx.append(
         tenant_id,
         [
@@ -173,7 +175,7 @@ async def clear(tx: Transaction, tenant_id: str) -> None:
     await tx.drop_documents(tenant_id, "c", [HEAD, SECTION])
     await tx.drop_states(tenant_id, [(one, SECTION), (other, "segments")])
     await tx.drop_identifiers(tenant_id, [one, other])
-    await tx.revoke_credential(tenant_id, f"key of {tenant_id}", 9)
+    await tx.revoke_credentials(tenant_id, [f"key of {tenant_id}"], 9)
 
 
 async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
@@ -184,6 +186,7 @@ async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
     return {
         "tenant": await reads.tenant(tenant_id),
         "credentials": await reads.credentials(tenant_id, None, 100),
+        "descendants": await reads.descendants(tenant_id, "one minter", None, 100),
         "customers": await reads.customers(tenant_id, None, 100),
         "documents": {one: sorted(await reads.documents(tenant_id, one, None)) for one in owners},
         "owners": await reads.resolve(tenant_id, known),

@@ -17,7 +17,8 @@ _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 _CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by"
+    " FROM credentials"
 )
 
 
@@ -198,6 +199,19 @@ class PostgresReads(ABC):
         rows = await self._rows(
             f"{_CREDENTIAL} WHERE tenant IS NOT DISTINCT FROM $1 AND id > $2 ORDER BY id LIMIT $3",
             tenant, after or "", limit,
+        )  # fmt: skip
+        return [Credential(*row) for row in rows]
+
+    async def descendants(
+        self, tenant: str | None, credential_id: str, after: str | None, limit: int
+    ) -> list[Credential]:
+        """See the contract."""
+        rows = await self._rows(
+            "WITH RECURSIVE line (id) AS (SELECT id FROM credentials WHERE minted_by = $1"
+            " AND ($2::text IS NULL OR tenant = $2) UNION SELECT c.id FROM credentials c"
+            " JOIN line ON c.minted_by = line.id WHERE $2::text IS NULL OR c.tenant = $2)"
+            f" {_CREDENTIAL} WHERE id IN (SELECT id FROM line) AND id > $3 ORDER BY id LIMIT $4",
+            credential_id, tenant, after or "", limit,
         )  # fmt: skip
         return [Credential(*row) for row in rows]
 

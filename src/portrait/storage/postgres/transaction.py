@@ -27,6 +27,8 @@ CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
 """A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 COPY_FROM = 32
 """From so many facts on, COPY is faster than an INSERT."""
+_MINTING = 0x506F7276
+"""The advisory lock that whoever mints shares, and whoever revokes has alone. One for all: both are rare and short."""
 
 
 def fact_rows(tenant: str, facts: Sequence[Fact]) -> list[tuple[Any, ...]]:
@@ -236,14 +238,21 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            " revoked_at, minted_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             *credential,
         )
 
-    async def revoke_credential(self, tenant: str | None, credential_id: str, at: int) -> bool:
+    async def hold_credential(self, credential_id: str) -> Credential | None:
         """See the contract."""
-        sql = (
-            "UPDATE credentials SET revoked_at = $1 WHERE tenant IS NOT DISTINCT FROM $2 AND id = $3"
-            " AND revoked_at IS NULL RETURNING 1"
-        )
-        return bool(await self._rows(sql, at, tenant, credential_id))
+        await self._rows(f"SELECT pg_advisory_xact_lock_shared({_MINTING})")
+        return await self.credential(credential_id)
+
+    async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
+        """See the contract."""
+        await self._rows(f"SELECT pg_advisory_xact_lock({_MINTING})")
+        rows = await self._rows(
+            "UPDATE credentials SET revoked_at = $1 WHERE tenant IS NOT DISTINCT FROM $2 AND id = ANY($3::text[])"
+            " AND revoked_at IS NULL RETURNING id",
+            at, tenant, list(credential_ids),
+        )  # fmt: skip
+        return {row[0] for row in rows}

@@ -21,7 +21,8 @@ _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
 WANTED = "(SELECT value AS w FROM json_each(?)) CROSS JOIN"
 """Joins what an `array` wants, each as `w`, with a table, in this order: a seek for each."""
 _CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at FROM credentials"
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by"
+    " FROM credentials"
 )
 
 
@@ -187,6 +188,19 @@ class SqliteReads:
         """See the contract."""
         rows = self._rows(
             f"{_CREDENTIAL} WHERE tenant IS ? AND id > ? ORDER BY id LIMIT ?", (tenant, after or "", limit)
+        )
+        return [Credential(*row) for row in rows]
+
+    async def descendants(
+        self, tenant: str | None, credential_id: str, after: str | None, limit: int
+    ) -> list[Credential]:
+        """See the contract."""
+        rows = self._rows(
+            "WITH RECURSIVE line (id) AS (SELECT id FROM credentials WHERE minted_by = ?1"
+            " AND (?2 IS NULL OR tenant = ?2) UNION SELECT c.id FROM credentials c JOIN line ON c.minted_by = line.id"
+            f" WHERE ?2 IS NULL OR c.tenant = ?2) {_CREDENTIAL} WHERE id IN (SELECT id FROM line) AND id > ?3"
+            " ORDER BY id LIMIT ?4",
+            (credential_id, tenant, after or "", limit),
         )
         return [Credential(*row) for row in rows]
 

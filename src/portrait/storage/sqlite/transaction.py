@@ -125,11 +125,18 @@ class SqliteTransaction(SqliteReads):
         """See the contract."""
         self._put(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " revoked_at, minted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [credential],
         )
 
-    async def revoke_credential(self, tenant: str | None, credential_id: str, at: int) -> bool:
+    async def hold_credential(self, credential_id: str) -> Credential | None:
+        """See the contract: nobody else writes while this transaction runs."""
+        return await self.credential(credential_id)
+
+    async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
         """See the contract."""
-        sql = "UPDATE credentials SET revoked_at = ? WHERE tenant IS ? AND id = ? AND revoked_at IS NULL RETURNING 1"
-        return bool(self._rows(sql, (at, tenant, credential_id)))
+        sql = (
+            "UPDATE credentials SET revoked_at = ? WHERE tenant IS ? AND id IN (SELECT value FROM json_each(?))"
+            " AND revoked_at IS NULL RETURNING id"
+        )
+        return {row[0] for row in self._rows(sql, (at, tenant, array(credential_ids)))}

@@ -1,0 +1,72 @@
+"""Which key minted which: a key ends with the one that minted it at the latest, and can be taken back along with it."""
+
+from collections import defaultdict
+
+from portrait.model import time
+from portrait.model.errors import InvalidParameter
+from portrait.model.time import Clock
+from portrait.storage.contract import Credential, Store, Transaction
+
+AT_ONCE = 10_000
+"""How many keys are looked at and taken back by one statement."""
+
+
+async def put(store: Store, credential: Credential, clock: Clock) -> Credential | None:
+    """Store a key that another minted and return it as it is stored; None, and nothing done, where that one has ended.
+
+    Its minter is looked at in the same transaction, which keeps it from being revoked meanwhile.
+
+    Raises:
+        InvalidParameter: it would end later than its minter.
+    """
+
+    async def work(tx: Transaction) -> Credential | None:
+        minter = await tx.hold_credential(credential.minted_by or "")
+        if minter is None or minter.revoked_at is not None or ended(minter, clock()):
+            return None
+        made = credential._replace(expires_at=_end(credential, minter))
+        await tx.put_credential(made)
+        return made
+
+    return await store.write(credential.tenant, work)
+
+
+def ended(credential: Credential, now: int) -> bool:
+    """Tell whether a key's time is over."""
+    return credential.expires_at is not None and credential.expires_at <= now
+
+
+def _end(credential: Credential, minter: Credential) -> int | None:
+    if minter.expires_at is None:
+        return credential.expires_at
+    if credential.expires_at is None:
+        return minter.expires_at
+    if credential.expires_at > minter.expires_at:
+        raise InvalidParameter(
+            "A key ends no later than the one that mints it. Give an expiry up to"
+            f" {time.rfc3339(minter.expires_at)}, or none: then both end together."
+        )
+    return credential.expires_at
+
+
+async def take_along(tx: Transaction, tenant_id: str | None, key_id: str, now: int) -> int:
+    """Take back what a revoked key minted, and what that minted in turn; return how many were live until now.
+
+    Args:
+        tx: a transaction that has tried to revoke the key: so nobody mints meanwhile.
+        tenant_id: whose key it is; of any other's nothing is taken along. None: the platform's.
+        key_id: its id.
+        now: the moment of revocation.
+    """
+    key = await tx.credential(key_id)
+    if key is None or key.tenant != tenant_id:
+        return 0
+    taken, after = 0, None
+    while page := await tx.descendants(tenant_id, key_id, after, AT_ONCE):
+        after = page[-1].id
+        owned: defaultdict[str | None, list[str]] = defaultdict(list)
+        for one in page:
+            owned[one.tenant].append(one.id)
+        for owner, ids in owned.items():
+            taken += len(await tx.revoke_credentials(owner, ids, now))
+    return taken
