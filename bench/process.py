@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,34 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def output(
+    name: str, command: Sequence[str], additions: Mapping[str, str] | None = None, *, shown: bool = False
+) -> str:
+    """Run a command, and return what it printed; what it says on the way goes to the terminal if that is wanted.
+
+    Raises:
+        Failure: it ended with an error, whose last line stands in the text.
+    """
+    done = subprocess.run(  # noqa: S603  # the project's own commands
+        command,
+        env=environment(additions),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=None if shown else subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(done.stderr or "", file=sys.stderr)
+        raise Failure(f"{name} ended with {done.returncode}{_last_line(done.stderr or '')}")
+    return done.stdout
+
+
+def _last_line(said: str) -> str:
+    """Return the last line of what a process said, to stand behind other words; nothing where it said nothing."""
+    return "".join(f": {line.strip()}" for line in said.strip().splitlines()[-1:])
+
+
 class Server:
     """A server's process; a context manager that stops it."""
 
@@ -57,7 +86,8 @@ class Server:
         self.port = port
         self.start_seconds = 0.0
         """From the process's beginning to the first good answer."""
-        self._log = log.open("ab")
+        self._log = log.open("ab+")
+        self._since = self._log.seek(0, os.SEEK_END)
         self._begun = time.perf_counter()
         with on_cores(pinned):  # from the first instruction: a thread that is there already would not follow
             self._process = subprocess.Popen(  # noqa: S603  # the subjects' own commands
@@ -91,7 +121,9 @@ class Server:
         status, body = 0, b""
         while time.perf_counter() < until:
             if self._process.poll() is not None:
-                raise Failure(f"the server ended with {self._process.returncode} before it answered; see its log")
+                self._log.seek(self._since)
+                said = _last_line(self._log.read().decode(errors="replace"))
+                raise Failure(f"the server ended with {self._process.returncode} before it answered{said}")
             with contextlib.suppress(OSError):
                 status, _, body = ask(self.port, request)
                 if status in {200, 201}:

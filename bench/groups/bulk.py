@@ -1,6 +1,5 @@
 """`portrait load` beside the bare insert of the facts that it makes."""
 
-import subprocess
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -8,7 +7,7 @@ from functools import partial
 from bench.measure import Probe, Taken
 from bench.ours import Portrait, written
 from bench.population import few_lines
-from bench.process import ROOT, Failure, environment
+from bench.process import output
 from bench.workshop import ENGINES, Workshop
 
 UNIT = "facts/s"
@@ -45,9 +44,4 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
 
 
 def _inserted(source: str, target: str) -> float:
-    command = [sys.executable, "-m", "bench.floors.bulk", source, target]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603  # ours
-    if done.returncode:
-        print(done.stderr, file=sys.stderr)
-        raise Failure(f"the bare insert ended with {done.returncode}")
-    return float(done.stdout)
+    return float(output("the bare insert", [sys.executable, "-m", "bench.floors.bulk", source, target]))
