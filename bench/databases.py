@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -12,22 +13,44 @@ import asyncpg
 
 from bench.process import Failure, cores
 
-SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "1GB"}
-"""What holds for all that is measured on PostgreSQL; the first three are its defaults."""
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "1GB",
+    "max_connections": "400",
+}
+"""What holds for all that is measured on PostgreSQL; the first three are its defaults; many servers connect."""
 GIVEN = "PORTRAIT_BENCH_POSTGRES_URL"
 """The variable that names a server to use; none is started then, and none is pinned to a core."""
 
 
 class Postgres:
-    """A PostgreSQL server."""
+    """A PostgreSQL server, started when it is first wanted."""
 
     def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self._server: Any = None
-        given = os.environ.get(GIVEN)
-        self.url = given or self._start(directory)
+
+    @cached_property
+    def url(self) -> str:
+        """The URL of the server's own database.
+
+        Raises:
+            Failure: the server has other settings than it was started with.
+        """
+        if given := os.environ.get(GIVEN):
+            return given
+        url = self._start(self._directory)
         for name, value in SETTINGS.items():
-            if not given and self.show(name) != value:
-                raise Failure(f"PostgreSQL's {name} is {self.show(name)}")
+            if (shown := fetch(url, f"SHOW {name}")) != value:
+                raise Failure(f"PostgreSQL's {name} is {shown}")
+        return url
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it was."""
+        return "url" in self.__dict__
 
     def _start(self, directory: Path) -> str:
         with warnings.catch_warnings():

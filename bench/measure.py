@@ -1,7 +1,7 @@
 """Interleaved rounds: every probe once a round, so that what the machine does meanwhile falls on all of them alike."""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -73,14 +73,22 @@ def requests(result: Result, each: int = 1) -> Taken:
     return Taken(result.rate * each, result.p50, result.p99)
 
 
-def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None]) -> dict[str, Series]:
-    """Take every probe once a round; one that fails is not taken again, and the others go on."""
+def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None], beside: int = 1) -> dict[str, Series]:
+    """Take every probe once a round; one that fails is not taken again, and the others go on.
+
+    Args:
+        probes: what is taken, in this order.
+        rounds: how often.
+        tell: hears what is going on.
+        beside: so many probes in a row are compared with each other, and take turns at being the first.
+    """
     held = {probe: Series(probe.title, probe.unit) for probe in probes}
     for probe, series in held.items():
         tell(f"prepare {probe.id}")
         _try(probe.prepare, series, tell)
     for number in range(rounds):
-        for probe, series in held.items():
+        for probe in _turns(list(held), beside, number):
+            series = held[probe]
             if series.failed or series.skipped:
                 continue
             taken = _try(probe.take, series, tell)
@@ -93,13 +101,20 @@ def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None]) -
     return {probe.id: series for probe, series in held.items()}
 
 
+def _turns(probes: Sequence[Probe], beside: int, number: int) -> Iterator[Probe]:
+    turn = number % beside
+    for first in range(0, len(probes), beside):
+        yield from probes[first + turn : first + beside]
+        yield from probes[first : first + turn]
+
+
 def _try(act: Callable[[], object], series: Series, tell: Callable[[str], None]) -> object:
     try:
         return act()
     except Skipped as reason:
         series.skipped = str(reason)
         tell(f"skipped: {reason}")
-    except (Failure, ValueError, OSError) as error:
+    except (Failure, LookupError, ValueError, OSError) as error:  # an answer may lack what is looked for
         series.failed = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
         tell(f"FAILED: {error}")
     return None

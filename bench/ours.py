@@ -2,27 +2,53 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from bench.population import SECTIONS, TENANT, customer_id, interaction, lines
-from bench.process import Failure, environment
+from bench.process import ROOT, output
 from bench.subject import Subject
 
 SHOWN = 20
 """How many interactions a profile shows."""
 
 
+class Program(NamedTuple):
+    """Portrait's own code, and the interpreter that runs it with the libraries that belong to it."""
+
+    python: Path
+    source: Path
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """How it is called. Its settings file is empty: one that lies about must not change what is measured."""
+        return str(self.python), "-m", "portrait", "--config", os.devnull
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its environment needs besides: its own code and no other is imported."""
+        return {"PYTHONPATH": str(self.source)}
+
+
+WORKING_TREE = Program(Path(sys.executable), ROOT / "src")
+
+
 class Portrait(Subject):
     """Portrait over one database."""
 
-    def __init__(self, name: str, url: str, key: str = "") -> None:
+    def __init__(self, name: str, url: str, key: str = "", program: Program = WORKING_TREE) -> None:
         self.name = name
         self.url = url
         self.key = key
+        self.program = program
+
+    @classmethod
+    def over(cls, other: "Portrait") -> Self:
+        """Return one of this kind over another's database."""
+        return cls(other.name, other.url, other.key, other.program)
 
     def fill(self, directory: Path, customers: int) -> None:
         """Store the population's first customers, keeping the file that was loaded beside the database."""
@@ -38,7 +64,7 @@ class Portrait(Subject):
     def load(self, file: Path) -> float:
         """Load a file of records; return how long the command took, in seconds."""
         begun = time.perf_counter()
-        self.run("load", str(file), "--tenant", TENANT)
+        self.run("load", str(file.absolute()), "--tenant", TENANT)
         return time.perf_counter() - begun
 
     def run(self, *command: str) -> str:
@@ -47,23 +73,14 @@ class Portrait(Subject):
         Raises:
             Failure: it refused.
         """
-        done = subprocess.run(  # noqa: S603  # Portrait itself
-            [*_PROGRAM, *command, "--database", self.url],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=None if "load" in command and sys.stderr.isatty() else subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            print(done.stderr or "", file=sys.stderr)
-            raise Failure(f"portrait {command[0]} ended with {done.returncode}")
-        return done.stdout
+        whole = [*self.program.command, *command, "--database", self.url]
+        shown = "load" in command and sys.stderr.isatty()
+        return output(f"portrait {command[0]}", whole, self.program.environment, shown=shown)
 
     def command(self, port: int, workers: int = 1) -> tuple[list[str], dict[str, str]]:
         """Return what serves the database."""
         serve = ["serve", "--auth", "keys", "--workers", str(workers), "--port", str(port), "--log-level", "warning"]
-        return [*_PROGRAM, *serve], {"PORTRAIT_DATABASE": self.url}
+        return [*self.program.command, *serve], {**self.program.environment, "PORTRAIT_DATABASE": self.url}
 
     def request(self, place: int) -> bytes:
         """Return the request for a full profile."""
@@ -102,10 +119,6 @@ class Portrait(Subject):
 
     def _credential(self) -> dict[str, str]:
         return {"X-Tenant-Id": TENANT, "Authorization": f"Bearer {self.key}"}
-
-
-# An empty settings file: one that lies about must not change what is measured.
-_PROGRAM = (sys.executable, "-m", "portrait", "--config", os.devnull)
 
 
 def _request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:

@@ -20,6 +20,11 @@ class Row(NamedTuple):
     at_most: float | None = None
     unit: str = "times"
 
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What it compares: one or two."""
+        return tuple(filter(None, (self.over, self.under)))
+
 
 class Outcome(msgspec.Struct, omit_defaults=True):
     """What a row came to."""
@@ -127,6 +132,11 @@ def probe_of(name: str) -> tuple[str, str]:
     return probe, measure or "value"
 
 
+def lookup(series: Mapping[str, Series], probe: str) -> Series:
+    """Return the series of a probe; a skipped one where there is none."""
+    return series.get(probe) or Series("", "", skipped=f"nothing measures {probe}")
+
+
 def outcome(row: Row, series: Mapping[str, Series]) -> Outcome:
     """Return what a row came to; one whose probes failed has failed."""
     goal = (
@@ -134,9 +144,9 @@ def outcome(row: Row, series: Mapping[str, Series]) -> Outcome:
     )
     made = Outcome(row.id, row.title, row.unit, row.over, row.under, goal)
     values = []
-    for name in filter(None, (row.over, row.under)):
+    for name in row.measures:
         probe, measure = probe_of(name)
-        held = series.get(probe, Series("", "", skipped=f"nothing measures {probe}"))
+        held = lookup(series, probe)
         made.failed = made.failed or (f"{probe}: {held.failed}" if held.failed else "")
         made.skipped = made.skipped or held.skipped
         values.append(held.of(measure))

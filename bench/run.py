@@ -1,15 +1,16 @@
 """One run: the rows that are wanted, the probes that they need, the results."""
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from bench import machine
 from bench.groups import GROUPS
-from bench.measure import Series, measure
+from bench.measure import Probe, Series, measure
 from bench.rows import Outcome, Row, outcome, probe_of
 from bench.workshop import Options, Workshop
 
@@ -34,21 +35,48 @@ class Results(msgspec.Struct, omit_defaults=True):
 def run(rows: Iterable[Row], options: Options, directory: Path, tell: Callable[[str], None]) -> Run:
     """Measure whatever the rows compare, in one run on this machine."""
     rows = list(rows)
-    wanted = {probe_of(name)[0] for row in rows for name in (row.over, row.under) if name}
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    described = machine.describe()
-    series: dict[str, Series] = {}
-    workshop = Workshop(directory, options, tell)
-    try:
-        for group in GROUPS:
-            with ExitStack() as stack:
-                probes = [probe for probe in group(workshop, stack) if probe.id in wanted]
-                series |= measure(probes, options.rounds, tell)
-        if workshop.has_postgres:
-            described["PostgreSQL"] = workshop.postgres.show("server_version")
-    finally:
-        workshop.close()
+    wanted = {probe_of(name)[0] for row in rows for name in row.measures}
+    at = moment()
+    with closing(Workshop(directory, options, tell)) as workshop:
+        series = measured([workshop], wanted, tell)
+        described = describe(workshop)
     return Run(at, described, options, [outcome(row, series) for row in rows], series)
+
+
+def moment() -> str:
+    """Return the present one, as results show when a run began."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe(workshop: Workshop) -> dict[str, str]:
+    """Return on what a workshop measured; PostgreSQL's version where it was wanted."""
+    server = workshop.postgres
+    return machine.describe() | ({"PostgreSQL": server.show("server_version")} if server.wanted else {})
+
+
+def measured(workshops: Sequence[Workshop], wanted: Container[str], tell: Callable[[str], None]) -> dict[str, Series]:
+    """Measure the wanted probes in every workshop, side by side.
+
+    Return:
+        their series, by the probe's id, with the workshop's subject and a stroke before it where it has one.
+    """
+    series: dict[str, Series] = {}
+    rounds = workshops[0].options.rounds
+    for group in GROUPS:
+        with ExitStack() as stack:
+            every = [_probes(group(workshop, stack), workshop.subject, wanted) for workshop in workshops]
+            probes = chain.from_iterable(zip(*every, strict=True))
+            series |= measure(probes, rounds, tell, len(workshops))
+    return series
+
+
+def _probes(probes: Iterable[Probe], subject: str, wanted: Container[str]) -> list[Probe]:
+    return [probe._replace(id=series_of(subject, probe.id)) for probe in probes if probe.id in wanted]
+
+
+def series_of(subject: str, probe: str) -> str:
+    """Return the name that the series of a subject's probe has."""
+    return f"{subject}/{probe}" if subject else probe
 
 
 def read(path: Path) -> Results:
@@ -56,7 +84,7 @@ def read(path: Path) -> Results:
     return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 
-def write(path: Path, results: Results) -> None:
+def write(path: Path, results: msgspec.Struct) -> None:
     """Write results for people and programs to read."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(_rounded(results)), indent=1) + b"\n")
 

@@ -1,17 +1,17 @@
 """Where a run works: its directory, its databases, and what fills them."""
 
+import copy
 import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from bench.databases import Postgres, copy_file, execute
 from bench.measure import Skipped
-from bench.ours import Portrait, written
+from bench.ours import WORKING_TREE, Portrait, Program, written
 from bench.population import heavy_lines, lines, long_lines, wide_lines
 
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "citus": "Citus"}
@@ -45,7 +45,7 @@ class Options(msgspec.Struct, kw_only=True):
 
 
 class Workshop:
-    """A run's databases, each filled when it is first wanted."""
+    """A run's databases, each filled when it is first wanted, by the program that is measured."""
 
     def __init__(self, directory: Path, options: Options, tell: Callable[[str], None]) -> None:
         self.directory = directory / "run"
@@ -54,25 +54,25 @@ class Workshop:
         """Stays from run to run: what peers install."""
         self.tell = tell
         self.options = options
-        self._filled: dict[str, Portrait] = {}
+        self.program = WORKING_TREE
+        self.subject = ""
+        """Whose databases these are, where several are measured side by side."""
+        self.postgres = Postgres(self.directory)
+        self._filled: dict[tuple[str, str], Portrait] = {}
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.kept.mkdir(exist_ok=True)
 
-    @cached_property
-    def postgres(self) -> Postgres:
-        """The PostgreSQL server, started now if it was not."""
-        return Postgres(self.directory)
-
-    @property
-    def has_postgres(self) -> bool:
-        """Whether the PostgreSQL server was wanted."""
-        return "postgres" in self.__dict__
+    def beside(self, subject: str, program: Program) -> "Workshop":
+        """Return a workshop of another program: the same directory and server, and databases of its own."""
+        other = copy.copy(self)
+        other.subject, other.program = subject, program
+        other.tell = lambda text: self.tell(f"{subject}: {text}")
+        return other
 
     def close(self) -> None:
         """Stop what was started."""
-        if self.has_postgres:
-            self.postgres.stop()
+        self.postgres.stop()
 
     @property
     def long(self) -> list[int]:
@@ -102,24 +102,24 @@ class Workshop:
                 Path(f"{path}{end}").unlink(missing_ok=True)
             url = f"sqlite:///{path}"
         elif engine == "postgres":
-            url = self.postgres.database(f"portrait_{name}")
+            url = self.postgres.database(self._database(name))
         else:
             url = self.citus()
-        made = Portrait(f"Portrait on {ENGINES[engine]}", url)
+        made = Portrait(f"Portrait on {ENGINES[engine]}", url, program=self.program)
         made.prepare()
         return made
 
     def filled(self, engine: str) -> Portrait:
         """Return Portrait over the population, the customers with long histories, the heavy and the wide ones."""
-        if engine not in self._filled:
+        if (self.subject, engine) not in self._filled:
             made = self.empty(engine, "population")
             made.load(written(self.directory / "population.jsonl", self._everybody()))
             if engine == "citus":
                 made.run("db", "distribute", "--shards", str(SHARDS))
             if engine != "sqlite":
                 execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
-            self._filled[engine] = made
-        return self._filled[engine]
+            self._filled[self.subject, engine] = made
+        return self._filled[self.subject, engine]
 
     def _everybody(self) -> Iterator[bytes]:
         yield from lines(self.options.customers)
@@ -135,10 +135,10 @@ class Workshop:
         if engine == "sqlite":
             url = f"sqlite:///{copy_file(self._path('population'), self._path(name))}"
         elif engine == "postgres":
-            url = self.postgres.database(f"portrait_{name}", template="portrait_population")
+            url = self.postgres.database(self._database(name), template=self._database("population"))
         else:
             url = source.url
-        return Portrait(source.name, url, source.key)
+        return Portrait(source.name, url, source.key, self.program)
 
     def citus(self) -> str:
         """Return the URL of the Citus cluster.
@@ -151,5 +151,8 @@ class Workshop:
             raise Skipped(f"no Citus cluster is named by {CITUS}")
         return given
 
+    def _database(self, name: str) -> str:
+        return "_".join(filter(None, ("portrait", self.subject, name)))
+
     def _path(self, name: str) -> Path:
-        return (self.directory / f"{name}.db").absolute()
+        return (self.directory / f"{self._database(name)}.db").absolute()

@@ -56,4 +56,4 @@ def _filled(workshop: Workshop, engine: str, size: str, customers: int) -> Few:
     workshop.tell(f"{customers * 5:,} records loaded on {ENGINES[engine]} in {seconds:,.0f} s")
     if engine != "sqlite":
         execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
-    return Few(made.name, made.url, made.key)
+    return Few.over(made)

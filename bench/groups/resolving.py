@@ -90,6 +90,6 @@ def _filled(workshop: Workshop, engine: str, size: str, identifiers: int, device
     workshop.tell(f"{identifiers:,} identifiers loaded on {ENGINES[engine]} in {seconds:,.0f} s")
     if engine != "sqlite":
         execute(made.url, "VACUUM (ANALYZE)", "CHECKPOINT")
-    known = Known(made.name, made.url, made.key)
+    known = Known.over(made)
     known.owners = [owner(identifiers, devices, number) for number in range(devices)]
     return known

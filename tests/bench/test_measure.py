@@ -69,6 +69,23 @@ def test_rounds_are_interleaved():
     assert taken == ["prepare a", "prepare b", "a", "b", "a", "b"]
 
 
+def test_those_that_are_compared_take_turns_at_being_the_first():
+    taken = []
+
+    def probe(name):
+        return Probe(name, name, "", lambda: taken.append(name) or Taken(1.0))
+
+    measure([probe(name) for name in ("a1", "a2", "a3", "b1", "b2", "b3")], 4, lambda _: None, beside=3)
+    rounds = [" ".join(taken[first : first + 6]) for first in range(0, 24, 6)]
+    assert rounds == ["a1 a2 a3 b1 b2 b3", "a2 a3 a1 b2 b3 b1", "a3 a1 a2 b3 b1 b2", "a1 a2 a3 b1 b2 b3"]
+
+
+def test_an_answer_that_lacks_what_is_looked_for_fails_its_probe_alone():
+    found = measure([Probe("a", "", "", lambda: {}["etag"]), Probe("b", "", "", lambda: Taken(1.0))], 1, lambda _: None)
+    assert "etag" in found["a"].failed
+    assert found["b"].value == [1.0]
+
+
 @pytest.mark.parametrize(("error", "field"), [(Failure("broken"), "failed"), (Skipped("absent"), "skipped")])
 def test_a_probe_that_does_not_work_leaves_the_others_going(error, field):
     def broken():
