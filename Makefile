@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-large febrl lock clean
+.PHONY: demo test check bench bench-against bench-large febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -23,6 +23,11 @@ check: $(VENV)/dev.stamp
 # Side by side with floors and peers; writes bench/results.json and docs/benchmarks.md.
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m bench
+
+# The working tree beside another revision, which is built below var/bench from its own lock files; writes nothing.
+REV ?= HEAD
+bench-against: $(VENV)/dev.stamp
+	$(BIN)/python -m bench --against $(REV) $(ARGS)
 
 bench-large: $(VENV)/bench.stamp
 	$(BIN)/python -m bench --large

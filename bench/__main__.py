@@ -1,5 +1,6 @@
-"""`python -m bench`: measure everything, side by side, in one run; `report` and `profile` beside it."""
+"""`python -m bench`: measure everything, side by side, in one run; `--against`, `report` and `profile` beside it."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import click
 
 from bench import profiling, report
-from bench.process import ROOT
+from bench.against import Comparison, compare, measures
+from bench.process import ROOT, Failure
+from bench.revision import build
 from bench.rows import LARGE, ROWS
 from bench.run import Results, Run, read, run, write
 from bench.workshop import Options
@@ -15,6 +18,8 @@ from bench.workshop import Options
 RESULTS = ROOT / "bench" / "results.json"
 DIRECTORY = ROOT / "var" / "bench"
 """Where databases and files of a run go; they stay for a look, and the next run makes them anew."""
+REVISIONS = Path("kept", "revisions")
+"""Where in it other revisions are kept, built."""
 _begun = time.monotonic()
 
 
@@ -32,30 +37,50 @@ def tell(text: str) -> None:
 @click.option("--identifiers", default=1_000_000, show_default=True, help="How many identifiers are many.")
 @click.option("--large", is_flag=True, help="Measure a million customers, and nothing else.")
 @click.option("--large-customers", default=1_000_000, show_default=True, help="How many these are.")
+@click.option("--against", metavar="REV", help="Measure the working tree beside another revision; writes no results.")
 @click.option("--only", multiple=True, metavar="ROW", help="Measure rows whose id begins so; writes no results.")
 @click.option("--results", type=click.Path(path_type=Path), help="Where results go. [default: bench/results.json]")
 @click.option("--directory", type=click.Path(path_type=Path), default=DIRECTORY, help="Where databases go.")
 @click.pass_context
 def main(
     context: click.Context, *, customers: int, rounds: int, seconds: float, history: int, bulk: int,
-    identifiers: int, large: bool, large_customers: int, only: tuple[str, ...], results: Path | None, directory: Path,
+    identifiers: int, large: bool, large_customers: int, against: str | None, only: tuple[str, ...],
+    results: Path | None, directory: Path,
 ) -> None:  # fmt: skip
     """Measure Portrait beside what it could at best cost, and beside what would be used instead."""
     if context.invoked_subcommand is not None:
         return
-    rows = [row for row in (LARGE if large else ROWS) if not only or row.id.startswith(only)]
-    if not rows:
+    known = LARGE if large else ROWS
+    rows = [row for row in known if not only or row.id.startswith(only)]
+    compared = measures(known, only) if against is not None else []
+    if not (rows or compared):
         raise click.BadParameter(f"rows are {', '.join(row.id for row in (*ROWS, *LARGE))}", param_hint="--only")
     options = Options(
         customers=customers, rounds=rounds, seconds=seconds, history=history, bulk_records=bulk,
         bulk_customers=max(bulk * 100 // 297, 1), large_customers=large_customers, identifiers=identifiers,
         warmup=min(0.5, seconds),
     )  # fmt: skip
-    done = run(rows, options, directory.absolute(), tell)
+    directory = directory.absolute()
+    if against is not None:
+        comparison = _compare(against, compared, options, directory)
+        report.comparison(comparison)
+        if results is not None:
+            write(results, comparison)
+        sys.exit(any(row.failed for row in comparison.rows))
+    done = run(rows, options, directory, tell)
     report.summary(done)
     if results is not None or not only:
         _keep(done, results or RESULTS, large=large)
     sys.exit(any(row.failed for row in done.rows))
+
+
+def _compare(against: str, names: list[str], options: Options, directory: Path) -> Comparison:
+    """Measure the working tree beside a revision, which is built first."""
+    try:
+        base = build(against, directory / REVISIONS, tell)
+    except (Failure, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    return compare(names, options, directory, tell, base)
 
 
 def _keep(done: Run, path: Path, *, large: bool) -> None:
@@ -81,4 +106,5 @@ def write_profile(customers: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped first
     main()

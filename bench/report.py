@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.against import Compared, Comparison
 from bench.chart import Bar, bars
 from bench.measure import Series, spread
 from bench.process import ROOT
@@ -18,6 +19,8 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 NOTES = ROOT / "bench" / "notes.toml"
 _BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n)(.*?)(<!-- /measured -->)", re.DOTALL)
+_WIDE = 132
+"""So many letters a line of the comparison needs, where the terminal does not tell or is narrower."""
 _NOTHING = "Not measured yet.\n"
 
 
@@ -136,6 +139,28 @@ def _number(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def comparison(run: Comparison) -> None:
+    """Print what the working tree came to beside a revision."""
+    table = Table(
+        "row", "this", "base", "this/base", "base/base", "beyond the noise",
+        title=f"Working tree beside {run.against[:12]}, {run.options.rounds} rounds",
+    )  # fmt: skip
+    for row in run.rows:
+        table.add_row(row.id, *_compared(row))
+    Console(width=max(Console().width, _WIDE)).print(table)
+
+
+def _compared(row: Compared) -> Iterator[str]:
+    if row.this is None or row.base is None or row.ratio is None or row.noise is None:
+        yield f"failed: {row.failed}" if row.failed else f"skipped: {row.skipped}"
+        return
+    yield f"{_number(row.this.median)} {row.unit}"
+    yield f"{_number(row.base.median)} {row.unit}"
+    for one in (row.ratio.spread, row.noise.spread):
+        yield f"{one.median:.2f} ({one.least:.2f} to {one.most:.2f})"
+    yield row.beyond
 
 
 def summary(run: Run) -> None:
