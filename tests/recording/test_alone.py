@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness import TENANT, ndjson, service
 from portrait.model.errors import SectionFailed
+from portrait.model.identifier import customer
 from portrait.recording import Recorder
 from portrait.sections import base, fold
 
@@ -114,9 +115,9 @@ def refusals(answer):
 async def everything(running, *customers):
     """Return what customers' profiles show, less the moment."""
     found = {}
-    for customer in customers:
-        answer = await running.profile(customer)
-        found[customer] = answer.json()["sections"] if answer.status_code == 200 else None
+    for name in customers:
+        answer = await running.profile(name)
+        found[name] = answer.json()["sections"] if answer.status_code == 200 else None
     return found
 
 
@@ -156,7 +157,7 @@ async def test_a_sections_own_array_is_refused_whole_and_names_the_record(ranked
 
 async def test_a_single_record_that_fails_harms_none_that_share_its_transaction(ranked):
     await ranked.told("ranked", {"id": "a", "rank": 1}, "B")
-    incoming = [ranked.record("ranked", {"id": f"n{number}"}, "B") for number in range(3)]
+    incoming = [ranked.record("ranked", {"id": f"n{number}"}, "B") for number in range(12)]
     incoming += [ranked.record("segments", segment("s"), "B"), ranked.record("ranked", {"id": "x"}, "C")]
     statuses = [(await one).status_code for one in incoming]
     assert statuses == [500, 500, 500, 201, 201]
@@ -180,8 +181,11 @@ async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alo
 
 async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as one:
-        await bulk(one, *(line("A", "identities", email(f"a{number}@example.org")) for number in range(3)))
-        monkeypatch.setattr("portrait.batch.MAX_KEYS", 3)
+        others = [customer(f"other{number}") for number in range(12)]
+        await bulk(one, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
+        for other in others:  # who is kept apart takes a key among the links, and none among the evidence
+            await one.services.identities.keep_apart(TENANT, customer("A"), other, None)
+        monkeypatch.setattr("portrait.batch.MAX_KEYS", 12)
         runs = []
         usual = Recorder._record
         monkeypatch.setattr(Recorder, "_record", lambda *args, **more: runs.append(1) or usual(*args, **more))
@@ -291,8 +295,8 @@ async def test_whatever_is_sent_no_section_shows_more_than_it_may_and_what_is_ta
 
 
 async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_link_is_not(small):
-    for customer in "AB":
-        await small.told("blob", blob(customer, 1500), customer)
+    for name in "AB":
+        await small.told("blob", blob(name, 1500), name)
     body = {"action": "merge", "targetId": "A", "sourceId": "B"}
     answer = await small.client.post("/api/v1/identity", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "section_too_large")
