@@ -193,7 +193,7 @@ async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tm
         lines = [
             line("B", "identities", email("b@example.org")),
             line("A", "identities", email("more@example.org")),
-            line("A", "segments", segment("s")),
+            line("A", "segments", segment("t")),
             line("C", "identities", email("c@example.org")),
         ]
         lines[2:2] = [line("A", "identities", email(f"more{number}@example.org")) for number in range(9)]
