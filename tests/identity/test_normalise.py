@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from portrait.identity import normalise as module
-from portrait.identity.normalise import MAX_EMAIL, MAX_PHONE, normalise, region_fault
+from portrait.identity.normalise import MAX_EMAIL, MAX_LABEL, MAX_LABELS, MAX_PHONE, normalise, region_fault
+from portrait.model.identifier import MAX_VALUE_BYTES
 
 OPAQUE = ("device_id", "anonymous_id", "cookie_id", "loyalty_card")
 TYPES = ("email", "phone", *OPAQUE)
@@ -319,17 +320,118 @@ def test_nothing_is_raised_whatever_the_value(type_, value):
 def test_no_address_is_looked_up(monkeypatch):
     """The module that asks the DNS cannot even be imported."""
     monkeypatch.setitem(sys.modules, "email_validator.deliverability", None)
-    module._email.cache_clear()
+    module._address.cache_clear()
     assert normalise("email", '"john"@Example.com') == "john@example.com"
 
 
 def test_what_is_kept_in_memory_is_bounded_and_short():
-    for kept, type_, longest in ((module._email, "email", MAX_EMAIL), (module._phone, "phone", MAX_PHONE)):
+    for kept, type_, longest, end in (
+        (module._address, "email", MAX_EMAIL, "@x.org"), (module._phone, "phone", MAX_PHONE, ""),
+    ):  # fmt: skip
         kept.cache_clear()
-        assert normalise(type_, "x" * (longest + 1)) == "x" * (longest + 1)
+        beyond = "x" * (longest + 1 - len(end)) + end
+        assert normalise(type_, beyond) == beyond
         assert kept.cache_info()[2:] == (4096, 0)
-        normalise(type_, "x" * longest)
+        normalise(type_, beyond[1:])
         assert kept.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_nothing_is_made_of_a_value_that_is_too_long(type_, monkeypatch):
+    made = []
+    for name in ("normalize", "_folded", "_address", "_phone"):
+        monkeypatch.setattr(module, name, lambda *given, name=name: made.append(name) or given[-1])
+    for value in (" " * (MAX_VALUE_BYTES + 1), "é" * (MAX_VALUE_BYTES // 2 + 1), "\u200b " * MAX_VALUE_BYTES):
+        assert normalise(type_, value) == value
+    assert made == []
+    normalise(type_, "x" * MAX_VALUE_BYTES)
+    assert made
+
+
+def test_a_value_is_trimmed_in_one_pass():
+    """A text that tells how often it is gone over."""
+
+    class Counted(str):
+        passes = 0
+
+        def strip(self, *around):
+            type(self).passes += 1
+            return Counted(super().strip(*around))
+
+    assert normalise("device_id", Counted(" \u200b" * 100 + "x" + "\ufeff\t" * 50)) == "x"
+    assert Counted.passes == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "John" + "n" * (MAX_EMAIL - 9) + "@X.org",
+        "J" + "ö" * (MAX_EMAIL // 2 - 3) + "@X.org",
+        "John@" + "m\u00fc." * MAX_LABELS + "de",
+        "John@" + "ü" * (MAX_LABEL + 1) + ".de",
+        "John@" + "a\u3002" * MAX_LABELS + "de",
+    ],
+)
+def test_an_address_beyond_any_is_not_read_and_matches_by_its_text(text, monkeypatch):
+    monkeypatch.setattr(module, "validate_email", None)
+    assert normalise("email", text) == text.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("John@" + "a." * (MAX_LABELS - 1) + "DE", "john@" + "a." * (MAX_LABELS - 1) + "de"),
+        ("John@" + "ü." * (MAX_LABELS - 1) + "de", "john@" + "xn--tda." * (MAX_LABELS - 1) + "de"),
+        ("John@" + "A" * MAX_LABEL + ".de", "john@" + "a" * MAX_LABEL + ".de"),
+        ("J" * (MAX_EMAIL - 6) + "@x.org", "j" * (MAX_EMAIL - 6) + "@x.org"),
+    ],
+)
+def test_an_address_up_to_the_bounds_is_read(text, form):
+    module._address.cache_clear()
+    assert normalise("email", text) == form
+    assert module._address.cache_info().misses
+
+
+WORST = {
+    "email": {
+        "labels": "ü@" + "ü." * 150, "one label": "a@" + "가" * 150, "marks": "a" + "\u0327\u0301" * 150 + "@x.org",
+        "mapped stops": "a@" + "。" * 150, "quoted": '"' + "a\\ " * 90 + '"@x.org', "right to left": "a@" + "א." * 150,
+        "small labels": "a@" + "b." * 150,
+    },
+    "phone": {
+        "blanks": "+1" + " " * 300 + "2", "blanks before an extension": "+12015550123 ext" + " " * 300 + "1",
+        "digits": "+" + "1" * 300, "extensions": "+12015550123" + " x1" * 90, "signs": "+" * 300,
+    },
+}  # fmt: skip
+"""What the libraries take longest for, of the length that a value may have."""
+
+
+def lines_run(work):
+    """Return how many lines of Python some work runs."""
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, some in WORST.items() for name in some])
+def test_what_libraries_do_with_a_value_is_bounded(type_, name):
+    """An e-mail address as people have them takes them some 400 lines of Python."""
+    for kept in (module._address, module._phone):
+        kept.cache_clear()
+    value = WORST[type_][name]
+    assert len(value.encode()) <= MAX_VALUE_BYTES
+    assert lines_run(lambda: normalise(type_, value, "US")) < 20_000
 
 
 def test_every_region_with_numbers_can_be_a_default():

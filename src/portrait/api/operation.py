@@ -190,7 +190,8 @@ class Call:
             BodyTooLarge, BodyTooSlow: it is more than `limit` bytes, or takes longer than `seconds`.
         """
         announced = self.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
+        # No more digits are read than a limit has; what announces more than it sends is bounded below.
+        if re.fullmatch("[0-9]{1,18}", announced) and int(announced) > limit:
             raise _too_large(limit)
         size = 0
         until = asyncio.get_running_loop().time() + seconds

@@ -23,6 +23,8 @@ PARAMETERS = (
 )  # fmt: skip
 
 
+MAX_CURSOR = 1024
+"""The longest cursor, in characters: none that a page gives is longer."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A moment in a cursor: whatever a client makes of one, it stays what a store can compare."""
 
@@ -51,17 +53,19 @@ def position(call: Call, type_: type[T]) -> T | None:
     cursor = call.query("cursor")
     if cursor is None:
         return None
-    try:
-        place = msgspec.msgpack.decode(
-            urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)), type=type_
-        )
-    except (ValueError, msgspec.MsgspecError):
-        place = None
+    place = _decoded(cursor, type_) if len(cursor) <= MAX_CURSOR else None
     # No store holds NUL, so no page gave it.
     texts = [one for one in (place if isinstance(place, tuple) else (place,)) if isinstance(one, str)]
     if place is None or any("\0" in one for one in texts):
         raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.")
     return place
+
+
+def _decoded(cursor: str, type_: type[T]) -> T | None:
+    try:
+        return msgspec.msgpack.decode(urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)), type=type_)
+    except (ValueError, msgspec.MsgspecError):
+        return None
 
 
 def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:

@@ -19,6 +19,8 @@ from portrait.sections.registry import Registry
 PREFIX = "/api/v1/customers/"
 SUFFIX = "/unified-profile"
 MAX_PLANS = 1000
+MAX_KEPT = 1024
+"""The longest query whose plan is kept, in bytes: one may name a section as often as fits."""
 
 _ALWAYS = lines({"cache-control": "private, no-cache", "vary": "X-Tenant-Id, Authorization, X-API-Key"})
 _ALWAYS_JSON = _ALWAYS + lines({"content-type": "application/json"})
@@ -82,7 +84,8 @@ class Profiles:
             plan = self._reader.plan(role, names)
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
-            self._plans[role, query_string] = plan
+            if len(query_string) <= MAX_KEPT:
+                self._plans[role, query_string] = plan
         return plan
 
     def operations(self) -> list[Operation]:

@@ -12,17 +12,29 @@ import phonenumbers
 from email_validator import validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
-from portrait.model.identifier import CUSTOMER_ID
+from portrait.model.identifier import CUSTOMER_ID, length_fault
 
 MAX_EMAIL = 254
 """The longest e-mail address, in octets: a path of 256 (RFC 5321, 4.5.3.1.3) without its angle brackets."""
-MAX_PHONE = 250
-"""The longest text that is read as a phone number, in characters: `phonenumbers` reads no longer one."""
+MAX_LABEL = 63
+"""The longest label of a domain, in octets (RFC 1035, 2.3.4): one of more characters is not looked at."""
+MAX_LABELS = 10
+"""The most labels of a domain that is read: the DNS has room for 127, and IDNA takes its time for each."""
+MAX_PHONE = 64
+"""The longest text that is read as a phone number, in characters: `phonenumbers` goes over blanks many times."""
 _KEPT = 4096
 """How many forms of each type are kept. A record's is asked for more than once, and mail and numbers come again."""
 
+_WHITE = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+"""What `str.isspace` takes for white space."""
 _INVISIBLE = "\u200b\u2060\ufeff\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 """Zero-width spaces and marks of direction, which come along when a text is copied. Joiners belong to their letters."""
+_AROUND = _WHITE + _INVISIBLE
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+"""The full stops of domains (UTS 46)."""
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _NUMBER = re.compile(r"(?:tel:)?(?:\d|[^\w;])+((?:;|[^\W\d_])\D*\d+\W*)?", re.IGNORECASE)
 """A text that is a phone number from end to end: digits and signs, then perhaps a label and an extension."""
@@ -39,7 +51,8 @@ def normalise(type_: str, value: str, region: str | None = None) -> str:
     - `device_id`: UUIDs are in lower case.
 
     A form's form is itself. Nothing is raised: what is no address or number matches by its text, an e-mail's without
-    its case. `docs/reference/identifiers.md` says why, and by which standards.
+    its case. `docs/reference/identifiers.md` says why, and by which standards. A value that is longer than any may be
+    stays as it is, before anything is made of it: `value_fault` refuses it.
 
     Args:
         type_: the identifier's type, built in or the tenant's own.
@@ -47,11 +60,11 @@ def normalise(type_: str, value: str, region: str | None = None) -> str:
         region: where phone numbers without an international prefix belong, as ISO 3166-1 alpha-2; one that
             `region_fault` refuses counts as none.
     """
-    if type_ == CUSTOMER_ID:
+    if type_ == CUSTOMER_ID or length_fault(value):
         return value
-    text = normalize("NFC", _trimmed(value))
+    text = normalize("NFC", value.strip(_AROUND))
     if type_ == "email":
-        return _email(text) if len(text) <= MAX_EMAIL else _folded(text)
+        return _email(text)
     if type_ == "phone":
         return _phone(text, region) if len(text) <= MAX_PHONE else text
     return text.lower() if type_ == "device_id" and _UUID.fullmatch(text) else text
@@ -66,10 +79,12 @@ def region_fault(region: str) -> str | None:
     return None
 
 
-def _trimmed(text: str) -> str:
-    while (shorter := text.strip().strip(_INVISIBLE)) != text:
-        text = shorter
-    return text
+def _may_be_address(text: str) -> bool:
+    """Tell whether a text is so short, and its domain of so few and short labels, that it is worth reading."""
+    if length_fault(text, MAX_EMAIL):
+        return False
+    labels = _DOTS.split(text.rpartition("@")[2])
+    return len(labels) <= MAX_LABELS and max(map(len, labels)) <= MAX_LABEL
 
 
 def _folded(text: str) -> str:
@@ -77,36 +92,36 @@ def _folded(text: str) -> str:
     return normalize("NFC", normalize("NFD", text).casefold())
 
 
-@lru_cache(maxsize=_KEPT)
 def _email(text: str) -> str:
+    form = _address(text) if _may_be_address(text) else None
+    if form is not None:
+        return form
     # What is refused is tried without its case too: else the form could be an address of another form.
     folded = _folded(text)
-    for one in (text, folded):
-        try:
-            return _address(one)
-        except ValueError:  # the library's own, and what Unicode's and IDNA's codecs raise below it
-            continue
-    return folded
+    return (_address(folded) if _may_be_address(folded) else None) or folded
 
 
-def _address(text: str) -> str:
+@lru_cache(maxsize=_KEPT)
+def _address(text: str) -> str | None:
     """Return an address's form. The domain is in ASCII (A-labels), which is how the DNS compares it.
 
-    Raises:
-        ValueError: it is no address of RFC 5321 or 6531, or its domain is kept for special use.
+    None: it is no address of RFC 5321 or 6531, or its domain is kept for special use.
     """
-    found = validate_email(
-        text,
-        allow_smtputf8=True,
-        allow_empty_local=False,
-        allow_quoted_local=True,
-        allow_domain_literal=True,
-        allow_display_name=False,
-        strict=False,
-        check_deliverability=False,
-        test_environment=False,
-        globally_deliverable=False,
-    )
+    try:
+        found = validate_email(
+            text,
+            allow_smtputf8=True,
+            allow_empty_local=False,
+            allow_quoted_local=True,
+            allow_domain_literal=True,
+            allow_display_name=False,
+            strict=False,
+            check_deliverability=False,
+            test_environment=False,
+            globally_deliverable=False,
+        )
+    except ValueError:  # the library's own, and what Unicode's and IDNA's codecs raise below it
+        return None
     return f"{_folded(found.local_part)}@{found.ascii_domain}"
 
 

@@ -29,6 +29,8 @@ from portrait.storage.contract import Tenant
 
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
+MAX_NAMED = 20
+"""The most types of identifiers that a refusal names."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
@@ -77,11 +79,11 @@ class Parser:
             SectionFailed: the section's own code raised an error.
         """
         single = body.lstrip()[:1] != b"["
-        texts = [body] if single else strict_json.elements(body)
+        texts = [body] if single else strict_json.elements(body, MAX_RECORDS)
+        if texts is None:
+            raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         if not texts:
             raise InvalidRecord("The array holds no record. Send at least one.")
-        if len(texts) > MAX_RECORDS:
-            raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         named = self.named(CUSTOMER_ID, customer_id)
         found = []
         for index, text in enumerate(texts):
@@ -177,7 +179,7 @@ class Parser:
             BlockedIdentifier: the value says nothing of a person.
         """
         if not self._rules.knows(type_):
-            known = ", ".join(self._rules.all_types)
+            known = ", ".join(list(self._rules.all_types)[:MAX_NAMED])
             raise UnknownIdentifierType(
                 f"This type of identifier is not known to the tenant. Known are: {known}. "
                 "An administrator adds others to the tenant's identity rules."

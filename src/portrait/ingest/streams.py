@@ -23,17 +23,17 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     # What a pipe has given so far is read at once, without waiting for more.
     read = getattr(stream, "read1", stream.read)
     index = 0
-    rest = b""
+    rest = bytearray()
     while block := read(MAX_LINE):
         first, *more = block.split(b"\n")
-        rest = (rest + first)[: MAX_LINE + 1]
+        rest += first[: MAX_LINE + 1 - len(rest)]
         for text in more:
-            if rest := rest.strip():
-                yield index, rest
+            if line := bytes(rest.strip()):
+                yield index, line
             index += 1
-            rest = text
-    if rest := rest.strip():
-        yield index, rest
+            rest = bytearray(text)
+    if line := bytes(rest.strip()):
+        yield index, line
 
 
 def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -57,9 +57,22 @@ def value_fault(identifier: Identifier, given: str) -> str | None:
     """
     if identifier.type == CUSTOMER_ID:
         return name_fault(given)
-    if max(len(given.encode()), len(identifier.value.encode())) > MAX_VALUE_BYTES:
-        return f"must have at most {MAX_VALUE_BYTES} bytes of UTF-8"
-    return None
+    return length_fault(given) or length_fault(identifier.value)
+
+
+def length_fault(text: str, most: int = MAX_VALUE_BYTES) -> str | None:
+    """Return what is wrong with the length of a text, an identifier's value where nothing else is said, or None.
+
+    Characters are counted first, which costs nothing: each has a byte at least.
+    """
+    if len(text) <= most:
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            return "must be valid Unicode, without lone surrogates"
+        if size <= most:
+            return None
+    return f"must have at most {most} bytes of UTF-8"
 
 
 def name_fault(text: str) -> str | None:
@@ -72,12 +85,8 @@ def name_fault(text: str) -> str | None:
         return "must not be empty"
     if text in {".", ".."}:
         return "must not be . or .., which HTTP clients remove from paths"
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return "must be valid Unicode, without lone surrogates"
-    if size > MAX_NAME_BYTES:
-        return f"must have at most {MAX_NAME_BYTES} bytes of UTF-8"
+    if fault := length_fault(text, MAX_NAME_BYTES):
+        return fault
     # Printable text holds no control character; only the rest is looked at character by character.
     if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
         return "must not contain control characters"

@@ -5,6 +5,7 @@ depth beyond 64, text that is not UTF-8. The common case costs one pass of compi
 """
 
 import re
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -18,8 +19,11 @@ _long_integer = b"0" * 19
 _brackets = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # A text that is never closed goes to the end, once: nothing here looks at a byte twice.
 _strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_one_kind = bytes.maketrans(b"{}", b"[]")
+_steps = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""Brackets as what they do to the depth, as signed bytes."""
 _no_brackets = bytes(set(range(256)) - set(b"[]{}"))
+# Backslashes are entered where they begin only, and by twos: after an odd number of them nothing is escaped.
+_escaped_nul = re.compile(rb"(?<!\\)(?:\\\\)*+(\\u0000)")
 _byte = re.compile(r"\(byte (\d+)\)")
 _decode: Any = msgspec.json.Decoder().decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw])
@@ -55,14 +59,15 @@ def decode(raw: bytes) -> Any:
         raise malformed(raw, error) from error
 
 
-def elements(raw: bytes) -> list[bytes]:
-    """Return the texts of a JSON array's elements, each still to be checked.
+def elements(raw: bytes, most: int) -> list[bytes] | None:
+    """Return the texts of a JSON array's elements, each still to be checked; None where there are more than `most`.
 
     Raises:
         MalformedJson: it is not a JSON array; the detail says where.
     """
     try:
-        return [bytes(element) for element in _elements.decode(raw)]
+        found = _elements.decode(raw)
+        return [bytes(element) for element in found] if len(found) <= most else None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise malformed(raw, error) from error
 
@@ -110,17 +115,9 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
 
 
 def _is_shallow(raw: bytes) -> bool:
-    """Tell whether a text is nested no deeper than it may be; False also where it is no JSON.
-
-    Innermost pairs are taken away, one level a round: compiled code for each round, and at most 64 of them.
-    """
-    brackets = _strings.sub(b"", raw).translate(_one_kind, delete=_no_brackets)
-    for _ in range(MAX_DEPTH):
-        before = len(brackets)
-        brackets = brackets.replace(b"[]", b"")
-        if len(brackets) in {0, before}:
-            break
-    return not brackets
+    """Tell whether a text is nested no deeper than it may be, in one pass of compiled code."""
+    steps = _strings.sub(b"", raw).translate(_steps, delete=_no_brackets)
+    return max(accumulate(memoryview(steps).cast("b")), default=0) <= MAX_DEPTH
 
 
 def _check_depth(raw: bytes) -> None:
@@ -157,15 +154,8 @@ def _check_utf8(raw: bytes) -> None:
 
 def _nul(raw: bytes) -> int | None:
     """Return where a text has an escaped NUL; after an even number of backslashes it is one, else just so spelled."""
-    place = raw.find(b"\\u0000")
-    while place >= 0:
-        before = place
-        while before and raw[before - 1] == ord("\\"):
-            before -= 1
-        if (place - before) % 2 == 0:
-            return place
-        place = raw.find(b"\\u0000", place + 1)
-    return None
+    found = _escaped_nul.search(raw) if b"\\u0000" in raw else None
+    return None if found is None else found.start(1)
 
 
 def _check_integers(raw: bytes) -> None:

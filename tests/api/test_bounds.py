@@ -1,0 +1,186 @@
+"""A bound comes before the work that it bounds, and work grows no faster than what it is given."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from growth import LINEAR, growth
+from harness import service
+from identifying.acting import act, bulk, named, tie, tried
+from portrait.api import pages, profile
+from portrait.identity import normalise
+from portrait.identity.rules import MAX_RULES
+from portrait.ingest import records, streams
+from portrait.model import strict_json
+from portrait.model.errors import MalformedJson
+from portrait.model.identifier import MAX_VALUE_BYTES
+
+IDENTITY, LOOKUP = "/api/v1/identity", "/api/v1/unified-profile"
+TOO_LONG = f"must have at most {MAX_VALUE_BYTES} bytes of UTF-8"
+
+
+@pytest.fixture
+async def running(tmp_path):
+    async with service(tmp_path) as opened:
+        yield opened
+
+
+def checked(raw):
+    try:
+        strict_json.check(raw)
+    except MalformedJson:
+        return False
+    return True
+
+
+SHAPES = {
+    "wide": lambda size: b"[" + b"[]," * size + b"1]",
+    "deep": lambda size: b"[" + (b"[" * 60 + b"]" * 60 + b",") * (size // 100) + b"1]",
+    "deeper": lambda size: b"[" * size,
+    "closed only": lambda size: b"[" * 65 + b"]" * size,
+    "never closed": lambda size: b"{" * 65 + b'\\"' * size,
+    "never closed, of quotes": lambda size: b"[" * 65 + b'"' * (size + 1),
+    "a NUL after backslashes": lambda size: b'"' + b"\\" * size + b'\\\\u0000"',
+    "what is spelled as NUL": lambda size: b'"' + b"\\\\u0000" * size + b'"',
+    "digits": lambda size: b"[" + b"1111111111111111111," * (size // 10) + b"1]",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_checking_json_takes_time_in_proportion_to_its_length(shape):
+    assert growth(checked, SHAPES[shape]) < LINEAR
+
+
+@given(
+    st.text(st.sampled_from("\\u0n\x00a"), max_size=12).map(json.dumps), st.text(st.sampled_from("\\u0a"), max_size=12)
+)
+def test_a_nul_is_found_where_json_holds_it(text, spelled):
+    for raw in (text, f'"{spelled}"'):
+        try:
+            held = "\0" in json.loads(raw)
+        except json.JSONDecodeError:
+            continue
+        assert checked(raw.encode()) == (not held)
+
+
+@given(st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=10), st.integers(0, 70))
+def test_depth_is_told_apart_at_64(tree, around):
+    for _ in range(around):
+        tree = {"a]": tree} if around % 2 else [tree]
+    depth = 0
+    level = [tree]
+    while level := [one for one in level if isinstance(one, list | dict)]:
+        depth += 1
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    assert checked(json.dumps([tree] + [[]] * 100).encode()) == (depth + 1 <= strict_json.MAX_DEPTH)
+
+
+class Trickle(io.RawIOBase):
+    """A stream that gives a byte at a time."""
+
+    def __init__(self, raw):
+        self._raw = io.BytesIO(raw)
+
+    def read(self, size=-1):
+        return self._raw.read(1)
+
+
+def test_a_line_that_comes_in_pieces_takes_time_in_proportion_to_its_length():
+    assert growth(lambda raw: list(streams.lines(Trickle(raw))), lambda size: b"x" * size, 5_000) < LINEAR
+
+
+def test_of_a_line_that_is_too_long_no_more_is_held_than_shows_it(monkeypatch):
+    monkeypatch.setattr(streams, "MAX_LINE", 10)
+    lines = b"a" * 95 + b"\n" + b"b" * 10 + b"\n\n" + b"c" * 11
+    assert [(at, len(one)) for at, one in streams.lines(io.BytesIO(lines))] == [(0, 11), (1, 10), (3, 11)]
+
+
+def test_elements_beyond_the_most_are_not_taken_apart():
+    assert strict_json.elements(b"[1,[2,3]]", 2) == [b"1", b"[2,3]"]
+    assert strict_json.elements(b"[1,2,3]", 2) is None
+
+
+@pytest.mark.parametrize("value", ["x" * (MAX_VALUE_BYTES + 1), " " * MAX_VALUE_BYTES + "x", "é" * 513], ids=len)
+@pytest.mark.parametrize("type_", ["email", "phone", "device_id"])
+async def test_nothing_is_made_of_a_long_identifier_wherever_it_is_told(running, type_, value, monkeypatch):
+    """It is refused in the same words everywhere; a value of the most bytes is taken."""
+
+    def never(*given):
+        raise AssertionError("work before its bound")
+
+    await bulk(running, tie("A", f"{type_}:{value[:500]}x"))
+    for name in ("normalize", "_email", "_phone"):
+        monkeypatch.setattr(normalise, name, never)
+    tag = f"{type_}:{value}"
+    answers = [
+        await running.client.post("/api/v1/customers/A/identities", json=named(tag)),
+        await running.client.post("/api/v1/customers/A/identities", json=[named(tag)]),
+        await running.client.post(LOOKUP, json={"identifier": named(tag)}),
+        await tried(running, "resolve", identifier=tag),
+        await tried(running, "link", canonicalId="A", identifiers=[tag]),
+        await tried(running, "unlink", canonicalId="A", identifier=tag),
+        *[await tried(running, one, identifier=tag, other="A") for one in ("accept", "reject", "cannot-link")],
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
+        assert answer.json()["detail"].endswith(f"{TOO_LONG}.")
+    several = (await running.client.post(LOOKUP, json=[{"identifier": named(tag)}])).json()
+    assert several["data"][0]["problem"]["detail"].endswith(f"{TOO_LONG}.")
+    lines = "\n".join(map(json.dumps, [tie(tag, "A"), tie("A", tag)]))
+    taken = await running.client.post(
+        "/api/v1/records", content=lines, headers={"content-type": "application/x-ndjson"}
+    )
+    assert [(one["code"], one["detail"].endswith(f"{TOO_LONG}.")) for one in taken.json()["refused"]] == [
+        ("invalid_record", True)
+    ] * 2
+
+
+async def test_a_refusal_names_some_types_and_not_all_there_are(running):
+    types = {f"type_{number}": {} for number in range(200)}
+    await running.client.put(f"{IDENTITY}/rules", json={"types": types})
+    answer = await tried(running, "resolve", identifier="other:x")
+    assert answer.json()["code"] == "unknown_identifier_type"
+    assert answer.json()["detail"].count(",") == records.MAX_NAMED - 1
+
+
+async def test_rules_that_are_too_long_are_not_read(running, monkeypatch):
+    monkeypatch.setattr(strict_json, "check", None)
+    answer = await running.client.put(
+        f"{IDENTITY}/rules", content=b" " * (MAX_RULES + 1), headers={"content-type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules")
+    assert str(MAX_RULES) in answer.json()["detail"]
+
+
+async def test_a_long_cursor_is_not_decoded(running, monkeypatch):
+    monkeypatch.setattr(pages, "_decoded", None)
+    answer = await running.client.get("/api/v1/customers", params={"cursor": "x" * (pages.MAX_CURSOR + 1)})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
+async def test_the_longest_cursor_that_a_page_gives_is_taken(running):
+    for number in range(2):
+        await running.told(
+            "segments", {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"}, f"{number}" * 256
+        )
+    first = (await running.client.get("/api/v1/customers", params={"limit": 1})).json()
+    answer = await running.client.get("/api/v1/customers", params={"limit": 1, "cursor": first["pagination"]["cursor"]})
+    assert [one["customerId"] for one in answer.json()["data"]] == ["1" * 256]
+
+
+async def test_no_plan_is_kept_for_a_long_query(running):
+    await act(running, "link", canonicalId="A", identifiers=["email:a@x.org"])
+    kept = running.client._transport.app._profiles._plans
+    for names, plans in ((",".join(["consent"] * profile.MAX_KEPT), 0), ("consent,consent", 1)):
+        assert (await running.profile("A", names)).status_code == 200
+        assert len(kept) == plans
+
+
+@pytest.mark.parametrize("announced", ["9" * 5000, "\u00b2", "9" * 19])
+async def test_an_announced_length_of_any_form_is_no_failure(running, announced):
+    headers = {"content-type": "application/json", "content-length": announced.encode("latin-1")}
+    answer = await running.client.post(LOOKUP, content=b"[]", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
