@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
-
 from portrait import folding
 from portrait.identity.graph import LINKED, RETRACTED, Link, Profile, Told
 from portrait.identity.rules import Reason, Rule
 from portrait.linking import Linker, Stated, opened
+from portrait.model.document import records_of
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
 from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, keeping
@@ -158,7 +157,7 @@ class Matches:
                 state: LinksState = folding.joined(LINKS, (links[one] for one in members))
                 rest, _ = _unsaid(state, by)
                 if rest == state:
-                    held = {one.section: msgspec.json.decode(one.body) for one in documents[name] if one.section}
+                    held = {one.section: records_of(one.body) for one in documents[name] if one.section}
                     yield _row(name, held, wanted)
                     continue
                 for profile in graph_of([rest], members).profiles():
@@ -176,7 +175,7 @@ class Matches:
             if section.document != LINKS.document:
                 state = await folding.load_joined(self._store, tenant, section, profile.members)
                 documents.append(folding.render(section, state, now))
-        return {one.section: msgspec.json.decode(one.body) for one in documents}
+        return {one.section: records_of(one.body) for one in documents}
 
 
 def _is_said(one: Suggested, said: Told) -> bool:

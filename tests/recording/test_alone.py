@@ -210,6 +210,45 @@ async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tm
         await one.checked()
 
 
+IDENTIFIERS = [email(f"e{number}@example.org") for number in range(4)] + [{"type": "device_id", "value": "d"}]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_it(tmp_path_factory, data):
+    names = "ABC"
+    ties = st.tuples(st.sampled_from(names), st.sampled_from(IDENTIFIERS))
+    lines = [
+        line(name, "identities", identity) for name, identity in data.draw(st.lists(ties, min_size=1, max_size=12))
+    ]
+    apart = data.draw(st.lists(st.sampled_from("BCXYZ"), max_size=4, unique=True))
+
+    async def recorded(chunk):
+        async with opened(tmp_path_factory.mktemp("alone"), None, None) as one:
+            await bulk(one, *(line(name, "segments", segment("s")) for name in "ABCXYZ"))
+            for other in apart:
+                await one.services.identities.keep_apart(TENANT, customer("A"), customer(other), None)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("portrait.batch.MAX_KEYS", 4)
+                answer = await bulk(one, *chunk) if chunk else {"refused": []}
+            await one.checked()
+            shown = [
+                (await one.client.get("/api/v1/identity/explain", params={"customerId": name})).json() for name in names
+            ]
+            for each in shown:  # when it was recorded is not what is compared
+                for reasoned in each["identifiers"]:
+                    for link in reasoned["path"]:
+                        del link["since"], link["evidence"]
+            kept = ("customerId", "identifiers", "crossovers")
+            return answer, [{name: each[name] for name in kept} for each in shown]
+
+    answer, shown = await recorded(lines)
+    refused = {index for index, _ in refusals(answer)}
+    rest, without = await recorded([one for at, one in enumerate(lines) if at not in refused])
+    assert rest["refused"] == []
+    assert shown == without
+
+
 async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
     usual = Recorder._is_duplicate
@@ -319,6 +358,15 @@ async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_l
     await small.checked()
 
 
+async def test_a_section_is_filled_up_to_its_bound_and_not_beyond(tmp_path):
+    bound, size = 16 * 1024, 600
+    async with opened(tmp_path, None, BLOB, max_section_bytes=bound) as one:
+        answer = await bulk(one, *(line("A", "blob", blob(f"n{number:02}", size)) for number in range(40)))
+        bytes_shown = await shown_bytes(one)
+        assert bytes_shown <= bound < bytes_shown + size + 100
+        assert len(await one.section("blob", "A")) == answer["recorded"] == 40 - len(answer["refused"])
+
+
 async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
     """The cost of refusing is bounded: after so many of one customer's section the others are refused untried."""
     renders = []
@@ -379,3 +427,12 @@ def test_a_failure_names_its_section_and_keeps_the_words_of_the_exception_to_its
     assert "`ranked`" in raised.value.detail
     assert "words" not in raised.value.detail
     assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+async def test_a_section_that_is_too_large_says_nothing_of_a_customer_to_matching(small):
+    await small.told("blob", blob("A", 1500), "A")
+    told = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
+    assert (await bulk(small, told))["recorded"] == 1
+    await small.told("identities", email("e@example.org"), "A")
+    rows = [one async for one in small.services.matches.attributes(TENANT, ["blob"], "batch")]
+    assert rows == [{"email": "e@example.org", "id": "A"}]

@@ -1,7 +1,7 @@
 """Documents: one section of one customer's portrait as JSON, ready to send, derived from facts."""
 
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,6 +35,7 @@ class Document(NamedTuple):
 
     section: str
     body: bytes
+    """The JSON of an array of records; behind it perhaps, `,"error":` and why there are none."""
     hash: bytes
     valid_until: int | None
     """The moment from which time alone changes the content, in microseconds; None: never."""
@@ -50,6 +51,12 @@ def content_hash(body: bytes) -> bytes:
 def document(section: str, body: bytes, valid_until: int | None, version: int) -> Document:
     """Return the document of a rendered section."""
     return Document(section, body, content_hash(body), valid_until, version)
+
+
+def records_of(body: bytes) -> list[Any]:
+    """Return the records that a document's body shows; none where it shows an error in their place."""
+    records: list[Any] = msgspec.json.decode(b'{"data":%b}' % body)["data"]
+    return records
 
 
 def stale(section: str) -> Document:
