@@ -6,6 +6,7 @@ import click
 
 from portrait.cli import access, data, db, identity, info, serve
 from portrait.cli.options import Group
+from portrait.cli.printing import say
 from portrait.model.errors import PortraitError
 
 
@@ -29,5 +30,5 @@ def main() -> None:
     try:
         cli(prog_name="portrait")
     except PortraitError as error:
-        click.echo(f"portrait: {error.detail}", err=True)
+        say(f"portrait: {error.detail}", err=True)
         sys.exit(1)

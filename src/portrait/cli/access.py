@@ -11,6 +11,7 @@ from portrait.access.keys import ApiKey
 from portrait.access.service import PLATFORM
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.printing import say
 from portrait.model import time
 from portrait.model.errors import InvalidParameter
 from portrait.sections.base import ROLES
@@ -40,7 +41,7 @@ def create_tenant(tenant_id: str, name: str | None, **options: Any) -> None:
         await services.access.create_tenant(tenant_id, name)
 
     run(options, work, create=True)
-    click.echo(f"Tenant {tenant_id} is made. Next: portrait key create --tenant {tenant_id} --role editor", err=True)
+    say(f"Tenant {tenant_id} is made. Next: portrait key create --tenant {tenant_id} --role editor", err=True)
 
 
 @tenant.command("list")
@@ -52,7 +53,7 @@ def list_tenants(**options: Any) -> None:
         after = None
         while page := await services.access.tenants(after, 100):
             for one in page:
-                click.echo(f"{one.id}\t{one.name}\t{time.rfc3339(one.created_at)}")
+                say(one.id, one.name, time.rfc3339(one.created_at))
             after = page[-1].id
 
     run(options, work)
@@ -94,9 +95,9 @@ def create_key(
         chosen = PLATFORM if platform else role or "viewer"
         return (await services.access.create_key(owner, chosen, name=name, expires_at=expires_at)).key
 
-    click.echo(str(run(options, work)))
+    say(str(run(options, work)))
     if platform:
-        click.echo(REACH, err=True)
+        say(REACH, err=True)
 
 
 @key.command("list")
@@ -126,7 +127,7 @@ async def _show(
             state = "revoked" if one.revoked_at is not None else "expired" if ended(one, now) else "live"
             minter = one.minted_by or COMMAND_LINE
             owner = [one.tenant or PLATFORM] if tenants else []
-            click.echo("\t".join((one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter)))
+            say(one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter)
         after = page[-1].id
 
 
@@ -151,4 +152,4 @@ def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendant
         await _show(services, lambda after: services.access.descendants(owner, id_, after, 100), tenants=True)
 
     run(options, work)
-    click.echo("The key is refused from now on. What it made is listed on stdout, if anything.", err=True)
+    say("The key is refused from now on. What it made is listed on stdout, if anything.", err=True)

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from portrait.app import Services
 from portrait.cli import portrait_view
 from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.printing import say, say_json
 from portrait.incoming import Incoming
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
@@ -74,15 +75,15 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
             return await load_stream(services, tenant, stream, beside, progress)
 
     outcome = run(options, work)
-    click.echo(
+    say(
         f"{outcome.recorded:,} recorded, {outcome.duplicates:,} duplicates, {len(outcome.refused):,} refused",
         err=True,
     )
     if outcome.warned:
         by_code = ", ".join(f"{count:,} {code}" for code, count in sorted(outcome.warned.items()))
-        click.echo(f"{sum(outcome.warned.values()):,} warnings: {by_code}", err=True)
+        say(f"{sum(outcome.warned.values()):,} warnings: {by_code}", err=True)
     if outcome.refused:
-        click.echo(f"The refused lines are in {side.path}.", err=True)
+        say(f"The refused lines are in {side.path}.", err=True)
         sys.exit(SOME_REFUSED)
 
 
@@ -301,6 +302,6 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
 
     answer = run(options, work)
     if as_json:
-        click.echo(answer.decode())
+        say_json(answer.decode())
     else:
         portrait_view.show(msgspec.json.decode(answer), Console())

@@ -11,6 +11,7 @@ from rich.console import Console
 from portrait import app
 from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
+from portrait.cli.printing import say
 from portrait.upkeep import Report
 
 SHOWN = 20
@@ -31,7 +32,7 @@ def upgrade(**options: Any) -> None:
         await services.store.ready()
 
     run(options, work, create=True, upgrade=True)
-    click.echo("The database has this version's schema.", err=True)
+    say("The database has this version's schema.", err=True)
 
 
 @db.command()
@@ -47,7 +48,7 @@ def distribute(database: str, shards: int) -> None:
     """Distribute the tables, and the rows in them, over a Citus cluster. Stop the services first."""
     tables = asyncio.run(app.distribute(database, shards))
     said = f"Distributed: {', '.join(tables)}." if tables else "All tables were distributed already."
-    click.echo(said, err=True)
+    say(said, err=True)
 
 
 @db.command()
@@ -57,7 +58,7 @@ def check(**options: Any) -> None:
     report = _with_progress("Checking", options, lambda services, progress: services.upkeep.check(progress))
     _print(report)
     if report.differences or report.faults:
-        click.echo("Run `portrait db rebuild` to put derived data right; a damaged file needs its backup.", err=True)
+        say("Run `portrait db rebuild` to put derived data right; a damaged file needs its backup.", err=True)
         sys.exit(1)
 
 
@@ -82,11 +83,11 @@ def _with_progress(title: str, options: dict[str, Any], work: Callable[[Services
 
 def _print(report: Report) -> None:
     for fault in report.faults:
-        click.echo(f"file: {fault}")
+        say(f"file: {fault}")
     for one in report.differences[:SHOWN]:
-        click.echo(f"{one.tenant}: {one.kind} {one.section or '-'}: {one.reason}")
+        say(f"{one.tenant}: {one.kind} {one.section or '-'}: {one.reason}")
     if len(report.differences) > SHOWN:
-        click.echo(f"… and {len(report.differences) - SHOWN:,} more")
+        say(f"… and {len(report.differences) - SHOWN:,} more")
     for section, count in sorted(report.unregistered.items()):
-        click.echo(f"{count:,} facts of section {section}, which is not registered: kept, left out of documents")
-    click.echo(f"{report.customers:,} customers, {report.facts:,} facts, {len(report.differences):,} differences")
+        say(f"{count:,} facts of section {section}, which is not registered: kept, left out of documents")
+    say(f"{report.customers:,} customers, {report.facts:,} facts, {len(report.differences):,} differences")

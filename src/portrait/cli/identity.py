@@ -13,6 +13,7 @@ import msgspec
 from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.printing import say, say_again, say_json
 from portrait.identifying import Candidate, Effect, Explanation
 from portrait.identity.graph import LINKED, Link, Told
 from portrait.identity.rules import WORDS, shown
@@ -100,22 +101,20 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
         return await services.identities.explain(tenant.id, customer_id)
 
     found = run(options, work)
-    click.echo(f"customer {found.customer_id}")
+    say(f"customer {found.customer_id}")
     for one in found.why:
-        click.echo(f"  {one.shown.identifier.type} {one.shown.record.value}  {one.shown.record.confidence:g}")
+        say(f"  {one.shown.identifier.type} {one.shown.record.value}  {one.shown.record.confidence:g}")
         for link in one.path:
-            click.echo(f"    {_link(link)}")
+            say(f"    {_link(link)}")
     for merge in found.merges:
-        click.echo(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}")
+        say(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}")
     for apart in found.apart:
-        click.echo(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
+        say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
     for candidate in found.candidates:
         reason = candidate.reason
-        click.echo(
-            f"waits for review: {_shown(candidate.a)} and {_shown(candidate.b)}: {reason.value}. {WORDS[reason]}"
-        )
+        say(f"waits for review: {_shown(candidate.a)} and {_shown(candidate.b)}: {reason.value}. {WORDS[reason]}")
     for experiment in found.crossovers:
-        click.echo(f"experiment {experiment}: two variants were seen; the first counts")
+        say(f"experiment {experiment}: two variants were seen; the first counts")
 
 
 @identity.command("resolve")
@@ -130,7 +129,7 @@ def resolve(type_: str, value: str, tenant_id: str, **options: Any) -> None:
         tenant = await known_tenant(services, tenant_id)
         return await services.identities.resolve(tenant.id, _identifier(tenant, type_, value))
 
-    click.echo(run(options, work))
+    say(run(options, work))
 
 
 @identity.command("link")
@@ -237,8 +236,8 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
 
     count, surest = run(options, work)
     for one in surest:
-        click.echo(f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.told)}")
-    click.echo(f"{count:,} wait for review.", err=True)
+        say(f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.told)}")
+    say(f"{count:,} wait for review.", err=True)
 
 
 @identity.command("accept")
@@ -269,7 +268,7 @@ def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -
         await services.identities.reject(tenant.id, a, b, SOURCE)
 
     run(options, work)
-    click.echo("It waits no more, and the two are kept apart.")
+    say("It waits no more, and the two are kept apart.")
 
 
 @identity.command("cannot-link")
@@ -285,7 +284,7 @@ def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: A
         await services.identities.keep_apart(tenant.id, a, b, SOURCE)
 
     run(options, work)
-    click.echo("The two are kept apart.")
+    say("The two are kept apart.")
 
 
 @identity.command("match")
@@ -333,7 +332,7 @@ def match(
     ]
     counted = run(options, write)
     linked, unknown = counted.pop(LINKED, 0), counted.pop("unknown", 0)
-    click.echo(f"{linked:,} linked, {sum(counted.values()):,} wait for review, {unknown:,} of unknown customers")
+    say(f"{linked:,} linked, {sum(counted.values()):,} wait for review, {unknown:,} of unknown customers")
 
 
 @identity.command("forget")
@@ -350,15 +349,15 @@ def forget(source: str, tenant_id: str, **options: Any) -> None:
         tenant = await known_tenant(services, tenant_id)
         return await services.matches.forget(tenant.id, source)
 
-    click.echo(f"{run(options, work):,} taken back")
+    say(f"{run(options, work):,} taken back")
 
 
 def _told(stage: str, done: int, total: int) -> None:
     """Show how far a run is: on a terminal step by step, elsewhere each stage when it is finished."""
     if sys.stderr.isatty():
-        click.echo(f"\r{stage}: {done:,} of {total:,}   ", nl=done == total, err=True)
+        say_again(f"{stage}: {done:,} of {total:,}   ", last=done == total)
     elif done == total:
-        click.echo(f"{stage}: {total:,} of {total:,}", err=True)
+        say(f"{stage}: {total:,} of {total:,}", err=True)
 
 
 @identity.command("rules")
@@ -381,7 +380,7 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
             return shown(await services.identities.set_rules(tenant.id, raw))
         return shown(await services.identities.rules(tenant.id))
 
-    click.echo(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2))
+    say_json(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2).decode())
 
 
 def _act(
@@ -392,12 +391,12 @@ def _act(
 
     effect = run(options, whole)
     if effect.before == effect.after:
-        click.echo("Nothing changes." if preview else "Nothing changed.", err=True)
+        say("Nothing changes." if preview else "Nothing changed.", err=True)
     for profile in effect.after:
         name = profile.customer_id or "nobody's"
-        click.echo(f"{name}: {', '.join(map(_shown, profile.members))}")
+        say(f"{name}: {', '.join(map(_shown, profile.members))}")
     for experiment in effect.crossovers:
-        click.echo(f"experiment {experiment}: two variants were seen; the first counts", err=True)
+        say(f"experiment {experiment}: two variants were seen; the first counts", err=True)
 
 
 def _identifier(tenant: Tenant, type_: str, value: str) -> Identifier:

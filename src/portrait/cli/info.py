@@ -6,6 +6,7 @@ import click
 from click.core import ParameterSource
 
 from portrait.cli.options import takes
+from portrait.cli.printing import say
 from portrait.sections import registry
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS, described
@@ -25,7 +26,7 @@ def sections(plugin: tuple[str, ...]) -> None:
     for one in registry.load(plugin):
         kind = one.kind if isinstance(one, StoredSection) else f"computed, {one.timeout:g} s"
         shown = "" if one.default else ", by name only"
-        click.echo(f"{one.name}\t{kind}{shown}\t{','.join(sorted(one.roles))}\t{one.origin}\t{one.description}")
+        say(one.name, f"{kind}{shown}", ",".join(sorted(one.roles)), one.origin, one.description)
 
 
 @click.command()
@@ -37,6 +38,6 @@ def settings(ctx: click.Context, /, **values: Any) -> None:
         name: _SOURCES.get(ctx.get_parameter_source(name) or ParameterSource.DEFAULT, "default") for name in SETTINGS
     }
     for name, value, source, default, meaning in described({name: (values[name], sources[name]) for name in SETTINGS}):
-        click.echo(
-            f"{name} = {value}\n    {source}; default {default or 'none'}; {SETTINGS[name].variable}\n    {meaning}"
-        )
+        say(f"{name} = {value}")
+        say(f"    {source}; default {default or 'none'}; {SETTINGS[name].variable}")
+        say(f"    {meaning}")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from portrait.app import Services, build
+from portrait.cli.printing import plain
 from portrait.model.errors import TenantForbidden
 from portrait.settings import SETTINGS, check, from_file
 from portrait.storage.contract import Tenant
@@ -89,6 +90,5 @@ async def known_tenant(services: Services, tenant_id: str) -> Tenant:
     try:
         return await services.access.tenant(tenant_id)
     except TenantForbidden:
-        raise click.ClickException(
-            f"There is no tenant {tenant_id}. Make it: portrait tenant create {tenant_id}"
-        ) from None
+        shown = plain(tenant_id)
+        raise click.ClickException(f"There is no tenant {shown}. Make it: portrait tenant create {shown}") from None

@@ -3,11 +3,12 @@
 from typing import Any
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
+
+from portrait.cli.printing import plain
 
 _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
@@ -21,19 +22,19 @@ def show(profile: dict[str, Any], console: Console) -> None:
     for section in profile["sections"]:
         if "error" in section:
             blocks += [
-                Rule(section["name"], align="left", style="red"),
-                Text(section["error"]["detail"], style="red"),
+                Rule(_text(section["name"]), align="left", style="red"),
+                _text(section["error"]["detail"], "red"),
             ]
         elif section["data"]:
             blocks += [
-                Rule(f"{section['name']} · {len(section['data'])}", align="left"),
+                Rule(_text(f"{section['name']} · {len(section['data'])}"), align="left"),
                 *_tables(section["data"]),
             ]
         else:
             empty.append(section["name"])
     if empty:
-        blocks += [Rule(style="dim"), Text(f"nothing in {', '.join(empty)}", style="dim")]
-    title = f"[bold]{escape(profile['customerId'])}[/] · {escape(profile['tenantId'])}"
+        blocks += [Rule(style="dim"), _text(f"nothing in {', '.join(empty)}", "dim")]
+    title = Text.assemble(_text(profile["customerId"], "bold"), " · ", _text(profile["tenantId"]))
     console.print(
         Panel(Group(*blocks), title=title, subtitle=profile["computedAt"], title_align="left", padding=(1, 2))
     )
@@ -49,12 +50,19 @@ def _tables(records: list[Any]) -> list[Table]:
 
 
 def _table(kind: str | None, records: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0), title=kind, title_justify="left")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+        padding=(0, 1, 0, 0),
+        title=kind if kind is None else _text(kind, "italic"),
+        title_justify="left",
+    )
     names = dict.fromkeys(
         name for one in records for name, value in one.items() if value is not None and name != "kind"
     )
     for name in names:
-        table.add_column(name, overflow="fold")  # what is too wide goes on in the next line: nothing is cut off
+        table.add_column(_text(name), overflow="fold")  # what is too wide goes on in the next line: nothing is cut off
     for one in records:
         table.add_row(*(_cell(one.get(name)) for name in names))
     return table
@@ -68,9 +76,19 @@ def _cell(value: Any) -> Text:
     if value is None:
         return Text("-", style="dim")
     if isinstance(value, dict):
-        value = "\n".join(f"{name} {item}" for name, item in value.items())
-    text = str(value)
+        return Text("\n".join(_short(f"{name} {item}") for name, item in value.items()))
+    text = _short(str(value))
     if _is_moment(value):
         return Text(f"{text[:10]} {text[11:16]}")
     style = "green" if text in _GOOD else "red" if text in _BAD else ""
-    return Text(text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…", style=style)
+    return Text(text, style=style)
+
+
+def _text(value: object, style: str = "") -> Text:
+    return Text(plain(str(value)), style=style)
+
+
+def _short(text: str) -> str:
+    """Return a text as it is shown: in one line, and its beginning where it is long."""
+    text = plain(text)
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"
