@@ -24,6 +24,18 @@ TENANT = "my-tenant"
 START = time.parse("2026-06-01T12:00:00Z")
 
 
+LIMITED = """
+import json, sys
+from functools import partial
+from portrait.cli import main, serve
+
+serve.Limits = partial(serve.Limits, **json.loads(sys.argv.pop(1)))
+if __name__ == "__main__":
+    main()
+"""
+"""A program that serves with other limits; processes that it starts are given them too."""
+
+
 class Clock:
     """A clock that goes forward only when told, but for a microsecond at each look."""
 
@@ -118,20 +130,37 @@ def command(*words: str, database: Path | None = None) -> list[str]:
 
 @contextmanager
 def server(
-    database: Path, *words: str, env: dict[str, str] | None = None
+    database: Path | None,
+    *words: str,
+    env: dict[str, str] | None = None,
+    limits: dict[str, float] | None = None,
+    log: list[str] | None = None,
+    **options: Any,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Serve in a process of its own, on a free port; yield its URL and the process."""
+    """Serve in a process of its own, on a free port; yield its URL and the process.
+
+    Args:
+        limits: those of its connections that are other than usual.
+        log: what takes the lines that it logs once it serves.
+    """
+    given = command("serve", "--port", "0", *words, database=database)
+    if limits is not None:
+        given = [sys.executable, "-c", LIMITED, json.dumps(limits), *given[3:]]
     process = subprocess.Popen(
-        command("serve", "--port", "0", *words, database=database),
+        given,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
+        **options,
     )
     assert process.stderr is not None
     # A pipe that nobody reads fills, and then the server waits until it can say more.
-    reading = threading.Thread(target=deque, args=(process.stderr, 0))
+    lines = iter(process.stderr)
+    reading = threading.Thread(target=lambda: deque(lines, 0) if log is None else log.extend(lines))
     try:
-        for line in process.stderr:
+        for line in lines:
+            if log is not None:
+                log.append(line)
             found = re.search(r"http://[\w.\[\]:]+", line)
             if found:
                 reading.start()

@@ -69,6 +69,20 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("workers", 1, "How many processes serve; each has its own connections to the database.", int, least=1),
         Setting(
+            "connections",
+            1000,
+            "The most connections of clients that one process takes at once; others are refused.",
+            int,
+            least=1,
+        ),
+        Setting(
+            "keep_alive_seconds",
+            120.0,
+            "How long a connection is kept that asks nothing, in seconds: longer than its client keeps it.",
+            float,
+            least=1,
+        ),
+        Setting(
             "refresh_seconds",
             60.0,
             "How often documents overtaken by time are rendered anew, in seconds.",

@@ -11,6 +11,10 @@ from portrait.model import errors
 STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.PortraitError: (500, "Something went wrong"),
     errors.InvalidRequest: (400, "The request is not valid"),
+    errors.MalformedRequest: (400, "The request is malformed"),
+    errors.HeadTooLarge: (431, "The request's head is too large"),
+    errors.TargetTooLong: (414, "The request's target is too long"),
+    errors.HeadTooSlow: (408, "The request's head took too long"),
     errors.MalformedJson: (400, "The JSON is malformed"),
     errors.InvalidParameter: (400, "A parameter is not valid"),
     errors.UnknownSection: (400, "There is no such section"),
@@ -49,6 +53,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.StorageBusy: (503, "The database is busy"),
     errors.StorageFull: (503, "The database is full"),
     errors.StorageFailed: (503, "The database failed"),
+    errors.TooManyConnections: (503, "Too many connections"),
     errors.ShuttingDown: (503, "The service is stopping"),
     errors.SectionFailed: (500, "A section failed"),
     errors.Defect: (500, "An error of the service's own"),

@@ -4,13 +4,10 @@ import contextlib
 import errno
 import gc
 import ipaddress
-import logging
-import multiprocessing
+import logging.config
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
@@ -19,13 +16,17 @@ from typing import Any
 
 import click
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from portrait.api.application import Application
-from portrait.api.wire import PROTOCOL
+from portrait.api.connections import Limits
+from portrait.api.wire import protocol
 from portrait.app import Services, application
+from portrait.cli import logs
 from portrait.cli.data import load_stream
+from portrait.cli.descriptors import BACKLOG, room_for
 from portrait.cli.options import DATA, known_tenant, open_services, run, takes
+from portrait.cli.printing import say, say_lines
+from portrait.cli.workers import Supervisor, started
 from portrait.model.errors import InvalidSetting, TenantExists
 from portrait.settings import check
 
@@ -34,14 +35,16 @@ DEMO_DATABASE = "sqlite:///portrait-demo.db"
 STOP_SECONDS = 25
 """How long requests may go on after a stop was asked for, in seconds."""
 
-_SERVING = ("host", "port", "auth", "workers", "refresh_seconds", "log_level")
+_SERVING = (
+    "host", "port", "auth", "workers", "connections", "keep_alive_seconds", "refresh_seconds", "log_level",
+)  # fmt: skip
 
 
 @click.command()
 @takes(*DATA, *_SERVING)
 def serve(**options: Any) -> None:
     """Serve the API."""
-    _serve(options, lambda url: click.echo(f"Portrait serves {url} (docs: {url}/docs)", err=True))
+    _serve(options, lambda url: say(f"Portrait serves {url} (docs: {url}/docs)", err=True))
 
 
 @click.command()
@@ -65,7 +68,7 @@ def demo(sample: str, **options: Any) -> None:
 
     listening = _listen(options["host"], options["port"], options["auth"])
     run(options, fill, create=True)
-    _serve(options, lambda url: click.echo(_calls(url, str(options["database"]))), listening)
+    _serve(options, lambda url: say_lines(_calls(url, str(options["database"]))), listening)
 
 
 def _calls(url: str, database: str) -> str:
@@ -101,9 +104,11 @@ def _command() -> str:
 
 def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: socket.socket | None = None) -> None:
     listening = listening or _listen(options["host"], options["port"], options["auth"])
-    logging.basicConfig(level=options["log_level"].upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app = partial(_application, options)
     check(options)
+    logging_config = logs.config(options["log_level"])
+    logging.config.dictConfig(logging_config)
+    limits = Limits(room_for(options["connections"]), options["keep_alive_seconds"])
+    app = partial(_application, options)
     alone = options["workers"] == 1
     if not alone:
         run(options, _nothing, create=True)  # what cannot start is said once and here, not by every worker
@@ -111,14 +116,17 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
         app() if alone else app,
         factory=not alone,
         workers=options["workers"],
-        http=PROTOCOL,
+        http=protocol(limits),
+        ws="none",
         loop="auto",
         lifespan="on",
+        log_config=logging_config,
         log_level=options["log_level"],
         access_log=False,
         server_header=False,
         date_header=True,
         proxy_headers=False,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     host, port = listening.getsockname()[:2]
@@ -126,30 +134,13 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     if alone:
         uvicorn.Server(config).run(sockets=[listening])
     else:
-        _Supervisor(config, sockets=[listening]).run()
-
-
-class _Supervisor(Multiprocess):
-    """Keeps the workers, and on a stop closes the port with them: who connects then is to hear it at once."""
-
-    def terminate_all(self) -> None:
-        """Stop the workers."""
-        for one in self.sockets:
-            one.close()
-        super().terminate_all()
-
-
-def _stop_after(parent: Any) -> None:
-    """Stop this worker, gracefully, when its parent is gone: nobody else would, and the port would stay taken."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
+        Supervisor(config, sockets=[listening]).run()
 
 
 def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_stop_after, args=(parent,), daemon=True).start()
-    services = open_services(options, auth=options["auth"])
+    logs.take_stray()
+    services = started(lambda: open_services(options, auth=options["auth"]))
     made = application(services, refresh_seconds=options["refresh_seconds"])
     gc.collect()
     gc.freeze()  # what lives as long as the service is not looked through again and again
@@ -174,7 +165,7 @@ def _listen(host: str, port: int, auth: str) -> socket.socket:
         )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         reason = "is taken: name another with --port" if taken else f"cannot be had: {os.strerror(error.errno or 0)}"

@@ -2,6 +2,10 @@
 
 PortraitError
 ├── InvalidRequest          the request itself is wrong, whoever sends it
+│   ├── MalformedRequest      not HTTP, or HTTP that the service does not speak
+│   ├── HeadTooLarge          a head with too many bytes or fields
+│   ├── TargetTooLong         a head with too many bytes, most of them the target's
+│   ├── HeadTooSlow           a head that did not arrive whole in time
 │   ├── MalformedJson         not JSON, or JSON that no store can keep
 │   ├── InvalidParameter      a path, query or header value that breaks its rule
 │   ├── UnknownSection        a section name that is not registered
@@ -40,6 +44,7 @@ PortraitError
 │   ├── StorageBusy           the database is locked by another writer for too long
 │   ├── StorageFull           the database has no room to write
 │   ├── StorageFailed         the database reports an error of its own
+│   ├── TooManyConnections    as many connections are open as one process takes
 │   └── ShuttingDown          the service is stopping
 ├── SectionFailed           a section's own code, a plugin's, raised an error
 ├── Defect                  an error of the service's own, not meant to happen
@@ -76,6 +81,30 @@ class InvalidRequest(PortraitError):
     """The request itself is wrong, whoever sends it."""
 
     code = "invalid_request"
+
+
+class MalformedRequest(InvalidRequest):
+    """Not HTTP/1.1, or a head or a body whose form breaks it: what follows on the connection is not read."""
+
+    code = "malformed_request"
+
+
+class HeadTooLarge(InvalidRequest):
+    """A head, or what comes behind a body, with too many bytes or too many header fields."""
+
+    code = "head_too_large"
+
+
+class TargetTooLong(InvalidRequest):
+    """A head with too many bytes, most of them the target's: its path and query."""
+
+    code = "target_too_long"
+
+
+class HeadTooSlow(InvalidRequest):
+    """A head that did not arrive whole in time."""
+
+    code = "head_too_slow"
 
 
 class MalformedJson(InvalidRequest):
@@ -332,6 +361,12 @@ class StorageFailed(Unavailable):
 
     code = "storage_failed"
     retry_after = 5
+
+
+class TooManyConnections(Unavailable):
+    """As many connections are open as one process takes."""
+
+    code = "too_many_connections"
 
 
 class ShuttingDown(Unavailable):

@@ -1,0 +1,66 @@
+"""Workers that cannot start: said in a line a try, tried in growing pauses, and nobody else notices."""
+
+import os
+import re
+import signal
+import time
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+
+from harness import TENANT, portrait, server
+from portrait.cli.workers import MOST_PAUSE, pause_after
+
+PATIENCE = 120
+
+
+def test_pauses_grow_up_to_a_bound():
+    pauses = [pause_after(deaths) for deaths in range(1, 2000)]
+    assert pauses[:4] == [0, 1, 2, 4]
+    assert all(one <= next_ <= MOST_PAUSE for one, next_ in pairwise(pauses))
+    assert pauses[-1] == MOST_PAUSE
+
+
+def children(pid):
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def until(condition):
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < PATIENCE, "it did not come about"
+        time.sleep(0.1)
+
+
+def test_a_worker_that_cannot_start_is_a_line_a_try_in_growing_pauses(tmp_path):
+    database, aside, log = tmp_path / "portrait.db", tmp_path / "aside", []
+    assert portrait("tenant", "create", TENANT, database=database).returncode == 0
+
+    def refusals():
+        return [line for line in log if "a worker cannot start" in line]
+
+    with server(database, "--auth", "open", "--workers", "2", log=log) as (url, process):
+        until(lambda: sum("startup complete" in line for line in log) == 2)
+        first, second = children(process.pid)
+        aside.mkdir()
+        for file in tmp_path.glob("portrait.db*"):
+            file.rename(aside / file.name)
+        database.write_bytes(b"not a database, but long enough to be looked at as one " * 20)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: len(refusals()) >= 3)
+        assert httpx.get(f"{url}/health/live", timeout=PATIENCE).status_code == 200
+        assert second in children(process.pid)
+        for file in aside.iterdir():
+            file.rename(tmp_path / file.name)
+        until(lambda: sum("startup complete" in line for line in log) == 3)
+    assert all(
+        re.search(r"portrait\.workers: .* is not an SQLite database\. .* It is tried again\.$", line)
+        for line in refusals()
+    )
+    assert not [line for line in log if "Traceback" in line or line.startswith(" ")]
+    times = [datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f") for line in refusals()]  # noqa: DTZ007  # a log's own
+    for deaths, (before, after) in enumerate(pairwise(times), start=2):
+        assert after - before >= timedelta(seconds=pause_after(deaths))
