@@ -22,9 +22,10 @@ from portrait.api.lookup import Lookup
 from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
-from portrait.computed import Computed
+from portrait.computed import Computed, Reports
 from portrait.folding import Overtaken
 from portrait.identifying import Identities
+from portrait.listing import Lists
 from portrait.matched import Matches
 from portrait.model.errors import InvalidSetting
 from portrait.model.time import Clock, system_clock
@@ -59,6 +60,7 @@ class Services:
     access: Access
     recorder: Recorder
     reader: Reader
+    lists: Lists
     identities: Identities
     matches: Matches
     upkeep: Upkeep
@@ -111,7 +113,8 @@ def build(
         store = _postgres().open_store(
             database, size=pool_size, patience=busy_seconds, prepared=prepared, upgrade=upgrade is True
         )
-    computed = Computed()
+    reports = Reports()
+    computed = Computed(reports, max_section_bytes)
     overtaken = Overtaken()
     recorder = Recorder(store, clock, registry.all_stored())
     return Services(
@@ -120,7 +123,8 @@ def build(
         clock=clock,
         access=Access(store, clock, auth),
         recorder=recorder,
-        reader=Reader(store, registry, clock, computed, overtaken),
+        reader=Reader(store, registry, clock, computed, overtaken, reports),
+        lists=Lists(store, clock),
         identities=Identities(store, registry, clock, recorder),
         matches=Matches(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),
@@ -166,9 +170,9 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
     profiles = Profiles(services.access, services.reader, services.registry, services.clock)
     resources: tuple[Resource, ...] = (
         profiles,
-        *(Records(section, services.recorder, services.reader) for section in services.registry.all_stored()),
+        *(Records(section, services.recorder, services.lists) for section in services.registry.all_stored()),
         Bulk(services.recorder, services.registry),
-        Customers(services.reader),
+        Customers(services.lists),
         IdentityResource(services.identities, services.access, services.registry),
         Lookup(services.identities, services.reader, services.registry, services.clock),
         AccessResources(services.access),

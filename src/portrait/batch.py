@@ -255,7 +255,8 @@ class Batch:
         """Tell whether an identifier holds a live record under a key."""
         await self._load(section, [identifier])
         if section.kind == "events":
-            facts = await self._tx.history(self._tenant, [identifier], section.name, key)
+            asked = Asked(identifier, section.name, key, None)
+            facts = (await self._tx.known(self._tenant, [asked])).get(asked, ())
             return bool(facts) and all(fact.op is Op.PUT for fact in facts)
         return self.current(identifier, section, key) is not None
 

@@ -1,6 +1,6 @@
 """Who is who: the direct actions on the identity graph, and why identifiers are one person."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from portrait import folding
@@ -110,6 +110,10 @@ class Identities:
             return found[identifier]
         except KeyError:
             raise IdentifierNotFound from None
+
+    async def owners(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """Return the customer id of the profile that each of some identifiers belongs to; of nobody's, none."""
+        return await self._store.resolve(tenant, identifiers) if identifiers else {}
 
     async def link(self, tenant: str, incoming: Sequence[Incoming], *, dry: bool = False) -> Effect:
         """Link identifiers to a customer by somebody's own word: all or none.

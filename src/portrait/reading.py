@@ -2,26 +2,25 @@
 
 import asyncio
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
 
 from portrait import folding
-from portrait.computed import Computed, Context, Part
+from portrait.computed import FAILED, Computed, Context, Deadlines, Part, Reports
 from portrait.model.document import HEAD, Document, Head, content_hash, read_head
-from portrait.model.errors import CustomerNotFound, SectionForbidden, UnknownSection
-from portrait.model.fact import Fact
+from portrait.model.errors import CustomerNotFound, SectionFailed, SectionForbidden, Unavailable, UnknownSection
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock, rfc3339_millis
 from portrait.sections.base import ComputedSection, StoredSection
-from portrait.sections.links import shown_by
+from portrait.sections.links import LINKS, identified, shown_by
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Place, Store
+from portrait.storage.contract import Store
 
 _encode_json = msgspec.json.Encoder().encode
 _EMPTY = b"[]"
 _EMPTY_HASH = content_hash(_EMPTY)
+_END_BYTES = len(b'}],"computedAt":"2026-03-30T12:00:00.000Z"}')
 
 
 class Planned(NamedTuple):
@@ -51,38 +50,53 @@ class Profile(NamedTuple):
 
     customer_id: str
     """The surviving id, where the one asked for was merged away."""
-    etag: str | None
-    """Weak, quoted; None where a computed section is included."""
+    contents: bytes | None
+    """What differs whenever the answer does, `computedAt` aside; None where a section was computed, or failed."""
     parts: tuple[bytes, ...]
     """The JSON up to the end of the last section's data, in pieces."""
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has as JSON."""
+        return sum(map(len, self.parts)) + _END_BYTES
+
+    def pieces(self, now: int) -> tuple[bytes, ...]:
+        """Return the answer's body in pieces, computed at this moment."""
+        return *self.parts, b'}],"computedAt":"%b"}' % rfc3339_millis(now).encode()
+
     def json(self, now: int) -> bytes:
         """Return the answer's body, computed at this moment."""
-        return b"".join((*self.parts, b'}],"computedAt":"%b"}' % rfc3339_millis(now).encode()))
+        return b"".join(self.pieces(now))
 
 
-class Listed(NamedTuple):
-    """One record with what is known of its telling."""
+class Loaded(NamedTuple):
+    """A profile whose computed sections are still to be computed."""
 
-    key: str
-    body: bytes
-    effective_at: int
-    recorded_at: int
-    source: str | None
-    id: bytes
+    tenant: str
+    head: Head
+    now: int
+    profile: Profile
+    """Each computed section's data is an empty piece."""
 
 
 class Reader:
-    """Answers profiles and lists."""
+    """Answers profiles."""
 
     def __init__(
-        self, store: Store, registry: Registry, clock: Clock, computed: Computed, overtaken: folding.Overtaken
+        self,
+        store: Store,
+        registry: Registry,
+        clock: Clock,
+        computed: Computed,
+        overtaken: folding.Overtaken,
+        reports: Reports,
     ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._computed = computed
         self._overtaken = overtaken
+        self._reports = reports
 
     def plan(self, role: str, names: Sequence[str] | None) -> Plan:
         """Return the plan for the sections asked for, or for the full profile (None).
@@ -128,6 +142,16 @@ class Reader:
             CustomerNotFound: the tenant knows no such customer.
             Unavailable: the database does not answer.
         """
+        loaded = await self.load(tenant, customer_id, plan)
+        return await self.complete(loaded, plan, Deadlines()) if plan.computed else loaded.profile
+
+    async def load(self, tenant: str, customer_id: str, plan: Plan) -> Loaded:
+        """Return a customer's profile without what is computed.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            Unavailable: the database does not answer.
+        """
         rows = await self._store.documents(tenant, customer_id, plan.names)
         held = {row[0]: row for row in rows}
         head = held.get(HEAD)
@@ -135,16 +159,16 @@ class Reader:
             raise CustomerNotFound
         known = read_head(head[1])
         if known.merged_into is not None:
-            return await self.profile(tenant, known.merged_into, plan)
+            return await self.load(tenant, known.merged_into, plan)
         now = self._now(known)
-        computed = iter(await self._compute(tenant, customer_id, known, plan, now))
         shown = _encode_json(customer_id)
         parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
         hashes = [plan.identity, shown]
+        whole = not plan.computed
         for name, opening, section, version in plan.parts:
             parts.append(opening)
             if version is None:
-                parts.append(_spliced(next(computed)))
+                parts.append(b"")
             elif (row := held.get(name)) is None:
                 parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
@@ -154,13 +178,32 @@ class Reader:
             else:
                 # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
                 self._overtaken.note(tenant, customer_id, name)
-                fresh = await self._render(tenant, known.identifiers(customer_id), section, now)
-                parts.append(fresh.body)
-                hashes.append(fresh.hash)
-        return Profile(customer_id, None if plan.computed else _etag(hashes), tuple(parts))
+                fresh = await self._anew(tenant, known.identifiers(customer_id), section, now)
+                parts.append(_FAILED if fresh is None else fresh.body)
+                if fresh is None:
+                    whole = False
+                else:
+                    hashes.append(fresh.hash)
+        return Loaded(tenant, known, now, Profile(customer_id, b"".join(hashes) if whole else None, tuple(parts)))
 
-    async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, str] | None:
-        """Return a customer's surviving id and the ETag of the profile, without reading what it shows.
+    async def complete(self, loaded: Loaded, plan: Plan, deadlines: Deadlines) -> Profile:
+        """Return a profile with its computed sections.
+
+        Args:
+            loaded: the profile without them.
+            plan: the plan that it was loaded by.
+            deadlines: until when each section may take.
+        """
+        profile = loaded.profile
+        computed = iter(await self._compute(loaded, plan, deadlines))
+        parts = list(profile.parts)
+        for place, (_, _, _, version) in enumerate(plan.parts):
+            if version is None:
+                parts[2 * place + 2] = _spliced(next(computed))
+        return profile._replace(parts=tuple(parts))
+
+    async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, bytes] | None:
+        """Return a customer's surviving id and the profile's `contents`, without reading what it shows.
 
         None: that cannot be told without reading it, or there is no such customer.
         """
@@ -178,66 +221,7 @@ class Reader:
             if row is not None and not _holds(row, version, now):
                 return None
             hashes.append(_EMPTY_HASH if row is None else row[2])
-        return customer_id, _etag(hashes)
-
-    async def head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
-        """Return a customer's surviving id and head.
-
-        Raises:
-            CustomerNotFound: the tenant knows no such customer.
-        """
-        rows = await self._store.documents(tenant, customer_id, ())
-        if not rows:
-            raise CustomerNotFound
-        head = read_head(rows[0][1])
-        return (customer_id, head) if head.merged_into is None else await self.head(tenant, head.merged_into)
-
-    async def records(
-        self, tenant: str, customer_id: str, section: StoredSection, before: Place | None, limit: int
-    ) -> list[Listed]:
-        """Return up to `limit` records of a section below `before`, newest first.
-
-        Of events all that were not deleted, of state those that count now.
-
-        Raises:
-            CustomerNotFound: the tenant knows no such customer.
-        """
-        survivor, head = await self.head(tenant, customer_id)
-        members = head.identifiers(survivor)
-        if section.kind == "state":
-            state = await folding.load_joined(self._store, tenant, section, members)
-            live = section.state_fold.live(state, self._now(head))
-            listed = sorted(
-                (
-                    Listed(
-                        one.key, section.shape.encode(one.record), one.entry.effective_at, one.entry.recorded_at,
-                        one.entry.source, one.entry.id,
-                    )
-                    for one in live
-                ),
-                key=lambda one: (one.effective_at, one.id),
-                reverse=True,
-            )  # fmt: skip
-            return [one for one in listed if before is None or (one.effective_at, one.id) < before][:limit]
-        facts = await self._store.events(tenant, members, section.name, before, limit)
-        return [
-            Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
-            for one in map(section.bring_forward, facts)
-        ]
-
-    async def history(self, tenant: str, customer_id: str, section: StoredSection, key: str) -> list[Fact]:
-        """Return every fact of a record's key, newest first; none where there are none.
-
-        Raises:
-            CustomerNotFound: the tenant knows no such customer.
-        """
-        survivor, head = await self.head(tenant, customer_id)
-        facts = await self._store.history(tenant, head.identifiers(survivor), section.name, key)
-        return [section.bring_forward(fact) for fact in facts]
-
-    async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
-        """Return up to `limit` customers with ids above `after`, by id."""
-        return await self._store.customers(tenant, after, limit)
+        return customer_id, b"".join(hashes)
 
     def _now(self, head: Head) -> int:
         """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
@@ -250,22 +234,37 @@ class Reader:
         section = shown_by(section)
         return folding.render(section, await folding.load_joined(self._store, tenant, section, members), now)
 
-    async def _compute(self, tenant: str, customer_id: str, head: Head, plan: Plan, now: int) -> list[Any]:
-        if not plan.computed:
-            return []
-        members = head.identifiers(customer_id)
+    async def _anew(
+        self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
+    ) -> Document | None:
+        """Return a section's document, rendered now; None where the section's own code fails at it."""
+        try:
+            return await self._render(tenant, members, section, now)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure
+            self._reports.warn(section.name, "failed", "failed", error)
+            return None
+
+    async def _compute(self, loaded: Loaded, plan: Plan, deadlines: Deadlines) -> list[Part]:
+        tenant, customer_id = loaded.tenant, loaded.profile.customer_id
+        members = loaded.head.identifiers(customer_id)
 
         async def read(name: str) -> list[Any]:
             section = self._registry.find_stored(name)
             if section is None:
                 raise UnknownSection("A computed section can read stored sections only.")
-            document = await self._render(tenant, members, section, now)
+            document = await self._anew(tenant, members, section, loaded.now)
+            if document is None or folding.is_too_large(shown_by(section), document):
+                raise SectionFailed.of(name)
             records: list[Any] = msgspec.json.decode(document.body)
             return records
 
-        identifiers = [*members, *(Identifier(one["type"], one["value"]) for one in await read("identities"))]
-        context = Context(tenant, customer_id, tuple(dict.fromkeys(identifiers)), read, asyncio.get_running_loop())
-        return await self._computed.run(plan.computed, context)
+        links = await folding.load_joined(self._store, tenant, LINKS, members)
+        given = (Identifier(one.record.type, one.record.value) for one in identified(links, loaded.now))
+        identifiers = tuple(dict.fromkeys([*members, *given]))
+        context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())
+        return await self._computed.run(plan.computed, context, deadlines)
 
 
 def _holds(row: tuple[str, bytes | None, bytes, int | None, int], version: int | None, now: int) -> bool:
@@ -274,12 +273,11 @@ def _holds(row: tuple[str, bytes | None, bytes, int | None, int], version: int |
 
 
 def _spliced(part: Part) -> bytes:
-    """Return a computed section's data, and its error where it failed."""
+    """Return a section's data, and its error where it failed."""
     if part.error is None:
         return part.body
     code, detail = part.error
     return b'%b,"error":%b' % (part.body, _encode_json({"code": code, "detail": detail}))
 
 
-def _etag(parts: list[bytes]) -> str:
-    return f'W/"{blake2b(b"".join(parts), digest_size=16).hexdigest()}"'
+_FAILED = _spliced(Part(_EMPTY, FAILED))

@@ -1,6 +1,7 @@
 """ETags: weak, over what is shown, and the same again whenever it is the same."""
 
 import itertools
+from hashlib import blake2b
 
 import pytest
 
@@ -167,3 +168,30 @@ async def test_a_304_reads_no_bodies_and_what_time_overtook_is_looked_at(running
     await running.services.upkeep.refresh()
     assert (await running.profile(headers={"if-none-match": shown.headers["etag"]})).status_code == 304
     assert len(read) == 4
+
+
+async def test_an_etag_is_keyed_by_its_tenant(running):
+    """Who sees an ETag without the tenant's secret cannot tell whether a guess of the contents is right."""
+    await running.services.access.create_tenant("other")
+    tags = {}
+    for tenant in ("my-tenant", "other"):
+        headers = {"X-Tenant-Id": tenant}
+        await running.told("segments", SEGMENT, headers=headers)
+        tags[tenant] = await etag(running, sections="segments", headers=headers)
+    assert len(set(tags.values())) == 2
+    reader = running.services.reader
+    _, contents = await reader.unchanged("my-tenant", "c1", reader.plan("admin", ["segments"]))
+    assert blake2b(contents, digest_size=16).hexdigest() not in tags["my-tenant"]
+    assert blake2b(contents, digest_size=16, person=b"etag").hexdigest() not in tags["my-tenant"]
+
+
+async def test_an_unmerge_gives_back_every_etag_as_it_was(running):
+    for customer_id in ("c1", "c2"):
+        for name, record in RECORDS.items():
+            own = {"value": f"{customer_id}@example.org"} if name == "identities" else {}
+            await running.told(name, {**record, **own}, customer_id)
+    before = [await etag(running, customer_id) for customer_id in ("c1", "c2")]
+    await running.services.identities.merge("my-tenant", "c1", "c2", None)
+    assert await etag(running, "c1") not in before
+    await running.services.identities.unmerge("my-tenant", "c1", "c2", None)
+    assert [await etag(running, customer_id) for customer_id in ("c1", "c2")] == before

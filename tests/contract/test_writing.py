@@ -108,21 +108,58 @@ async def test_the_list_of_events_holds_all_history_newest_first_in_pages(runnin
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
-async def test_the_list_of_state_holds_what_counts_newest_first_in_pages(running):
-    for number in range(25):
+async def test_the_list_of_state_holds_what_counts_by_key_in_pages(running):
+    for number in (*range(0, 25, 2), *range(1, 25, 2)):
         await running.told("segments", segments(number, 0))
         running.clock.advance(1)
-    found, cursor = [], {}
-    while cursor is not None:
-        page = await running.listed("segments", limit=10, **cursor)
-        found += page["data"]
-        cursor = {"cursor": page["pagination"]["cursor"]} if page["pagination"]["hasMore"] else None
-    assert len(found) == len({one["key"] for one in found}) == 25
-    times = [time.parse(one["effectiveAt"]) for one in found]
-    assert times == sorted(times, reverse=True)
+    for limit in (1, 10, 24, 25):
+        pages = [page async for page in every_page(running, "/api/v1/customers/c1/segments", limit)]
+        assert [len(page) for page in pages] == [limit] * (25 // limit) + [25 % limit] * (25 % limit > 0)
+        assert [one["key"] for page in pages for one in page] == [f"s{number:04}" for number in range(25)]
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+async def test_a_record_told_anew_between_two_pages_is_seen_once_and_hides_no_other(running):
+    await running.told("segments", segments(*range(6)))
+    pages = []
+    async for page in every_page(running, "/api/v1/customers/c1/segments", 2):
+        pages.append([one["key"] for one in page])
+        await running.told("segments", {**SEGMENT, "segmentId": "s0000", "segmentName": f"renamed {len(pages)}"})
+        await running.told("segments", {**SEGMENT, "segmentId": "s0003", "segmentName": f"renamed {len(pages)}"})
+    assert pages == [["s0000", "s0001"], ["s0002", "s0003"], ["s0004", "s0005"]]
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+async def test_a_merge_between_two_pages_hides_no_record(running):
+    await running.told("segments", segments(0, 2, 4), "a")
+    await running.told("segments", segments(1, 3, 5), "b")
+    pages = []
+    async for page in every_page(running, "/api/v1/customers/a/segments", 1):
+        pages += [one["key"] for one in page]
+        if len(pages) == 1:
+            await merge(running, "a", "b")
+        if len(pages) == 3:
+            await running.services.identities.unmerge(TENANT, "b", "a", None)
+    assert pages == ["s0000", "s0001", "s0002", "s0004"]
+
+
+async def every_page(running, path, limit):
+    """Yield the pages of a list, one after another."""
+    params = {"limit": limit}
+    while params is not None:
+        answer = await running.client.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert page["pagination"]["hasMore"] is (page["pagination"]["cursor"] is not None)
+        yield page["data"]
+        params = {"limit": limit, "cursor": page["pagination"]["cursor"]} if page["pagination"]["hasMore"] else None
 
 
 def cursor_of(*place):
+    return cursor(place)
+
+
+def cursor(place):
     return (
         msgspec.json.decode(msgspec.json.encode(msgspec.msgpack.encode(place)))
         .rstrip("=")
@@ -137,14 +174,24 @@ def cursor_of(*place):
     [
         {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"limit": "ten"}, {"limit": ""}, {"limit": "1.0"},
         {"limit": "\uff11"}, {"cursor": "?"}, {"cursor": "AAAA"}, {"cursor": cursor_of(2**64 - 1, b"x")},
-        {"cursor": cursor_of(1, "text")},
+        {"cursor": cursor_of(1, "text")}, {"cursor": cursor_of("text")}, {"cursor": cursor("a\0")},
     ],
 )  # fmt: skip
 async def test_a_limit_or_cursor_that_cannot_be_is_400(running, section, params):
     await running.told(section, RECORDS[section])
-    answer = await running.client.get(f"/api/v1/customers/c1/{section}", params=params)
-    assert answer.status_code == 400
-    assert next(iter(params)) in answer.json()["detail"]
+    (one,) = (await running.listed(section))["data"]
+    for path in (section, f"{section}/{one['key']}/history"):
+        answer = await running.client.get(f"/api/v1/customers/c1/{path}", params=params)
+        assert answer.status_code == 400
+        assert next(iter(params)) in answer.json()["detail"]
+
+
+@row("GET /api/v1/customers/{customerId}/{section}")
+@pytest.mark.parametrize(("section", "place"), [("segments", (1, b"x")), ("interactions", "s0001")])
+async def test_a_cursor_of_another_kind_of_list_is_refused(running, section, place):
+    await running.told(section, RECORDS[section])
+    answer = await running.client.get(f"/api/v1/customers/c1/{section}", params={"cursor": cursor(place)})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
 @row("GET …/{section}/{key}/history")
@@ -158,13 +205,29 @@ async def test_the_history_gives_every_fact_with_its_source_and_times(extended, 
     path = f"/api/v1/customers/c1/{section}/{one['key']}"
     assert (await extended.client.delete(path)).status_code == 204
     history = (await extended.client.get(f"{path}/history")).json()
-    assert history.keys() == {"data"}
+    assert history.keys() == {"data", "pagination"}
+    assert history["pagination"] == {"cursor": None, "hasMore": False}
     assert [fact["op"] for fact in history["data"]] == ["delete", "put", "put", "put"]
     assert [fact["source"] for fact in history["data"][1:]] == ["api", "shop", "crm"]
     assert all(fact["record"] == record for fact in history["data"][1:])
     assert [fact["effectiveAt"][:10] for fact in history["data"][1:]] == ["2026-05-03", "2026-05-02", "2026-05-01"]
     told = [time.parse(fact["recordedAt"]) for fact in history["data"]]
     assert told == sorted(told, reverse=True)
+
+
+@row("GET …/{section}/{key}/history")
+async def test_the_history_comes_in_pages_newest_first_over_all_identifiers(running):
+    names = [f"n{number:02}" for number in range(25)]
+    for number, name in enumerate(names):
+        body = {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": f"2026-05-{number // 3 + 1:02}T00:00:00Z"}
+        await running.told("segments", body, f"c{number % 2}")
+    await merge(running, "c1", "c0")
+    path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}/history"
+    for limit in (1, 10, 24, 25, 100):
+        pages = [page async for page in every_page(running, path, limit)]
+        assert [len(page) for page in pages] == [limit] * (25 // limit) + [25 % limit] * (25 % limit > 0)
+        assert [one["record"]["segmentName"] for page in pages for one in page] == names[::-1]
+    assert len((await running.client.get(path)).json()["data"]) == 20
 
 
 @row("GET …/{section}/{key}/history", "DELETE …/{section}/{key}")

@@ -224,7 +224,9 @@ class Machine(RuleBasedStateMachine):
     def delete(self, customer_id, section):
         stored = self.services.registry.stored(section)
         try:
-            listed = self.run(self.services.reader.records(TENANT, customer_id, stored, None, 1))
+            lists = self.services.lists
+            pages = lists.states if stored.kind == "state" else lists.events
+            listed = self.run(pages(TENANT, customer_id, stored, None, 1)).items
         except CustomerNotFound:
             return
         for one in listed:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness import TENANT, service
+from portrait.computed import kept
 
 HEADER = "import asyncio, time\nfrom portrait import register_profile_section\n"
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
@@ -235,9 +236,8 @@ async def test_a_section_is_told_the_tenant_the_customer_and_its_identifiers(plu
         ]
 
 
-@pytest.mark.parametrize("name", ["async that blocks", "plain that blocks"])
-async def test_too_many_hanging_calls_make_a_section_busy_and_no_other(plugged, name):
-    source = HANGING[name].replace(str(SLEEPS), "2.0")
+async def test_too_many_hanging_calls_make_a_section_busy_and_no_other(plugged):
+    source = HANGING["plain that blocks"].replace(str(SLEEPS), "2.0")
     source = (
         f'@register_profile_section("slow", timeout=0.05)\n{source}\n'
         '@register_profile_section("quick", timeout=2)\ndef quick(ctx):\n    return [1]\n'
@@ -270,3 +270,40 @@ async def test_a_profile_with_a_computed_section_has_no_etag(plugged):
     async with plugged("@register_profile_section('n')\ndef n(ctx):\n    return []\n") as running:
         assert "etag" not in (await running.profile("c1")).headers
         assert "etag" in (await running.profile("c1", "segments")).headers
+
+
+@pytest.mark.parametrize("kind", ["async def", "def"])
+async def test_a_kept_answer_is_of_the_person_as_it_is_now(plugged, kind):
+    source = (
+        "@register_profile_section('told', timeout=2, cache_seconds=300)\n"
+        f"{kind} told(ctx):\n    return sorted(one.tag for one in ctx.identifiers)\n"
+    )
+    async with plugged(source) as running:
+        await running.told("identities", {"type": "email", "value": "b@example.com"}, "c2")
+        identities = running.services.identities
+
+        async def told(name):
+            return (await sections(running, "told", name))["told"]["data"]
+
+        alone = [await told("c1"), await told("c2")]
+        assert alone == [["customer_id:c1"], ["customer_id:c2", "email:b@example.com"]]
+        await identities.merge(TENANT, "c1", "c2", None)
+        assert await told("c1") == ["customer_id:c1", "customer_id:c2", "email:b@example.com"]
+        await identities.unmerge(TENANT, "c1", "c2", None)
+        assert [await told("c1"), await told("c2")] == alone
+
+
+async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch):
+    monkeypatch.setattr(kept, "MAX_CACHED", 3)
+    monkeypatch.setattr(kept, "MAX_CACHED_BYTES", 100)
+    answers = kept.Kept()
+    keys = [("t", f"c{number}", b"") for number in range(5)]
+    for key in keys:
+        answers.put(key, b"x", 60)
+    assert [answers.get(key) for key in keys] == [None, None, b"x", b"x", b"x"]
+    answers.put(keys[3], b"y" * 99, 60)
+    assert [answers.get(key) for key in keys[2:]] == [None, b"y" * 99, b"x"]
+    answers.put(keys[0], b"z" * 50, 60)
+    assert [answers.get(key) for key in keys] == [b"z" * 50, None, None, None, None], "the oldest go first"
+    answers.put(keys[1], b"z" * 101, 60)
+    assert [answers.get(key) for key in keys] == [None] * 5

@@ -91,7 +91,14 @@ def test_postgresql_would_get_the_declared_schema_too():
     added = {
         f"CREATE TABLE {table}": column for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (.*);", script)
     }
-    written = [normalised(one) for one in script.split(";") if "CREATE" in one]
+    statements = script.split(";")
+    dropped = {name: at for at, one in enumerate(statements) for name in re.findall(r"DROP INDEX (\w+)", one)}
+    made = {at: re.search(r"INDEX (\w+)", one) for at, one in enumerate(statements)}
+    written = [
+        normalised(one)
+        for at, one in enumerate(statements)
+        if "CREATE" in one and not (made[at] and dropped.get(made[at][1], -1) > at)
+    ]
     for one in written:
         if isinstance(one, tuple) and one[0] in added:
             one[1].insert(-1, added[one[0]].replace('"', ""))

@@ -265,7 +265,7 @@ async def ask():
             if said[0] == "events":
                 found = await store.events("acme", [customer("c")], "interactions", None, 100)
             else:
-                found = await store.history("acme", [customer("c")], "interactions", said[1])
+                found = await store.history("acme", [customer("c")], "interactions", said[1], None, 100)
             print("found", *(one.key for one in found), flush=True)
         except Unavailable as error:
             print("unavailable", error.detail, flush=True)

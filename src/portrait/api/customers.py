@@ -7,10 +7,10 @@ import msgspec
 from portrait.access.service import READ
 from portrait.api import pages
 from portrait.api.operation import Answer, Call, Moment, Operation, json_answer
+from portrait.listing import Lists
 from portrait.model import errors
 from portrait.model.document import Head
 from portrait.model.time import rfc3339
-from portrait.reading import Reader
 
 
 class Customer(msgspec.Struct, rename="camel"):
@@ -26,8 +26,8 @@ class Customer(msgspec.Struct, rename="camel"):
 class Customers:
     """Answers the list of customers."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, lists: Lists) -> None:
+        self._lists = lists
 
     def operations(self) -> list[Operation]:
         """Return the operation's declaration."""
@@ -59,9 +59,8 @@ class Customers:
 
     async def list(self, call: Call) -> Answer:
         """List customers."""
-        limit = call.limit()
-        items = await self._reader.customers(call.tenant.id, pages.position(call, str), limit + 1)
-        return json_answer(pages.page(items, limit, _shown, lambda one: one[0]))
+        some = await self._lists.customers(call.tenant.id, pages.position(call, str), call.limit())
+        return json_answer(pages.part(some, _shown, lambda one: one[0]))
 
 
 def _shown(item: tuple[str, Head]) -> Customer:

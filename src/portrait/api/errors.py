@@ -25,6 +25,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.InvalidRecord: (422, "A record is not valid"),
     errors.TooManyKeys: (422, "The section is full"),
     errors.SectionTooLarge: (422, "The section is too large"),
+    errors.AnswerTooLarge: (413, "The answer would be too large"),
     errors.UnknownIdentifierType: (422, "Unknown type of identifier"),
     errors.BlockedIdentifier: (422, "The identifier is blocked"),
     errors.SelfLink: (422, "Nothing joins itself"),

@@ -1,28 +1,30 @@
 """Profiles by any identifier, without personal data in addresses; and in the shape of `/profiles`."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
+from portrait import several
 from portrait.access.service import READ
 from portrait.api.bodies import converted
 from portrait.api.errors import Problem, problem
 from portrait.api.identity import Named
-from portrait.api.operation import Answer, Body, Call, Operation, json_answer
-from portrait.api.profile import CUSTOMER_ID
+from portrait.api.operation import Answer, Body, Call, Operation, encode, json_answer
+from portrait.api.profile import CUSTOMER_ID, SectionError
 from portrait.identifying import Identities
 from portrait.ingest.records import Parser
 from portrait.model import errors, strict_json
-from portrait.model.identifier import name_fault
+from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
-from portrait.reading import Reader
+from portrait.reading import Plan, Profile, Reader
 from portrait.sections.registry import BUILT_IN, Registry
 
 PREFIX = "/api/v1/profiles/"
 MAX_PROFILES = 100
 """The most profiles of one request."""
+_JSON = {"content-type": "application/json"}
 
 
 class Wanted(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -64,6 +66,21 @@ class FlatProfile(msgspec.Struct, rename="camel"):
     segments: list[str]
     recent_interactions: list[RecentInteraction]
     identities: dict[str, str]
+    errors: dict[str, SectionError] | msgspec.UnsetType = msgspec.UNSET
+    """Why a section is not shown, by its name; absent where all are."""
+
+
+class _Sought(NamedTuple):
+    """A profile asked for: of whom, and which sections."""
+
+    identifier: Identifier
+    plan: Plan
+    by_id: bool
+    """Whether it was named by its customer id."""
+
+    def unknown(self) -> errors.PortraitError:
+        """Return what says that nobody is named so."""
+        return errors.CustomerNotFound() if self.by_id else errors.IdentifierNotFound()
 
 
 class Lookup:
@@ -81,37 +98,53 @@ class Lookup:
         body = await call.body()
         strict_json.check(body)
         asked = strict_json.decode(body)
-        if not isinstance(asked, list):
-            return Answer(200, await self._profile(call, asked), {"content-type": "application/json"})
-        if not 1 <= len(asked) <= MAX_PROFILES:
-            raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
-        return json_answer(FoundAll([await self._each(call, one) for one in asked]))
+        if isinstance(asked, list):
+            if not 1 <= len(asked) <= MAX_PROFILES:
+                raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
+            return await self._several(call, asked)
+        sought = self._sought(call, asked)
+        tenant = call.tenant.id
+        named = sought.identifier.value if sought.by_id else await self._identities.resolve(tenant, sought.identifier)
+        profile = await self._reader.profile(tenant, named, sought.plan)
+        return Answer(200, profile.json(self._clock()), _JSON)
 
-    async def _each(self, call: Call, asked: Any) -> Found:
+    async def _several(self, call: Call, asked: Sequence[Any]) -> Answer:
+        sought = [self._sought_or_wrong(call, one) for one in asked]
+        wanted = [one for one in sought if isinstance(one, _Sought)]
+        owners = await self._identities.owners(call.tenant.id, {one.identifier for one in wanted})
+        known = [several.Asked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]
+        found = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
+        pieces: list[bytes] = []
+        for one in sought:
+            outcome: several.Outcome | errors.PortraitError | _Sought = one
+            if isinstance(outcome, _Sought):
+                outcome = next(found) if outcome.identifier in owners else outcome.unknown()
+            pieces.append(b"," if pieces else b'{"data":[')
+            if isinstance(outcome, Profile):
+                pieces += (b'{"status":200,"profile":', *outcome.pieces(self._clock()), b"}")
+            else:
+                status, _, shown = problem(outcome, call.request_id)
+                pieces.append(encode(Found(status, problem=msgspec.Raw(shown))))
+        return Answer(200, b"".join((*pieces, b"]}")), _JSON)
+
+    def _sought_or_wrong(self, call: Call, asked: Any) -> "_Sought | errors.PortraitError":
         try:
-            return Found(200, profile=msgspec.Raw(await self._profile(call, asked)))
-        except errors.Unavailable:
-            raise
+            return self._sought(call, asked)
         except errors.PortraitError as error:
-            status, _, body = problem(error, call.request_id)
-            return Found(status, problem=msgspec.Raw(body))
+            return error
 
-    async def _profile(self, call: Call, asked: Any) -> bytes:
+    def _sought(self, call: Call, asked: Any) -> "_Sought":
         wanted = converted(asked, Wanted)
         plan = self._reader.plan(call.caller.role, wanted.sections)
-        customer_id = await self._customer_id(call, wanted)
-        return (await self._reader.profile(call.tenant.id, customer_id, plan)).json(self._clock())
-
-    async def _customer_id(self, call: Call, wanted: Wanted) -> str:
         if (wanted.identifier is msgspec.UNSET) == (wanted.customer_id is msgspec.UNSET):
             raise errors.InvalidRecord("Name a profile by either `identifier` or `customerId`.")
         if wanted.customer_id is not msgspec.UNSET:
             if fault := name_fault(wanted.customer_id):
                 raise errors.InvalidRecord(f"Field `customerId` {fault}.")
-            return wanted.customer_id
+            return _Sought(customer(wanted.customer_id), plan, by_id=True)
         assert wanted.identifier is not msgspec.UNSET
         named = Parser(call.tenant, None).named(wanted.identifier.type, wanted.identifier.value)
-        return await self._identities.resolve(call.tenant.id, named.identifier)
+        return _Sought(named.identifier, plan, by_id=False)
 
     async def flat(self, call: Call) -> Answer:
         """Answer one profile in short."""
@@ -135,6 +168,8 @@ class Lookup:
                     for one in data.get("interactions", [])
                 ],
                 identities,
+                {one["name"]: SectionError(**one["error"]) for one in whole["sections"] if "error" in one}
+                or msgspec.UNSET,
             )
         )
         return answer._replace(headers={**answer.headers, **located})
@@ -147,11 +182,11 @@ class Lookup:
             "sections": [{"name": "identities",
                           "data": [{"type": "email", "value": "john@example.com", "confidence": 1.0}]}],
         }  # fmt: skip
-        several = {"type": "array", "minItems": 1, "maxItems": MAX_PROFILES, "items": {"$type": Wanted}}
+        array = {"type": "array", "minItems": 1, "maxItems": MAX_PROFILES, "items": {"$type": Wanted}}
         fails = (
             errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
             errors.InvalidRecord, errors.UnknownSection, errors.SectionForbidden, errors.CustomerNotFound,
-            errors.IdentifierNotFound, errors.BlockedIdentifier, errors.UnknownIdentifierType,
+            errors.IdentifierNotFound, errors.BlockedIdentifier, errors.UnknownIdentifierType, errors.AnswerTooLarge,
         )  # fmt: skip
         return [
             Operation(
@@ -160,10 +195,12 @@ class Lookup:
                 summary="Return everything known about whom an identifier belongs to",
                 description="The answer is that of the unified profile. Identifiers go in the body, so that no "
                 f"address holds personal data. An array of up to {MAX_PROFILES} is answered in order, each with its "
-                "own status and either `profile` or `problem`.",
+                "own status and either `profile` or `problem`. The profiles of one answer have at most "
+                f"{several.MAX_ANSWER_BYTES} bytes together: what goes beyond is `answer_too_large`, to be asked for "
+                "again. The deadline of a computed section counts for all profiles of an answer together.",
                 answer={"anyOf": [{"type": "object", "title": "UnifiedProfile"}, {"$type": FoundAll}]},
                 example=profile,
-                body=Body({"application/json": {"anyOf": [{"$type": Wanted}, several]}}, {"application/json": named}),
+                body=Body({"application/json": {"anyOf": [{"$type": Wanted}, array]}}, {"application/json": named}),
             ),
             Operation(
                 id="get_profile", method="GET", path=f"{PREFIX}{{customerId}}", tag="profile",

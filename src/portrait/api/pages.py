@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from portrait.api.operation import DEFAULT_LIMIT, MAX_LIMIT, Call, Parameter
+from portrait.listing import Some
 from portrait.model.errors import InvalidParameter
 
 T = TypeVar("T")
@@ -77,9 +78,12 @@ def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:
         shown: turns an item into what is shown.
         place: gives an item's place, from which the next page goes on.
     """
-    kept = items[:limit]
-    more = len(items) > limit
-    return up_to(place(kept[-1]) if more else None, [shown(item) for item in kept])
+    return part(Some(items[:limit], len(items) > limit), shown, place)
+
+
+def part(some: Some[T], shown: Any, place: Any) -> Page[Any]:
+    """Return a page of items that says whether others follow; see `page`."""
+    return up_to(place(some.items[-1]) if some.more else None, [shown(item) for item in some.items])
 
 
 def up_to(place: Any, data: list[Any]) -> Page[Any]:

@@ -5,8 +5,11 @@ directly, and by the ordinary route for what the short way does not match (HEAD,
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from portrait.access.service import READ, Access
 from portrait.api.operation import Answer, Call, Operation, Parameter, decoded, lines, query_of
@@ -35,6 +38,14 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
+class SectionError(msgspec.Struct):
+    """Why a section is not shown: `data` is empty then."""
+
+    code: str
+    """`section_failed`, `deadline_exceeded`, `section_busy` or `too_large`."""
+    detail: str
+
+
 class Profiles:
     """Answers unified profiles."""
 
@@ -57,14 +68,16 @@ class Profiles:
         self._access.require(caller, READ)
         assert caller.tenant is not None
         customer_id = decoded(segment, "customerId")
-        tenant, plan = caller.tenant.id, self._plan(caller.role, query_string)
+        tenant, secret = caller.tenant.id, caller.tenant.key_secret
+        plan = self._plan(caller.role, query_string)
         if (known := headers.get("if-none-match")) is not None:
             held = await self._reader.unchanged(tenant, customer_id, plan)
-            if held is not None and _matches(known, held[1]):
-                return Answer(304, b"", _headers(customer_id, *held), _ALWAYS)
+            if held is not None and _matches(known, tag := _etag(held[1], secret)):
+                return Answer(304, b"", _headers(customer_id, held[0], tag), _ALWAYS)
         profile = await self._reader.profile(tenant, customer_id, plan)
-        sent = _headers(customer_id, profile.customer_id, profile.etag)
-        if known is not None and profile.etag is not None and _matches(known, profile.etag):
+        etag = None if profile.contents is None else _etag(profile.contents, secret)
+        sent = _headers(customer_id, profile.customer_id, etag)
+        if known is not None and etag is not None and _matches(known, etag):
             return Answer(304, b"", sent, _ALWAYS)
         return Answer(200, profile.json(self._clock()), sent, _ALWAYS_JSON)
 
@@ -97,8 +110,8 @@ class Profiles:
                 method="GET",
                 path=f"{PREFIX}{{customerId}}{SUFFIX}",
                 summary="Return everything known about one customer, in named sections",
-                description="Selective: only the sections asked for are loaded. A computed section that fails or "
-                "exceeds its deadline carries `error`; the others are whole.",
+                description="Selective: only the sections asked for are loaded. A section that fails, exceeds its "
+                "deadline or is too large carries `error`; the others are whole.",
                 tag="profile",
                 handler=self.handle,
                 roles=READ,
@@ -122,7 +135,8 @@ class Profiles:
                     errors.InvalidParameter, errors.UnknownSection, errors.CustomerNotFound, errors.SectionForbidden,
                 ),
                 headers={
-                    "ETag": "Weak; changes with the contents. Absent where a computed section is included.",
+                    "ETag": "Weak; changes with the contents, in no way that another tenant could tell. Absent where a "
+                    "section is computed, or failed.",
                     "Content-Location": "The surviving customer's path, where the id asked for was merged away.",
                 },
                 also={304: "What If-None-Match names still holds."},
@@ -136,13 +150,8 @@ class Profiles:
             properties: dict[str, Any] = {
                 "name": {"const": section.name},
                 "data": {"type": "array", "items": {"$type": item} if item is not None else {}},
+                "error": {"$type": SectionError},
             }
-            if item is None:
-                properties["error"] = {
-                    "type": "object",
-                    "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
-                    "required": ["code", "detail"],
-                }
             kinds.append(
                 {"type": "object", "title": section.name, "properties": properties, "required": ["name", "data"],
                  "additionalProperties": False}
@@ -179,6 +188,11 @@ CUSTOMER_ID = Parameter(
     "customerId", "path", "The customer's id, percent-encoded: up to 256 bytes of UTF-8 without control characters.",
     {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="CUST001",
 )  # fmt: skip
+
+
+def _etag(contents: bytes, secret: bytes) -> str:
+    """Return the ETag of a profile's contents: keyed, so that whoever sees one cannot tell whether a guess is right."""
+    return f'W/"{blake2b(contents, digest_size=16, key=secret, person=b"etag").hexdigest()}"'
 
 
 def _headers(asked: str, survivor: str, etag: str | None) -> dict[str, str]:

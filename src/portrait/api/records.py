@@ -9,10 +9,10 @@ from portrait.api import pages
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
+from portrait.listing import Listed, Lists
 from portrait.model import errors
 from portrait.model.fact import Fact, Op
 from portrait.model.time import rfc3339
-from portrait.reading import Listed, Reader
 from portrait.recording import Recorder
 from portrait.sections.base import StoredSection
 from portrait.storage.contract import Place
@@ -68,19 +68,13 @@ class Told(msgspec.Struct, Generic[T], rename="camel"):
     source: str | None
 
 
-class History(msgspec.Struct, Generic[T]):
-    """Every fact of one record, newest first: why we say so."""
-
-    data: list[Told[T]]
-
-
 class Records:
     """Answers the record routes of one stored section."""
 
-    def __init__(self, section: StoredSection, recorder: Recorder, reader: Reader) -> None:
+    def __init__(self, section: StoredSection, recorder: Recorder, lists: Lists) -> None:
         self._section = section
         self._recorder = recorder
-        self._reader = reader
+        self._lists = lists
 
     async def record(self, call: Call) -> Answer:
         """Take the records of one customer in: all or none."""
@@ -95,20 +89,23 @@ class Records:
     async def list(self, call: Call) -> Answer:
         """List the records of one customer."""
         self._check_role(call)
-        limit = call.limit()
-        place = pages.position(call, tuple[pages.Int64, bytes])
-        before = Place(*place) if place else None
-        customer_id = call.path("customerId")
-        items = await self._reader.records(call.tenant.id, customer_id, self._section, before, limit + 1)
-        return json_answer(pages.page(items, limit, _listed, lambda one: (one.effective_at, one.id)))
+        asked = call.tenant.id, call.path("customerId"), self._section
+        if self._section.kind == "state":
+            some = await self._lists.states(*asked, pages.position(call, str), call.limit())
+            return json_answer(pages.part(some, _listed, lambda one: one.key))
+        some = await self._lists.events(*asked, _place(call), call.limit())
+        return json_answer(pages.part(some, _listed, lambda one: (one.effective_at, one.id)))
 
     async def history(self, call: Call) -> Answer:
-        """Show every fact of one record."""
+        """List the facts of one record."""
         self._check_role(call)
-        facts = await self._reader.history(call.tenant.id, call.path("customerId"), self._section, call.path("key"))
-        if not facts:
+        before = _place(call)
+        some = await self._lists.history(
+            call.tenant.id, call.path("customerId"), self._section, call.path("key"), before, call.limit()
+        )
+        if not some.items and before is None:
             raise errors.RecordNotFound("This customer never had a record under this key in this section.")
-        return json_answer(History([_told(fact) for fact in facts]))
+        return json_answer(pages.part(some, _told, lambda fact: (fact.effective_at, fact.id)))
 
     async def delete(self, call: Call) -> Answer:
         """End one record."""
@@ -128,9 +125,11 @@ class Records:
         base = f"/api/v1/customers/{{customerId}}/{name}"
         example = self._section.example()
         telling = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
+        last = {"cursor": None, "hasMore": False}
         one, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
         several = {"type": "array", "minItems": 1, "items": {"anyOf": [one, enveloped]}}
         may_fail = (errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden)
+        order = "Newest first, all there are." if self._section.kind == "events" else "What counts now, by key."
         return (
             Operation(
                 id=f"record_{name}", method="POST", path=base, tag=name, handler=self.record, roles=WRITE,
@@ -148,19 +147,21 @@ class Records:
             Operation(
                 id=f"list_{name}", method="GET", path=base, tag=name, handler=self.list, roles=READ,
                 summary=f"List {name}", success=200, answer=_of(pages.Page, _of(ListedRecord, record)),
-                description=f"{described} Newest first; of events all there are, of state what counts now.",
+                description=f"{described} {order}",
                 example={
                     "data": [{"key": "key", "record": example, **telling}],
-                    "pagination": {"cursor": None, "hasMore": False},
+                    "pagination": last,
                 },
-                parameters=(CUSTOMER_ID, *pages.PARAMETERS), fails=may_fail,
+                parameters=(CUSTOMER_ID, *pages.PARAMETERS), fails=(*may_fail, errors.SectionFailed),
             ),
             Operation(
                 id=f"history_{name}", method="GET", path=f"{base}/{{key}}/history", tag=name, handler=self.history,
-                roles=READ, summary=f"Show the history of one of {name}", success=200, answer=_of(History, record),
+                roles=READ, summary=f"Show the history of one of {name}", success=200,
+                answer=_of(pages.Page, _of(Told, record)),
                 description="Every fact of it, newest first, with source and times: why we say so.",
-                example={"data": [{"op": "put", "record": example, **telling}]},
-                parameters=(CUSTOMER_ID, _KEY), fails=(*may_fail, errors.RecordNotFound),
+                example={"data": [{"op": "put", "record": example, **telling}], "pagination": last},
+                parameters=(CUSTOMER_ID, _KEY, *pages.PARAMETERS),
+                fails=(*may_fail, errors.RecordNotFound, errors.SectionFailed),
             ),
             Operation(
                 id=f"delete_{name}", method="DELETE", path=f"{base}/{{key}}", tag=name, handler=self.delete,
@@ -180,6 +181,11 @@ _KEY = Parameter(
 def _of(generic: Any, record: Any) -> Any:
     """Return a generic of a section's schema, which is known only at run time."""
     return generic[record]
+
+
+def _place(call: Call) -> Place | None:
+    place = pages.position(call, tuple[pages.Int64, bytes])
+    return Place(*place) if place else None
 
 
 def _listed(one: Listed) -> ListedRecord[msgspec.Raw]:

@@ -16,6 +16,7 @@ PortraitError
 │   ├── InvalidRecord         a record that breaks its section's schema
 │   ├── TooManyKeys           a customer's section would pass its limit of live keys
 │   ├── SectionTooLarge       a customer's section would pass its limit of rendered bytes
+│   ├── AnswerTooLarge        an answer that would pass its limit of bytes
 │   ├── UnknownIdentifierType a type of identifier that is neither built in nor the tenant's own
 │   ├── BlockedIdentifier     an identifier whose value says nothing of a person
 │   ├── SelfLink              an identifier or a customer is to be joined with itself
@@ -165,6 +166,12 @@ class SectionTooLarge(InvalidRequest):
     """A customer's section would pass its limit of rendered bytes."""
 
     code = "section_too_large"
+
+
+class AnswerTooLarge(InvalidRequest):
+    """An answer that would pass its limit of bytes: less must be asked for at a time."""
+
+    code = "answer_too_large"
 
 
 class UnknownIdentifierType(InvalidRequest):

@@ -120,8 +120,19 @@ class FactReads(Protocol):
         """
         ...
 
-    async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
-        """Return every fact of a key, newest first."""
+    async def history(
+        self,
+        tenant: str,
+        identifiers: Collection[Identifier],
+        section: str,
+        key: str,
+        before: Place | None,
+        limit: int,
+    ) -> list[Fact]:
+        """Return up to `limit` facts of a key below `before`, newest first.
+
+        The cost grows with `limit`, not with the history of the key or the section.
+        """
         ...
 
     async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:

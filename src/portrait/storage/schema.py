@@ -33,7 +33,7 @@ facts = Table(
     _moment("recorded_at"),
     _text("source", nullable=True),
     Column("version", Integer, nullable=False),
-    Index("facts_by_key", "tenant", "type", "value", "section", "key", "effective_at"),
+    Index("facts_by_key", "tenant", "type", "value", "section", "key", "effective_at", "id"),
 )
 
 # States and documents are written anew at every record. On SQLite a row of a table with row ids stands on one page if

@@ -3,7 +3,7 @@
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.storage.conformance.support import BINARY, MAX, MIN, NAMES, SECTION, TENANT, append, ask, fact
-from portrait.storage.contract import Asked, Reads, Store
+from portrait.storage.contract import Asked, Place, Reads, Store
 
 C = customer("c")
 D = customer("d")
@@ -13,8 +13,10 @@ async def _facts(store: Store, identifier: Identifier) -> list[Fact]:
     return await ask(store, lambda reads: reads.facts(TENANT, [identifier]))
 
 
-async def _history(store: Store, key: str, *identifiers: Identifier) -> list[Fact]:
-    return await ask(store, lambda reads: reads.history(TENANT, identifiers, SECTION, key))
+async def _history(
+    store: Store, key: str, *identifiers: Identifier, before: Place | None = None, limit: int = 100
+) -> list[Fact]:
+    return await ask(store, lambda reads: reads.history(TENANT, identifiers, SECTION, key, before, limit))
 
 
 async def test_facts_come_back_as_they_were_appended(store: Store) -> None:
@@ -77,6 +79,27 @@ async def test_history_is_every_fact_of_a_key_newest_first(store: Store) -> None
     await append(store, *beside, *reversed(told))
     assert await _history(store, "k", C, D) == told
     assert await _history(store, "k", D) == [told[1], told[3]]
+
+
+async def test_history_comes_in_pages_that_give_every_fact_once(store: Store) -> None:
+    """`history`: at most `limit`, below `before`, the place where a page ended; also within a moment."""
+    moments = [MIN, MIN, -1, 0, 0, 0, 0, 0, 1, 2, 2, 3, MAX - 1, MAX, MAX]
+    told = [
+        fact((C, D)[n % 2], n, at=at, op=Op.DELETE if n % 3 == 0 else Op.PUT, body=b"") for n, at in enumerate(moments)
+    ]
+    await append(store, *told, *(fact(C, 100 + n, at=at, key="K") for n, at in enumerate(moments)))
+    for identifiers in ((C, D), (D, C), (C,)):
+        expected = [one for one in told if one.identifier in identifiers]
+        expected.sort(key=lambda one: (one.effective_at, one.id), reverse=True)
+        for limit in (1, 2, 4, len(told)):
+            found: list[Fact] = []
+            before = None
+            while page := await _history(store, "k", *identifiers, before=before, limit=limit):
+                assert len(page) == min(limit, len(expected) - len(found))
+                found += page
+                before = Place(page[-1].effective_at, page[-1].id)
+            assert found == expected
+    assert await _history(store, "k", C, D, before=Place(MIN, b"")) == []
 
 
 async def test_history_of_nothing_is_empty(store: Store) -> None:

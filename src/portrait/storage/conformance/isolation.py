@@ -39,7 +39,7 @@ READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "customers": lambda reads, tenant: reads.customers(tenant, None, 10),
     "events": lambda reads, tenant: reads.events(tenant, [C, E], SECTION, None, 10),
     "events below a place": lambda reads, tenant: reads.events(tenant, [C], SECTION, Place(MAX, b"\xff" * 16), 10),
-    "history": lambda reads, tenant: reads.history(tenant, [C], SECTION, "ended"),
+    "history": lambda reads, tenant: reads.history(tenant, [C], SECTION, "ended", None, 9),
     "known": lambda reads, tenant: reads.known(tenant, [Asked(C, SECTION, "ended", one) for one in (None, 0)]),
     "facts": lambda reads, tenant: reads.facts(tenant, [C]),
     "credentials": lambda reads, tenant: reads.credentials(tenant, None, 10),

@@ -136,14 +136,24 @@ class PostgresReads(ABC):
         ]
         return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
-    async def history(self, tenant: str, identifiers: Collection[Identifier], section: str, key: str) -> list[Fact]:
+    async def history(
+        self,
+        tenant: str,
+        identifiers: Collection[Identifier],
+        section: str,
+        key: str,
+        before: Place | None,
+        limit: int,
+    ) -> list[Fact]:
         """See the contract."""
+        below = " AND (effective_at, id) < ($7, $8)" if before else ""
+        sql = f"{_FACT}{_OF} AND key = $5{below} ORDER BY effective_at DESC, id DESC LIMIT $6"
         found = [
             fact_of(row)
             for identifier in identifiers
-            for row in await self._rows(f"{_FACT}{_OF} AND key = $5", tenant, *identifier, section, key)
+            for row in await self._rows(sql, tenant, *identifier, section, key, limit, *(before or ()))
         ]
-        return newest_first(found)
+        return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
     async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
         """See the contract."""

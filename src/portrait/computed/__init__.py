@@ -1,0 +1,180 @@
+"""Computed sections at work: every call under its deadline, whatever the function does.
+
+A coroutine function runs on an event loop of the section's own, in a thread of its own; a plain function runs in a
+thread. So neither sleeping nor blocking code, in either, holds up the profile or another section.
+"""
+
+import asyncio
+import concurrent.futures
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from portrait.computed import calls
+from portrait.computed.calls import Busy, Calls, Loops, Outcome, Threads
+from portrait.computed.kept import Kept, Key
+from portrait.computed.reports import Reports
+from portrait.model.identifier import Identifier
+from portrait.sections.base import MAX_SECTION_BYTES, ComputedSection
+
+__all__ = ["FAILED", "Computed", "Context", "Deadlines", "Part", "Reports"]
+
+FAILED = ("section_failed", "The section failed.")
+"""Code and detail of a section whose code raised an error. What it raised is for the operator's log alone."""
+_BUSY = ("section_busy", "Too many earlier calls of this section have not ended.")
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+ReadSection = Callable[[str], Awaitable[list[Any]]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a computed section is told."""
+
+    tenant_id: str
+    customer_id: str
+    identifiers: tuple[Identifier, ...]
+    _read: ReadSection
+    _loop: asyncio.AbstractEventLoop
+
+    async def read(self, section: str) -> list[Any]:
+        """Return the records of a stored section of this customer, as the profile shows them.
+
+        Raises:
+            UnknownSection: there is no such stored section.
+            SectionFailed: the section cannot be shown: its own code failed, or it has too many bytes.
+        """
+        return await asyncio.wrap_future(self._submit(section))
+
+    def read_sync(self, section: str) -> list[Any]:
+        """Return what `read` does, for plain functions."""
+        return self._submit(section).result()
+
+    def _submit(self, section: str) -> "concurrent.futures.Future[list[Any]]":
+        async def read() -> list[Any]:
+            return await self._read(section)
+
+        return asyncio.run_coroutine_threadsafe(read(), self._loop)
+
+
+class Part(NamedTuple):
+    """A computed section's answer."""
+
+    body: bytes
+    """A JSON array."""
+    error: tuple[str, str] | None
+    """Code and detail, where the section failed."""
+
+
+class Deadlines:
+    """Until when each section may take, for all profiles of one request together: from its first call on."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def of(self, section: ComputedSection, now: float) -> float:
+        """Return a section's deadline, by the same clock as `now`."""
+        return self._until.setdefault(section.name, now + section.timeout)
+
+
+class Computed:
+    """Runs the computed sections of one service.
+
+    Args:
+        reports: where what goes wrong with a section is logged.
+        max_bytes: the most bytes of one section's answer.
+    """
+
+    def __init__(self, reports: Reports, max_bytes: int = MAX_SECTION_BYTES) -> None:
+        self._reports = reports
+        self._max_bytes = max_bytes
+        self._runners: dict[str, _Runner] = {}
+
+    async def run(self, sections: Sequence[ComputedSection], context: Context, deadlines: Deadlines) -> list[Part]:
+        """Return the answers of several sections, each within its deadline."""
+        return await asyncio.gather(*(self._runner(section).run(context, deadlines) for section in sections))
+
+    def close(self) -> None:
+        """Stop the sections' loops. Threads that hang are left to the end of the process."""
+        for runner in self._runners.values():
+            runner.close()
+
+    def _runner(self, section: ComputedSection) -> "_Runner":
+        if section.name not in self._runners:
+            self._runners[section.name] = _Runner(section, self._reports, self._max_bytes)
+        return self._runners[section.name]
+
+
+class _Runner:
+    def __init__(self, section: ComputedSection, reports: Reports, max_bytes: int) -> None:
+        self._section = section
+        self._reports = reports
+        self._max_bytes = max_bytes
+        self._kept = Kept()
+        name, function = section.name, section.function
+        self._calls: Calls = (
+            Loops(name, function, self._report) if inspect.iscoroutinefunction(function) else Threads(name, function)
+        )
+
+    async def run(self, context: Context, deadlines: Deadlines) -> Part:
+        key = _key(context) if self._section.cache_seconds else None
+        if key is not None and (kept := self._kept.get(key)) is not None:
+            return Part(kept, None)
+        try:
+            result, error = await self._outcome(context, deadlines)
+        except TimeoutError:
+            self._warn("deadline", "exceeded its deadline")
+            detail = f"The section did not answer within {self._section.timeout:g} seconds."
+            return Part(b"[]", ("deadline_exceeded", detail))
+        except Busy:
+            self._warn("busy", "has too many calls that have not ended")
+            return Part(b"[]", _BUSY)
+        try:
+            body = _checked(result) if error is None else b""
+        except Exception as wrong:  # noqa: BLE001  # whatever a plugin returns is its section's failure
+            error = wrong
+        if error is not None:
+            self._warn("failed", "failed", error)
+            return Part(b"[]", FAILED)
+        if len(body) > self._max_bytes:
+            self._warn("too large", "is too large")
+            return Part(b"[]", ("too_large", f"The section has more than {self._max_bytes} bytes."))
+        if key is not None:
+            self._kept.put(key, body, self._section.cache_seconds)
+        return Part(body, None)
+
+    async def _outcome(self, context: Context, deadlines: Deadlines) -> Outcome:
+        now = asyncio.get_running_loop().time()
+        until = deadlines.of(self._section, now)
+        if until <= now:  # the profiles before have used it up
+            raise TimeoutError
+        return await self._calls.call(context, until)
+
+    def close(self) -> None:
+        self._calls.close()
+
+    def _report(self, hanging: int) -> None:
+        """Say that a loop was abandoned."""
+        text = "has a call that never yields: its event loop was abandoned. A coroutine function must not block"
+        last = hanging >= calls.MAX_LOOPS
+        if last:
+            text += f"; with {hanging} loops that hang the section is busy until one of them comes round"
+        self._warn("all loops" if last else "loop", text)
+
+    def _warn(self, kind: str, text: str, error: BaseException | None = None) -> None:
+        self._reports.warn(self._section.name, kind, text, error)
+
+
+def _key(context: Context) -> Key:
+    told = blake2b(msgspec.msgpack.encode(context.identifiers), digest_size=16)
+    return context.tenant_id, context.customer_id, told.digest()
+
+
+def _checked(result: Any) -> bytes:
+    if not isinstance(result, list | tuple):
+        raise TypeError("a computed section returns a list of records")
+    return _encode(result)

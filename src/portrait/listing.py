@@ -1,0 +1,140 @@
+"""The way out, in pages: a section's records, the facts of one, the customers."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
+
+from portrait import folding
+from portrait.model.document import Head, read_head
+from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable
+from portrait.model.fact import Fact
+from portrait.model.time import Clock
+from portrait.sections.base import StoredSection
+from portrait.storage.contract import Place, Store
+
+T = TypeVar("T")
+_key = attrgetter("key")
+
+
+class Listed(NamedTuple):
+    """One record with what is known of its telling."""
+
+    key: str
+    body: bytes
+    effective_at: int
+    recorded_at: int
+    source: str | None
+    id: bytes
+
+
+class Some(NamedTuple, Generic[T]):
+    """A page's items, and whether others follow."""
+
+    items: Sequence[T]
+    more: bool
+
+
+class Lists:
+    """Answers lists."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def states(
+        self, tenant: str, customer_id: str, section: StoredSection, after: str | None, limit: int
+    ) -> Some[Listed]:
+        """Return up to `limit` records of a state section that count now, by key, with keys above `after`.
+
+        A key is never parted: where a plugin shows several records of one, the page holds all of them.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            SectionFailed: the section's own code failed.
+        """
+        survivor, head = await self._head(tenant, customer_id)
+        with _own_code(section):
+            state = await folding.load_joined(self._store, tenant, section, head.identifiers(survivor))
+            # Never before the last that was told, whatever the clock says.
+            live = section.state_fold.live(state, max(self._clock(), head.updated_at))
+            ordered = sorted(live, key=lambda one: (one.key, one.history))
+            begin = 0 if after is None else bisect_right(ordered, after, key=_key)
+            end = begin + limit
+            while begin < end < len(ordered) and ordered[end].key == ordered[end - 1].key:
+                end += 1
+            items = [
+                Listed(
+                    one.key, section.shape.encode(one.record), one.entry.effective_at, one.entry.recorded_at,
+                    one.entry.source, one.entry.id,
+                )
+                for one in ordered[begin:end]
+            ]  # fmt: skip
+        return Some(items, end < len(ordered))
+
+    async def events(
+        self, tenant: str, customer_id: str, section: StoredSection, before: Place | None, limit: int
+    ) -> Some[Listed]:
+        """Return up to `limit` events that were not deleted, newest first, below `before`.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            SectionFailed: the section's own code failed.
+        """
+        survivor, head = await self._head(tenant, customer_id)
+        facts = await self._store.events(tenant, head.identifiers(survivor), section.name, before, limit + 1)
+        return Some(
+            [
+                Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
+                for one in _brought_forward(section, facts[:limit])
+            ],
+            len(facts) > limit,
+        )
+
+    async def history(
+        self, tenant: str, customer_id: str, section: StoredSection, key: str, before: Place | None, limit: int
+    ) -> Some[Fact]:
+        """Return up to `limit` facts of a record's key, newest first, below `before`.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            SectionFailed: the section's own code failed.
+        """
+        survivor, head = await self._head(tenant, customer_id)
+        members = head.identifiers(survivor)
+        facts = await self._store.history(tenant, members, section.name, key, before, limit + 1)
+        return Some(_brought_forward(section, facts[:limit]), len(facts) > limit)
+
+    async def customers(self, tenant: str, after: str | None, limit: int) -> Some[tuple[str, Head]]:
+        """Return up to `limit` customers with ids above `after`, by id."""
+        found = await self._store.customers(tenant, after, limit + 1)
+        return Some(found[:limit], len(found) > limit)
+
+    async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
+        """Return a customer's surviving id and head.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+        """
+        rows = await self._store.documents(tenant, customer_id, ())
+        if not rows:
+            raise CustomerNotFound
+        head = read_head(rows[0][1])
+        return (customer_id, head) if head.merged_into is None else await self._head(tenant, head.merged_into)
+
+
+def _brought_forward(section: StoredSection, facts: Sequence[Fact]) -> list[Fact]:
+    with _own_code(section):
+        return [section.bring_forward(fact) for fact in facts]
+
+
+@contextmanager
+def _own_code(section: StoredSection) -> Iterator[None]:
+    """Name the section where its own code fails; what an `upgrade` returned wrongly is no fault of the request's."""
+    try:
+        yield
+    except Unavailable:
+        raise
+    except Exception as error:
+        raise SectionFailed.of(section.name) from error

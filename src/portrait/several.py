@@ -1,0 +1,114 @@
+"""Several profiles in one answer: each costs once, and all together are bounded in time, bytes and memory."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from portrait.computed import Deadlines
+from portrait.model.errors import AnswerTooLarge, CustomerNotFound
+from portrait.reading import Loaded, Plan, Profile, Reader
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 16 * 2**20
+"""The most bytes that the profiles of one answer have together."""
+LOADED_AT_ONCE = 4
+"""How many profiles are read beside each other: what one request takes of the database's connections."""
+COMPUTED_AT_ONCE = 24
+"""How many profiles have their sections computed beside each other: fewer than a section's calls, which others make
+too."""
+
+
+class Asked(NamedTuple):
+    """One profile asked for."""
+
+    customer_id: str
+    plan: Plan
+
+
+Outcome = Profile | CustomerNotFound | AnswerTooLarge
+
+
+async def profiles(reader: Reader, tenant: str, asked: Sequence[Asked], most: int) -> list[Outcome]:
+    """Return the profiles asked for, or what keeps each from being shown, in order.
+
+    What is asked for twice is read once. A section's deadline counts for all profiles together. Once the profiles have
+    as many bytes as they may, no more is read, and those left are left out.
+
+    Args:
+        reader: reads profiles.
+        tenant: the tenant.
+        asked: the profiles asked for.
+        most: the most bytes of all profiles together.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    several = _Several(reader, tenant, most)
+    wanted = {(one.customer_id, one.plan.identity): one for one in asked}
+    found = dict(zip(wanted, await several.read(list(wanted.values())), strict=True))
+    size = 0
+    answered: list[Outcome] = []
+    for one in asked:
+        outcome = found[one.customer_id, one.plan.identity]
+        if isinstance(outcome, Profile):
+            size += outcome.size
+        answered.append(_too_large(most) if isinstance(outcome, Profile) and size > most else outcome)
+    return answered
+
+
+class _Several:
+    def __init__(self, reader: Reader, tenant: str, most: int) -> None:
+        self._reader = reader
+        self._tenant = tenant
+        self._most = most
+        self._deadlines = Deadlines()
+        self._places = asyncio.Semaphore(COMPUTED_AT_ONCE)
+        self._size = 0
+
+    async def read(self, asked: Sequence[Asked]) -> list[Outcome]:
+        """Return profiles in order; those after the last that has room may be left out."""
+        loaded: list[Loaded | CustomerNotFound] = []
+        size = 0
+        while len(loaded) < len(asked) and size < self._most:
+            found = await _all(self._load(one) for one in asked[len(loaded) : len(loaded) + LOADED_AT_ONCE])
+            size += sum(one.profile.size for one in found if isinstance(one, Loaded))
+            loaded += found
+            await asyncio.sleep(0)  # reading from SQLite gives nobody a turn
+        completed = await _all(self._complete(one, each) for one, each in zip(asked, loaded, strict=False))
+        return [*completed, *(_too_large(self._most) for _ in asked[len(loaded) :])]
+
+    async def _load(self, one: Asked) -> Loaded | CustomerNotFound:
+        try:
+            return await self._reader.load(self._tenant, one.customer_id, one.plan)
+        except CustomerNotFound as error:
+            return error
+
+    async def _complete(self, one: Asked, loaded: Loaded | CustomerNotFound) -> Outcome:
+        if not isinstance(loaded, Loaded):
+            return loaded
+        if not one.plan.computed:
+            return loaded.profile
+        async with self._places:
+            # They begin in order: what has ended comes before this one in the answer, and leaves it no room.
+            if self._size >= self._most:
+                return _too_large(self._most)
+            profile = await self._reader.complete(loaded, one.plan, self._deadlines)
+        self._size += profile.size
+        return profile
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what works come to, run beside each other; where one raises, none of them goes on."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _too_large(most: int) -> AnswerTooLarge:
+    return AnswerTooLarge(
+        f"The profiles before this one take the {most} bytes that one answer may have. Ask for it in a further request."
+    )
