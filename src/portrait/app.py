@@ -23,6 +23,7 @@ from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed, Reports
+from portrait.explaining import Explainer
 from portrait.folding import Overtaken
 from portrait.identifying import Identities
 from portrait.listing import Lists
@@ -62,6 +63,7 @@ class Services:
     reader: Reader
     lists: Lists
     identities: Identities
+    explainer: Explainer
     matches: Matches
     upkeep: Upkeep
     computed: Computed
@@ -124,8 +126,9 @@ def build(
         access=Access(store, clock, auth),
         recorder=recorder,
         reader=Reader(store, registry, clock, computed, overtaken, reports),
-        lists=Lists(store, clock),
+        lists=Lists(store, clock, reports),
         identities=Identities(store, registry, clock, recorder),
+        explainer=Explainer(store, registry, clock),
         matches=Matches(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),
         computed=computed,
@@ -173,7 +176,7 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         *(Records(section, services.recorder, services.lists) for section in services.registry.all_stored()),
         Bulk(services.recorder, services.registry),
         Customers(services.lists),
-        IdentityResource(services.identities, services.access, services.registry),
+        IdentityResource(services.identities, services.explainer, services.access, services.registry),
         Lookup(services.identities, services.reader, services.registry, services.clock),
         AccessResources(services.access),
         Health(services.store),

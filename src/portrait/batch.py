@@ -255,9 +255,8 @@ class Batch:
         """Tell whether an identifier holds a live record under a key."""
         await self._load(section, [identifier])
         if section.kind == "events":
-            asked = Asked(identifier, section.name, key, None)
-            facts = (await self._tx.known(self._tenant, [asked])).get(asked, ())
-            return bool(facts) and all(fact.op is Op.PUT for fact in facts)
+            known = await self._tx.known(self._tenant, [Asked(identifier, section.name, key, None)])
+            return bool(known) and all(fact.op is Op.PUT for facts in known.values() for fact in facts)
         return self.current(identifier, section, key) is not None
 
     def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:

@@ -1,29 +1,24 @@
-"""Who is who: the direct actions on the identity graph, and why identifiers are one person."""
+"""Who is who: the direct actions on the identity graph, and whom an identifier belongs to."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from portrait import folding
 from portrait.batch import Batch
+from portrait.explaining import crossovers_of, head_of, known_head_of, refused
 from portrait.identity import rules
-from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Profile, Told
-from portrait.identity.rules import Reason, Rule, Rules
+from portrait.identity.graph import Profile
+from portrait.identity.rules import Rule, Rules
 from portrait.incoming import Incoming
 from portrait.linking import Linker, Stated, opened
-from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.model.time import Clock
 from portrait.recording import Recorder
-from portrait.sections.experiments import crossovers
-from portrait.sections.fold import LatestState
-from portrait.sections.links import LINKS, Identified, LinksState, bans_of, ends_of, graph_of, identified, told_of
+from portrait.sections.links import told_of
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, Transaction
 
 T = TypeVar("T")
-CHUNK = 200
-"""How many customers are gone through at once for what waits for review."""
 
 
 class Effect(NamedTuple):
@@ -35,62 +30,8 @@ class Effect(NamedTuple):
     """Experiments in which one profile afterwards has had two variants: the first exposure counts."""
 
 
-class Candidate(NamedTuple):
-    """A link that a rule refused, or that matching is not sure of, waiting for review."""
-
-    a: Identifier
-    b: Identifier
-    told: Told
-
-    @property
-    def reason(self) -> Reason:
-        """Why it was refused."""
-        return Reason.SHARED_IDENTIFIER if self.told.status == RETRACTED else Reason(self.told.status)
-
-
-class Waiting(NamedTuple):
-    """A candidate, and whose its two ends are."""
-
-    customer_id: str
-    other_id: str | None
-    """None: the other end is nobody's yet."""
-    candidate: Candidate
-
-    @property
-    def place(self) -> tuple[str, int, bytes]:
-        """Where it stands among all of its tenant's."""
-        return self.customer_id, self.candidate.told.recorded_at, self.candidate.told.id
-
-
-class Why(NamedTuple):
-    """One identifier of a customer's, and the path of links that says so."""
-
-    shown: Identified
-    path: tuple[Link, ...]
-
-
-class Apart(NamedTuple):
-    """Two identifiers that are not to be one person."""
-
-    a: Identifier
-    b: Identifier
-    told: Told
-    """Who said so, when, and by what."""
-
-
-class Explanation(NamedTuple):
-    """Why identifiers are one person, and what is known beside."""
-
-    customer_id: str
-    why: tuple[Why, ...]
-    merges: tuple[Merge, ...]
-    apart: tuple[Apart, ...]
-    candidates: tuple[Candidate, ...]
-    crossovers: tuple[str, ...]
-
-
 class Identities:
-    """Acts on the identity graph, and explains it."""
+    """Acts on the identity graph."""
 
     def __init__(self, store: Store, registry: Registry, clock: Clock, recorder: Recorder) -> None:
         self._store = store
@@ -193,7 +134,7 @@ class Identities:
         try:
             return await self._part(tenant, a, identifier, Rule.UNLINK, by, dry=dry)
         except CustomerNotFound:
-            await self._head(tenant, customer_id)
+            await head_of(self._store, tenant, customer_id)
             raise NotMerged("This identifier is not the customer's: there is nothing to take back.") from None
 
     async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
@@ -250,104 +191,6 @@ class Identities:
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
-    async def waiting(
-        self, tenant: str, after: tuple[str, int, bytes] | None = None
-    ) -> AsyncIterator[tuple[str, list[Waiting]]]:
-        """Yield what waits for review, some customers at a time: the last customer id gone through, and what was found.
-
-        By customer, of each what was told first; a link that waits at two customers' ends is the lower one's.
-
-        Args:
-            tenant: the tenant.
-            after: the place after which to begin; None: at the start.
-        """
-        name = None
-        if after is not None:
-            name, *told = after
-            head = await _known_head(self._store, tenant, name)
-            if head is not None and head.merged_into is None:
-                found = await self._waiting(tenant, {name: head.identifiers(name)})
-                yield name, [one for one in found if one.place[1:] > tuple(told)]
-        while page := await self._store.customers(tenant, name, CHUNK):
-            name = page[-1][0]
-            yield name, await self._waiting(tenant, {one: head.identifiers(one) for one, head in page})
-
-    async def _waiting(self, tenant: str, members: Mapping[str, Sequence[Identifier]]) -> list[Waiting]:
-        """Return what waits for review at some customers, in order."""
-        links = await folding.load_states(
-            self._store, tenant, LINKS, [one for held in members.values() for one in held]
-        )
-        candidates = {
-            name: _candidates(folding.joined(LINKS, (links[one] for one in held)), held)
-            for name, held in members.items()
-        }
-        others = {one.b for found in candidates.values() for one in found}
-        owners = await self._store.resolve(tenant, others) if others else {}
-        below = {
-            (name, one): owners[one.b]
-            for name, found in candidates.items()
-            for one in found
-            if one.b in owners and owners[one.b] < name
-        }
-        theirs = await folding.load_states(self._store, tenant, LINKS, {one.b for _, one in below})
-        return sorted(
-            (
-                Waiting(name, owners.get(one.b), one)
-                for name, found in candidates.items()
-                for one in found
-                if (name, one) not in below or _refused(ends_of(theirs[one.b], one.b).get(one.a, ())) is None
-            ),
-            key=lambda one: one.place,
-        )
-
-    async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
-        """Return a customer's surviving id and its identifiers, the surest first.
-
-        Raises:
-            CustomerNotFound: the customer is not known.
-        """
-        survivor, head = await self._head(tenant, customer_id)
-        return survivor, identified(await self._links(tenant, head.identifiers(survivor)), self._now(head))
-
-    async def explain(self, tenant: str, customer_id: str) -> Explanation:
-        """Return why a customer's identifiers are one person.
-
-        Raises:
-            CustomerNotFound: the customer is not known.
-        """
-        survivor, head = await self._head(tenant, customer_id)
-        members = head.identifiers(survivor)
-        state = await self._links(tenant, members)
-        graph, now = graph_of([state]), self._now(head)
-        paths = graph.confidences(customer(survivor), now)
-        return Explanation(
-            survivor,
-            # One that was taken from the customer between the two reads has no path any more.
-            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
-            tuple(graph.merges()),
-            tuple(Apart(*pair, told) for pair, told in bans_of([state]).items()),
-            _candidates(state, members),
-            await self._crossovers(self._store, tenant, members),
-        )
-
-    async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
-        """Return a customer's surviving id and head.
-
-        Raises:
-            CustomerNotFound: the customer is not known.
-        """
-        rows = await self._store.hashes(tenant, customer_id, ())
-        if not rows or rows[0][1] is None:
-            raise CustomerNotFound
-        head = read_head(rows[0][1])
-        if head.merged_into is not None:
-            return await self._head(tenant, head.merged_into)
-        return customer_id, head
-
-    def _now(self, head: Head) -> int:
-        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
-        return max(self._clock(), head.updated_at)
-
     async def rules(self, tenant: str) -> Rules:
         """Return a tenant's rules."""
         found = await self._store.tenant(tenant)
@@ -399,7 +242,11 @@ class Identities:
             before = await _profiles(tx, tenant, identifiers)
             await work(tx)
             after = await _profiles(tx, tenant, {*identifiers, *(one for each in before for one in each.members)})
-            crossed = {name for one in after for name in await self._crossovers(tx, tenant, one.members)}
+            crossed = {
+                name
+                for one in after
+                for name in await crossovers_of(tx, tenant, self._registry, one.members, self._clock())
+            }
             effect = Effect(before, after, tuple(sorted(crossed)))
             if dry:
                 raise _Undone(effect)
@@ -421,26 +268,12 @@ class Identities:
         batch, linker = await opened(tx, tenant, self._clock(), self._sections, [a], [b])
         (state,) = await batch.links((a,))
         one_person = batch.profile_of(a) == batch.profile_of(b)
-        if _refused(told_of(state, a, b), one_person=one_person) is None:
+        if refused(told_of(state, a, b), one_person=one_person) is None:
             raise _nothing_waits()
         return batch, linker
 
     def _stated(self, rule: Rule, by: str | None) -> Stated:
         return Stated(1.0, by, rule)
-
-    async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
-        states = await folding.load_states(self._store, tenant, LINKS, members)
-        joined: LinksState = folding.joined(LINKS, states.values())
-        return joined
-
-    async def _crossovers(self, reads: Reads, tenant: str, members: Sequence[Identifier]) -> tuple[str, ...]:
-        section = self._registry.find_stored("experiments")
-        if section is None or len(members) < 2:
-            return ()
-        states = await folding.load_states(reads, tenant, section, members)
-        state = folding.joined(section, states.values())
-        told_at = state.told_at if isinstance(state, LatestState) else 0
-        return crossovers(section, state, max(self._clock(), told_at))
 
 
 class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only
@@ -455,7 +288,7 @@ async def _profiles(reads: Reads, tenant: str, identifiers: Iterable[Identifier]
     # and taken here, out of their order, they would only be in others' way.
     owners = await reads.resolve(tenant, [one for one in wanted if one.type != CUSTOMER_ID])
     for one in wanted:
-        if one.type == CUSTOMER_ID and (head := await _known_head(reads, tenant, one.value)) is not None:
+        if one.type == CUSTOMER_ID and (head := await known_head_of(reads, tenant, one.value)) is not None:
             owners[one] = head.merged_into or one.value
     members = await reads.members(tenant, set(owners.values()))
     found = {Profile(owner, tuple(held)) for owner, held in members.items()}
@@ -463,40 +296,5 @@ async def _profiles(reads: Reads, tenant: str, identifiers: Iterable[Identifier]
     return tuple(sorted(found, key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
 
 
-async def _known_head(reads: Reads, tenant: str, customer_id: str) -> Head | None:
-    rows = await reads.hashes(tenant, customer_id, ())
-    return known_head(rows[0][1]) if rows and rows[0][1] is not None else None
-
-
 def _nothing_waits() -> NotMerged:
     return NotMerged("No link between these two waits for review. See the customer's candidates.")
-
-
-def _refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
-    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none.
-
-    What was split off was let through once, and is refused since: unless the two are one person for another reason, or
-    somebody has taken the link back since.
-    """
-    if any(one.status == LINKED for one in told):
-        return None
-    back = [one.order for one in told if one.status == RETRACTED and one.rule != Rule.SPLIT]
-    refused = (
-        one
-        for one in told
-        if one.status != RETRACTED
-        or (one.rule == Rule.SPLIT and not one_person and one.order > max(back, default=(0, b"")))
-    )
-    return max(refused, key=lambda one: one.order, default=None)
-
-
-def _candidates(state: LinksState, members: Sequence[Identifier]) -> tuple[Candidate, ...]:
-    apart, everyone = graph_of([state]).apart, set(members)
-    return tuple(
-        Candidate(one, other, told)
-        for one in members
-        for other, each in sorted(ends_of(state, one).items())
-        if (told := _refused(each, one_person=other in everyone)) is not None
-        and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}
-        and frozenset((one, other)) not in apart
-    )  # fmt: skip

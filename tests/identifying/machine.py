@@ -203,7 +203,7 @@ class Machine(RuleBasedStateMachine):
     def review(self, customer_id, accept):
         identities = self.services.identities
         try:
-            candidates = self.run(identities.explain(TENANT, customer_id)).candidates
+            candidates = self.run(self.services.explainer.explain(TENANT, customer_id)).candidates
         except CustomerNotFound:
             return
         if candidates:

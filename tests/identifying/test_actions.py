@@ -508,15 +508,15 @@ async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(r
 
 async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(running, monkeypatch):
     await each(running, line(E, "segments", SEGMENT), tie("A", E))
-    identities = running.services.identities
-    load = identities._links
+    explainer = running.services.explainer
+    load = explainer._links
 
     async def late(tenant, members):
         monkeypatch.undo()
         await act(running, "unlink", canonicalId="A", identifier=E)
         return await load(tenant, members)
 
-    monkeypatch.setattr(identities, "_links", late)
+    monkeypatch.setattr(explainer, "_links", late)
     assert (await explained(running, "A"))["identifiers"] == []
 
 

@@ -1,12 +1,14 @@
 """What waits for review: the list of a whole tenant, and what becomes of a candidate that is accepted."""
 
+import asyncio
 import base64
+import json
 
 import msgspec
 import pytest
 
-from identifying.acting import FREE, act, each, evidence, explained, line, named, owner, rules, tie
-from portrait import identifying
+from identifying.acting import FREE, SEGMENT, act, bulk, each, evidence, explained, line, named, owner, rules, tie
+from portrait import explaining
 from portrait.api import identity
 from portrait.identity.graph import LINKED
 
@@ -66,15 +68,16 @@ async def test_each_candidate_of_a_tenant_is_listed_once_with_whose_it_is(disput
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
 async def test_pages_hold_all_of_it_once(disputed, limit, monkeypatch):
     whole = (await listed(disputed))["data"]
-    for chunk in (1, 3, 200):
-        monkeypatch.setattr(identifying, "CHUNK", chunk)
+    for size in (1, 3, 200):
+        monkeypatch.setattr(explaining, "CUSTOMERS_AT_ONCE", size)
+        monkeypatch.setattr(explaining, "IDENTIFIERS_AT_ONCE", size)
         assert await paged(disputed, limit) == (whole, -(-len(whole) // limit))
 
 
-async def test_a_page_goes_through_so_many_customers_and_no_more(disputed, monkeypatch):
+async def test_a_page_goes_through_so_many_identifiers_and_no_more(disputed, monkeypatch):
     whole = (await listed(disputed))["data"]
-    monkeypatch.setattr(identifying, "CHUNK", 1)
-    monkeypatch.setattr(identity, "MAX_CHUNKS", 1)
+    monkeypatch.setattr(explaining, "IDENTIFIERS_AT_ONCE", 1)
+    monkeypatch.setattr(identity, "MAX_GONE_THROUGH", 3)
     first = await listed(disputed, limit=100)
     assert first == {"data": whole[:-1], "pagination": first["pagination"]}
     assert first["pagination"]["hasMore"]
@@ -129,3 +132,135 @@ async def test_what_belongs_to_nobody_is_listed_at_the_end_that_is_somebodys(dis
     (one,) = [one for one in (await listed(disputed))["data"] if one["reason"] == "limit"]
     assert {one["customerId"], one["otherCustomerId"]} == {"P3", made}
     assert LINKED not in {one["reason"] for one in (await listed(disputed))["data"]}
+
+
+# --- what it costs ---
+
+
+@pytest.fixture
+async def many(running):
+    """Three hundred customers with three identifiers each, of whom few have anything that waits."""
+    lines = [
+        tie(f"M{number:03}", f"{type_}:{number}@example.org")
+        for number in range(300)
+        for type_ in ("email", "device_id")
+    ]
+    for begin in range(0, len(lines), 100):
+        await bulk(running, *lines[begin : begin + 100])
+    await each(running, tie("M290", "email:1@example.org"), tie("M010", "email:280@example.org"))
+    return running
+
+
+class Loads:
+    """Counts the identifiers of which links are loaded, at once and in all, and the turns that others had."""
+
+    def __init__(self, running, monkeypatch):
+        store = running.services.store
+        states = store.states
+        self.loaded, self.turns, self.busy = [], 0, []
+
+        async def noted(tenant, wanted):
+            self.loaded.append(len(wanted))
+            self.busy.append(self.turns)
+            return await states(tenant, wanted)
+
+        monkeypatch.setattr(store, "states", noted)
+
+    async def __aenter__(self):
+        async def others():
+            while True:
+                self.turns += 1
+                await asyncio.sleep(0)
+
+        self._others = asyncio.create_task(others())
+        return self
+
+    async def __aexit__(self, *_):
+        self._others.cancel()
+
+
+async def test_others_have_their_turn_between_two_loads_of_few_identifiers(many, monkeypatch):
+    async with Loads(many, monkeypatch) as loads:
+        assert [one["customerId"] for one in (await listed(many))["data"]] == ["M001", "M010"]
+    assert sum(loads.loaded) >= 900
+    assert max(loads.loaded) <= explaining.IDENTIFIERS_AT_ONCE
+    assert len(set(loads.busy)) == len(loads.busy), "no two loads without a turn between them"
+
+
+async def test_a_page_costs_what_it_goes_through_and_not_what_the_tenant_holds(many, monkeypatch):
+    monkeypatch.setattr(identity, "MAX_GONE_THROUGH", 90)
+    async with Loads(many, monkeypatch) as loads:
+        page = await listed(many)
+    assert page["pagination"]["hasMore"]
+    assert 90 <= sum(loads.loaded) < 90 + 2 * explaining.IDENTIFIERS_AT_ONCE
+
+
+async def test_one_customer_of_many_identifiers_is_gone_through_piece_by_piece(running, monkeypatch):
+    await rules(running, {"types": {"cookie_id": {"limit": None}}})
+    await bulk(running, *(tie("A", f"cookie_id:c{number}") for number in range(180)))
+    async with Loads(running, monkeypatch) as loads:
+        assert (await listed(running))["data"] == []
+    assert sum(loads.loaded) == 181
+    assert max(loads.loaded) <= explaining.IDENTIFIERS_AT_ONCE
+    assert len(set(loads.busy)) == len(loads.busy)
+
+
+# --- an explanation in pages ---
+
+EXPLAIN = "/api/v1/identity/explain"
+LISTS = ("identifiers", "merges", "apart", "candidates", "crossovers")
+
+
+@pytest.fixture
+async def long(running):
+    """A customer with more of everything than a small page holds."""
+    await rules(running, {"types": {"email": {"limit": 7}, "cookie_id": {}}})
+    await bulk(running, *(tie("A", f"email:{number}@example.org") for number in range(9)))
+    await bulk(running, *(tie("A", f"cookie_id:c{number}") for number in range(6)))
+    for number in range(4):
+        await each(running, line(f"B{number}", "segments", SEGMENT), line(f"C{number}", "segments", SEGMENT))
+        await act(running, "merge", targetId="A", sourceId=f"B{number}")
+        await act(running, "cannot-link", identifier="A", other=f"C{number}")
+    return running
+
+
+async def explained_in_pages(running, limit):
+    found, params, pages = {name: [] for name in LISTS}, {"customerId": "A", "limit": limit}, 0
+    while params:
+        answer = await running.client.get(EXPLAIN, params=params)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        assert page.keys() == {"customerId", *LISTS, "pagination"}
+        pages += 1
+        for name in LISTS:
+            assert len(page[name]) <= limit
+            found[name] += page[name]
+        more = page["pagination"]["hasMore"]
+        assert more is (page["pagination"]["cursor"] is not None)
+        params = more and {"customerId": "A", "limit": limit, "cursor": page["pagination"]["cursor"]}
+    return found, pages
+
+
+async def test_an_explanation_comes_in_pages_that_hold_all_of_it_once(long):
+    whole, pages = await explained_in_pages(long, 100)
+    assert {name: len(whole[name]) for name in LISTS} == {
+        "identifiers": 17, "merges": 4, "apart": 4, "candidates": 2, "crossovers": 0}  # fmt: skip
+    assert pages == 1
+    for limit in (1, 3, 16, 17):
+        assert await explained_in_pages(long, limit) == (whole, -(-17 // limit))
+
+
+async def test_a_page_of_an_explanation_is_bounded_in_bytes(long, monkeypatch):
+    whole, _ = await explained_in_pages(long, 100)
+    for most, pages in ((1, 17), (len(json.dumps(whole)) // 2, None)):
+        monkeypatch.setattr(identity, "MAX_EXPLAINED_BYTES", most)
+        found, count = await explained_in_pages(long, 100)
+        assert found == whole
+        assert count == pages or (pages is None and 1 < count < 17)
+
+
+@pytest.mark.parametrize("place", [0, -1, 2**40, "x", [1]])
+async def test_a_cursor_that_no_page_of_an_explanation_gave_is_refused(long, place):
+    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
+    answer = await long.client.get(EXPLAIN, params={"customerId": "A", "cursor": cursor})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")

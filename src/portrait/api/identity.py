@@ -1,5 +1,6 @@
 """`/api/v1/identity`: who is who, joining and parting, and why."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -7,10 +8,11 @@ import msgspec
 from portrait.access.service import READ, WRITE, Access
 from portrait.api import pages
 from portrait.api.bodies import chosen, one_of
-from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, json_answer
+from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, encode, json_answer
 from portrait.api.records import SOURCE, Source
-from portrait.identifying import CHUNK, Candidate, Effect, Explanation, Identities, Waiting
-from portrait.identity.graph import Link, Profile, Told
+from portrait.explaining import Apart, Candidate, Explainer, Explanation, Waiting, Why
+from portrait.identifying import Effect, Identities
+from portrait.identity.graph import Link, Merge, Profile, Told
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
 from portrait.ingest.records import Parser
 from portrait.model import errors
@@ -22,8 +24,10 @@ from portrait.storage.contract import Tenant
 ADMIN = frozenset({"admin"})
 MAX_LINKED = 100
 """The most identifiers that one `link` names."""
-MAX_CHUNKS = 10
-"""After so many chunks of customers a page of candidates ends, however few it found."""
+MAX_GONE_THROUGH = 2000
+"""After so many identifiers gone through a page of candidates ends, however few it found."""
+MAX_EXPLAINED_BYTES = 2**20
+"""After so many bytes a page of an explanation ends; it has one of each list at least."""
 
 Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
 CustomerId = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["CUST001"])]
@@ -229,20 +233,22 @@ class ExplanationAnswer(msgspec.Struct, rename="camel"):
     apart: list[ShownApart]
     candidates: list[ShownCandidate]
     crossovers: list[str]
+    pagination: pages.Pagination
 
 
 class IdentityResource:
     """Answers the routes of identity."""
 
-    def __init__(self, identities: Identities, access: Access, registry: Registry) -> None:
+    def __init__(self, identities: Identities, explainer: Explainer, access: Access, registry: Registry) -> None:
         self._identities = identities
+        self._explainer = explainer
         self._access = access
         self._section = registry.stored("identities")
 
     async def cluster(self, call: Call) -> Answer:
         """Show a customer's identifiers."""
         customer_id = _asked(call)
-        survivor, found = await self._identities.cluster(call.tenant.id, customer_id)
+        survivor, found = await self._explainer.cluster(call.tenant.id, customer_id)
         identifiers = [ShownIdentifier(**msgspec.structs.asdict(one.record)) for one in found]
         return json_answer(ClusterAnswer(customer_id, Cluster(survivor, identifiers)))
 
@@ -287,21 +293,21 @@ class IdentityResource:
 
     async def explain(self, call: Call) -> Answer:
         """Show why a customer's identifiers are one person."""
-        return json_answer(_explained(await self._identities.explain(call.tenant.id, _asked(call))))
+        begin, limit = pages.position(call, pages.Offset) or 0, call.limit()
+        explanation = await self._explainer.explain(call.tenant.id, _asked(call))
+        return json_answer(_explained(explanation, begin, limit))
 
     async def candidates(self, call: Call) -> Answer:
         """List what waits for review."""
         limit = call.limit()
         found: list[Waiting] = []
         place: tuple[str, int, bytes] | None = None
-        chunks = 0
-        async for last, some in self._identities.waiting(
-            call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])
-        ):
-            found += some
-            chunks += 1
-            place = found[limit - 1].place if len(found) > limit else (last, 2**63 - 1, b"")
-            if len(found) > limit or chunks > MAX_CHUNKS:
+        gone_through = 0
+        async for some in self._explainer.waiting(call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])):
+            found += some.waiting
+            gone_through += some.identifiers
+            place = found[limit - 1].place if len(found) > limit else (some.last, 2**63 - 1, b"")
+            if len(found) > limit or gone_through >= MAX_GONE_THROUGH:
                 break
         else:
             place = None
@@ -355,17 +361,18 @@ class IdentityResource:
                 id="explain_identity", method="GET", path="/api/v1/identity/explain", tag="identity",
                 handler=self.explain, roles=READ, summary="Say why a customer's identifiers are one person",
                 description="Of each identifier the surest path of links that leads to it, with everything that "
-                "sources say of each; the merges that hold; who is kept apart, and by whom; what waits for review.",
-                success=200, answer=ExplanationAnswer, parameters=(_CUSTOMER,),
+                "sources say of each; the merges that hold; who is kept apart, and by whom; what waits for review. "
+                "A page holds up to `limit` of each list, and fewer where they are long.",
+                success=200, answer=ExplanationAnswer, parameters=(_CUSTOMER, *pages.PARAMETERS),
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
                 example={"customerId": "CUST001", "identifiers": [], "merges": [], "apart": [], "candidates": [],
-                         "crossovers": []},
+                         "crossovers": [], "pagination": {"cursor": None, "hasMore": False}},
             ),
             Operation(
                 id="list_candidates", method="GET", path="/api/v1/identity/candidates", tag="identity",
                 handler=self.candidates, roles=READ, summary="List the links that wait for review", success=200,
                 description="Of all customers, in the order of their ids, of each what was told first. "
-                f"A page ends after some {CHUNK * MAX_CHUNKS} customers: it may hold few, or none, while `hasMore` "
+                f"A page ends after some {MAX_GONE_THROUGH} identifiers: it may hold few, or none, while `hasMore` "
                 "says that others follow.", answer=pages.Page[ListedCandidate], parameters=pages.PARAMETERS,
                 fails=(errors.InvalidParameter,),
                 example={
@@ -425,27 +432,38 @@ def _profile(profile: Profile) -> ShownProfile:
     return ShownProfile(profile.customer_id, [Named(*one) for one in profile.members])
 
 
-def _explained(found: Explanation) -> ExplanationAnswer:
-    return ExplanationAnswer(
-        found.customer_id,
-        [
-            Reasoned(**msgspec.structs.asdict(one.shown.record), path=[_link(link) for link in one.path])
-            for one in found.why
-        ],
-        [
-            ShownMerge(
-                one.source, one.into, rfc3339(one.link.since), one.link.told[0].rule,
-                [Named(*one.link.a), Named(*one.link.b)],
-            )
-            for one in found.merges
-        ],
-        [
-            ShownApart([Named(*one.a), Named(*one.b)], one.told.rule, one.told.source, rfc3339(one.told.recorded_at))
-            for one in found.apart
-        ],
-        [_candidate(one) for one in found.candidates],
-        list(found.crossovers),
-    )  # fmt: skip
+def _explained(found: Explanation, begin: int, limit: int) -> ExplanationAnswer:
+    """Return a page: of each list those from `begin` on, up to `limit`, and so many as are not too long together."""
+    lists: dict[str, tuple[Sequence[Any], Callable[[Any], Any]]] = {
+        "identifiers": (found.why, _reasoned), "merges": (found.merges, _merge), "apart": (found.apart, _apart),
+        "candidates": (found.candidates, _candidate), "crossovers": (found.crossovers, str),
+    }  # fmt: skip
+    shown: dict[str, list[Any]] = {name: [] for name in lists}
+    end, size = begin, 0
+    while end < begin + limit:
+        row = {name: [show(one) for one in some[end : end + 1]] for name, (some, show) in lists.items()}
+        size += len(encode(row))
+        if end > begin and size > MAX_EXPLAINED_BYTES:
+            break
+        for name, items in row.items():
+            shown[name] += items
+        end += 1
+    more = any(len(some) > end for some, _ in lists.values())
+    return ExplanationAnswer(found.customer_id, **shown, pagination=pages.ended(end if more else None))
+
+
+def _reasoned(one: Why) -> Reasoned:
+    return Reasoned(**msgspec.structs.asdict(one.shown.record), path=[_link(link) for link in one.path])
+
+
+def _merge(one: Merge) -> ShownMerge:
+    named = [Named(*one.link.a), Named(*one.link.b)]
+    return ShownMerge(one.source, one.into, rfc3339(one.link.since), one.link.told[0].rule, named)
+
+
+def _apart(one: Apart) -> ShownApart:
+    told = one.told
+    return ShownApart([Named(*one.a), Named(*one.b)], told.rule, told.source, rfc3339(told.recorded_at))
 
 
 def _link(link: Link) -> ShownLink:

@@ -186,7 +186,7 @@ class Lookup:
         fails = (
             errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
             errors.InvalidRecord, errors.UnknownSection, errors.SectionForbidden, errors.CustomerNotFound,
-            errors.IdentifierNotFound, errors.BlockedIdentifier, errors.UnknownIdentifierType, errors.AnswerTooLarge,
+            errors.IdentifierNotFound, errors.BlockedIdentifier, errors.UnknownIdentifierType,
         )  # fmt: skip
         return [
             Operation(

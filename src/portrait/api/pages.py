@@ -30,6 +30,10 @@ Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A moment in a cursor: whatever a client makes of one, it stays what a store can compare."""
 
 
+Offset = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+"""How many were shown before."""
+
+
 class Pagination(msgspec.Struct, rename="camel"):
     """Where the next page begins."""
 
@@ -88,5 +92,10 @@ def part(some: Some[T], shown: Any, place: Any) -> Page[Any]:
 
 def up_to(place: Any, data: list[Any]) -> Page[Any]:
     """Return a page that ended at a place, from which the next goes on; None: it is the last."""
+    return Page(data, ended(place))
+
+
+def ended(place: Any) -> Pagination:
+    """Return what says where a page ended; None: it is the last."""
     cursor = None if place is None else urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
-    return Page(data, Pagination(cursor, place is not None))
+    return Pagination(cursor, place is not None)

@@ -14,7 +14,8 @@ from portrait import matching
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes
 from portrait.cli.printing import say, say_again, say_json
-from portrait.identifying import Candidate, Effect, Explanation
+from portrait.explaining import Candidate, Explanation
+from portrait.identifying import Effect
 from portrait.identity.graph import LINKED, Link, Told
 from portrait.identity.rules import WORDS, shown
 from portrait.ingest.records import Parser, check_source
@@ -98,7 +99,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
 
     async def work(services: Services) -> Explanation:
         tenant = await known_tenant(services, tenant_id)
-        return await services.identities.explain(tenant.id, customer_id)
+        return await services.explainer.explain(tenant.id, customer_id)
 
     found = run(options, work)
     say(f"customer {found.customer_id}")
@@ -228,7 +229,8 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
     async def work(services: Services) -> tuple[int, list[Candidate]]:
         tenant = await known_tenant(services, tenant_id)
         count, surest = 0, list[Candidate]()
-        async for _, found in services.identities.waiting(tenant.id):
+        async for gone_through in services.explainer.waiting(tenant.id):
+            found = gone_through.waiting
             some = [one.candidate for one in found if by is None or one.candidate.told.source == by]
             count += len(some)
             surest = heapq.nsmallest(skip + limit, [*surest, *some], key=lambda one: (-one.told.confidence, one))

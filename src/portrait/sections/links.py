@@ -167,6 +167,17 @@ def keeping(state: LinksState, stays: Callable[[frozenset[Identifier], Told], bo
     )
 
 
+def only_bans(state: LinksState) -> LinksState:
+    """Return a state with what is told of pairs that are not to be linked, and nothing else."""
+    return LinksState(
+        {
+            tag: bans
+            for tag, others in state.ends.items()
+            if (bans := {key: told for key, told in others.items() if key.startswith(_APART)})
+        }
+    )
+
+
 def told_at(state: LinksState) -> int:
     """Return when something was told of a state's links last, in microseconds; 0: never."""
     every = (one for others in state.ends.values() for told in others.values() for one in told)

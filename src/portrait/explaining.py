@@ -1,0 +1,259 @@
+"""Why identifiers are one person, and what waits for somebody to decide whether they are."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from portrait import folding
+from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Told
+from portrait.identity.rules import Reason, Rule
+from portrait.model.document import Head, known_head, read_head
+from portrait.model.errors import CustomerNotFound
+from portrait.model.identifier import Identifier, customer
+from portrait.model.time import Clock
+from portrait.sections.experiments import crossovers
+from portrait.sections.fold import LatestState
+from portrait.sections.links import LINKS, Identified, LinksState, bans_of, ends_of, graph_of, identified, only_bans
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Reads, Store
+
+CUSTOMERS_AT_ONCE = 100
+"""How many customers are looked up at once for what waits for review."""
+IDENTIFIERS_AT_ONCE = 50
+"""Of how many identifiers the links are loaded at once; between two such loads others have their turn."""
+
+
+class Candidate(NamedTuple):
+    """A link that a rule refused, or that matching is not sure of, waiting for review."""
+
+    a: Identifier
+    b: Identifier
+    told: Told
+
+    @property
+    def reason(self) -> Reason:
+        """Why it was refused."""
+        return Reason.SHARED_IDENTIFIER if self.told.status == RETRACTED else Reason(self.told.status)
+
+
+class Waiting(NamedTuple):
+    """A candidate, and whose its two ends are."""
+
+    customer_id: str
+    other_id: str | None
+    """None: the other end is nobody's yet."""
+    candidate: Candidate
+
+    @property
+    def place(self) -> tuple[str, int, bytes]:
+        """Where it stands among all of its tenant's."""
+        return self.customer_id, self.candidate.told.recorded_at, self.candidate.told.id
+
+
+class Reviewed(NamedTuple):
+    """Some customers that were gone through for what waits for review."""
+
+    last: str
+    """The last customer id."""
+    waiting: list[Waiting]
+    """What was found, in order."""
+    identifiers: int
+    """How many identifiers they have."""
+
+
+class Why(NamedTuple):
+    """One identifier of a customer's, and the path of links that says so."""
+
+    shown: Identified
+    path: tuple[Link, ...]
+
+
+class Apart(NamedTuple):
+    """Two identifiers that are not to be one person."""
+
+    a: Identifier
+    b: Identifier
+    told: Told
+    """Who said so, when, and by what."""
+
+
+class Explanation(NamedTuple):
+    """Why identifiers are one person, and what is known beside."""
+
+    customer_id: str
+    why: tuple[Why, ...]
+    merges: tuple[Merge, ...]
+    apart: tuple[Apart, ...]
+    candidates: tuple[Candidate, ...]
+    crossovers: tuple[str, ...]
+
+
+class Explainer:
+    """Explains the identity graph; changes nothing."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+
+    async def waiting(self, tenant: str, after: tuple[str, int, bytes] | None = None) -> AsyncIterator[Reviewed]:
+        """Yield what waits for review, some customers at a time.
+
+        By customer, of each what was told first; a link that waits at two customers' ends is the lower one's.
+
+        Args:
+            tenant: the tenant.
+            after: the place after which to begin; None: at the start.
+        """
+        name = None
+        if after is not None:
+            name, *told = after
+            head = await known_head_of(self._store, tenant, name)
+            if head is not None and head.merged_into is None:
+                some = await self._reviewed(tenant, {name: head.identifiers(name)})
+                yield some._replace(waiting=[one for one in some.waiting if one.place[1:] > tuple(told)])
+        while page := await self._store.customers(tenant, name, CUSTOMERS_AT_ONCE):
+            members: dict[str, Sequence[Identifier]] = {}
+            for name, head in page:
+                members[name] = head.identifiers(name)
+                if name == page[-1][0] or sum(map(len, members.values())) >= IDENTIFIERS_AT_ONCE:
+                    yield await self._reviewed(tenant, members)
+                    members = {}
+
+    async def _reviewed(self, tenant: str, members: Mapping[str, Sequence[Identifier]]) -> Reviewed:
+        """Go through some customers, in order, for what waits for review."""
+        of = {one: name for name, held in members.items() for one in held}
+        everyone = {name: frozenset(held) for name, held in members.items()}
+        candidates: list[tuple[str, Candidate]] = []
+        bans: dict[str, list[LinksState]] = {name: [] for name in members}
+        async for one, state in self._links_of(tenant, of):
+            candidates += ((of[one], each) for each in _refusals(state, one, everyone[of[one]]))
+            bans[of[one]].append(only_bans(state))
+        apart = {(name, frozenset(pair)) for name, some in bans.items() for pair in bans_of(some)}
+        waiting = [(name, one) for name, one in candidates if (name, frozenset((one.a, one.b))) not in apart]
+        others = {one.b for _, one in waiting}
+        owners = await self._store.resolve(tenant, others) if others else {}
+        below = {(name, one) for name, one in waiting if one.b in owners and owners[one.b] < name}
+        theirs = {one: state async for one, state in self._links_of(tenant, {one.b for _, one in below})}
+        found = [
+            Waiting(name, owners.get(one.b), one)
+            for name, one in waiting
+            if (name, one) not in below or refused(ends_of(theirs[one.b], one.b).get(one.a, ())) is None
+        ]
+        return Reviewed(max(members), sorted(found, key=lambda one: one.place), len(of))
+
+    async def _links_of(
+        self, tenant: str, identifiers: Collection[Identifier]
+    ) -> AsyncIterator[tuple[Identifier, LinksState]]:
+        """Yield the links of identifiers, each by itself; some are loaded at once, then others have their turn."""
+        wanted = list(identifiers)
+        for begin in range(0, len(wanted), IDENTIFIERS_AT_ONCE):
+            some = wanted[begin : begin + IDENTIFIERS_AT_ONCE]
+            for one, state in (await folding.load_states(self._store, tenant, LINKS, some)).items():
+                yield one, state
+            await asyncio.sleep(0)  # reading from SQLite gives nobody a turn
+
+    async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
+        """Return a customer's surviving id and its identifiers, the surest first.
+
+        Raises:
+            CustomerNotFound: the customer is not known.
+        """
+        survivor, head = await head_of(self._store, tenant, customer_id)
+        return survivor, identified(await self._links(tenant, head.identifiers(survivor)), self._now(head))
+
+    async def explain(self, tenant: str, customer_id: str) -> Explanation:
+        """Return why a customer's identifiers are one person.
+
+        Raises:
+            CustomerNotFound: the customer is not known.
+        """
+        survivor, head = await head_of(self._store, tenant, customer_id)
+        members = head.identifiers(survivor)
+        everyone = frozenset(members)
+        state = await self._links(tenant, members)
+        graph, now = graph_of([state]), self._now(head)
+        paths = graph.confidences(customer(survivor), now)
+        return Explanation(
+            survivor,
+            # One that was taken from the customer between the two reads has no path any more.
+            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
+            tuple(graph.merges()),
+            tuple(Apart(*pair, told) for pair, told in bans_of([state]).items()),
+            tuple(
+                each
+                for one in members
+                for each in _refusals(state, one, everyone)
+                if frozenset((one, each.b)) not in graph.apart
+            ),
+            await crossovers_of(self._store, tenant, self._registry, members, self._clock()),
+        )
+
+    def _now(self, head: Head) -> int:
+        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        return max(self._clock(), head.updated_at)
+
+    async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
+        states = await folding.load_states(self._store, tenant, LINKS, members)
+        joined: LinksState = folding.joined(LINKS, states.values())
+        return joined
+
+
+async def head_of(reads: Reads, tenant: str, customer_id: str) -> tuple[str, Head]:
+    """Return a customer's surviving id and head.
+
+    Raises:
+        CustomerNotFound: the customer is not known.
+    """
+    rows = await reads.hashes(tenant, customer_id, ())
+    if not rows or rows[0][1] is None:
+        raise CustomerNotFound
+    head = read_head(rows[0][1])
+    if head.merged_into is not None:
+        return await head_of(reads, tenant, head.merged_into)
+    return customer_id, head
+
+
+async def known_head_of(reads: Reads, tenant: str, customer_id: str) -> Head | None:
+    """Return the head that is stored under a customer id; None where there is none, or it is damaged."""
+    rows = await reads.hashes(tenant, customer_id, ())
+    return known_head(rows[0][1]) if rows and rows[0][1] is not None else None
+
+
+async def crossovers_of(
+    reads: Reads, tenant: str, registry: Registry, members: Sequence[Identifier], now: int
+) -> tuple[str, ...]:
+    """Return the experiments in which a profile of these identifiers has had two variants."""
+    section = registry.find_stored("experiments")
+    if section is None or len(members) < 2:
+        return ()
+    states = await folding.load_states(reads, tenant, section, members)
+    state = folding.joined(section, states.values())
+    told_at = state.told_at if isinstance(state, LatestState) else 0
+    return crossovers(section, state, max(now, told_at))
+
+
+def refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
+    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none.
+
+    What was split off was let through once, and is refused since: unless the two are one person for another reason, or
+    somebody has taken the link back since.
+    """
+    if any(one.status == LINKED for one in told):
+        return None
+    back = [one.order for one in told if one.status == RETRACTED and one.rule != Rule.SPLIT]
+    every = (
+        one
+        for one in told
+        if one.status != RETRACTED
+        or (one.rule == Rule.SPLIT and not one_person and one.order > max(back, default=(0, b"")))
+    )
+    return max(every, key=lambda one: one.order, default=None)
+
+
+def _refusals(state: LinksState, identifier: Identifier, everyone: Collection[Identifier]) -> Iterator[Candidate]:
+    """Yield the links of one of a profile's identifiers that were refused and may be decided on, bans aside."""
+    for other, each in sorted(ends_of(state, identifier).items()):
+        told = refused(each, one_person=other in everyone)
+        if told is not None and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}:
+            yield Candidate(identifier, other, told)
