@@ -5,6 +5,7 @@ from typing import Any
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
+from portrait.storage.contract import Place
 
 FACT_COLUMNS = "type, value, section, key, op, body, effective_at, recorded_at, source, id, version"
 """The columns of a fact in the order that `fact_of` takes them."""
@@ -20,3 +21,30 @@ def fact_of(row: Sequence[Any]) -> Fact:
 def newest_first(facts: Iterable[Fact]) -> list[Fact]:
     """Return facts in the order of (effective_at, id), the newest first."""
     return sorted(facts, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
+
+
+_FIRST = Place(-(2**63), b"")
+_LAST = Place(2**63 - 1, b"\xff" * 17)
+"""Places below and above every fact: ids have 16 bytes."""
+
+
+class Page:
+    """One page of facts, the newest first, gathered from one identifier after another.
+
+    Args:
+        below: the place that all lie below; None: any.
+        limit: how many facts it holds at most.
+    """
+
+    def __init__(self, below: Place | None, limit: int) -> None:
+        self.below = below or _LAST
+        self.above = _FIRST
+        """The place that further facts must lie above: once the page is full, its end."""
+        self.facts: list[Fact] = []
+        self._limit = limit
+
+    def add(self, facts: Iterable[Fact]) -> None:
+        """Take in what an identifier has between `above` and `below`, as far as it belongs on the page."""
+        self.facts = newest_first([*self.facts, *facts])[: self._limit]
+        if len(self.facts) == self._limit and self.facts:
+            self.above = Place(self.facts[-1].effective_at, self.facts[-1].id)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import asyncpg
 
 from portrait.model.errors import ShuttingDown
-from portrait.storage.contract import Reads, Work
+from portrait.model.fact import Fact
+from portrait.model.identifier import Identifier
+from portrait.storage.contract import Place, Reads, Work
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, OutOfTurn, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.gathered import GatheredTransaction
@@ -69,12 +71,27 @@ class PostgresStore(PostgresReads):
         self._written = asyncio.Event()
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
+        return await self._read(lambda connection: connection.fetch(sql, *values))
+
+    async def events(
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+    ) -> list[Fact]:
+        """See the contract."""
+
+        async def read(connection: Connection) -> list[Fact]:
+            async with connection.transaction(readonly=True):
+                return await _Snapshot(connection).events(tenant, identifiers, section, before, limit)
+
+        return await self._read(read)
+
+    async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+        """Read over a connection, and once more over another where that was lost."""
         attempt = 1
         while True:
             try:
                 connection = await self._pool.take()
                 try:
-                    return await connection.fetch(sql, *values)
+                    return await read(connection)
                 finally:
                     self._pool.give(connection)
             except FAULTS as error:

@@ -10,7 +10,7 @@ from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
-from portrait.storage.rows import FACT_COLUMNS, fact_of, newest_first
+from portrait.storage.rows import FACT_COLUMNS, Page, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
@@ -121,18 +121,17 @@ class SqliteReads:
         self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
     ) -> list[Fact]:
         """See the contract."""
-        below = " AND (effective_at, id) < (?, ?)" if before else ""
+        # Puts come by the primary key, each looked up among the deletes, until there are enough.
         sql = (
-            f"{_FACT}{_OF}{below} AND op = 'put' AND NOT EXISTS (SELECT 1 FROM facts d WHERE d.tenant = facts.tenant"
-            " AND d.type = facts.type AND d.value = facts.value AND d.section = facts.section AND d.key = facts.key"
-            " AND d.op = 'delete') ORDER BY effective_at DESC, id DESC LIMIT ?"
+            f"{_FACT}{_OF} AND (effective_at, id) < (?, ?) AND (effective_at, id) > (?, ?) AND op = 'put'"
+            " AND NOT EXISTS (SELECT 1 FROM facts d WHERE d.tenant = facts.tenant AND d.type = facts.type"
+            " AND d.value = facts.value AND d.section = facts.section AND d.key = facts.key AND d.op = 'delete')"
+            " ORDER BY effective_at DESC, id DESC LIMIT ?"
         )
-        found = [
-            fact_of(row)
-            for identifier in identifiers
-            for row in self._rows(sql, (tenant, *identifier, section, *(before or ()), limit))
-        ]
-        return found if len(identifiers) == 1 else newest_first(found)[:limit]
+        page = Page(before, limit)
+        for identifier in identifiers:
+            page.add(map(fact_of, self._rows(sql, (tenant, *identifier, section, *page.below, *page.above, limit))))
+        return page.facts
 
     async def history(
         self,
