@@ -28,7 +28,7 @@ from portrait.folding import Overtaken
 from portrait.identifying import Identities
 from portrait.listing import Lists
 from portrait.matched import Matches
-from portrait.model.errors import InvalidSetting
+from portrait.model.errors import InvalidSetting, Unavailable
 from portrait.model.time import Clock, system_clock
 from portrait.reading import Reader
 from portrait.recording import Recorder
@@ -37,7 +37,7 @@ from portrait.sections.base import MAX_SECTION_BYTES
 from portrait.sections.registry import Registry
 from portrait.storage import sqlite
 from portrait.storage.contract import Store
-from portrait.upkeep import Upkeep
+from portrait.upkeep.service import Upkeep
 
 
 class Resource(Protocol):
@@ -191,5 +191,7 @@ async def _refresh(upkeep: Upkeep, seconds: float) -> None:
         await asyncio.sleep(seconds)
         try:
             await upkeep.refresh()
+        except Unavailable as error:
+            _log.warning("documents were not refreshed; trying again: %s", error.detail)
         except Exception:  # noqa: BLE001  # whatever it is, the next round may do better
             _log.exception("documents were not refreshed; trying again")

@@ -312,11 +312,6 @@ class Batch:
         self._touched[place] = section
         self._facts.append(fact)
 
-    async def touch(self, identifier: Identifier, section: StoredSection) -> None:
-        """Have a state and what follows from it written anew, though no fact is added."""
-        await self._load(section, [identifier])
-        self._touched[section.name, identifier] = section
-
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what `restore` goes back to."""
         return {name: value.copy() for name, value in vars(self).items() if isinstance(value, dict | set | list)}
@@ -346,12 +341,8 @@ class Batch:
             await self._tx.append(self._tenant, self._facts)
             await self._refill()
         self._documents = await self._derived()
-        recorded = {(fact.section, fact.identifier) for fact in self._facts}
         self._stored = {
-            (place[1], place[0]): self._storable(place, section)
-            for place, section in self._touched.items()
-            # What only is rendered anew may be of an identifier of which the section was never told anything.
-            if place in recorded or self._states[place] != section.fold.empty()
+            (place[1], place[0]): self._storable(place, section) for place, section in self._touched.items()
         }
 
     async def put(self) -> None:

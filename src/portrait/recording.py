@@ -174,18 +174,6 @@ class Recorder:
         """
         await self._store.write(tenant, lambda tx: self._delete(tx, tenant, customer_id, section, key, source))
 
-    async def refresh(self, tenant: str, customer_id: str, section: StoredSection) -> None:
-        """Render a document anew that time or a newer version of the section has overtaken."""
-
-        async def work(tx: Transaction) -> None:
-            batch = self._batch(tx, tenant)
-            if await batch.open([_named(customer_id)], claim=False):
-                for identifier in batch.members_of(customer(customer_id)):
-                    await batch.touch(identifier, shown_by(section))
-                await batch.finish()
-
-        await self._store.write(tenant, work)
-
     async def _record(
         self,
         tx: Transaction,

@@ -11,6 +11,7 @@ import pytest
 from harness import TENANT, portrait, server, service
 from portrait.model.errors import PluginRefused
 from portrait.sections import registry
+from portrait.upkeep.report import Unregistered
 from sections.facts import ROOT
 
 COMPUTED = "from portrait import register_profile_section\n"
@@ -202,11 +203,11 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
         assert await without.section("segments") == [segment]
         assert (await without.profile("c1", "badges")).status_code == 400
         for report in (await without.services.upkeep.check(), await without.services.upkeep.rebuild()):
-            assert report.unregistered == {"badges": 2}
+            assert report.unregistered == {"badges": Unregistered(facts=2, documents=1)}
             assert report.differences == []
     checked = portrait("db", "check", database=tmp_path / "portrait.db")
     assert checked.returncode == 0
-    assert "2 facts of section badges, which is not registered" in checked.stdout
+    assert "2 facts and 1 documents of section badges could not be checked" in checked.stdout
     async with service(tmp_path, plugins=(path,), clock=running.clock, tenants=()) as again:
         again.client.headers["X-Tenant-Id"] = TENANT
         assert {one["badgeId"] for one in await again.section("badges")} == {"b1", "b2"}

@@ -12,7 +12,7 @@ from portrait import app
 from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.cli.printing import say
-from portrait.upkeep import Report
+from portrait.upkeep.report import Report
 
 SHOWN = 20
 """So many differences are shown one by one."""
@@ -54,11 +54,16 @@ def distribute(database: str, shards: int) -> None:
 @db.command()
 @takes(*DATA)
 def check(**options: Any) -> None:
-    """Derive everything from the facts, beside what is held, and compare. Exits with 1 on a difference."""
+    """Derive everything from the facts, beside what is held, and compare.
+
+    Exits with 1 on a difference, and where a section's own code raises an error. Sections that are not registered are
+    named, with what is stored of them, and change no exit code.
+    """
     report = _with_progress("Checking", options, lambda services, progress: services.upkeep.check(progress))
     _print(report)
     if report.differences or report.faults:
         say("Run `portrait db rebuild` to put derived data right; a damaged file needs its backup.", err=True)
+    if report.differences or report.faults or report.failed:
         sys.exit(1)
 
 
@@ -88,6 +93,9 @@ def _print(report: Report) -> None:
         say(f"{one.tenant}: {one.kind} {one.section or '-'}: {one.reason}")
     if len(report.differences) > SHOWN:
         say(f"… and {len(report.differences) - SHOWN:,} more")
-    for section, count in sorted(report.unregistered.items()):
-        say(f"{count:,} facts of section {section}, which is not registered: kept, left out of documents")
+    for section, held in sorted(report.unregistered.items()):
+        counted = f"{held.facts:,} facts and {held.documents:,} documents"
+        say(f"{counted} of section {section} could not be checked: it is not registered (see --plugin)")
+    for section, count in sorted(report.failed.items()):
+        say(f"section {section} of {count:,} customers could not be checked: its own code raises an error")
     say(f"{report.customers:,} customers, {report.facts:,} facts, {len(report.differences):,} differences")

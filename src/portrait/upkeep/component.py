@@ -1,0 +1,230 @@
+"""Identifiers that are linked: what the facts say of their customers, beside what is held."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from portrait import folding
+from portrait.identity.graph import Graph, Profile, aliases
+from portrait.model.document import HEAD, STALE, Document, Head, content_hash, head_document, stale
+from portrait.model.errors import PortraitError
+from portrait.model.fact import Fact
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.sections.base import StoredSection
+from portrait.sections.links import LINKS, shown_by
+from portrait.sections.registry import Registry
+from portrait.storage.contract import StoredState, Transaction
+from portrait.upkeep.report import Difference, Report
+
+
+class Component:
+    """Identifiers that are linked: what the facts say of their customers, beside what is held.
+
+    A section whose own code raises an error, at whatever step, is counted and passed over, for the customer concerned.
+
+    Args:
+        registry: the sections.
+        tenant: whose identifiers they are.
+        now: a moment at which all that is held had been rendered, in microseconds.
+        report: where to count.
+        facts: all facts of each identifier.
+        graph: what links the identifiers.
+        owners: the customer id under which each identifier is registered.
+        documents: the documents and heads held, by customer id and section.
+        states: the states held.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        tenant: str,
+        now: int,
+        report: Report,
+        *,
+        facts: Mapping[Identifier, list[Fact]],
+        graph: Graph,
+        owners: dict[Identifier, str],
+        documents: dict[tuple[str, str], Document],
+        states: dict[tuple[Identifier, str], StoredState],
+    ) -> None:
+        self._registry = registry
+        self._tenant = tenant
+        self._report = report
+        self._now = now
+        self._facts = facts
+        self._held_owners = owners
+        self._held_documents = documents
+        self._held_states = {pair: state for pair, state in states.items() if registry.find_folded(pair[1])}
+        self.customer_ids = {one.value for one in facts if one.type == CUSTOMER_ID} | set(owners.values())
+        self.owners: dict[Identifier, str] = {}
+        self.states: dict[tuple[Identifier, str], StoredState] = {}
+        self._documents: dict[tuple[str, str], Document] = {}
+        self._failed_states: set[tuple[Identifier, str]] = set()
+        self._failed_documents: set[tuple[str, str]] = set()
+        self._failed: set[tuple[str, str]] = set()
+        """The same by customer, or by identifier where it is nobody's."""
+        report.facts += sum(map(len, facts.values()))
+        folded = {one: self._fold(one, told) for one, told in facts.items()}
+        for profile in graph.profiles():
+            if profile.customer_id is not None and facts[customer(profile.customer_id)]:
+                report.customers += 1
+                self._derive(profile, profile.customer_id, folded)
+        self._failed.update((one.tag, name) for one, name in self._failed_states if one not in self.owners)
+        report.failed.update(name for _, name in self._failed)
+        for _, name in documents:
+            if name != HEAD and registry.find_stored(name) is None:
+                report.of_unregistered(name).documents += 1
+
+    def _fold(self, identifier: Identifier, facts: list[Fact]) -> dict[str, Any]:
+        """Return the states that an identifier's facts lead to, by section."""
+        by_section: dict[str, list[Fact]] = {}
+        for fact in facts:
+            by_section.setdefault(fact.section, []).append(fact)
+        states = {}
+        for name, told in by_section.items():
+            section = self._registry.find_folded(name)
+            if section is None:
+                self._report.of_unregistered(name).facts += len(told)
+                continue
+            try:
+                with section.own_code():
+                    states[name] = folding.fold_facts(section, told)
+                    self.states[identifier, name] = folding.store_state(section, states[name])
+            except PortraitError:
+                self._failed_states.add((identifier, name))
+        return states
+
+    def _derive(self, profile: Profile, owner: str, folded: Mapping[Identifier, dict[str, Any]]) -> None:
+        """Make one customer's documents and heads from the facts, beside what is held."""
+        told = [fact.recorded_at for one in profile.members for fact in self._facts[one]]
+        now = max(self._now, *told)
+        self.owners |= dict.fromkeys(profile.members, owner)
+        failed = {name for one, name in self._failed_states if one in profile.members}
+        for name in failed | {name for one in profile.members for name in folded[one]}:
+            section = self._registry.find_folded(name)
+            assert section is not None
+            if shown_by(section) is not section:
+                continue
+            try:
+                if name not in failed:
+                    self._put(owner, self._render(section, profile, folded, now))
+                    continue
+            except PortraitError:
+                failed.add(name)
+            self._failed_documents.add((owner, section.document))
+        self._failed.update((owner, name) for name in failed)
+        own = profile.members == (customer(owner),)
+        self._put(owner, head_document(self._head(owner, updated_at=max(told), members=() if own else profile.members)))
+        for alias in aliases(profile):
+            self._put(alias, head_document(self._head(alias, merged_into=owner)))
+
+    def _render(
+        self, section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]], now: int
+    ) -> Document:
+        with section.own_code():
+            state = folding.joined(section, self._of_each(section, profile, folded))
+            if folding.needs_links(section, state):
+                state = folding.linked(state, self._of_each(LINKS, profile, folded))
+            return folding.render(section, state, now)
+
+    @staticmethod
+    def _of_each(section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]]) -> list[Any]:
+        return [folded[one].get(section.name, section.fold.empty()) for one in profile.members]
+
+    def _head(self, customer_id: str, **changes: Any) -> Head:
+        first = folding.head_of(self._facts[customer(customer_id)])
+        assert first is not None
+        return msgspec.structs.replace(first, **{"updated_at": first.created_at, **changes})
+
+    def _put(self, customer_id: str, document: Document) -> None:
+        self._documents[customer_id, document.section] = document
+
+    async def drop(self, tx: Transaction) -> None:
+        """Remove what is held and has no ground in the facts."""
+        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
+        stray: dict[str, list[str]] = {}
+        for owner, name in self._held_documents.keys() - self._documents.keys() - self._failed_documents:
+            if name in registered:
+                stray.setdefault(owner, []).append(name)
+        for owner, names in stray.items():
+            await tx.drop_documents(self._tenant, owner, names)
+        if states := self._held_states.keys() - self.states.keys() - self._failed_states:
+            await tx.drop_states(self._tenant, states)
+        if owners := self._held_owners.keys() - self.owners.keys():
+            await tx.drop_identifiers(self._tenant, owners)
+
+    @property
+    def documents(self) -> dict[str, list[Document]]:
+        """The heads and documents that the facts lead to, by customer id; in place of one that failed a stale one."""
+        found: dict[str, list[Document]] = {}
+        for (owner, _), document in self._documents.items():
+            found.setdefault(owner, []).append(document)
+        for owner, name in self._failed_documents:
+            found.setdefault(owner, []).append(stale(name))
+        return found
+
+    def compare(self) -> None:
+        """Report how what is held differs from what the facts say."""
+        self._compare("identifier", self.owners, self._held_owners, lambda a, b, _: a == b)
+        self._compare(
+            "state",
+            self.states,
+            {pair: state for pair, state in self._held_states.items() if pair not in self._failed_states},
+            self._same_state,
+        )
+        documents = {
+            place: document
+            for place, document in self._held_documents.items()
+            if place[1] == HEAD or (place not in self._failed_documents and self._is_judged(place, document))
+        }
+        self._compare("document", self._documents, documents, self._same_document)
+
+    def _is_judged(self, place: tuple[str, str], document: Document) -> bool:
+        """Tell whether a document says anything: one that is stale and has no ground is rendered as none."""
+        return self._registry.find_stored(place[1]) is not None and (
+            document.version != STALE or place in self._documents
+        )
+
+    def _compare(
+        self,
+        kind: Literal["document", "state", "identifier"],
+        derived: Mapping[Any, Any],
+        held: Mapping[Any, Any],
+        same: Callable[[Any, Any, str], bool],
+    ) -> None:
+        for place in sorted(derived.keys() | held.keys()):
+            name = "" if kind == "identifier" else place[1]
+            reason: Literal["missing", "different", "unfounded"]
+            if place not in held:
+                reason = "missing"
+            elif place not in derived:
+                reason = "unfounded"
+            elif same(derived[place], held[place], name):
+                continue
+            else:
+                reason = "different"
+            shown = "head" if kind == "document" and name == HEAD else kind
+            self._report.differences.append(Difference(self._tenant, shown, name, reason))
+
+    def _same_state(self, derived: StoredState, held: StoredState, name: str) -> bool:
+        section = self._registry.find_folded(name)
+        assert section is not None
+        if held.version != derived.version:
+            return True  # folded by older code: the next use folds it anew
+        ours, theirs = folding.read_state(section, derived), folding.read_state(section, held)
+        # Joined with itself a state lets go of all that can no longer count: how much of that it still holds depends on
+        # the order in which it was told.
+        try:
+            with section.own_code():
+                return theirs is not None and bool(section.fold.join(ours, ours) == section.fold.join(theirs, theirs))
+        except PortraitError:
+            self._report.failed[name] += 1
+            return True
+
+    def _same_document(self, derived: Document, held: Document, _: str) -> bool:
+        if held.version != derived.version or (held.valid_until is not None and held.valid_until <= self._now):
+            return True  # overtaken by newer code or by time: a read renders it anew from the state, compared too
+        if held.section != HEAD and content_hash(held.body) != held.hash:
+            return False
+        return held == derived

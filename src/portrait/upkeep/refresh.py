@@ -1,0 +1,187 @@
+"""Rendering anew what time or newer code has overtaken, beside everything else that goes on.
+
+Several processes may do so over one database. Nobody claims anything, so nobody waits for what a dead process had
+claimed: each takes some of the oldest at random, and looks under the customer's lock whether another was faster.
+"""
+
+import asyncio
+import logging
+import random
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from portrait import folding
+from portrait.model.document import STALE, stale
+from portrait.model.errors import SectionFailed, Unavailable
+from portrait.model.time import Clock
+from portrait.sections.base import StoredSection
+from portrait.sections.links import shown_by
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Store, Transaction
+
+_log = logging.getLogger("portrait.upkeep")
+LOOK = 500
+"""How many documents that are due are looked at, to choose from."""
+STEP = 100
+"""How many are rendered before what is due is looked at anew."""
+WIDTH = 4
+"""How many are rendered at once: on SQLite these share a commit, on PostgreSQL each takes a connection."""
+
+Place = tuple[str, str, str]
+"""A document: tenant, customer id, section."""
+
+
+class Refresher:
+    """Renders documents anew, as long as there are any to render."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: folding.Overtaken) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._overtaken = overtaken
+
+    async def refresh(self) -> int:
+        """Render anew what reads found overtaken, then all that is due; return how many documents that were.
+
+        Half of the time is left to others. What a section's code fails at is set aside: stored as stale, it is not due
+        any more, and a read renders it for its answer or shows the section's error. What the database was too busy for
+        is passed over until the next time.
+
+        Raises:
+            Unavailable: the database cannot write now; what is left is due still.
+        """
+        sections = [section.name for section in self._registry.all_stored()]
+        this = _Round(self._store, self._registry, self._clock)
+        noted: deque[Place] = deque()
+        try:
+            while True:
+                noted.extend(self._overtaken.take())
+                if found := this.left(noted.popleft() for _ in range(min(STEP, len(noted)))):
+                    await this.step(found)
+                due = this.left(await self._store.due(sections, self._clock(), LOOK))
+                if due:
+                    await this.step(random.sample(due, min(STEP, len(due))))
+                elif not found and not noted:
+                    return this.rendered
+        finally:
+            this.tell()
+
+
+class _Round:
+    """What one call of `refresh` does, and what became of it."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self.rendered = 0
+        self._passed: set[Place] = set()
+        self._failed: dict[str, tuple[int, str]] = {}
+        """By section: how many were set aside, and why the first was."""
+
+    def left(self, due: Iterable[Place]) -> list[Place]:
+        """Return those of some documents that were not passed over."""
+        return [one for one in due if one not in self._passed]
+
+    async def step(self, places: Sequence[Place]) -> None:
+        """Render some documents, then leave as much time to others.
+
+        Raises:
+            Unavailable: the database could write none of them.
+        """
+        began = time.monotonic()
+        waiting = iter(places)
+        errors: list[Unavailable] = []
+        async with asyncio.TaskGroup() as group:
+            for _ in range(WIDTH):
+                group.create_task(self._render_each(waiting, errors))
+        if errors and len(errors) == len(places):
+            raise errors[0]
+        await asyncio.sleep(time.monotonic() - began)
+
+    def tell(self) -> None:
+        """Write to the log what was set aside: a line a section."""
+        for section, (count, why) in self._failed.items():
+            _log.error("%d documents of section %s were not refreshed and are set aside: %s", count, section, why)
+
+    async def _render_each(self, waiting: Iterator[Place], errors: list[Unavailable]) -> None:
+        for place in waiting:
+            try:
+                await self._render(place)
+            except Unavailable as error:
+                self._passed.add(place)
+                errors.append(error)
+
+    async def _render(self, place: Place) -> None:
+        tenant, customer_id, name = place
+        section = self._registry.stored(name)
+        now = self._clock()
+        try:
+            done = await self._store.write(tenant, lambda tx: rendered(tx, tenant, customer_id, section, now))
+            self.rendered += done
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # what one document fails at must not keep the others waiting
+            count, why = self._failed.get(name, (0, _cause(error)))
+            self._failed[name] = count + 1, why
+            self._passed.add(place)
+            await self._set_aside(tenant, customer_id, name)
+
+    async def _set_aside(self, tenant: str, customer_id: str, name: str) -> None:
+        try:
+            await self._store.write(tenant, lambda tx: set_aside(tx, tenant, customer_id, name))
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001  # it is passed over in this round, and the next one begins elsewhere
+            _log.exception("a document of section %s cannot be set aside", name)
+
+
+async def rendered(tx: Transaction, tenant: str, customer_id: str, section: StoredSection, now: int) -> bool:
+    """Render a stored document anew where it is overtaken, and tell whether it was.
+
+    Nothing is stored of a section of which the customer holds no state: what stands there has no ground and goes.
+
+    Raises:
+        SectionFailed: the section's own code raised an error, or renders what is overtaken at once.
+    """
+    head = (await tx.lock(tenant, [customer_id]))[customer_id]
+    shown = {row[0]: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
+    if shown is None:
+        return False
+    source = shown_by(section)
+    now = max(now, head.updated_at if head else 0)
+    if shown[4] == source.version and (shown[3] is None or shown[3] > now):
+        return False
+    members = () if head is None or head.merged_into is not None else head.identifiers(customer_id)
+    states = await tx.states(tenant, [(one, source.name) for one in members])
+    if not states:
+        await tx.drop_documents(tenant, customer_id, [section.name])
+        return True
+    older = [one for (one, _), state in states.items() if folding.read_state(source, state) is None]
+    if older:
+        anew = await folding.load_states(tx, tenant, source, older)
+        await tx.put_states(
+            tenant, {(one, source.name): folding.store_state(source, state) for one, state in anew.items()}
+        )
+    fresh = folding.render(source, await folding.load_joined(tx, tenant, source, members), now)
+    if fresh.valid_until is not None and fresh.valid_until <= now:
+        raise SectionFailed.of(section.name)
+    await tx.put_documents(tenant, {customer_id: [fresh]})
+    return True
+
+
+async def set_aside(tx: Transaction, tenant: str, customer_id: str, name: str) -> None:
+    """Store a stale document in place of one that cannot be rendered, so that it is not due any more."""
+    await tx.lock(tenant, [customer_id])
+    shown = {row[0]: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
+    if shown is not None and shown[4] != STALE:
+        await tx.put_documents(tenant, {customer_id: [stale(name)]})
+
+
+def _cause(error: Exception) -> str:
+    """Return what an error was and where, without its text, which may repeat what was recorded."""
+    cause = error.__cause__ if isinstance(error, SectionFailed) and error.__cause__ else error
+    frames = traceback.extract_tb(cause.__traceback__)
+    return f"{type(cause).__name__} in {frames[-1].name}, line {frames[-1].lineno}" if frames else type(cause).__name__

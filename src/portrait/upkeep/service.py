@@ -1,0 +1,179 @@
+"""What may be asked of upkeep, over one database."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from portrait import folding
+from portrait.model.fact import Fact
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.model.time import Clock
+from portrait.sections.links import LINKS, LinksState, graph_of, linked
+from portrait.sections.registry import Registry
+from portrait.storage.contract import Reads, Store, StoredState, Transaction
+from portrait.upkeep.component import Component
+from portrait.upkeep.refresh import Refresher
+from portrait.upkeep.report import Report
+
+CHUNK = 200
+"""How many customers are compared in one snapshot or rebuilt in one transaction."""
+
+Progress = Callable[[int], None]
+
+
+class Upkeep:
+    """Checks, rebuilds and refreshes one database."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: folding.Overtaken) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._refresher = Refresher(store, registry, clock, overtaken)
+
+    async def check(self, progress: Progress | None = None) -> Report:
+        """Derive everything anew beside what is held, compare, and report; nothing is written.
+
+        A service may go on serving: each customer is judged as it stands at one moment.
+        """
+        report = Report(faults=await self._store.faults())
+
+        async def compare(tenant: str, identifiers: list[Identifier]) -> None:
+            async with self._store.snapshot() as reads:
+                held = await self._components_held(reads, tenant, identifiers, report)
+            for one in held:
+                one.compare()
+
+        await self._each(compare, progress)
+        return report
+
+    async def rebuild(self, progress: Progress | None = None) -> Report:
+        """Derive everything anew, report what was held otherwise, and put it right, a few customers at a time.
+
+        A service may go on serving: each customer is locked while it is compared and replaced.
+        """
+        report = Report()
+
+        async def repair(tenant: str, identifiers: list[Identifier]) -> None:
+            report.add(await self._store.write(tenant, lambda tx: self._repair(tx, tenant, identifiers)))
+
+        await self._each(repair, progress)
+        return report
+
+    async def refresh(self) -> int:
+        """Render anew the documents whose moment has come, or that reads found overtaken; return how many.
+
+        Raises:
+            Unavailable: the database cannot write now; what is left is due still.
+        """
+        return await self._refresher.refresh()
+
+    async def _repair(self, tx: Transaction, tenant: str, identifiers: list[Identifier]) -> Report:
+        locked: set[str] = set()
+        while True:
+            report = Report()
+            held = await self._components_held(tx, tenant, identifiers, report)
+            needed = {customer_id for one in held for customer_id in one.customer_ids} - locked
+            if not needed:
+                break
+            await tx.lock(tenant, sorted(needed))
+            locked |= needed
+        for one in held:
+            one.compare()
+            await one.drop(tx)
+        # All that is unfounded goes before anything is put: what one customer holds wrongly may be another's.
+        await tx.put_documents(tenant, {owner: found for one in held for owner, found in one.documents.items()})
+        await tx.put_states(tenant, {pair: state for one in held for pair, state in one.states.items()})
+        await tx.put_identifiers(
+            tenant, {identifier: owner for one in held for identifier, owner in one.owners.items()}
+        )
+        return report
+
+    async def _components_held(
+        self, reads: Reads, tenant: str, identifiers: list[Identifier], report: Report
+    ) -> list[Component]:
+        """Return what is linked with some identifiers, with all that is told and all that is held of it.
+
+        A connected set is returned with the first of its identifiers only: each is met once, however many it has.
+        """
+        facts: dict[Identifier, list[Fact]] = {}
+        links: dict[Identifier, LinksState] = {}
+        components = []
+        ahead = {one: {one} for one in identifiers}
+        while ahead:
+            missing = {one for members in ahead.values() for one in members} - facts.keys()
+            facts |= {one: [] for one in missing}
+            for fact in await reads.facts(tenant, missing):
+                facts[fact.identifier].append(fact)
+            links |= {one: folding.fold_facts(LINKS, facts[one]) for one in missing}
+            for first, members in list(ahead.items()):
+                wider = members | {link for one in members for link in linked(links[one], one)}
+                if min(wider) < first:
+                    del ahead[first]
+                elif wider == members:
+                    del ahead[first]
+                    components.append(members)
+                else:
+                    ahead[first] = wider
+        everyone = {one for members in components for one in members}
+        names = {one.value for one in everyone if one.type == CUSTOMER_ID}
+        owners = await reads.resolve(tenant, everyone)
+        registered = await reads.members(tenant, names)
+        documents = await reads.all_documents(tenant, names)
+        states: dict[Identifier, dict[str, StoredState]] = {}
+        for (identifier, section), state in (await reads.states_of(tenant, everyone)).items():
+            states.setdefault(identifier, {})[section] = state
+        now = self._clock()  # once all is read: whatever is held was rendered before
+        return [
+            Component(
+                self._registry, tenant, now, report,
+                facts={one: facts[one] for one in sorted(members)},
+                graph=graph_of((links[one] for one in members), members),
+                owners={one: owners[one] for one in members if one in owners}
+                | {
+                    other: one.value
+                    for one in members if one.type == CUSTOMER_ID
+                    for other in registered.get(one.value, ())
+                },
+                documents={
+                    (one.value, document.section): document
+                    for one in members if one.type == CUSTOMER_ID
+                    for document in documents.get(one.value, ())
+                },
+                states={(one, section): state for one in members for section, state in states.get(one, {}).items()},
+            )
+            for members in components
+        ]  # fmt: skip
+
+    async def _each(self, work: Callable[[str, list[Identifier]], Awaitable[None]], progress: Progress | None) -> None:
+        done = 0
+        async for tenant in self._tenants():
+            async for identifiers in self._identifiers(tenant):
+                await work(tenant, identifiers)
+                done += len(identifiers)
+                if progress:
+                    progress(done)
+
+    async def _tenants(self) -> AsyncIterator[str]:
+        after = None
+        while page := await self._store.tenants(after, CHUNK):
+            for tenant in page:
+                yield tenant.id
+            after = page[-1].id
+
+    async def _identifiers(self, tenant: str) -> AsyncIterator[list[Identifier]]:
+        """Yield all identifiers in chunks: those that facts speak of, then those that only derived rows know."""
+        known: Identifier | None = None
+        while page := await self._store.fact_identifiers(tenant, known, CHUNK):
+            yield page
+            known = page[-1]
+        after: str | None = None
+        while names := await self._store.derived_customers(tenant, after, CHUNK):
+            yield await self._strays(tenant, map(customer, names))
+            after = names[-1]
+        known = None
+        while page := await self._store.derived_identifiers(tenant, known, CHUNK):
+            yield await self._strays(tenant, page)
+            known = page[-1]
+
+    async def _strays(self, tenant: str, identifiers: Iterable[Identifier]) -> list[Identifier]:
+        wanted = list(identifiers)
+        founded = await self._store.with_facts(tenant, wanted)
+        return [one for one in wanted if one not in founded]
