@@ -13,9 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from harness import Clock
 from portrait.app import build
+from portrait.identity.rules import read
 from portrait.ingest.records import Parser
 from portrait.matched import Suggested
-from portrait.model.errors import CustomerNotFound, LinkRefused, NotMerged, PortraitError, RecordNotFound, SelfLink
+from portrait.model.errors import (
+    CustomerNotFound,
+    LinkRefused,
+    NotMerged,
+    SelfLink,
+    StillMerged,
+    UnknownIdentifierType,
+)
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 
 TENANT = "t"
@@ -76,6 +84,7 @@ class Machine(RuleBasedStateMachine):
         raw = None if rules is None else json.dumps(rules).encode()
         self.run(self.services.identities.set_rules(TENANT, raw))
         self.tenant = self.tenant._replace(rules=raw)
+        self.rules = read(raw)
 
     def teardown(self):
         try:
@@ -96,14 +105,39 @@ class Machine(RuleBasedStateMachine):
         type_, value = told_of
         return {"identifier": {"type": type_, "value": value}, "section": section, "record": record, "source": source}
 
-    def may_refuse(self, work, *kinds):
-        """Do what may be refused, for one of these reasons alone; then nothing has changed."""
+    def done(self, work, must=None, may=()):
+        """Do what has to be refused with one error, or else may be with some, and with no other; return its result.
+
+        What is refused changes nothing, and its result is None.
+        """
         before = self.run(self.held())
+        expected = (must,) if must else may
         try:
-            return self.run(work)
-        except kinds:
+            found = self.run(work)
+        except expected:
             assert self.run(self.held()) == before
             return None
+        assert must is None, f"{must.__name__} was due"
+        return found
+
+    def owner(self, told_of):
+        """Return the customer id that an identifier belongs to; None: to nobody's."""
+        identifier = Identifier(*told_of)
+        return self.run(self.services.store.resolve(TENANT, [identifier])).get(identifier)
+
+    def faults(self, a, b, *, one_person):
+        """Return what an action on two customers has to be refused with, where they must be one person, or need not."""
+        if a == b:
+            return SelfLink
+        owners = [self.owner((CUSTOMER_ID, one)) for one in (a, b)]
+        if None in owners:
+            return CustomerNotFound
+        return NotMerged if one_person and owners[0] != owners[1] else None
+
+    @property
+    def capped(self):
+        """What joining two may be refused with: too many identifiers, where the rules know so few."""
+        return (LinkRefused,) if self.rules.max_identifiers < len(NAMED) else ()
 
     async def held(self):
         """Return every document by customer, heads not among them, and every identifier's owner."""
@@ -148,33 +182,30 @@ class Machine(RuleBasedStateMachine):
     def link_by_hand(self, customer_id, other, confidence):
         record = {"type": other[0], "value": other[1], "confidence": confidence}
         incoming = self.incoming(self.line(("customer_id", customer_id), "identities", record))
-        self.may_refuse(self.services.identities.link(TENANT, incoming), LinkRefused, SelfLink, PortraitError)
+        must = SelfLink if other == (CUSTOMER_ID, customer_id) else None
+        must = must if self.rules.knows(other[0]) else UnknownIdentifierType
+        self.done(self.services.identities.link(TENANT, incoming), must, (LinkRefused,))
 
     @rule(customer_id=customers, other=named)
     def unlink(self, customer_id, other):
-        found = Parser(self.tenant, None)
-        try:
-            identifier = found.named(*other).identifier
-        except PortraitError:
-            return
-        self.may_refuse(
-            self.services.identities.unlink(TENANT, customer_id, identifier, None),
-            NotMerged,
-            CustomerNotFound,
-            SelfLink,
-        )
+        owner = self.owner((CUSTOMER_ID, customer_id))
+        if other == (CUSTOMER_ID, customer_id):
+            must = SelfLink
+        elif owner is None:
+            must = CustomerNotFound
+        else:
+            must = None if self.owner(other) == owner else NotMerged
+        self.done(self.services.identities.unlink(TENANT, customer_id, Identifier(*other), None), must)
 
     @rule(into=customers, source=customers)
     def merge(self, into, source):
-        self.may_refuse(
-            self.services.identities.merge(TENANT, into, source, None), SelfLink, CustomerNotFound, LinkRefused
-        )
+        must = self.faults(into, source, one_person=False)
+        self.done(self.services.identities.merge(TENANT, into, source, None), must, self.capped)
 
     @rule(into=customers, source=customers)
     def unmerge(self, into, source):
-        self.may_refuse(
-            self.services.identities.unmerge(TENANT, into, source, None), SelfLink, CustomerNotFound, NotMerged
-        )
+        must = self.faults(into, source, one_person=True)
+        self.done(self.services.identities.unmerge(TENANT, into, source, None), must)
 
     @rule(into=customers, source=customers)
     def merge_then_unmerge_restores_everything(self, into, source):
@@ -183,7 +214,7 @@ class Machine(RuleBasedStateMachine):
         if len(set(owners.values())) < 2:
             return
         before = self.run(self.held())
-        if self.may_refuse(identities.merge(TENANT, into, source, None), LinkRefused) is None:
+        if self.done(identities.merge(TENANT, into, source, None), may=self.capped) is None:
             return
         survivor, gone = owners[customer(into)], owners[customer(source)]
         self.run(identities.unmerge(TENANT, survivor, gone, None))
@@ -192,9 +223,9 @@ class Machine(RuleBasedStateMachine):
     @rule(into=customers, source=customers)
     def a_preview_changes_nothing(self, into, source):
         before = self.run(self.held())
-        try:
-            effect = self.run(self.services.identities.merge(TENANT, into, source, None, dry=True))
-        except (SelfLink, CustomerNotFound, LinkRefused):
+        must = self.faults(into, source, one_person=False)
+        effect = self.done(self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.capped)
+        if effect is None:
             return
         assert self.run(self.held()) == before
         assert self.run(self.services.identities.merge(TENANT, into, source, None)).after == effect.after
@@ -202,13 +233,15 @@ class Machine(RuleBasedStateMachine):
     @rule(customer_id=customers, accept=st.booleans())
     def review(self, customer_id, accept):
         identities = self.services.identities
-        try:
-            candidates = self.run(self.services.explainer.explain(TENANT, customer_id)).candidates
-        except CustomerNotFound:
+        must = None if self.owner((CUSTOMER_ID, customer_id)) else CustomerNotFound
+        explained = self.done(self.services.explainer.explain(TENANT, customer_id), must)
+        if explained is None or not explained.candidates:
             return
-        if candidates:
-            decide = identities.accept if accept else identities.reject
-            self.may_refuse(decide(TENANT, candidates[0].a, candidates[0].b, None), LinkRefused, NotMerged)
+        a, b = explained.candidates[0].a, explained.candidates[0].b
+        if accept:
+            self.done(identities.accept(TENANT, a, b, None), may=self.capped)
+        else:
+            self.done(identities.reject(TENANT, a, b, None), StillMerged if self.owner(a) == self.owner(b) else None)
 
     @rule(pairs=st.lists(st.tuples(customers, customers, st.sampled_from([0.6, 0.97])), min_size=1, max_size=3))
     def match(self, pairs):
@@ -223,14 +256,11 @@ class Machine(RuleBasedStateMachine):
     @rule(customer_id=customers, section=st.sampled_from(["identities", "interactions", "segments"]))
     def delete(self, customer_id, section):
         stored = self.services.registry.stored(section)
-        try:
-            lists = self.services.lists
-            pages = lists.states if stored.kind == "state" else lists.events
-            listed = self.run(pages(TENANT, customer_id, stored, None, 1)).items
-        except CustomerNotFound:
-            return
-        for one in listed:
-            self.may_refuse(self.services.recorder.delete(TENANT, customer_id, stored, one.key, None), RecordNotFound)
+        must = None if self.owner((CUSTOMER_ID, customer_id)) else CustomerNotFound
+        pages = self.services.lists.states if stored.kind == "state" else self.services.lists.events
+        page = self.done(pages(TENANT, customer_id, stored, None, 1), must)
+        for one in page.items if page else ():
+            self.done(self.services.recorder.delete(TENANT, customer_id, stored, one.key, None))
 
     @rule()
     def time_goes_on(self):
