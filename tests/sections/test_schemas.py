@@ -80,10 +80,12 @@ def test_a_confidence_outside_0_to_1_is_refused(confidence):
     assert "`confidence`" in refusal(SECTIONS["identities"], record)
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_a_number_that_json_does_not_have_is_refused(number):
+@pytest.mark.parametrize(
+    ("number", "error"), [("NaN", MalformedJson), ("Infinity", MalformedJson), ("1e999", InvalidRecord)]
+)
+def test_a_number_that_json_does_not_have_is_refused(number, error):
     text = b'{"type":"email","value":"a@example.com","confidence":%b}' % number.encode()
-    with pytest.raises((MalformedJson, InvalidRecord)):
+    with pytest.raises(error):
         SECTIONS["identities"].parse(text, SECRET)
 
 

@@ -19,7 +19,8 @@ _long_integer = b"0" * 19
 _brackets = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # A text that is never closed goes to the end, once: nothing here looks at a byte twice.
 _strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_steps = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_one_kind = bytes.maketrans(b"{}", b"[]")
+_steps = bytes.maketrans(b"[]", b"\x01\xff")
 """Brackets as what they do to the depth, as signed bytes."""
 _no_brackets = bytes(set(range(256)) - set(b"[]{}"))
 # Backslashes are entered where they begin only, and by twos: after an odd number of them nothing is escaped.
@@ -115,9 +116,17 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
 
 
 def _is_shallow(raw: bytes) -> bool:
-    """Tell whether a text is nested no deeper than it may be, in one pass of compiled code."""
-    steps = _strings.sub(b"", raw).translate(_steps, delete=_no_brackets)
-    return max(accumulate(memoryview(steps).cast("b")), default=0) <= MAX_DEPTH
+    """Tell whether a text is nested no deeper than it may be; False also where it is no JSON.
+
+    Innermost pairs are taken away, one level a round, as long as that leaves no more than half; the rest is counted.
+    """
+    brackets = _strings.sub(b"", raw).translate(_one_kind, delete=_no_brackets)
+    rounds = 0
+    while brackets and len(outer := brackets.replace(b"[]", b"")) <= len(brackets) // 2:
+        brackets = outer
+        rounds += 1
+    steps = memoryview(brackets.translate(_steps)).cast("b")
+    return rounds + max(accumulate(steps), default=0) <= MAX_DEPTH
 
 
 def _check_depth(raw: bytes) -> None:
