@@ -163,6 +163,21 @@ async def test_a_single_record_that_fails_harms_none_that_share_its_transaction(
     assert statuses == [500, 500, 500, 201, 201]
 
 
+async def test_a_merge_goes_through_though_a_sections_code_fails_and_the_section_says_so(ranked):
+    await bulk(ranked, line("A", "ranked", {"id": "a", "rank": 1}), line("B", "ranked", {"id": "b"}))
+    await ranked.told("segments", segment("s"), "B")
+    await ranked.services.identities.merge(TENANT, "A", "B", None)
+    profile = (await ranked.profile("A")).json()
+    sections = {one["name"]: one for one in profile["sections"]}
+    assert sections["ranked"]["data"] == []
+    assert sections["ranked"]["error"]["code"] == "section_failed"
+    assert sections["segments"]["data"] == [segment("s")]
+    await ranked.services.identities.unmerge(TENANT, "A", "B", None)
+    assert [one["id"] for one in await ranked.section("ranked", "A")] == ["a"]
+    assert [one["id"] for one in await ranked.section("ranked", "B")] == ["b"]
+    await ranked.checked()
+
+
 async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alone(tmp_path, each_url):
     async with opened(tmp_path, each_url) as one:
         await bulk(one, line("A", "ranked", {"id": "old", "rank": 1}), line("B", "ranked", {"id": "b", "rank": 1}))

@@ -354,8 +354,8 @@ class IdentityResource:
                 body=Body({"application/json": {"anyOf": actions}},
                           {"application/json": {"action": "link", "canonicalId": "CUST001", "identifiers": [email]}}),
                 fails=(*body_fails, errors.CustomerNotFound, errors.IdentifierNotFound, errors.LinkRefused,
-                       errors.NotMerged, errors.StillMerged, errors.SelfLink, errors.BlockedIdentifier,
-                       errors.UnknownIdentifierType),
+                       errors.SectionTooLarge, errors.NotMerged, errors.StillMerged, errors.SelfLink,
+                       errors.BlockedIdentifier, errors.UnknownIdentifierType),
             ),
             Operation(
                 id="explain_identity", method="GET", path="/api/v1/identity/explain", tag="identity",

@@ -140,8 +140,8 @@ class Records:
                 body=Body({"application/json": {"anyOf": [one, enveloped, several]}}, {"application/json": example}),
                 fails=(
                     errors.MalformedJson, errors.InvalidParameter, errors.UnsupportedMediaType, errors.BodyTooLarge,
-                    errors.BodyTooSlow, errors.InvalidRecord, errors.TooManyKeys, errors.EventConflict,
-                    errors.SectionForbidden, errors.BlockedIdentifier,
+                    errors.BodyTooSlow, errors.InvalidRecord, errors.TooManyKeys, errors.SectionTooLarge,
+                    errors.EventConflict, errors.SectionForbidden, errors.BlockedIdentifier, errors.SectionFailed,
                 ),
             ),
             Operation(

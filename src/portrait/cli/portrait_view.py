@@ -42,10 +42,11 @@ def show(profile: dict[str, Any], console: Console) -> None:
 
 def _tables(records: list[Any]) -> list[Table]:
     """Return one table for each kind of record: those of a kind have the same fields."""
-    kinds: dict[Any, list[dict[str, Any]]] = {}
+    kinds: dict[str | None, list[dict[str, Any]]] = {}
     for one in records:
         record = one if isinstance(one, dict) else {"value": one}
-        kinds.setdefault(record.get("kind"), []).append(record)
+        kind = record.get("kind")  # a plugin's may be of any type
+        kinds.setdefault(None if kind is None else str(kind), []).append(record)
     return [_table(kind, same) for kind, same in kinds.items()]
 
 
