@@ -15,11 +15,12 @@ PLUGIN = """
 import asyncio, threading, time
 from portrait import register_profile_section
 
-running, most, calls = 0, 0, []
+running, most = 0, 0
 
 @register_profile_section("hangs", timeout={deadline})
 async def hangs(ctx):
-    calls.append(ctx.customer_id)
+    with open({calls!r}, "a") as calls:
+        calls.write(ctx.customer_id + " ")
     await asyncio.sleep(0 if ctx.customer_id > "c050" else 30)
     return [1]
 
@@ -42,7 +43,7 @@ def wide(ctx):
 async def filled(tmp_path):
     """A hundred customers, of somewhat more than 1,000 bytes each, and what the store is asked for."""
     plugin = tmp_path / "plugin.py"
-    plugin.write_text(PLUGIN.format(deadline=DEADLINE))
+    plugin.write_text(PLUGIN.format(deadline=DEADLINE, calls=str(tmp_path / "calls")))
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         lines = [{"customerId": name, "section": "segments", "record": SEGMENT} for name in NAMES]
         answer = await running.client.post("/api/v1/records", json=lines)
@@ -118,11 +119,12 @@ async def test_what_is_wrong_takes_no_room(filled, monkeypatch):
     assert [one["status"] for one in data] == [404, 200, 404, 200, 404, 413, 404]
 
 
-async def test_a_section_that_hangs_costs_one_deadline_for_all_profiles(filled):
+async def test_a_section_that_hangs_costs_one_deadline_for_all_profiles(filled, tmp_path):
     began = asyncio.get_running_loop().time()
     data = (await ask(filled, NAMES, "segments", "hangs")).json()["data"]
     took = asyncio.get_running_loop().time() - began
     assert DEADLINE <= took < 5 * DEADLINE, "100 deadlines one after another would be 100"
+    assert (tmp_path / "calls").read_text().split() == NAMES[: several.COMPUTED_AT_ONCE], "none begins after it"
     parts = [one["profile"]["sections"] for one in data]
     assert all(segments["data"] == [SEGMENT] for segments, _ in parts)
     assert {hangs["error"]["code"] for _, hangs in parts if hangs["data"] == []} == {"deadline_exceeded"}
