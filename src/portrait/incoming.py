@@ -6,6 +6,9 @@ from portrait.model.identifier import Identifier
 from portrait.sections.base import Parsed, StoredSection
 from portrait.storage.contract import Asked
 
+LINK_WEIGHT = 20
+"""What a record that links two identifiers costs, in records that do not: 0.5 to 6 ms, by how many its customer has."""
+
 
 class Named(NamedTuple):
     """An identifier, and its value as it was given."""
@@ -41,6 +44,11 @@ class Incoming(NamedTuple):
     def named(self) -> Named:
         """The identifier, as it was given."""
         return Named(self.identifier, self.identifier.value if self.value is None else self.value)
+
+    @property
+    def weight(self) -> int:
+        """What it costs to take it, as so many ordinary records."""
+        return 1 if self.linked is None else LINK_WEIGHT
 
     @property
     def moment(self) -> int | None:

@@ -1,6 +1,7 @@
 """The way in: validated records become facts, and the documents they change are rendered, in one transaction."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
@@ -85,13 +86,16 @@ class Recorder:
         store: where to.
         clock: what time it is.
         sections: every stored section there is.
+        patience: how long a single record waits for its transaction to begin, in seconds.
     """
 
-    def __init__(self, store: Store, clock: Clock, sections: Iterable[StoredSection]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, sections: Iterable[StoredSection], *, patience: float = math.inf
+    ) -> None:
         self._store = store
         self._clock = clock
         self._sections = {section.name: section for section in sections}
-        self._together = Together(self._group, MAX_GROUP)
+        self._together = Together(self._group, MAX_GROUP, patience=patience)
 
     async def record_all(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take all records or none.

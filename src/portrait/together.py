@@ -1,9 +1,13 @@
 """Group commit: what comes while transactions run goes into the next, all of it together."""
 
 import asyncio
-from collections import defaultdict
+import math
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from portrait.leaving import may_leave
+from portrait.model.errors import Overloaded, StorageBusy
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -12,12 +16,18 @@ WORTH = 8
 """So many items are worth a work of their own beside another: while one waits for the database the other computes."""
 LONG = 0.5
 """A work under way for so long, in seconds, is waiting for something: fewer items are worth one beside it then."""
+MOST_WAITING = 1000
+"""The most items that wait under one key."""
 
 
 class _Waiting(NamedTuple):
     item: Any
     result: "asyncio.Future[Any]"
     since: float
+
+
+_Queue = OrderedDict["asyncio.Future[Any]", _Waiting]
+"""In the order in which they came."""
 
 
 class _Work(NamedTuple):
@@ -31,21 +41,33 @@ class Together(Generic[Key, Item, Result]):
     A work begins when none is under way, or beside one when at least as many items wait as that one has, and `WORTH`,
     or when that one takes `LONG`. It takes half of all that wait or are under way: two works of one size keep each
     other company, where a large one and a small one would take turns. An item that comes alone waits for one turn of
-    the event loop and for nobody. A caller that stops waiting changes nothing for its item, nor for others.
+    the event loop and for nobody. An item whose caller stops waiting is given up, unless its work has begun.
 
     Args:
         run: takes a key and items, and returns for each, in their order, its result or the error that it alone gets;
             what it raises, all of them get. After a work that took `LONG` so do those that have waited for half of that
             time: they would wait as long again, in vain.
         most: the most items of one work.
+        patience: how long an item waits for its work to begin, in seconds.
+        most_waiting: the most items that wait under one key.
     """
 
-    def __init__(self, run: Callable[[Key, list[Item]], Awaitable[Sequence[Result | Exception]]], most: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Key, list[Item]], Awaitable[Sequence[Result | Exception]]],
+        most: int,
+        *,
+        patience: float = math.inf,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
         self._run = run
         self._most = most
-        self._waiting: defaultdict[Key, list[_Waiting]] = defaultdict(list)
+        self._patience = patience
+        self._most_waiting = most_waiting
+        self._waiting: defaultdict[Key, _Queue] = defaultdict(OrderedDict)
         self._under_way: defaultdict[Key, list[_Work]] = defaultdict(list)
         self._turning: set[Key] = set()
+        self._watched: set[Key] = set()
         self._running: set[asyncio.Task[None]] = set()
 
     async def do(self, key: Key, item: Item) -> Result:
@@ -53,12 +75,24 @@ class Together(Generic[Key, Item, Result]):
 
         Raises:
             Exception: what the work returned for this item, or raised for all.
+            Overloaded: too many wait under the key.
+            StorageBusy: its work did not begin in time.
+            Left: the caller has left.
         """
         loop = asyncio.get_running_loop()
+        if len(self._waiting.get(key, ())) >= self._most_waiting:
+            raise Overloaded("Too many records wait; nothing was kept. Try again soon.")
         result: asyncio.Future[Result] = loop.create_future()
-        self._waiting[key].append(_Waiting(item, result, loop.time()))
+        self._waiting[key][result] = _Waiting(item, result, loop.time())
         self._consider(key)
-        return await result
+        try:
+            with may_leave():
+                return await result
+        except asyncio.CancelledError:
+            if (queue := self._waiting.get(key)) is not None:
+                queue.pop(result, None)
+                self._forget(key)
+            raise
 
     def _consider(self, key: Key) -> None:
         """Begin works, if there is reason to, at the first turn of the loop in which nobody comes.
@@ -90,24 +124,44 @@ class Together(Generic[Key, Item, Result]):
         loop = asyncio.get_running_loop()
         while self._is_time(key):
             size = min(self._most, max(WORTH, (len(queue) + sum(one.size for one in works) + 1) // 2))
-            taken, queue[:] = queue[:size], queue[size:]
+            taken = [queue.popitem(last=False)[1] for _ in range(min(size, len(queue)))]
             works.append(work := _Work(len(taken), loop.time()))
             task = asyncio.create_task(self._do(key, taken, work))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-            loop.call_later(LONG, self._reconsider, key)
+            if key not in self._watched:
+                self._watched.add(key)
+                loop.call_later(LONG, self._reconsider, key)
 
     def _reconsider(self, key: Key) -> None:
-        if self._waiting.get(key):
+        """See, every `LONG`, to those that still wait: what is under way may take long."""
+        if key not in self._under_way:
+            self._watched.discard(key)
+            return
+        loop, queue = asyncio.get_running_loop(), self._waiting[key]
+        for one in self._since(key, loop.time() - self._patience):
+            if not one.result.done():
+                one.result.set_exception(StorageBusy("The database is busy; nothing was kept. Try again."))
+        if queue:
             self._consider(key)
+        self._forget(key)
+        loop.call_later(LONG, self._reconsider, key)
+
+    def _since(self, key: Key, moment: float) -> list[_Waiting]:
+        """Take from the queue those that have waited since a moment, or longer; they came in this order."""
+        queue, found = self._waiting[key], []
+        while queue and (oldest := next(iter(queue.values()))).since <= moment:
+            queue.popitem(last=False)
+            found.append(oldest)
+        return found
 
     async def _do(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
         queue, works = self._waiting[key], self._under_way[key]
         try:
             await self._answer(key, taken, work)
         except BaseException:
-            for one in queue:  # this task itself was cancelled: nobody waits for ever
-                one.result.cancel()
+            for result in queue:  # this task itself was cancelled: nobody waits for ever
+                result.cancel()
             queue.clear()
             raise
         finally:
@@ -117,8 +171,9 @@ class Together(Generic[Key, Item, Result]):
 
     def _forget(self, key: Key) -> None:
         """Hold nothing of a key that has neither works nor items: many come and go."""
-        if not self._waiting[key] and not self._under_way[key]:
-            del self._waiting[key], self._under_way[key]
+        if not self._waiting.get(key) and not self._under_way.get(key) and key not in self._turning:
+            self._waiting.pop(key, None)
+            self._under_way.pop(key, None)
 
     async def _answer(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
         answers: Sequence[Result | Exception]
@@ -141,9 +196,5 @@ class Together(Generic[Key, Item, Result]):
 
     def _in_vain(self, key: Key, work: _Work) -> list[_Waiting]:
         """Take from the queue who has waited for so much of a long work that failed that no second is to be tried."""
-        now, queue = asyncio.get_running_loop().time(), self._waiting[key]
-        if now < work.since + LONG:
-            return []
-        late = [one for one in queue if one.since <= (work.since + now) / 2]
-        queue[:] = queue[len(late) :]  # they came in this order
-        return late
+        now = asyncio.get_running_loop().time()
+        return self._since(key, (work.since + now) / 2) if now >= work.since + LONG else []

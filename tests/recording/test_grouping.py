@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness import interaction, service
 from portrait import folding
+from portrait.model.errors import Overloaded, StorageBusy
 from portrait.together import WORTH, Together
 
 
@@ -204,7 +205,7 @@ async def test_a_long_work_keeps_no_other_waiting(monkeypatch):
     assert await slow == "slow"
 
 
-async def test_a_caller_that_stops_waiting_takes_nobody_along():
+async def test_an_item_whose_caller_stops_waiting_is_given_up_and_takes_nobody_along():
     done = []
 
     async def run(key, taken):
@@ -219,7 +220,39 @@ async def test_a_caller_that_stops_waiting_takes_nobody_along():
     tasks[4].cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert answers[1:4] + answers[5:] == [1, 2, 3, 5]
-    assert done == [0, 1, 2, 3, 4, 5]
+    assert done == [1, 2, 3, 5]
+
+
+async def test_a_key_has_so_many_items_waiting_at_most_and_others_have_theirs():
+    works = Gated()
+    works.together = Together(works.run, 100, most_waiting=3)
+    await works.come("first")
+    await works.come(*range(5))
+    await works.come("b's own", key="b")
+    assert [type(one.exception()) for one in works.tasks if one.done()] == [Overloaded] * 2
+    await works.end()
+    results = await asyncio.gather(*works.tasks, return_exceptions=True)
+    assert [one for one in results if not isinstance(one, Overloaded)] == ["first", 0, 1, 2, "b's own"]
+
+
+async def test_an_item_whose_work_does_not_begin_in_time_is_refused(monkeypatch):
+    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    let_go, begun = asyncio.Event(), []
+
+    async def run(key, taken):
+        begun.extend(taken)
+        await let_go.wait()
+        return taken
+
+    together = Together(run, 1, patience=0.05)
+    tasks = [asyncio.create_task(together.do("a", number)) for number in range(4)]
+    with pytest.raises(StorageBusy):
+        await asyncio.wait_for(tasks[3], 10)
+    assert begun == [0, 1]
+    let_go.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[:2] == [0, 1]
+    assert begun == [0, 1]
 
 
 async def test_requests_that_come_together_share_transactions_and_answer_each_for_itself(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait.model.errors import StorageBusy, StorageFailed
+from portrait import leaving
+from portrait.model.errors import Overloaded, StorageBusy, StorageFailed
 from portrait.storage.postgres.pool import Pool
 
 
@@ -143,3 +144,62 @@ async def test_a_closed_pool_lends_nothing_and_closes_what_comes_back():
         await pool.take()
     pool.give(held)
     assert server.alive == []
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(1, 3))
+def test_tenants_that_wait_have_turns(tenants, size):
+    async def scenario():
+        pool = Pool(Server().connect, size=size, patience=30)
+        held = [await pool.take(None) for _ in range(size)]
+        order = []
+
+        async def wait(tenant):
+            async with pool.connection(tenant):
+                order.append(tenant)
+
+        waiting = [asyncio.create_task(wait(tenant)) for tenant in tenants]
+        await asyncio.sleep(0)
+        assert pool.waiting == len(tenants)
+        for one in held:
+            pool.give(one)
+        await asyncio.gather(*waiting)
+        rounds = max(map(tenants.count, tenants))
+        expected = [one for turn in range(rounds) for one in dict.fromkeys(tenants) if tenants.count(one) > turn]
+        assert order == expected
+
+    asyncio.run(scenario())
+
+
+async def test_of_too_many_who_wait_those_are_refused_of_whom_most_do():
+    pool = Pool(Server().connect, size=1, patience=30, most_waiting=4)
+    held = await pool.take()
+    tasks = {
+        (tenant, number): asyncio.create_task(use_as(pool, tenant))
+        for tenant, number in [*(("flood", number) for number in range(9)), ("other", 0), ("other", 1)]
+    }
+    await asyncio.sleep(0)
+    assert pool.waiting == 4
+    pool.give(held)
+    results = dict(zip(tasks, await asyncio.gather(*tasks.values(), return_exceptions=True), strict=True))
+    assert {one for one, result in results.items() if result is None} == {
+        ("flood", 0), ("flood", 1), ("other", 0), ("other", 1),
+    }  # fmt: skip
+    assert {type(result) for result in results.values()} == {type(None), Overloaded}
+
+
+async def use_as(pool, tenant):
+    async with pool.connection(tenant):
+        await asyncio.sleep(0)
+
+
+async def test_who_has_left_waits_for_no_connection():
+    pool = Pool(Server().connect, size=1, patience=30)
+    held = await pool.take()
+    task = asyncio.create_task(use_as(pool, "a"))
+    await asyncio.sleep(0)
+    leaving.leave(task)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert pool.waiting == 0
+    pool.give(held)
+    assert await pool.take() is held

@@ -51,6 +51,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.StillMerged: (409, "Still one person"),
     errors.TenantExists: (409, "The tenant exists"),
     errors.Unavailable: (503, "The service is not available"),
+    errors.Overloaded: (503, "Too much at once"),
     errors.StorageBusy: (503, "The database is busy"),
     errors.StorageFull: (503, "The database is full"),
     errors.StorageFailed: (503, "The database failed"),

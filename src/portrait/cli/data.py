@@ -106,13 +106,15 @@ async def load_stream(
     writing = _Writing(services, tenant.id, beside, progress)
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
+    weight = 0
     try:
         for some, wrong in chunks(parsed(), min(STEP, MAX_CHUNK)):
             incoming += some
             refused += wrong
-            if len(incoming) + len(refused) >= MAX_CHUNK:
+            weight += sum(one.weight for one in some) + len(wrong)
+            if weight >= MAX_CHUNK:
                 await writing.add(incoming, refused, texts)
-                incoming, refused, texts = [], [], {}
+                incoming, refused, texts, weight = [], [], {}, 0
             await asyncio.sleep(0)  # those that write go on if the database has answered
         if incoming or refused:
             await writing.add(incoming, refused, texts)

@@ -259,16 +259,22 @@ def _one_name() -> InvalidRecord:
 
 
 def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:
-    """Yield what was parsed in groups of at most `size`, those to record apart from those refused."""
+    """Yield what was parsed in groups, those to record apart from those refused.
+
+    A group costs about as much as `size` ordinary records: between two groups others have their turn.
+    """
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
+    weight = 0
     for one in parsed:
         if isinstance(one, Refusal):
             refused.append(one)
+            weight += 1
         else:
             incoming.append(one)
-        if len(incoming) + len(refused) >= size:
+            weight += one.weight
+        if weight >= size:
             yield incoming, refused
-            incoming, refused = [], []
+            incoming, refused, weight = [], [], 0
     if incoming or refused:
         yield incoming, refused

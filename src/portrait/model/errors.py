@@ -42,6 +42,7 @@ PortraitError
 │   ├── StillMerged           two that are to be kept apart and are one person
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
+│   ├── Overloaded            more is asked for at once than can be answered in time
 │   ├── StorageBusy           the database is locked by another writer for too long
 │   ├── StorageFull           the database has no room to write
 │   ├── StorageFailed         the database reports an error of its own
@@ -344,6 +345,12 @@ class Unavailable(PortraitError):
 
     code = "unavailable"
     retry_after: ClassVar[int] = 1
+
+
+class Overloaded(Unavailable):
+    """More is asked for at once than can be answered in time; nothing of the request was done."""
+
+    code = "overloaded"
 
 
 class StorageBusy(Unavailable):

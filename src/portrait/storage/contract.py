@@ -321,6 +321,11 @@ class Store(Reads, Protocol):
         """
         ...
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether reads wait for the database already, and so many that whoever comes now would wait for long."""
+        ...
+
     def snapshot(self) -> AbstractAsyncContextManager[Reads]:
         """Return reads that all see one moment."""
         ...

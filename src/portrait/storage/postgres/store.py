@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +27,10 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """How often at least a transaction is tried that others' locks or a lost connection kept from its commit; where it was
 locks, for as long as a request waits for one."""
+CROWD = 4
+"""So many wait for each connection of the pool where it is crowded."""
+LEAST_WAIT = 0.1
+"""A lock is waited for so long at least, in seconds, however long a connection was waited for."""
 LONGEST_PAUSE = 0.5
 """The most that is waited between two tries, in seconds."""
 
@@ -53,7 +57,7 @@ class PostgresStore(PostgresReads):
         self._patience = patience
         self._distributed = distributed
         self._transaction = PostgresTransaction if distributed else GatheredTransaction
-        self._begin = f"BEGIN; SET LOCAL lock_timeout = {int(patience * 1000)}; {self._transaction.PLANS}"
+        self._begin = f"BEGIN; SET LOCAL lock_timeout = %d; {self._transaction.PLANS}"
         if distributed:
             self._begin += f"; {citus.BEGIN_WRITE}"
         connect = partial(
@@ -71,7 +75,7 @@ class PostgresStore(PostgresReads):
         self._written = asyncio.Event()
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        return await self._read(lambda connection: connection.fetch(sql, *values))
+        return await self._read(_whose(sql, values), lambda connection: connection.fetch(sql, *values))
 
     async def events(
         self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
@@ -82,14 +86,14 @@ class PostgresStore(PostgresReads):
             async with connection.transaction(readonly=True):
                 return await _Snapshot(connection).events(tenant, identifiers, section, before, limit)
 
-        return await self._read(read)
+        return await self._read(tenant, read)
 
-    async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _read(self, tenant: str | None, read: Callable[[Connection], Awaitable[T]]) -> T:
         """Read over a connection, and once more over another where that was lost."""
         attempt = 1
         while True:
             try:
-                connection = await self._pool.take()
+                connection = await self._pool.take(tenant)
                 try:
                     return await read(connection)
                 finally:
@@ -102,17 +106,16 @@ class PostgresStore(PostgresReads):
 
     async def write(self, tenant: str | None, work: Work[T]) -> T:
         """See the contract."""
-        del tenant
         if self._closed:
             raise ShuttingDown("The service is stopping; nothing was kept. Try another instance, or again soon.")
         self._writing += 1
         try:
-            return await self._write(work)
+            return await self._write(tenant, work)
         finally:
             self._writing -= 1
             self._written.set()
 
-    async def _write(self, work: Work[T]) -> T:
+    async def _write(self, tenant: str | None, work: Work[T]) -> T:
         until = time.monotonic() + self._patience
         attempt = 1
         first: Mapping[str, Collection[str]] = {}
@@ -120,8 +123,9 @@ class PostgresStore(PostgresReads):
             writes: PostgresTransaction | None = None
             committing = False
             try:
-                async with self._pool.connection() as connection:
-                    await connection.execute(self._begin)
+                async with self._pool.connection(tenant) as connection:
+                    left = max(LEAST_WAIT, until - time.monotonic())  # what a lock is waited for, of the whole wait
+                    await connection.execute(self._begin % int(left * 1000))
                     try:
                         writes = self._transaction(connection)
                         await writes.hold(first)
@@ -145,6 +149,11 @@ class PostgresStore(PostgresReads):
                 if not isinstance(error, OutOfTurn):
                     await asyncio.sleep(_pause(attempt))
                 attempt += 1
+
+    @property
+    def is_crowded(self) -> bool:
+        """See the contract."""
+        return self._pool.waiting >= CROWD * self._pool.size
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:
@@ -177,6 +186,11 @@ class PostgresStore(PostgresReads):
             self._written.clear()
             await self._written.wait()
         await self._pool.close()
+
+
+def _whose(sql: str, values: Sequence[Any]) -> str | None:
+    """Return whose rows a statement reads: the tenant comes first, also in what statements are given."""
+    return str(values[0]) if "tenant = $1" in sql else None
 
 
 def _pause(attempt: int) -> float:

@@ -24,11 +24,16 @@ class SqliteStore(SqliteReads):
         self._patience = patience
         self._file = path.stat().st_ino
         super().__init__(connect(path, patience=patience, mapped=True))
-        self._writer = Writer(connect(path, patience=patience), self._check_file)
+        self._writer = Writer(connect(path, patience=patience), self._check_file, patience=patience)
 
     async def write(self, tenant: str | None, work: Work[T]) -> T:
         """See the contract."""
         return await self._writer.run(tenant, work)
+
+    @property
+    def is_crowded(self) -> bool:
+        """See the contract: reads run one after another, each as soon as it is asked for."""
+        return False
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:

@@ -1,7 +1,7 @@
 """The writer: one thread that runs work in transactions and commits it in groups.
 
 Works that wait while a commit is on its way to the disk go into the next transaction together, each inside a savepoint
-of its own, and share one `fsync`. Each is answered after the commit, never before.
+of its own, and share one `fsync`. Each is answered after the commit, never before. Tenants have turns, a work each.
 """
 
 import asyncio
@@ -10,67 +10,142 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
-from portrait.model.errors import ShuttingDown, StorageFailed
+from portrait.leaving import may_leave
+from portrait.model.errors import Overloaded, ShuttingDown, StorageBusy, StorageFailed
 from portrait.storage.contract import Work
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.transaction import SqliteTransaction
+from portrait.turns import Turns
 
 T = TypeVar("T")
 MAX_GROUP = 256
 """The most works in one commit."""
 MAX_GROUP_SECONDS = 0.02
 """After this long no further work joins a commit, in seconds."""
+MOST_WAITING = 1000
+"""The most works that wait."""
 
 
-class _Job(NamedTuple):
-    work: Work[Any]
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Any]
+class _Job:
+    """A work that waits, or is under way."""
+
+    __slots__ = ("answer", "loop", "until", "work")
+
+    def __init__(
+        self, work: Work[Any], loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[Any]", until: float
+    ) -> None:
+        self.work = work
+        self.loop = loop
+        self.answer = answer
+        self.until = until
 
 
 _Answer = tuple[_Job, Any, BaseException | None]
 
 
 class Writer:
-    """Owns the one connection that writes."""
+    """Owns the one connection that writes.
 
-    def __init__(self, connection: apsw.Connection, check: Callable[[], None]) -> None:
+    Args:
+        connection: the connection.
+        check: called before each commit; raises where nothing may be written.
+        patience: how long a work waits, for others and for other processes' locks, in seconds.
+        most_waiting: the most works that wait; beyond, whoever has most waiting is refused.
+    """
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        check: Callable[[], None],
+        *,
+        patience: float,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
         self._connection = connection
         self._check = check
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._patience = patience
+        self._jobs: Turns[_Job] = Turns(most_waiting)
         self._lock = threading.Lock()
+        """Held over what both threads look at."""
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """One for each job that came, and for the end."""
         self._closed = False
+        self._expiring = False
         self._thread = threading.Thread(target=self._run, name="portrait-writer", daemon=True)
         self._thread.start()
 
     async def run(self, tenant: str | None, work: Work[T]) -> T:
-        """Run work in a transaction and return its result once it is durable."""
-        del tenant
+        """Run work in a transaction and return its result once it is durable.
+
+        Raises:
+            StorageBusy: its turn did not come in time.
+            Overloaded: too many wait, and of this tenant most.
+            Left: the caller has left.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
+        job = _Job(work, loop, answer, time.monotonic() + self._patience)
         with self._lock:
             if self._closed:
                 raise ShuttingDown("The service is stopping; nothing was kept. Try another instance, or again soon.")
-            self._jobs.put(_Job(work, loop, answer))
-        return await answer
+            self._jobs.add(tenant, job)
+            refused = self._jobs.take_of(self._jobs.longest, newest=True) if self._jobs.is_too_long else None
+        self._signals.put(None)
+        if refused is not None:
+            error = Overloaded("Too many writes wait; nothing was kept. Try again soon.")
+            self._answer([(refused, None, error)])
+        if not self._expiring:
+            self._expiring = True
+            loop.call_later(self._patience, self._expire, loop)
+        try:
+            with may_leave():
+                return await answer
+        except asyncio.CancelledError:
+            with self._lock:
+                self._jobs.remove(tenant, job)
+            raise
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer those who have waited for as long as they may, however long the thread is held up."""
+        now = time.monotonic()
+        self._answer([(job, None, _too_late()) for job in self._take_those_until(now)])
+        with self._lock:
+            left = [job.until for _, job in self._jobs.oldest()]
+        self._expiring = bool(left)
+        if left:
+            loop.call_later(max(0.0, min(left) - now), self._expire, loop)
+
+    def _take_those_until(self, moment: float) -> list[_Job]:
+        """Return the jobs that may wait until a moment at most: they wait no longer."""
+        taken = []
+        with self._lock:
+            for tenant, job in self._jobs.oldest():
+                oldest: _Job | None = job
+                while oldest is not None and oldest.until <= moment:
+                    taken.append(self._jobs.take_of(tenant, newest=False))
+                    oldest = self._jobs.first(tenant)
+        return taken
 
     def close(self) -> None:
         """Finish the works that were accepted and stop the thread."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
+            self._closed = True
+        self._signals.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         transaction = SqliteTransaction(self._connection)
         with contextlib.closing(self._connection):
-            while (first := self._jobs.get()) is not None:
-                self._answer(self._commit(self._connection, transaction, first))
+            while True:
+                self._signals.get()
+                if (first := self._next()) is not None:
+                    self._answer(self._commit(self._connection, transaction, first))
+                elif self._closed:
+                    return
 
     def _commit(self, connection: apsw.Connection, transaction: SqliteTransaction, first: _Job) -> list[_Answer]:
         taken: list[_Job] = []
@@ -82,6 +157,7 @@ class Writer:
                 taken.append(job)
                 if len(taken) == 1:
                     self._check()
+                    connection.set_busy_timeout(max(0, int((job.until - time.monotonic()) * 1000)))
                     connection.execute("BEGIN IMMEDIATE")
                 answers.append(self._in_savepoint(connection, transaction, job))
                 job = self._next() if len(taken) < MAX_GROUP and time.monotonic() < until else None
@@ -91,9 +167,8 @@ class Writer:
             with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
             if isinstance(error, apsw.BusyError):
-                # Those that wait behind it would each wait as long, in vain: better to say so at once.
-                while (waiting := self._next()) is not None:
-                    taken.append(waiting)
+                # Those that have waited for half of their time would wait as long again, in vain.
+                taken += self._take_those_until(time.monotonic() + self._patience / 2)
             told = translated(error) if isinstance(error, apsw.Error) else error
             return [(one, None, told) for one in taken]
         return answers
@@ -112,13 +187,16 @@ class Writer:
         return job, result, error
 
     def _next(self) -> _Job | None:
-        try:
-            job = self._jobs.get_nowait()
-        except queue.Empty:
-            return None
-        if job is None:
-            self._jobs.put(None)  # the end is for `_run` to see
-        return job
+        """Return the job whose turn it is, if its caller still waits for it; None where nothing waits."""
+        while True:
+            with self._lock:
+                job = self._jobs.take()
+            if job is None:
+                return None
+            if job.until <= time.monotonic():
+                self._answer([(job, None, _too_late())])
+            elif not job.answer.cancelled():
+                return job
 
     @staticmethod
     def _answer(answers: list[_Answer]) -> None:
@@ -138,6 +216,10 @@ def _settle(answers: list[_Answer]) -> None:
             job.answer.set_result(result)
         else:
             job.answer.set_exception(error)
+
+
+def _too_late() -> StorageBusy:
+    return StorageBusy("The database is busy; nothing was kept. Try again.")
 
 
 def _drive(work: Any) -> Any:

@@ -1,0 +1,141 @@
+"""SQLite's one writer: tenants have turns, what waits is bounded in number and time, and nothing is done in vain."""
+
+import asyncio
+import threading
+from collections import Counter
+
+import apsw
+import pytest
+
+from portrait import leaving
+from portrait.model.errors import Overloaded, StorageBusy
+from portrait.storage.sqlite.writer import Writer
+
+LONG = 30
+
+
+class Held:
+    """A writer that is held up by its first work until it is let go; works note that they ran, in order."""
+
+    def __init__(self, path, **options):
+        connection = apsw.Connection(str(path))
+        connection.pragma("journal_mode", "wal")
+        self.ran = []
+        self.let_go = threading.Event()
+        self.writer = Writer(connection, lambda: None, **{"patience": LONG, **options})
+
+    async def hold(self):
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def work(_):
+            loop.call_soon_threadsafe(begun.set)
+            assert self.let_go.wait(LONG)
+
+        task = asyncio.ensure_future(self.writer.run("holder", work))
+        await asyncio.wait_for(begun.wait(), LONG)
+        return task
+
+    def come(self, tenant, name):
+        async def work(_):
+            self.ran.append(name)
+            return name
+
+        return asyncio.ensure_future(self.writer.run(tenant, work))
+
+
+@pytest.fixture
+async def held(tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(Held(tmp_path / f"{len(made)}.db", **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.let_go.set()
+        one.writer.close()
+
+
+async def test_tenants_have_turns_however_much_one_has_waiting(held):
+    one = held()
+    tasks = [await one.hold(), *(one.come("flood", f"flood {number}") for number in range(50))]
+    await asyncio.sleep(0)
+    tasks += [one.come("other", "other 0"), one.come("other", "other 1"), one.come(None, "platform")]
+    await asyncio.sleep(0)
+    one.let_go.set()
+    await asyncio.gather(*tasks)
+    assert one.ran[:6] == ["flood 0", "other 0", "platform", "flood 1", "other 1", "flood 2"]
+    assert one.ran[6:] == [f"flood {number}" for number in range(3, 50)]
+
+
+async def test_of_too_many_those_are_refused_of_whom_most_wait_and_the_rest_is_done(held):
+    one = held(most_waiting=10)
+    first = await one.hold()
+    flood = [one.come("flood", f"flood {number}") for number in range(30)]
+    await asyncio.sleep(0)
+    other = [one.come("other", f"other {number}") for number in range(3)]
+    await asyncio.sleep(0)
+    assert len(one.writer._jobs) == 10
+    one.let_go.set()
+    results = await asyncio.gather(first, *flood, *other, return_exceptions=True)
+    done = [result for result in results if isinstance(result, str)]
+    assert Counter(map(type, results[1:])) == {str: 10, Overloaded: 23}
+    assert {"other 0", "other 1", "other 2"} <= set(done)
+    assert sorted(one.ran) == sorted(done), "what was refused was not run, and what was run was answered"
+
+
+async def test_a_work_whose_caller_has_left_is_not_run(held):
+    one = held()
+    first = await one.hold()
+    cancelled, gone, stays = (one.come("a", name) for name in ("cancelled", "gone", "stays"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    leaving.leave(gone)
+    await asyncio.wait([cancelled, gone])
+    assert len(one.writer._jobs) == 1
+    one.let_go.set()
+    await asyncio.gather(first, stays)
+    assert one.ran == ["stays"]
+
+
+async def test_a_work_that_has_waited_for_as_long_as_it_may_is_refused_though_the_writer_is_held_up(held):
+    one = held(patience=0.2)
+    first = await one.hold()
+    late = one.come("a", "late")
+    with pytest.raises(StorageBusy):
+        await asyncio.wait_for(late, LONG)
+    assert not first.done()
+    one.let_go.set()
+    await first
+    assert await one.come("a", "next") == "next"
+    assert one.ran == ["next"]
+
+
+async def test_who_waits_behind_another_process_is_refused_in_time_and_who_came_late_tries_on(held):
+    one = held(patience=0.5)
+    other = apsw.Connection(one.writer._connection.db_filename("main"))
+    other.execute("BEGIN IMMEDIATE")
+    early = [one.come("a", f"early {number}") for number in range(3)]
+    results = await asyncio.wait_for(asyncio.gather(*early, return_exceptions=True), LONG)
+    assert [type(one) for one in results] == [StorageBusy] * 3
+    late = one.come("a", "late")
+    await asyncio.sleep(0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert await late == "late"
+
+
+async def test_nothing_of_what_came_is_left_behind(held):
+    one = held(most_waiting=20)
+    first = await one.hold()
+    tasks = [one.come(f"t{number % 7}", number) for number in range(60)]
+    await asyncio.sleep(0)
+    for task in tasks[::3]:
+        task.cancel()
+    await asyncio.sleep(0)
+    one.let_go.set()
+    results = await asyncio.gather(first, *tasks, return_exceptions=True)
+    assert len(one.writer._jobs) == 0
+    assert sorted(one.ran) == sorted(result for result in results if isinstance(result, int))
