@@ -29,6 +29,7 @@ class ClosedLoop:
         self.plan = plan
         self.requests: Iterator[bytes] = iter(plan.requests) if plan.once else cycle(plan.requests)
         self.latencies: list[float] = []
+        self.refusals: list[float] = []
         self.statuses: dict[int, int] = {}
         self.faults: dict[str, int] = {}
         self.under_way = self.sent = 0
@@ -66,7 +67,8 @@ class ClosedLoop:
         self.under_way -= 1
         self.statuses[connection.status] = self.statuses.get(connection.status, 0) + 1
         if connection.since >= self.begins and self.counts(now):
-            self.latencies.append(now - connection.since)
+            taken = self.refusals if connection.status == self.plan.refused else self.latencies
+            taken.append(now - connection.since)
             self.last = now
         self.proceed(connection, now)
 
@@ -100,6 +102,7 @@ class ClosedLoop:
 
     def _result(self) -> Result:
         ordered = sorted(self.latencies) or [0.0]
+        refused = sorted(self.refusals) or [0.0]
         # Where the requests ran out, time stopped with the last answer; where none came in time, with the first.
         ran_out = self.plan.once and next(self.requests, None) is None
         seconds = self.last - self.begins if ran_out else max(self.plan.seconds, self.last - self.begins)
@@ -107,7 +110,10 @@ class ClosedLoop:
             requests=len(self.latencies),
             seconds=seconds,
             p50=ordered[len(ordered) // 2] * 1000,
+            p95=ordered[len(ordered) * 95 // 100] * 1000,
             p99=ordered[len(ordered) * 99 // 100] * 1000,
+            refused=len(self.refusals),
+            refused_p99=refused[len(refused) * 99 // 100] * 1000,
             statuses=dict(self.statuses),
             faults=dict(self.faults),
         )

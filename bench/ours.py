@@ -39,10 +39,13 @@ WORKING_TREE = Program(Path(sys.executable), ROOT / "src")
 class Portrait(Subject):
     """Portrait over one database."""
 
-    def __init__(self, name: str, url: str, key: str = "", program: Program = WORKING_TREE) -> None:
+    def __init__(
+        self, name: str, url: str, key: str = "", program: Program = WORKING_TREE, tenant: str = TENANT
+    ) -> None:
         self.name = name
         self.url = url
         self.key = key
+        self.tenant = tenant
         self.program = program
 
     @classmethod
@@ -64,7 +67,7 @@ class Portrait(Subject):
     def load(self, file: Path) -> float:
         """Load a file of records; return how long the command took, in seconds."""
         begun = time.perf_counter()
-        self.run("load", str(file.absolute()), "--tenant", TENANT)
+        self.run("load", str(file.absolute()), "--tenant", self.tenant)
         return time.perf_counter() - begun
 
     def run(self, *command: str) -> str:
@@ -118,7 +121,7 @@ class Portrait(Subject):
             raise ValueError("interactions are not the newest")
 
     def _credential(self) -> dict[str, str]:
-        return {"X-Tenant-Id": TENANT, "Authorization": f"Bearer {self.key}"}
+        return {"X-Tenant-Id": self.tenant, "Authorization": f"Bearer {self.key}"}
 
 
 def _request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:

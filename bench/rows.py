@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     skipped: str = ""
 
 
-ROWS = (
+_USUAL = (
     Row("floor-sqlite", "SQLite: full profile, against the smallest app with the same query",
         "sqlite.full", "floor.sqlite", at_least=0.80),
     Row("floor-postgres", "PostgreSQL: full profile, against the smallest app with the same query",
@@ -118,12 +118,29 @@ ROWS = (
     Row("memory-postgres", "PostgreSQL: memory of an idle worker", "postgres.memory", at_most=120, unit="MB"),
 )  # fmt: skip
 
+OVERLOAD = tuple(
+    row
+    for engine, name in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"))
+    for kind, title, times in (("reads", "profiles", "1.5"), ("appends", "single records", "3"))
+    for row in (
+        Row(f"overload-{kind}-{engine}", f"{name}: p99 of {title} accepted at {times} times the most, over half load",
+            f"{engine}.{kind}.too-much:p99", f"{engine}.{kind}.half:p99", at_most=3),
+        Row(f"overload-refused-{kind}-{engine}", f"{name}: until {title} are refused at {times} times the most, p99",
+            f"{engine}.{kind}.too-much", at_most=100, unit="ms"),
+        Row(f"overload-turns-{kind}-{engine}", f"{name}: p95 of {title} beside a tenant with 20 times as many",
+            f"{engine}.{kind}.flooded", f"{engine}.{kind}.alone",
+            at_most=1.5 if (engine, kind) == ("sqlite", "appends") else 1.25),
+    )
+)  # fmt: skip
+
 LARGE = tuple(
     Row(f"large-{measure}-{engine}", f"{name}: {measure} of a read among 1,000,000 customers, against 20,000",
         f"{engine}.large:{measure}", f"{engine}.small:{measure}", at_most=1.25)
     for engine, name in (("sqlite", "SQLite"), ("postgres", "PostgreSQL"))
     for measure in ("p50", "p99")
 )  # fmt: skip
+
+ROWS = (*_USUAL, *OVERLOAD)
 
 
 def probe_of(name: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from bench.groups import appends, bulk, history, large, merging, profile, resolving, start, workers
+from bench.groups import appends, bulk, history, large, merging, overload, profile, resolving, start, workers
 from bench.measure import Probe
 from bench.workshop import Workshop
 
@@ -11,5 +11,5 @@ Group = Callable[[Workshop, ExitStack], list[Probe]]
 
 GROUPS: tuple[Group, ...] = (
     start.probes, profile.probes, history.probes, merging.probes, workers.probes, appends.probes, bulk.probes,
-    resolving.probes, large.probes,
+    resolving.probes, overload.probes, large.probes,
 )  # fmt: skip
