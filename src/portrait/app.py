@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from portrait import settings
 from portrait.access.service import Access, Mode
+from portrait.admission import Admission
 from portrait.api.access import AccessResources
 from portrait.api.application import Application
 from portrait.api.bulk import Bulk
@@ -118,7 +119,7 @@ def build(
     reports = Reports()
     computed = Computed(reports, max_section_bytes)
     overtaken = Overtaken()
-    recorder = Recorder(store, clock, registry.all_stored())
+    recorder = Recorder(store, clock, registry.all_stored(), patience=busy_seconds)
     return Services(
         store=store,
         registry=registry,
@@ -182,7 +183,8 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         Health(services.store),
     )
     operations = [operation for resource in resources for operation in resource.operations()]
-    return Application(operations, profiles, services.access, version=version("portrait"), lifespan=lifespan)
+    admission = Admission(lambda: services.store.is_crowded)
+    return Application(operations, profiles, services.access, admission, version=version("portrait"), lifespan=lifespan)
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:

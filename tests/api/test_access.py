@@ -84,7 +84,7 @@ async def test_an_operation_without_roles_is_for_nobody(guarded):
     app = guarded.client._transport.app
     bare = Operation("bare", "GET", "/api/v1/bare", "Bare", "bare", handler, 200, None)
     guarded.client._transport.app = Application(
-        (*app.operations, bare), app._profiles, guarded.services.access, version="0", lifespan=lifespan
+        (*app.operations, bare), app._profiles, guarded.services.access, app._admission, version="0", lifespan=lifespan
     )
     for role in ROLES:
         key = await guarded.key(role, None if role == "platform" else TENANT)

@@ -1,13 +1,16 @@
 """Who is calling, for which tenant, in which role; and the tenants and keys behind that."""
 
+import asyncio
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections import OrderedDict
+from collections.abc import Collection, Hashable
 from hashlib import blake2b
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from portrait.access import descent, keys
+from portrait.access.strangers import Strangers
 from portrait.model.errors import (
     InvalidParameter,
     KeyNotFound,
@@ -34,9 +37,12 @@ REMEMBERED_SECONDS = 0.5
 """How long a credential found good, or a tenant, is taken without asking the database, in seconds: the most that a
 revocation is late."""
 MAX_REMEMBERED = 10_000
+"""So many credentials, so many refused ones, and so many tenants are remembered."""
 MAX_NAME = 200
 
 Mode = Literal["keys", "open"]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class Caller(NamedTuple):
@@ -63,11 +69,17 @@ class Access:
         self._store = store
         self._clock = clock
         self._mode = mode
-        self._credentials: dict[bytes, tuple[float, Credential]] = {}
-        """Credentials found good, by the hash of the key as presented: no key in the clear is held."""
+        self._credentials: OrderedDict[bytes, tuple[float, Credential]] = OrderedDict()
+        """Credentials found good, by the hash of the key as presented: no key in the clear is held. One whose time is
+        over is looked up anew, as somebody known."""
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        """Until when keys that were found wrong are refused without a look, by the hash of the key as presented."""
+        self._strangers = Strangers()
+        self._asking: dict[bytes, asyncio.Event] = {}
+        """Keys that are being looked up: whoever presents one of them meanwhile waits for the same answer."""
         self._revoked = 0
         """How many keys were taken back here: what was looked up before the last is not remembered after it."""
-        self._tenants: dict[str, tuple[float, Tenant]] = {}
+        self._tenants: OrderedDict[str, tuple[float, Tenant]] = OrderedDict()
         """Tenants by id: another process may have changed a tenant's rules, so none is remembered for long."""
 
     @property
@@ -85,6 +97,7 @@ class Access:
 
         Raises:
             Unauthenticated: no key, or a wrong, expired or revoked one.
+            Overloaded: too many keys that were never seen here are to be looked up.
             TenantRequired: no tenant is named and the key is bound to none.
             TenantForbidden: the tenant is unknown, or not the key's.
         """
@@ -102,6 +115,18 @@ class Access:
         if wanted and tenant is None:
             raise TenantForbidden
         return self._for(tenant, credential.role, credential.id, needs_tenant=needs_tenant)
+
+    def known(self, presented: str | None, tenant_id: str | None) -> str | None:
+        """Return the tenant that a call seems to be for, without a look: for turns, it lets nobody in.
+
+        None: whoever calls, or the tenant that is named, was not seen here lately.
+        """
+        if self._mode == "keys":
+            held = None if presented is None else self._credentials.get(_hash(presented))
+            if held is None:
+                return None
+            tenant_id = held[1].tenant or tenant_id
+        return tenant_id if tenant_id in self._tenants else None
 
     @staticmethod
     def _for(tenant: Tenant | None, role: str, key_id: str | None, *, needs_tenant: bool) -> Caller:
@@ -191,10 +216,12 @@ class Access:
         )
         if minted_by is None:
             await self._store.write(tenant_id, lambda tx: tx.put_credential(credential))
+            self._refused.clear()
             return Minted(key, credential)
         stored = await descent.put(self._store, credential, self._clock)
         if stored is None:
             raise _wrong_key()
+        self._refused.clear()
         return Minted(key, stored)
 
     async def keys(self, tenant_id: str | None, after: str | None, limit: int) -> list[Credential]:
@@ -236,33 +263,59 @@ class Access:
         if not await self._store.write(tenant_id, work):
             raise KeyNotFound("No live key with this id.")
         self._revoked += 1
-        self._credentials.clear()
+        for known_as, (_, credential) in self._credentials.items():
+            self._credentials[known_as] = (0.0, credential)
 
     async def _credential(self, presented: str | None) -> Credential:
         if presented is None:
             raise Unauthenticated("No API key. Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
-        known_as = blake2b(presented.encode(), digest_size=32).digest()
-        remembered = self._credentials.get(known_as)
-        if remembered is not None and remembered[0] > time.monotonic():
-            credential = remembered[1]
-        else:
-            revoked = self._revoked
-            credential = await self._proved(presented)
-            if len(self._credentials) >= MAX_REMEMBERED:
-                self._credentials.clear()
-            if revoked == self._revoked:
-                self._credentials[known_as] = (time.monotonic() + REMEMBERED_SECONDS, credential)
+        known_as = _hash(presented)
+        credential = self._remembered(known_as)
+        while credential is None:
+            if (asking := self._asking.get(known_as)) is None:
+                credential = await self._looked_up(presented, known_as)
+            else:
+                await asking.wait()
+                credential = self._remembered(known_as)
         if credential.expires_at is not None and credential.expires_at <= self._clock():
             raise _wrong_key()
         return credential
 
-    async def _proved(self, presented: str) -> Credential:
+    def _remembered(self, known_as: bytes) -> Credential | None:
+        """Return the credential of a key that was found good lately.
+
+        Raises:
+            Unauthenticated: it was found wrong lately.
+        """
+        now = time.monotonic()
+        if (held := self._credentials.get(known_as)) is not None and held[0] > now:
+            return held[1]
+        if self._refused.get(known_as, 0.0) > now:
+            raise _wrong_key()
+        return None
+
+    async def _looked_up(self, presented: str, known_as: bytes) -> Credential:
+        """Ask the database for a key, and remember what it said; no more often than it can be asked."""
         key = keys.parse(presented)
-        credential = await self._store.credential(key.id) if key else None
-        if key is None or credential is None or not keys.matches(key, credential.secret_hash):
+        if key is None:
             raise _wrong_key()
-        if credential.revoked_at is not None:
+        revoked = self._revoked
+        self._asking[known_as] = asked = asyncio.Event()
+        try:
+            if known_as in self._credentials:
+                credential = await self._store.credential(key.id)
+            else:
+                async with self._strangers.one():
+                    credential = await self._store.credential(key.id)
+        finally:
+            del self._asking[known_as]
+            asked.set()
+        if credential is None or not keys.matches(key, credential.secret_hash) or credential.revoked_at is not None:
+            self._credentials.pop(known_as, None)
+            _remember(self._refused, known_as, time.monotonic() + REMEMBERED_SECONDS)
             raise _wrong_key()
+        if revoked == self._revoked:
+            _remember(self._credentials, known_as, (time.monotonic() + REMEMBERED_SECONDS, credential))
         return credential
 
     async def _tenant(self, tenant_id: str) -> Tenant | None:
@@ -273,8 +326,20 @@ class Access:
             return None
         found = await self._store.tenant(tenant_id)
         if found is not None:
-            self._tenants[tenant_id] = (time.monotonic() + REMEMBERED_SECONDS, found)
+            _remember(self._tenants, tenant_id, (time.monotonic() + REMEMBERED_SECONDS, found))
         return found
+
+
+def _remember(held: "OrderedDict[K, V]", name: K, value: V) -> None:
+    """Hold a value; of too many that which was set longest ago goes."""
+    held[name] = value
+    held.move_to_end(name)
+    if len(held) > MAX_REMEMBERED:
+        held.popitem(last=False)
+
+
+def _hash(presented: str) -> bytes:
+    return blake2b(presented.encode(), digest_size=32).digest()
 
 
 def _wrong_key() -> Unauthenticated:

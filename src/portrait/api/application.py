@@ -1,5 +1,6 @@
 """The ASGI application: routing by Starlette, access and errors in one place, the profile read by the short way."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,12 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portrait.access.service import Access
+from portrait import leaving
+from portrait.access.service import READ, Access
+from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
-from portrait.api.operation import WHOLE, Answer, Call, Operation, Whole, encode, lines
+from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, encode, lines
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 
@@ -33,6 +36,7 @@ class Application:
         operations: Sequence[Operation],
         profiles: Profiles,
         access: Access,
+        admission: Admission,
         *,
         version: str,
         lifespan: Lifespan,
@@ -41,6 +45,7 @@ class Application:
         self.document = openapi.build(operations, version)
         self._profiles = profiles
         self._access = access
+        self._admission = admission
         by_path: dict[str, dict[str, Operation]] = {}
         for one in operations:
             by_path.setdefault(one.path, {})[one.method] = one
@@ -48,6 +53,10 @@ class Application:
             "/openapi.json": ("application/json", encode(self.document)),
             "/docs": ("text/html; charset=utf-8", docs.page(self.document)),
         }
+        self._gates: dict[tuple[str, str], Gate | None] = {
+            (one.method, one.path): None if one.public or one.is_long else self._gate(one) for one in operations
+        }
+        self._gates |= {("GET", path): None for path in fixed}
         routes = [Route(path, self._dispatch(methods)) for path, methods in by_path.items()]
         routes += [Route(path, self._fixed(*content)) for path, content in fixed.items()]
         self._router = Starlette(routes=routes, lifespan=lifespan)
@@ -70,20 +79,39 @@ class Application:
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
                 segment = path[len(PREFIX) : -len(SUFFIX)]
                 if segment and "/" not in segment:
-                    answer = await self._profiles.answer(segment, scope["query_string"], headers)
-                    await _send(answer, request_id, scope, send)
+                    await _send(await self._profile(segment, scope, headers), request_id, scope, send)
                     return
+            self._refuse_if_full(scope["method"], path, headers)
             scope = {**scope, "path": path, "portrait.request_id": request_id}
             await self._router.router(scope, receive, sending)
+        except leaving.Left:
+            return
         except errors.PortraitError as error:
-            if isinstance(error, errors.Unavailable | errors.SectionFailed):
-                _log.error("request %s: %s: %s", request_id, error.code, error.detail)
+            _note(error, request_id)
             await _send(Answer(*_problem(error, request_id)), request_id, scope, send)
         except Exception:
             _log.exception("request %s failed", request_id)
             if sending.begun:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
+
+    def _refuse_if_full(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Refuse what would be refused anyway, before it costs more; what is found out about it later is exact."""
+        asked = "GET" if method == "HEAD" else method
+        gate = self._gates.get((asked, path), self._admission.reads if asked == "GET" else self._admission.writes)
+        if gate is not None and gate.is_shedding:
+            gate.refuse_if_full(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
+
+    async def _profile(self, segment: str, scope: Scope, headers: Mapping[str, str]) -> Answer:
+        reads = self._admission.reads
+        if not reads.enter():
+            _watch(scope)
+            await reads.wait(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
+        reads.leave()  # it keeps none from beginning in the next turn of the loop
+        try:
+            return await self._profiles.answer(segment, scope["query_string"], headers)
+        finally:
+            reads.nudge()
 
     def _dispatch(self, methods: Mapping[str, Operation]) -> ASGIApp:
         allowed = tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))
@@ -104,11 +132,36 @@ class Application:
                         needs_tenant=operation.needs_tenant,
                     )
                     self._access.require(call.caller, operation.roles)
-                answer = await operation.handler(call)
+                _watch(scope)
+                answer = await self._admitted(call, operation)
                 answer = answer._replace(always=answer.always or _NO_STORE)
                 await _send(answer, scope["portrait.request_id"], scope, send)
 
         return Endpoint()
+
+    async def _admitted(self, call: Call, operation: Operation) -> Answer:
+        """Answer a call once it may begin: where it has a body, that is when the body is here."""
+        if operation.public:
+            return await operation.handler(call)
+        tenant = call.caller.tenant.id if call.caller.tenant else None
+        if operation.is_long:
+            with self._admission.long.place(tenant):
+                return await operation.handler(call)
+        admitted = self._admission.read(tenant) if _reads(operation) else self._admission.write(tenant)
+        if operation.body is None:
+            await admitted.begin()
+        else:
+            call.admitted = admitted.begin
+        try:
+            answer = await operation.handler(call)
+        except BaseException:
+            admitted.end(answered=False)
+            raise
+        admitted.end(answered=True)
+        return answer
+
+    def _gate(self, operation: Operation) -> Gate:
+        return self._admission.reads if _reads(operation) else self._admission.writes
 
     @staticmethod
     def _fixed(kind: str, content: bytes) -> ASGIApp:
@@ -158,6 +211,23 @@ def _deciding(scope: Scope) -> dict[str, str]:
             else:
                 raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
     return found
+
+
+def _reads(operation: Operation) -> bool:
+    """Tell whether an operation only reads: whoever may read may call it."""
+    return operation.roles == READ
+
+
+def _note(error: errors.PortraitError, request_id: str) -> None:
+    """Log what the operator is to know. Where too much is asked for at once, the gates log how much."""
+    if isinstance(error, errors.Unavailable | errors.SectionFailed) and not isinstance(error, errors.Overloaded):
+        _log.error("request %s: %s: %s", request_id, error.code, error.detail)
+
+
+def _watch(scope: Scope) -> None:
+    """Have a request given up where it waits for its turn, once its client has left."""
+    if (watch := scope.get(WATCH)) is not None:
+        watch(asyncio.current_task())
 
 
 def _check_host(headers: Mapping[str, str]) -> None:

@@ -125,7 +125,8 @@ class Bulk:
         return (
             Operation(
                 id="record_bulk", method="POST", path="/api/v1/records", tag="records", handler=self.record,
-                roles=WRITE, summary="Record many records of many customers", success=200, answer=BulkRecorded,
+                roles=WRITE, is_long=True, summary="Record many records of many customers", success=200,
+                answer=BulkRecorded,
                 description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
                 f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. `warnings`, present "
                 "only if there are any, name records that were taken and say why they link nothing. A body that is too "

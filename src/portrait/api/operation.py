@@ -34,6 +34,11 @@ Whole = Callable[[Scope, int, bytes, bytes], bool]
 False: it is to be given as ASGI's messages.
 """
 
+WATCH = "portrait.watch"
+"""Where a request's scope holds a `Watch`, if its server has one."""
+Watch = Callable[["asyncio.Task[None]"], None]
+"""Takes the task that answers the request, to give it up when the client leaves."""
+
 encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -104,6 +109,8 @@ class Operation:
     public: bool = False
     """Whether it needs no credential."""
     needs_tenant: bool = True
+    is_long: bool = False
+    """Whether it may take minutes: few of these are under way at once, and they keep no other from beginning."""
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
@@ -124,6 +131,8 @@ class Call:
         self.query_string: bytes = scope["query_string"]
         self.caller: Caller = Caller(None, "", None)
         self.request_id: str = scope["portrait.request_id"]
+        self.admitted: Callable[[], Awaitable[None]] | None = None
+        """Waits until the request may begin, once its body is here."""
 
     @property
     def tenant(self) -> Tenant:
@@ -180,8 +189,12 @@ class Call:
 
         Raises:
             BodyTooLarge, BodyTooSlow: it is more than 1 MiB, or stopped arriving.
+            Overloaded: it is here, and its turn would come too late.
         """
-        return b"".join([chunk async for chunk in self.stream(MAX_BODY, BODY_SECONDS)])
+        received = b"".join([chunk async for chunk in self.stream(MAX_BODY, BODY_SECONDS)])
+        if self.admitted is not None:
+            await self.admitted()
+        return received
 
     async def stream(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
         """Yield the body as it arrives.

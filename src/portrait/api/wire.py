@@ -1,26 +1,42 @@
 """Answers on the wire: a whole answer in one write, where the server would check every header and write twice."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from portrait import leaving
 from portrait.api.connections import Guard, Limits
 from portrait.api.guarded import FULL, Guarded
-from portrait.api.operation import WHOLE
+from portrait.api.operation import WATCH, WHOLE
 
 
 class OneWrite(Guarded):
-    """uvicorn's protocol, which also takes an answer whole: a `Whole` stands in the scope of every request."""
+    """uvicorn's protocol, with more in the scope of every request.
+
+    It also takes an answer whole (`Whole`), and a request is given up when its client leaves (`Watch`).
+    """
 
     _defaults: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
+    _answering: "asyncio.Task[None] | None" = None
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
         self.scope[WHOLE] = self._whole  # type: ignore[literal-required]  # ours beside uvicorn's
+        self.scope[WATCH] = self._watch  # type: ignore[literal-required]  # as above
+
+    def _watch(self, task: "asyncio.Task[None]") -> None:
+        self._answering = task
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give up what the client that has left does not wait for any more."""
+        super().connection_lost(exc)
+        if self._answering is not None:
+            leaving.leave(self._answering)
 
     def _whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
         """Do at once what uvicorn does on ASGI's two messages, or leave it to them.

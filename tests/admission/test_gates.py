@@ -1,0 +1,283 @@
+"""Gates, in a time that goes on only where somebody waits or works: the same on every machine.
+
+What is accepted is answered soon and the rest is refused soon, however much more than can be answered is asked for; and
+whoever asks for little does not notice.
+"""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import virtual
+from portrait import admission, leaving
+from portrait.admission import Admission, Gate, Pace, Places
+from portrait.model.errors import Overloaded
+
+PARSED, READ, REFUSED = 20e-6, 50e-6, 15e-6
+"""What a request costs to arrive, to be answered, and to be refused, in seconds."""
+
+
+class Load:
+    """Requests that come at fixed moments, whatever became of those before."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.accepted, self.refused = {}, {}
+        """How long each took, by tenant and the moment at which it was due."""
+        self.waited = Counter()
+
+    async def request(self, tenant, due):
+        loop = asyncio.get_running_loop()
+        try:
+            await self.answer(tenant)
+            self.accepted[tenant, due] = loop.time() - due
+        except Overloaded:
+            loop.work(REFUSED)
+            self.refused[tenant, due] = loop.time() - due
+
+    async def run(self, seconds, **rates):
+        """Send so many requests a second of each tenant."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        due = sorted((place / rate, one) for one, rate in rates.items() for place in range(int(rate * seconds)))
+        tasks = []
+        for moment, tenant in due:
+            if loop.time() < begun + moment or len(tasks) % 64 == 0:
+                await asyncio.sleep(max(0.0, begun + moment - loop.time()))
+            loop.work(PARSED)
+            tasks.append(asyncio.ensure_future(self.request(tenant, begun + moment)))
+        await asyncio.gather(*tasks)
+
+    def of(self, found, tenant, after):
+        return sorted(took for (one, due), took in found.items() if one == tenant and due >= after)
+
+
+def part(values, share):
+    return values[int(len(values) * share)]
+
+
+def reads(gate):
+    async def answer(tenant):
+        if not gate.enter():
+            await gate.wait(tenant)
+        gate.leave()
+        asyncio.get_running_loop().work(READ)
+        gate.nudge()
+
+    return answer
+
+
+@pytest.mark.parametrize("times", [1.1, 1.5])
+def test_reads_beyond_what_can_be_answered_are_answered_soon_or_refused_soon(times):
+    async def scenario():
+        admitted = Admission(lambda: False)
+        load = Load(reads(admitted.reads))
+        await load.run(2.0, a=times / (PARSED + READ))
+        accepted, refused = load.of(load.accepted, "a", 1.0), load.of(load.refused, "a", 1.0)
+        assert accepted
+        assert refused
+        assert part(accepted, 0.99) <= 0.01
+        assert refused[-1] <= 0.1
+        assert admitted.reads.waiting == 0
+
+    virtual.run(scenario())
+
+
+def test_below_what_can_be_answered_nothing_is_refused():
+    async def scenario():
+        load = Load(reads(Admission(lambda: False).reads))
+        await load.run(1.0, a=0.9 / (PARSED + READ))
+        assert load.refused == {}
+
+    virtual.run(scenario())
+
+
+def test_a_burst_is_waited_out_in_the_order_in_which_it_came():
+    async def scenario():
+        load = Load(reads(Admission(lambda: False).reads))
+        await asyncio.gather(*(load.request("a", place) for place in range(1000)))
+        assert load.refused == {}
+        assert list(load.accepted) == [("a", place) for place in range(1000)]
+
+    virtual.run(scenario())
+
+
+def test_a_tenant_far_above_what_can_be_answered_takes_nothing_from_another():
+    async def scenario():
+        load = Load(reads(Admission(lambda: False).reads))
+        capacity = 1 / (PARSED + READ)
+        await load.run(2.0, flood=1.4 * capacity, other=0.05 * capacity)
+        assert [due for one, due in load.refused if one == "other" and due >= 1.0] == []
+        assert load.of(load.accepted, "other", 1.0)[-1] <= 0.01
+
+    virtual.run(scenario())
+
+
+class Narrow:
+    """A gate for three, with five who may wait, and whoever is let in until it goes."""
+
+    def __init__(self):
+        self.gate = Gate("things", lambda _: 3, most=5)
+        self.inside = []
+        self.tasks = []
+
+    async def _come(self, tenant):
+        if not self.gate.enter():
+            await self.gate.wait(tenant)
+        self.inside.append(tenant)
+        assert len(self.inside) <= 3
+
+    def come(self, tenant):
+        self.tasks.append(asyncio.ensure_future(self._come(tenant)))
+
+    def go(self):
+        if self.inside:
+            self.inside.pop()
+            self.gate.leave()
+
+    def give_up(self):
+        if self.tasks:
+            leaving.leave(self.tasks[len(self.tasks) // 2])
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["come", "go", "give up", "turn"]), st.sampled_from("ab")), max_size=80)
+
+
+@given(STEPS)
+def test_no_more_are_under_way_than_may_be_and_no_place_is_lost(steps):
+    async def scenario():
+        narrow = Narrow()
+        acts = {"come": narrow.come, "go": lambda _: narrow.go(), "give up": lambda _: narrow.give_up()}
+        for what, tenant in steps:
+            acts.get(what, lambda _: None)(tenant)
+            await asyncio.sleep(0)
+            assert narrow.gate.waiting <= 5
+        while narrow.gate.waiting or narrow.inside:
+            narrow.go()
+            await asyncio.sleep(0)
+        results = await asyncio.gather(*narrow.tasks, return_exceptions=True)
+        assert {type(one) for one in results} <= {type(None), Overloaded, leaving.Left, asyncio.CancelledError}
+        narrow.go()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert narrow.gate.under_way == len(narrow.inside)
+        assert [narrow.gate.enter() for _ in range(4 - len(narrow.inside))][-2:] == [True, False]
+
+    virtual.run(scenario())
+
+
+def test_whoever_leaves_while_waiting_is_given_up_and_nothing_is_begun_for_it():
+    async def scenario():
+        gate = Gate("things", lambda _: 1)
+        assert gate.enter()
+        begun = []
+
+        async def come(name):
+            await gate.wait("a")
+            begun.append(name)
+            gate.leave()
+
+        gone, stays = asyncio.ensure_future(come("gone")), asyncio.ensure_future(come("stays"))
+        await asyncio.sleep(0)
+        leaving.leave(gone)
+        await asyncio.sleep(0)
+        assert gate.waiting == 1
+        gate.leave()
+        await asyncio.wait([gone, stays])
+        assert gone.cancelled()
+        assert begun == ["stays"]
+
+    virtual.run(scenario())
+
+
+def test_whoever_left_before_it_waits_does_not_wait():
+    async def scenario():
+        gate = Gate("things", lambda _: 0)
+        ready = asyncio.Event()
+
+        async def come():
+            await ready.wait()
+            await gate.wait("a")
+
+        task = asyncio.ensure_future(come())
+        await asyncio.sleep(0)
+        leaving.leave(task)
+        assert leaving.has_left(task)
+        await asyncio.sleep(0)
+        assert not task.done(), "what cannot be given up goes on"
+        ready.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert gate.waiting == 0
+        await asyncio.sleep(0)
+        assert not leaving.has_left(task), "who is done is forgotten"
+
+    virtual.run(scenario())
+
+
+def writing(admitted, disk, each):
+    """Return what answers a write: all that wait for the disk share its next commit, as one after another they come."""
+    waiting = []
+
+    async def commits():
+        while waiting:
+            taken, waiting[:] = waiting[:], []
+            await asyncio.sleep(disk + each * len(taken))
+            for one in taken:
+                one.set_result(None)
+
+    async def answer(tenant):
+        loop = asyncio.get_running_loop()
+        admitted.writes.refuse_if_full(tenant)
+        request = admitted.write(tenant)
+        await request.begin()
+        done = loop.create_future()
+        waiting.append(done)
+        if len(waiting) == 1 and not answer.busy:
+            answer.busy = asyncio.ensure_future(commits())
+            answer.busy.add_done_callback(lambda _: setattr(answer, "busy", None))
+        await done
+        request.end(answered=True)
+
+    answer.busy = None
+    return answer
+
+
+@pytest.mark.parametrize("disk", [0.001, 0.005, 0.02])
+def test_writes_beyond_what_can_be_committed_are_answered_soon_or_refused_soon(disk, monkeypatch):
+    async def scenario():
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(admission, "time", loop)
+        loop.monotonic = loop.time
+        admitted = Admission(lambda: False)
+        admitted._pace = Pace(loop.time)
+        admitted.writes = Gate("writes", admitted._pace.limit)
+        load = Load(writing(admitted, disk, 200e-6))
+        capacity = 32 / (disk + 32 * 200e-6)
+        await load.run(1.0, a=capacity / 2)
+        half = part(load.of(load.accepted, "a", 0.5), 0.99)
+        assert load.refused == {}
+        load.accepted.clear()
+        begun = loop.time()
+        await load.run(2.5, a=3 * capacity)
+        accepted, refused = load.of(load.accepted, "a", begun + 1.5), load.of(load.refused, "a", begun + 1.5)
+        assert part(accepted, 0.99) <= 4 * half
+        assert (refused or [0.0])[-1] <= 0.1
+        assert len(accepted) >= 0.6 * capacity
+
+    virtual.run(scenario())
+
+
+async def test_so_many_long_requests_are_under_way_in_all_and_of_one_tenant():
+    places = Places(most=3, most_of_one=2)
+    with places.place("a"), places.place("a"):
+        with pytest.raises(Overloaded):
+            places.place("a").__enter__()
+        with places.place("b"), pytest.raises(Overloaded):
+            places.place("c").__enter__()
+        with places.place("c"):
+            pass
+    assert not places._taken
