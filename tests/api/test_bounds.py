@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from growth import LINEAR, growth
 from harness import service
 from identifying.acting import act, bulk, named, tie, tried
 from portrait.api import pages, profile
+from portrait.api.bodies import MAX_INLINE
 from portrait.identity import normalise
 from portrait.identity.rules import MAX_RULES
 from portrait.ingest import records, streams
@@ -195,3 +197,26 @@ async def test_an_announced_length_of_any_form_is_no_failure(running, announced)
     headers = {"content-type": "application/json", "content-length": announced.encode("latin-1")}
     answer = await running.client.post(LOOKUP, content=b"[]", headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/customers/c1/consent", [{"kind": "preference", "key": "k", "value": "v"}]),
+        ("/api/v1/unified-profile", [{"identifier": {"type": "email", "value": "e@example.org"}}]),
+        ("/api/v1/identity", {"action": "resolve", "identifier": {"type": "email", "value": "e@example.org"}}),
+    ],
+)
+async def test_a_long_body_is_read_beside_the_event_loop_and_a_short_one_on_it(running, monkeypatch, path, body):
+    """What takes long to read must not hold up who asks for something else."""
+    readers = []
+    usual = strict_json.check
+    monkeypatch.setattr(strict_json, "check", lambda raw: readers.append(threading.get_ident()) or usual(raw))
+    here = threading.get_ident()
+    await running.client.post(path, json=body)
+    assert set(readers) == {here}
+    readers.clear()
+    text = json.dumps(body).encode()
+    await running.client.post(path, content=b" " * MAX_INLINE + text, headers={"Content-Type": "application/json"})
+    assert readers
+    assert here not in readers

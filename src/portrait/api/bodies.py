@@ -1,7 +1,8 @@
 """Bodies of requests that are one JSON object."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +11,23 @@ from portrait.api.operation import Call
 from portrait.model import errors, strict_json
 
 T = TypeVar("T")
+MAX_INLINE = 4096
+"""The longest body that is read on the event loop, in bytes."""
+
+
+async def taken(body: bytes, read: Callable[[bytes], T]) -> T:
+    """Return what a body is read as; a long one is read in a thread, so that it holds nobody else up."""
+    return read(body) if len(body) <= MAX_INLINE else await asyncio.to_thread(read, body)
+
+
+def value(body: bytes) -> Any:
+    """Return the JSON value that a body holds.
+
+    Raises:
+        MalformedJson: it is not JSON that a store can keep.
+    """
+    strict_json.check(body)
+    return strict_json.decode(body)
 
 
 async def decoded(call: Call, type_: type[T]) -> T:
@@ -55,9 +73,7 @@ def converted(value: Any, type_: type[T]) -> T:
 
 async def _value(call: Call) -> Any:
     call.media_type("application/json")
-    body = await call.body()
-    strict_json.check(body)
-    return strict_json.decode(body)
+    return await taken(await call.body(), value)
 
 
 def _explained(message: str, type_: Any) -> str:

@@ -1,6 +1,7 @@
 """Profiles by any identifier, without personal data in addresses; and in the shape of `/profiles`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -8,14 +9,14 @@ import msgspec
 
 from portrait import several
 from portrait.access.service import READ
-from portrait.api.bodies import converted
+from portrait.api.bodies import converted, taken, value
 from portrait.api.errors import Problem, problem
 from portrait.api.identity import Named
 from portrait.api.operation import Answer, Body, Call, Operation, encode, json_answer
 from portrait.api.profile import CUSTOMER_ID, SectionError
 from portrait.identifying import Identities
 from portrait.ingest.records import Parser
-from portrait.model import errors, strict_json
+from portrait.model import errors
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
 from portrait.reading import Plan, Profile, Reader
@@ -95,21 +96,23 @@ class Lookup:
     async def find(self, call: Call) -> Answer:
         """Answer one profile, or several, each with a status of its own."""
         call.media_type("application/json")
-        body = await call.body()
-        strict_json.check(body)
-        asked = strict_json.decode(body)
-        if isinstance(asked, list):
-            if not 1 <= len(asked) <= MAX_PROFILES:
-                raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
-            return await self._several(call, asked)
-        sought = self._sought(call, asked)
+        sought = await taken(await call.body(), partial(self._read, call))
+        if isinstance(sought, list):
+            return await self._several(call, sought)
         tenant = call.tenant.id
         named = sought.identifier.value if sought.by_id else await self._identities.resolve(tenant, sought.identifier)
         profile = await self._reader.profile(tenant, named, sought.plan)
         return Answer(200, profile.json(self._clock()), _JSON)
 
-    async def _several(self, call: Call, asked: Sequence[Any]) -> Answer:
-        sought = [self._sought_or_wrong(call, one) for one in asked]
+    def _read(self, call: Call, body: bytes) -> "_Sought | list[_Sought | errors.PortraitError]":
+        asked = value(body)
+        if not isinstance(asked, list):
+            return self._sought(call, asked)
+        if not 1 <= len(asked) <= MAX_PROFILES:
+            raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
+        return [self._sought_or_wrong(call, one) for one in asked]
+
+    async def _several(self, call: Call, sought: "Sequence[_Sought | errors.PortraitError]") -> Answer:
         wanted = [one for one in sought if isinstance(one, _Sought)]
         owners = await self._identities.owners(call.tenant.id, {one.identifier for one in wanted})
         known = [several.Asked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]

@@ -1,11 +1,13 @@
 """The records of a stored section: the same routes for each, made from its schema."""
 
+from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from portrait.access.service import READ, WRITE
 from portrait.api import pages
+from portrait.api.bodies import taken
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
@@ -81,7 +83,9 @@ class Records:
         self._check_role(call)
         customer_id = call.path("customerId")
         call.media_type("application/json")
-        incoming = Parser(call.tenant, SOURCE).records(await call.body(), customer_id, self._section)
+        parser = Parser(call.tenant, SOURCE)
+        read = partial(parser.records, customer_id=customer_id, section=self._section)
+        incoming = await taken(await call.body(), read)
         outcome = await self._recorder.record_all(call.tenant.id, incoming)
         warnings = [Warned(one.at, one.code) for one in outcome.warnings]
         return json_answer(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)
