@@ -2,8 +2,11 @@
 
 import json
 import re
+from contextlib import closing
 
 import apsw
+import asyncpg
+import pytest
 
 from contract.given import RECORDS, shape
 from harness import ndjson
@@ -14,17 +17,24 @@ THEIRS, NOBODY = "theirs", "nobody"
 TABLES = ("facts", "states", "documents", "identifiers")
 
 
-def held(tmp_path, tenant):
-    """Return all rows that the database holds of a tenant."""
-    with apsw.Connection(str(tmp_path / "portrait.db"), flags=apsw.SQLITE_OPEN_READONLY) as connection:
-        rows = {name: sorted(connection.execute(f"SELECT * FROM {name} WHERE tenant = ?", (tenant,)), key=repr)
-                for name in TABLES}  # fmt: skip
-        rows["credentials"] = sorted(
-            connection.execute("SELECT * FROM credentials WHERE tenant = ?", (tenant,)), key=repr
-        )
-        rows["tenants"] = sorted(connection.execute("SELECT * FROM tenants WHERE id = ?", (tenant,)), key=repr)
-    connection.close()
-    return rows
+@pytest.fixture
+def guarded(guarded_anywhere):
+    return guarded_anywhere
+
+
+async def held(running, tenant):
+    """Return all rows that the database holds of a tenant, asked for without the service."""
+    columns = {**dict.fromkeys((*TABLES, "credentials"), "tenant"), "tenants": "id"}
+    queries = {table: f"SELECT * FROM {table} WHERE {column} = '{tenant}'" for table, column in columns.items()}
+    path = running.database.removeprefix("sqlite:///")
+    if path == running.database:
+        connection = await asyncpg.connect(running.database)
+        rows = {table: [tuple(row) for row in await connection.fetch(query)] for table, query in queries.items()}
+        await connection.close()
+    else:
+        with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            rows = {table: connection.execute(query).fetchall() for table, query in queries.items()}
+    return {table: sorted(found, key=repr) for table, found in rows.items()}
 
 
 class Foreign:
@@ -56,6 +66,7 @@ async def filled(guarded):
         page = (await guarded.client.get(f"{path}?limit=1", headers=owner)).json()
         foreign.cursors[path.rpartition("/")[2]] = page["pagination"]["cursor"]
         assert page["pagination"]["hasMore"]
+    assert (await guarded.client.post("/api/v1/keys", json={"role": "viewer"}, headers=owner)).status_code == 201
     foreign.key_id = owner["X-API-Key"].split("_")[1]
     return foreign
 
@@ -116,9 +127,16 @@ def attempts(operation, foreign):
             ],
         ],
         "get_profile": lambda: [pair(path)],
-        "list_keys": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["keys"]}}]],
+        "list_keys": lambda: [
+            [{"path": path}],
+            [{"path": path, "params": {"cursor": cursors["keys"]}}],
+            [{"path": path, "params": {"mintedBy": one}} for one in (foreign.key_id, "0" * 12)],
+        ],
         "create_key": lambda: [[{"path": path, "json": {"role": "viewer"}}]],
-        "revoke_key": lambda: [[{"path": path.format(keyId=one)} for one in (foreign.key_id, "0" * 12)]],
+        "revoke_key": lambda: [
+            [{"path": path.format(keyId=one), "params": more} for one in (foreign.key_id, "0" * 12)]
+            for more in ({}, {"descendants": "true"})
+        ],
         "create_tenant": lambda: [[{"path": path, "json": {"id": "my-tenant", "name": "Mine now"}}]],
         "list_tenants": lambda: [[{"path": path}]],
         "live": lambda: [[{"path": path}]],
@@ -152,9 +170,9 @@ def told_apart(answer):
     return answer.status_code, names, text
 
 
-async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_nothing(guarded, operations, tmp_path):
+async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_nothing(guarded, operations):
     foreign = await filled(guarded)
-    before = held(tmp_path, "my-tenant")
+    before = await held(guarded, "my-tenant")
     assert before["facts"]
     assert before["credentials"]
     operations = sorted(operations(guarded), key=lambda one: one.method == "POST")
@@ -171,7 +189,7 @@ async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_no
                 assert "theirs-2" not in answers[0].text
                 assert foreign.key_id not in answers[0].text
                 assert told_apart(answers[0]) == told_apart(answers[-1]), (role, operation.id)
-                assert held(tmp_path, "my-tenant") == before, (role, operation.id)
+                assert await held(guarded, "my-tenant") == before, (role, operation.id)
 
 
 async def test_before_anything_is_told_every_customer_route_is_404_for_a_stranger(guarded, operations):
@@ -188,9 +206,9 @@ async def test_before_anything_is_told_every_customer_route_is_404_for_a_strange
     assert seen == 2 + 3 * len(BODIES)
 
 
-async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(guarded, operations, tmp_path):
+async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(guarded, operations):
     await filled(guarded)
-    before = held(tmp_path, "my-tenant")
+    before = await held(guarded, "my-tenant")
     key = await guarded.key("admin", "other")
     for operation in operations(guarded):
         if operation.public:
@@ -203,4 +221,4 @@ async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(gu
         assert answers[0].status_code == 403, operation.id
         assert answers[0].json()["code"] == "tenant_forbidden"
         assert told_apart(answers[0]) == told_apart(answers[1])
-    assert held(tmp_path, "my-tenant") == before
+    assert await held(guarded, "my-tenant") == before

@@ -1,11 +1,12 @@
 """Cases of tenants: nothing of one is read, written or locked for another."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from portrait.model.fact import Op
-from portrait.model.identifier import Identifier, customer
+from portrait.model.document import HEAD, Head, document, head_document
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.storage.conformance.support import (
     MAX,
     MIN,
@@ -18,8 +19,9 @@ from portrait.storage.conformance.support import (
     everything,
     fact,
     filled,
+    head,
 )
-from portrait.storage.contract import Asked, Place, Reads, Store, Transaction
+from portrait.storage.contract import Asked, Place, Reads, Store, StoredState, Transaction
 
 C = customer("c")
 E = Identifier("email", "e")
@@ -124,3 +126,114 @@ async def test_one_work_may_write_for_two_tenants(store: Store) -> None:
     await store.write(TENANT, work)
     for number, owner in ((MIN, TENANT), (MAX, OTHER)):
         assert await _answer(store, READS["facts"], owner) == [fact(C, 1, at=number)]
+
+
+SIZES = (1, 2, 40)
+"""How many are asked for or written at once. Engines have statements of their own for one, for few and for many."""
+
+
+def _wanted(type_: str, size: int) -> tuple[list[Identifier], list[str]]:
+    """Return identifiers, and the ids of the customers that they belong to."""
+    ids = [f"c{number:02}" for number in range(size)]
+    return [Identifier(type_, one) for one in ids], ids
+
+
+async def _store(tx: Transaction, tenant: str, type_: str, size: int, mark: bytes) -> None:
+    """Store a row of each kind for each identifier and customer; the mark tells whose they are."""
+    identifiers, ids = _wanted(type_, size)
+    first = int.from_bytes(mark, "big") * 100
+    await tx.append(tenant, [fact(one, first + place, body=mark) for place, one in enumerate(identifiers)])
+    await tx.put_identifiers(tenant, dict(zip(identifiers, ids, strict=True)))
+    await tx.put_states(tenant, {(one, SECTION): StoredState(mark, 1) for one in identifiers})
+    await tx.put_documents(tenant, {one: [head_document(head(first)), document(SECTION, mark, None, 1)] for one in ids})
+
+
+def _by_id(facts: list[Fact]) -> list[Fact]:
+    return sorted(facts, key=lambda one: one.id)
+
+
+async def _read(reads: Reads, tenant: str, type_: str, size: int) -> dict[str, Any]:
+    """Return what every read gives that takes several identifiers or customers."""
+    identifiers, ids = _wanted(type_, size)
+    return {
+        "resolve": await reads.resolve(tenant, identifiers),
+        "states": await reads.states(tenant, [(one, SECTION) for one in identifiers]),
+        "states_of": await reads.states_of(tenant, identifiers),
+        "facts": _by_id(await reads.facts(tenant, identifiers)),
+        "with_facts": await reads.with_facts(tenant, identifiers),
+        "known": await reads.known(tenant, [Asked(one, SECTION, "k", at) for one in identifiers for at in (None, 0)]),
+        "events": _by_id(await reads.events(tenant, identifiers, SECTION, None, 100)),
+        "history": _by_id(await reads.history(tenant, identifiers, SECTION, "k")),
+        "all_documents": {one: sorted(rows) for one, rows in (await reads.all_documents(tenant, ids)).items()},
+        "members": await reads.members(tenant, ids),
+    }
+
+
+async def _reading(store: Store, tenant: str, type_: str, size: int) -> dict[str, Any]:
+    return await ask(store, lambda reads: _read(reads, tenant, type_, size))
+
+
+def _cases() -> Iterator[tuple[str, str, str, int]]:
+    """Yield two tenants of their own for each type and number of identifiers."""
+    for type_ in ("email", CUSTOMER_ID):
+        for size in SIZES:
+            yield f"{type_} {size}", f"{type_} {size} other", type_, size
+
+
+async def test_one_two_and_many_are_read_of_one_tenant_alone(store: Store) -> None:
+    """Every read that takes several gives nothing of another tenant's, whatever their number."""
+    for ours, theirs, type_, size in _cases():
+        await store.write(theirs, partial(_store, tenant=theirs, type_=type_, size=size, mark=b"t"))
+        for name, found in (await _reading(store, ours, type_, size)).items():
+            assert not found, f"{name} of {size} gives another tenant's rows"
+        for name, found in (await _reading(store, theirs, type_, size)).items():
+            assert len(found) >= size, f"{name} of {size} gives not even its own"
+
+
+async def test_one_two_and_many_are_written_for_one_tenant_alone(store: Store) -> None:
+    """Every write that takes several changes nothing of another tenant's, whatever their number."""
+    for ours, theirs, type_, size in _cases():
+        identifiers, ids = _wanted(type_, size)
+        await store.write(theirs, partial(_store, tenant=theirs, type_=type_, size=size, mark=b"t"))
+        before = await _reading(store, theirs, type_, size)
+        for mark in (b"o", b"p"):  # new rows, then known ones
+            await store.write(ours, partial(_store, tenant=ours, type_=type_, size=size, mark=mark))
+            found = await _reading(store, ours, type_, size)
+            assert {state.body for state in found["states"].values()} == {mark}
+            assert await _reading(store, theirs, type_, size) == before
+
+        async def drop(
+            tx: Transaction, ours: str = ours, identifiers: list[Identifier] = identifiers, ids: list[str] = ids
+        ) -> None:
+            await tx.lock(ours, ids)
+            for one in ids:
+                await tx.drop_documents(ours, one, [HEAD, SECTION])
+            await tx.drop_states(ours, [(one, SECTION) for one in identifiers])
+            await tx.drop_identifiers(ours, identifiers)
+
+        await store.write(ours, drop)
+        assert await _reading(store, theirs, type_, size) == before
+        left = await _reading(store, ours, type_, size)
+        dropped = ("resolve", "states", "states_of", "all_documents", "members")
+        assert {name for name, found in left.items() if not found} == {*dropped}
+
+
+async def test_one_two_and_many_are_claimed_and_locked_for_one_tenant_alone(store: Store) -> None:
+    """`claim`, `lock`: what another tenant has of the same names is neither taken nor seen, whatever its number."""
+    for ours, theirs, type_, size in _cases():
+        identifiers, ids = _wanted(type_, size)
+        owners = dict(zip(identifiers, ids, strict=True))
+        await store.write(theirs, partial(_store, tenant=theirs, type_=type_, size=size, mark=b"t"))
+        before = await _reading(store, theirs, type_, size)
+        locked = await store.write(ours, partial(_lock, tenant=ours, ids=ids))
+        assert locked == dict.fromkeys(ids)
+        assert await store.write(ours, partial(_claim, tenant=ours, owners=owners)) == {*identifiers}
+        assert await _reading(store, theirs, type_, size) == before
+
+
+async def _lock(tx: Transaction, tenant: str, ids: list[str]) -> dict[str, Head | None]:
+    return await tx.lock(tenant, ids)
+
+
+async def _claim(tx: Transaction, tenant: str, owners: dict[Identifier, str]) -> set[Identifier]:
+    return await tx.claim(tenant, owners)
