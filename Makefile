@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench bench-against bench-large febrl lock clean
+.PHONY: demo test check mutants mutants-short bench bench-against bench-large febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -19,6 +19,14 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+# Takes every guard away, one at a time: a test must fail for each. Writes its table into docs/explanation/security.md.
+mutants: $(VENV)/dev.stamp
+	$(BIN)/python -m mutants
+
+# A tenth of them, within minutes; another tenth at each commit.
+mutants-short: $(VENV)/dev.stamp
+	$(BIN)/python -m mutants --short
 
 # Side by side with floors and peers; writes bench/results.json and docs/benchmarks.md.
 bench: $(VENV)/bench.stamp

@@ -1,0 +1,52 @@
+"""Where to look first for a test that fails: by the place of the guard, quick tests before slow."""
+
+Stage = tuple[str, ...]
+"""What one run of pytest is told."""
+
+_SQLITE = "not postgres"
+NEAR: dict[str, tuple[Stage, ...]] = {
+    "portrait/storage/sqlite/": (
+        ("tests/storage/test_conformance.py", "-k", "sqlite"),
+        ("tests/api/test_isolation.py", "-k", _SQLITE),
+        ("tests/storage/", "-k", _SQLITE, "--ignore=tests/storage/test_citus.py"),
+    ),
+    "portrait/storage/postgres/": (
+        (
+            "tests/storage/test_postgres.py",
+            "-k",
+            "of_one_tenant_alone or for_one_tenant_alone or for_it_alone or without_rows or descend or listed_of",
+        ),
+        ("tests/storage/test_postgres.py", "tests/storage/test_gathered.py"),
+        ("tests/api/test_isolation.py", "-k", "postgres"),
+        ("tests/storage/test_pool.py", "tests/storage/test_alike.py"),
+    ),
+    "portrait/access/": (
+        ("tests/api/test_access.py", "tests/api/test_minting.py", "-k", _SQLITE),
+        ("tests/contract/test_decided_access.py", "tests/api/test_isolation.py", "-k", _SQLITE),
+    ),
+    "portrait/api/": (
+        ("tests/api/test_access.py",),
+        ("tests/api", "tests/contract", "-k", f"{_SQLITE} and not schemathesis and not real_server"),
+        ("tests/api",),
+    ),
+    "portrait/identity/": (("tests/identity",), ("tests/api/test_identity.py", "tests/identifying")),
+    "portrait/ingest/": (
+        ("tests/contract", "tests/api/test_bad_input.py", "-k", _SQLITE),
+        ("tests/recording", "tests/cli"),
+    ),
+    "portrait/model/": (("tests/contract", "tests/api/test_bad_input.py", "tests/identity", "-k", _SQLITE),),
+    "portrait/cli/": (("tests/cli",),),
+    "portrait/computed.py": (("tests/plugins",),),
+    "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
+    "portrait/": (
+        ("tests/contract", "tests/recording", "tests/plugins", "tests/identifying", "-k", _SQLITE),
+        ("tests/api", "tests/cli", "-k", _SQLITE),
+    ),
+}
+"""Of each folder or file of the source the runs of tests, in their order. The longest name that fits counts first."""
+
+
+def stages(file: str) -> list[Stage]:
+    """Return the runs of tests that are made for a guard of a file, in their order."""
+    names = sorted((name for name in NEAR if file.startswith(name)), key=len, reverse=True)
+    return [stage for name in names for stage in NEAR[name]]

@@ -1,0 +1,118 @@
+"""Guards are found by their form, and each source without one is a program still."""
+
+import ast
+import tomllib
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from mutants.__main__ import EXCEPTIONS
+from mutants.find import BOUND, KINDS, ROLE, TENANT, in_file, mutants
+from mutants.near import NEAR
+from mutants.run import ROOT, SOURCE
+
+
+def found(source, name="portrait/storage/x.py"):
+    """Return kind, guard and what stands there instead, of a source."""
+    return [(one.kind, one.before, one.after) for one in in_file(name, dedent(source).encode())]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "tenant = $1", "tenant = ?", "tenant = ?2", "f.tenant = $1", "tenant IS ?", "tenant IS NOT DISTINCT FROM $2",
+        "d.tenant = facts.tenant",
+    ],
+)  # fmt: skip
+def test_a_condition_on_the_tenant_is_found_wherever_a_statement_has_it(condition):
+    without = (TENANT, condition, f"({condition} OR 1=1)")
+    for quoted in (
+        f"SQL = 'SELECT \u00e9 FROM x WHERE {condition} AND y = 1'",
+        f"SQL = f'{{X}} WHERE {condition}'",
+        f"SQL = ('SELECT é FROM x' # é\n    ' WHERE y AND {condition}')",
+    ):
+        assert found(quoted) == [without]
+        (one,) = in_file("portrait/storage/x.py", quoted.encode())
+        assert one.applied(quoted.encode()).decode() == quoted.replace(condition, without[2])
+    assert found(f"SQL = 'WHERE {condition}'", "portrait/api/x.py") == []
+
+
+def test_a_tenants_own_row_is_found_by_its_id():
+    assert found("SQL = f'{_TENANT} WHERE id = $1'") == [(TENANT, "id = $1", "(id = $1 OR 1=1)")]
+
+
+def test_several_conditions_of_one_statement_are_taken_away_one_at_a_time():
+    both = found("SQL = 'SELECT 1 WHERE tenant = $1 UNION SELECT 2 WHERE tenant = $1'")
+    assert len(both) == 2
+    ids = {one.id for one in in_file("portrait/storage/x.py", b"SQL = 'tenant = $1 or tenant = $1'")}
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("guard", "kind", "before", "after"),
+    [
+        ("if caller.role not in roles:\n    raise Other", ROLE, "caller.role not in roles", "False"),
+        ("x = [one for one in all if role in one.roles]", ROLE, "role in one.roles", "True"),
+        ("self._access.require(caller, READ)", ROLE, "self._access.require(caller, READ)", "None"),
+        ("if a is None:\n    raise Unauthenticated('é')", ROLE, "a is None", "False"),
+        ("if a and b:\n    raise TenantForbidden", TENANT, "a and b", "False"),
+        ("if key.tenant != tenant_id:\n    return", TENANT, "key.tenant != tenant_id", "False"),
+        ("if len(x) > MAX_X:\n    pass", BOUND, "len(x) > MAX_X", "False"),
+        ("if MAX_X < len(x):\n    pass", BOUND, "MAX_X < len(x)", "False"),
+        ("if 0 < len(x) <= MAX_X:\n    pass", BOUND, "0 < len(x) <= MAX_X", "True"),
+        ("if len(body) > section.max_bytes:\n    pass", BOUND, "len(body) > section.max_bytes", "False"),
+        ("f(HEAD_SECONDS)", BOUND, "HEAD_SECONDS", "10**12"),
+        ("f(limit=2 * MAX_X)", BOUND, "MAX_X", "10**12"),
+    ],
+)  # fmt: skip
+def test_a_guard_is_found_by_its_form(guard, kind, before, after):
+    assert found(guard) == [(kind, before, after)]
+
+
+def test_each_part_of_a_refusal_is_a_guard():
+    parts = found("if a is None or b is None:\n    raise Unauthenticated")
+    assert [before for _, before, _ in parts] == ["a is None", "b is None"]
+
+
+def test_a_declaration_of_roles_is_widened_to_everybody():
+    ((kind, before, after),) = found("Operation(roles=WRITE)")
+    assert (kind, before) == (ROLE, "WRITE")
+    assert "viewer" in after
+
+
+@pytest.mark.parametrize(
+    "other", ["f(DEFAULT_LIMIT)", "x = f'{MAX_X}'", "MAX_X = 1", "if a == MAX_X:\n    pass", "if a:\n    raise Other"]
+)
+def test_what_is_no_guard_is_left_alone(other):
+    assert found(other) == []
+
+
+def test_the_source_without_a_guard_is_a_program_still():
+    every = mutants(SOURCE)
+    assert {one.kind for one in every} == set(KINDS)
+    assert len({one.id for one in every}) == len(every) > 150
+    for one in every:
+        source = (SOURCE / one.file).read_bytes()
+        assert one.applied(source) != source
+        ast.parse(one.applied(source))
+
+
+def test_the_lookup_of_one_identifier_is_among_them():
+    places = {(one.file, one.function) for one in mutants(SOURCE) if one.kind == TENANT}
+    for engine, reads in (("postgres", "PostgresReads"), ("sqlite", "SqliteReads")):
+        assert (f"portrait/storage/{engine}/reads.py", f"{reads}.resolve") in places
+
+
+def test_every_exception_is_of_a_guard_that_is_there_and_has_its_reason():
+    ids = {one.id for one in mutants(SOURCE)}
+    for id_, reason in tomllib.loads(EXCEPTIONS.read_text()).items():
+        assert id_ in ids
+        assert reason.strip()
+
+
+def test_what_is_looked_at_first_is_there():
+    for name, stages in NEAR.items():
+        assert (SOURCE / name).exists()
+        for word in (word for stage in stages for word in stage if word.startswith("tests/")):
+            assert Path(ROOT, word).exists()
