@@ -33,6 +33,7 @@ def main() -> int:
     options = _options()
     commit = _commit()
     found = mutants(SOURCE)
+    killers = report.killers()
     reasons = tomllib.loads(EXCEPTIONS.read_text())
     if stale := reasons.keys() - {one.id for one in found}:
         print(f"{EXCEPTIONS.name} excepts what is not there: {', '.join(sorted(stale))}")
@@ -40,10 +41,11 @@ def main() -> int:
     chosen = [one for one in found if one.id not in reasons and options.only in f"{one.file}:{one.function}:{one.id}"]
     if options.short:
         chosen = [one for one in chosen if _share(one, commit)]
+    if options.new:
+        chosen = [one for one in chosen if one.id not in killers]
     if options.list:
         print("\n".join(report.line(one) for one in chosen))
         return 0
-    killers = report.killers()
     until = time.monotonic() + SHORT_SECONDS if options.short else None
     keep = None if options.short else partial(report.keep_killer, found, threading.Lock())
     with workshops(options.workers) as places:
@@ -55,7 +57,7 @@ def main() -> int:
         f"{len(verdicts)} of {len(found)} guards taken away, {len(verdicts) - len(survivors)} noticed,"
         f" {len(survivors)} not; {len(reasons)} excepted; {len(chosen) - len(verdicts)} left for want of time"
     )
-    if not options.short and not options.only:
+    if not (options.short or options.only or options.new):
         report.write_page(found, verdicts, reasons, commit)
     return 1 if survivors else 0
 
@@ -106,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__.partition("\n\n")[0])
     parser.add_argument("--short", action="store_true", help="a tenth, within a few minutes")
     parser.add_argument("--only", default="", help="those whose file, function or id holds this text")
+    parser.add_argument("--new", action="store_true", help="those for which no test has failed yet")
     parser.add_argument("--list", action="store_true", help="say which, and run nothing")
     parser.add_argument("--workers", type=int, default=2, help="how many at once")
     parser.add_argument("--seconds", type=float, default=600, help="how long to look for a test for one")

@@ -4,8 +4,15 @@ Stage = tuple[str, ...]
 """What one run of pytest is told."""
 
 _SQLITE = "not postgres"
+_ALONE = (
+    "of_one_tenant_alone or for_one_tenant_alone or for_it_alone or without_rows or another_tenant or pages_are_filled"
+    " or descend or listed_of or come_back or only_its_own or rules_are"
+)
+"""The cases that are about tenants."""
 NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/storage/sqlite/": (
+        ("tests/storage/test_conformance.py", "-k", f"sqlite and ({_ALONE})"),
+        ("tests/storage/test_guards.py", "-k", "file"),
         ("tests/storage/test_conformance.py", "-k", "sqlite"),
         ("tests/api/test_isolation.py", "-k", _SQLITE),
         ("tests/storage/", "-k", _SQLITE, "--ignore=tests/storage/test_citus.py"),
@@ -16,13 +23,15 @@ NEAR: dict[str, tuple[Stage, ...]] = {
             "-k",
             "of_one_tenant_alone or for_one_tenant_alone or for_it_alone or without_rows or descend or listed_of",
         ),
+        ("tests/storage/test_guards.py",),
         ("tests/storage/test_postgres.py", "tests/storage/test_gathered.py"),
         ("tests/api/test_isolation.py", "-k", "postgres"),
         ("tests/storage/test_pool.py", "tests/storage/test_alike.py"),
     ),
     "portrait/access/": (
-        ("tests/api/test_access.py", "tests/api/test_minting.py", "-k", _SQLITE),
-        ("tests/contract/test_decided_access.py", "tests/api/test_isolation.py", "-k", _SQLITE),
+        ("tests/contract/test_decided_access.py", "-k", "tenant or credential or role"),
+        ("tests/api/test_access.py", "-k", "not bytes and not machine"),
+        ("tests/api/test_minting.py", "tests/api/test_isolation.py", "-k", _SQLITE),
     ),
     "portrait/api/": (
         ("tests/api/test_access.py",),

@@ -13,6 +13,7 @@ from portrait.access import service as access_service
 from portrait.api.application import Application
 from portrait.api.operation import Answer, Operation
 from portrait.model import time
+from portrait.model.errors import InvalidParameter
 
 ROLES = ("viewer", "editor", "admin", "platform")
 READ, WRITE = {"viewer", "editor", "admin"}, {"editor", "admin"}
@@ -202,6 +203,15 @@ async def test_no_key_mints_one_above_itself(guarded):
             answer = await guarded.client.post("/api/v1/keys", json=body, headers=admin)
             assert answer.json()["code"] == code, body
     assert len((await guarded.client.get("/api/v1/keys", headers=admin)).json()["data"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("tenant", "role"), [(TENANT, "platform"), (TENANT, "root"), (TENANT, ""), (None, "admin"), (None, "viewer")]
+)
+async def test_a_role_that_is_not_the_owners_is_refused(guarded, tenant, role):
+    with pytest.raises(InvalidParameter):
+        await guarded.services.access.create_key(tenant, role)
+    assert await guarded.services.access.keys(tenant, None, 10) == []
 
 
 async def test_the_platforms_key_makes_tenants_and_their_keys_and_reads_no_customer(guarded):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contract.given import NAMES, RECORDS, row, shape
 from harness import TENANT
-from portrait.model.errors import PluginRefused
+from portrait.model.errors import PluginRefused, TenantForbidden
 from portrait.sections.registry import load
 
 SEGMENT = RECORDS["segments"]
@@ -66,6 +66,24 @@ async def test_an_unknown_tenant_and_anothers_are_403_with_the_same_body(guarded
     assert {answer.status_code for answer in answers} == {403}
     assert all(shape(answer.json()) == shape(answers[0].json()) for answer in answers)
     assert answers[0].json()["code"] == "tenant_forbidden"
+
+
+@row("tenant missing")
+async def test_an_unknown_tenant_is_403_without_keys_too(running):
+    for path in ("/api/v1/customers", "/api/v1/tenants", "/api/v1/customers/c1/unified-profile"):
+        answer = await running.client.get(path, headers={"X-Tenant-Id": "nowhere"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "tenant_forbidden")
+
+
+@row("tenant missing")
+async def test_an_unknown_tenant_is_403_for_a_key_bound_to_none(guarded):
+    key = {"X-API-Key": await guarded.key("platform", None)}
+    assert (await guarded.client.get("/api/v1/tenants", headers=key)).status_code == 200
+    for path in ("/api/v1/tenants", "/api/v1/keys"):
+        answer = await guarded.client.get(path, headers={**key, "X-Tenant-Id": "nowhere"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "tenant_forbidden")
+    with pytest.raises(TenantForbidden):
+        await guarded.services.access.create_key("nowhere", "viewer")
 
 
 @row("another tenant's customer")

@@ -204,9 +204,11 @@ async def test_another_tenants_credential_connects_none_of_a_tenants(store: Stor
     """`descendants`: of a tenant's, only its own connect, whatever the rows of others say."""
     await put_credentials(
         store, credential("a"), credential("b", OTHER, minted_by="a"), credential("c", minted_by="b"),
-        credential("d", None, minted_by="a"), credential("e", minted_by="d"),
+        credential("d", None, minted_by="a"), credential("e", minted_by="d"), credential("f", minted_by="a"),
+        credential("g", OTHER, minted_by="f"), credential("h", minted_by="g"),
     )  # fmt: skip
-    assert await ask(store, lambda reads: reads.descendants(TENANT, "a", None, 10)) == []
+    found = await ask(store, lambda reads: reads.descendants(TENANT, "a", None, 10))
+    assert [one.id for one in found] == ["f"]
 
 
 async def test_descendants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None:

@@ -16,6 +16,7 @@ from portrait.storage.conformance.support import (
     append,
     ask,
     clear,
+    credential,
     everything,
     fact,
     filled,
@@ -234,3 +235,41 @@ async def _lock(tx: Transaction, tenant: str, ids: list[str]) -> dict[str, Head 
 
 async def _claim(tx: Transaction, tenant: str, owners: dict[Identifier, str]) -> set[Identifier]:
     return await tx.claim(tenant, owners)
+
+
+async def test_pages_are_filled_with_one_tenants_rows_alone(store: Store) -> None:
+    """Lists with a limit: rows of another tenant, on both sides of its own, take no place on a page."""
+
+    async def fill_page(tx: Transaction) -> None:
+        for tenant, ids in ((OTHER, ("a", "b", "c", "e")), (TENANT, ("b", "d"))):
+            for number, one in enumerate(ids):
+                await tx.append(tenant, [fact(customer(one), number + 1)])
+                await tx.put_identifiers(tenant, {customer(one): one})
+                await tx.put_states(tenant, {(customer(one), SECTION): StoredState(b"", 1)})
+                await tx.put_documents(tenant, {one: [head_document(head())]})
+                await tx.put_credential(credential(f"{one} {tenant}", tenant, minted_by="minter"))
+
+    await store.write(None, fill_page)
+    lists: dict[str, Callable[[Reads, Any, int], Awaitable[list[Any]]]] = {
+        "customers": lambda reads, after, limit: reads.customers(TENANT, after, limit),
+        "derived_customers": lambda reads, after, limit: reads.derived_customers(TENANT, after, limit),
+        "credentials": lambda reads, after, limit: reads.credentials(TENANT, after, limit),
+        "descendants": lambda reads, after, limit: reads.descendants(TENANT, "minter", after, limit),
+        "fact_identifiers": lambda reads, after, limit: reads.fact_identifiers(TENANT, _place(after), limit),
+        "derived_identifiers": lambda reads, after, limit: reads.derived_identifiers(TENANT, _place(after), limit),
+    }
+    for name, page in lists.items():
+        for after, limit, count in ((None, 2, 2), (None, 1, 1), ("c", 2, 1), ("e", 2, 0)):
+            found = await ask(store, partial(_page, page=page, after=after, limit=limit))
+            assert len(found) == count, f"{name} after {after}"
+            assert all("other" not in repr(one) for one in found)
+
+
+async def _page(
+    reads: Reads, page: Callable[[Reads, Any, int], Awaitable[list[Any]]], after: str | None, limit: int
+) -> list[Any]:
+    return await page(reads, after, limit)
+
+
+def _place(after: str | None) -> Identifier | None:
+    return None if after is None else customer(after)
