@@ -24,7 +24,7 @@ check: $(VENV)/dev.stamp
 mutants: $(VENV)/dev.stamp
 	$(BIN)/python -m mutants
 
-# A tenth of them, within minutes; another tenth at each commit.
+# A tenth of those whose test is known, within minutes; another tenth at each commit.
 mutants-short: $(VENV)/dev.stamp
 	$(BIN)/python -m mutants --short
 

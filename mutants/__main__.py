@@ -1,8 +1,8 @@
 """`python -m mutants`: takes every guard away, one at a time; ends with 0 where a test failed for each.
 
-`--short` takes a tenth of them, another tenth at each commit. The whole set writes its table into
-docs/explanation/security.md, and which test failed for which guard into mutants/killers.json: that test is the first to
-run the next time.
+`--short` takes a tenth of those for which a test is known to fail, another tenth at each commit. Any other run writes which
+test failed for which guard into mutants/killers.json, where it is the first to run the next time, and the table into
+docs/explanation/security.md.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from pathlib import Path
 
 from mutants import report
 from mutants.find import Mutant, mutants
-from mutants.run import ROOT, SOURCE, Verdict, Workshop, workshops
+from mutants.near import ROOT
+from mutants.run import SOURCE, Verdict, Workshop, workshops
 
 EXCEPTIONS = Path(__file__).with_name("exceptions.toml")
 SHARE = 10
@@ -40,7 +41,7 @@ def main() -> int:
         return 2
     chosen = [one for one in found if one.id not in reasons and options.only in f"{one.file}:{one.function}:{one.id}"]
     if options.short:
-        chosen = [one for one in chosen if _share(one, commit)]
+        chosen = [one for one in chosen if one.id in killers and _share(one, commit)]
     if options.new:
         chosen = [one for one in chosen if one.id not in killers]
     if options.list:
@@ -57,8 +58,8 @@ def main() -> int:
         f"{len(verdicts)} of {len(found)} guards taken away, {len(verdicts) - len(survivors)} noticed,"
         f" {len(survivors)} not; {len(reasons)} excepted; {len(chosen) - len(verdicts)} left for want of time"
     )
-    if not (options.short or options.only or options.new):
-        report.write_page(found, verdicts, reasons, commit)
+    if not options.short:
+        report.write_page(found, reasons, commit)
     return 1 if survivors else 0
 
 

@@ -16,7 +16,7 @@ KINDS = (TENANT, ROLE, BOUND)
 _PLACE = r"(?:\$\d+|\?\d*|\w+\.tenant)"
 _SQL = re.compile(rf"(?:\b\w+\.)?\btenant (?:=|IS NOT DISTINCT FROM|IS) {_PLACE}|(?<=WHERE )id = (?:\$\d+|\?)")
 """Conditions of statements that keep tenants apart. A tenant's own row is found by its id."""
-_BOUND_NAME = re.compile(r"(?!DEFAULT)(_?MAX_\w+|\w*_(SECONDS|BYTES|LIMIT)|max_\w+)")
+BOUND_NAME = re.compile(r"(?!DEFAULT)(_?MAX_\w+|\w*_(SECONDS|BYTES|LIMIT)|max_\w+)")
 """What bounds are called, constants and settings."""
 _ROLE_NAME = re.compile(r"roles?")
 _TENANT_NAME = re.compile(r"tenant|tenant_id")
@@ -133,7 +133,7 @@ def _passed(tree: ast.Module) -> Iterator[ast.expr]:
         if isinstance(node, ast.Call):
             for argument in [*node.args, *(one.value for one in node.keywords)]:
                 for part in ast.walk(argument):
-                    if _name(part).isupper() and _BOUND_NAME.fullmatch(_name(part)):
+                    if _name(part).isupper() and BOUND_NAME.fullmatch(_name(part)):
                         assert isinstance(part, ast.expr)
                         yield part
 
@@ -155,7 +155,7 @@ def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
 
 
 def _is_bound(node: ast.expr) -> bool:
-    return any(_BOUND_NAME.fullmatch(_name(part)) for part in ast.walk(node))
+    return any(BOUND_NAME.fullmatch(_name(part)) for part in ast.walk(node))
 
 
 def _refusal(node: ast.If) -> str | None:

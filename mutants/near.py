@@ -1,5 +1,11 @@
 """Where to look first for a test that fails: by the place of the guard, quick tests before slow."""
 
+import re
+from pathlib import Path
+
+from mutants.find import BOUND_NAME
+
+ROOT = Path(__file__).parents[1]
 Stage = tuple[str, ...]
 """What one run of pytest is told."""
 
@@ -33,8 +39,14 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/api/test_access.py", "-k", "not bytes and not machine"),
         ("tests/api/test_minting.py", "tests/api/test_isolation.py", "-k", _SQLITE),
     ),
+    "portrait/api/access.py": (("tests/api/test_minting.py", "-k", _SQLITE),),
+    "portrait/api/bulk.py": (
+        ("tests/api/test_access.py", "-k", "declared"),
+        ("tests/contract/test_writing.py", "tests/contract/test_records.py", "-k", _SQLITE),
+    ),
     "portrait/api/": (
-        ("tests/api/test_access.py",),
+        ("tests/api/test_access.py", "-k", "declared or no_wrong or no_other_name"),
+        ("tests/api/test_bounds.py", "-k", _SQLITE),
         ("tests/api", "tests/contract", "-k", f"{_SQLITE} and not schemathesis and not real_server"),
         ("tests/api",),
     ),
@@ -45,7 +57,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     ),
     "portrait/model/": (("tests/contract", "tests/api/test_bad_input.py", "tests/identity", "-k", _SQLITE),),
     "portrait/cli/": (("tests/cli",),),
-    "portrait/computed.py": (("tests/plugins",),),
+    "portrait/computed/": (("tests/plugins",),),
     "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
     "portrait/": (
         ("tests/contract", "tests/recording", "tests/plugins", "tests/identifying", "-k", _SQLITE),
@@ -55,7 +67,17 @@ NEAR: dict[str, tuple[Stage, ...]] = {
 """Of each folder or file of the source the runs of tests, in their order. The longest name that fits counts first."""
 
 
-def stages(file: str) -> list[Stage]:
-    """Return the runs of tests that are made for a guard of a file, in their order."""
+def stages(file: str, guard: str) -> list[Stage]:
+    """Return the runs of tests that are made for a guard of a file, in their order.
+
+    Tests that name the guard's constant come first, most often to set a small bound.
+    """
+    bounds = [name for name in re.findall(r"[A-Za-z_]\w+", guard) if BOUND_NAME.fullmatch(name)]
+    naming = sorted(
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.parent.name != "mutants" and any(re.search(rf"\b{name}\b", path.read_text()) for name in bounds)
+    )
+    first: list[Stage] = [(path, "-k", _SQLITE) for path in naming]
     names = sorted((name for name in NEAR if file.startswith(name)), key=len, reverse=True)
-    return [stage for name in names for stage in NEAR[name]]
+    return [*first, *(stage for name in names for stage in NEAR[name])]

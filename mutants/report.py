@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 
 from mutants.find import KINDS, Mutant
-from mutants.run import ROOT, Verdict
+from mutants.near import ROOT
+from mutants.run import Verdict
 
 KILLERS = Path(__file__).with_name("killers.json")
 PAGE = ROOT / "docs" / "explanation" / "security.md"
@@ -39,21 +39,19 @@ def keep_killer(found: Sequence[Mutant], lock: Lock, verdict: Verdict) -> None:
         KILLERS.write_text(json.dumps(by_file, indent=1) + "\n")
 
 
-def write_page(found: Sequence[Mutant], verdicts: Sequence[Verdict], reasons: Mapping[str, str], commit: str) -> None:
-    """Write the table into the page."""
-    text = _BLOCK.sub(lambda match: match[1] + table(found, verdicts, reasons, commit) + match[2], PAGE.read_text())
-    PAGE.write_text(text)
+def write_page(found: Sequence[Mutant], reasons: Mapping[str, str], commit: str) -> None:
+    """Write the table into the page, of what is kept of every guard's last judgement."""
+    shown = table(found, killers(), reasons, commit)
+    PAGE.write_text(_BLOCK.sub(lambda match: match[1] + shown + match[2], PAGE.read_text()))
 
 
-def table(found: Sequence[Mutant], verdicts: Sequence[Verdict], reasons: Mapping[str, str], commit: str) -> str:
-    """Return the table of a whole run."""
-    total = Counter(one.kind for one in found)
-    excepted = Counter(one.kind for one in found if one.id in reasons)
-    noticed = Counter(one.mutant.kind for one in verdicts if one.killer is not None)
-    survived = Counter(one.mutant.kind for one in verdicts if one.killer is None)
-    rows = [f"| {kind} | {total[kind]} | {noticed[kind]} | {survived[kind]} | {excepted[kind]} |\n" for kind in KINDS]
-    return (
-        "| guard | taken away | a test failed | survivors | no test could tell |\n|---|---|---|---|---|\n"
-        + "".join(rows)
-        + f"\n`make mutants`, at commit {commit}.\n"
-    )
+def table(found: Sequence[Mutant], tests: Mapping[str, str], reasons: Mapping[str, str], commit: str) -> str:
+    """Return the table: of each kind how many guards there are, and what came of taking them away."""
+    rows = []
+    for kind in KINDS:
+        ids = {one.id for one in found if one.kind == kind}
+        excepted, noticed = ids & reasons.keys(), ids & tests.keys()
+        left = len(ids - excepted - noticed)
+        rows.append(f"| {kind} | {len(ids)} | {len(noticed)} | {len(excepted)} | {left} |\n")
+    head = "| guard | taken away | a test failed | no test can tell | no test failed yet |\n|---|---|---|---|---|\n"
+    return f"{head}{''.join(rows)}\n`make mutants`, at commit {commit}.\n"

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 from mutants import child
 from mutants.find import Mutant
-from mutants.near import Stage, stages
+from mutants.near import ROOT, Stage, stages
 
-ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - |$)", re.MULTILINE)
 _WORDS = (
@@ -68,7 +67,7 @@ class Workshop:
         compiled.unlink()  # a file that is written twice within a second may look the same to it
         try:
             first: list[Stage] = [(known,)] if known else []
-            for stage in [*first, *stages(mutant.file)]:
+            for stage in [*first, *stages(mutant.file, mutant.before)]:
                 left = seconds - (time.monotonic() - begun)
                 if left <= 0:
                     return Verdict(mutant, None, time.monotonic() - begun, finished=False)

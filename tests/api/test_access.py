@@ -238,6 +238,17 @@ async def test_the_platforms_key_makes_tenants_and_their_keys_and_reads_no_custo
             assert (answer.status_code, answer.json()["code"]) == (403, "role_forbidden")
 
 
+@pytest.mark.parametrize("name", ["n" * 201, "a\nb", "a\x00"], ids=["long", "of two lines", "with NUL"])
+async def test_a_name_keeps_its_rule_wherever_it_comes_from(guarded, name):
+    access = guarded.services.access
+    with pytest.raises(InvalidParameter):
+        await access.create_key(TENANT, "viewer", name=name)
+    with pytest.raises(InvalidParameter):
+        await access.create_tenant("third", name)
+    assert await access.keys(TENANT, None, 10) == []
+    assert (await access.create_key(TENANT, "viewer", name="n" * 200)).credential.name == "n" * 200
+
+
 @pytest.mark.parametrize("tenant_id", ["", "-a", ".a", "a/b", "a b", "é", "a" * 65, "a\n", None, 1, ["a"]])
 async def test_a_tenants_id_keeps_its_rule(guarded, tenant_id):
     platform = {"X-API-Key": await guarded.key("platform", None)}

@@ -9,8 +9,8 @@ import pytest
 
 from mutants.__main__ import EXCEPTIONS
 from mutants.find import BOUND, KINDS, ROLE, TENANT, in_file, mutants
-from mutants.near import NEAR
-from mutants.run import ROOT, SOURCE
+from mutants.near import NEAR, ROOT
+from mutants.run import SOURCE
 
 
 def found(source, name="portrait/storage/x.py"):

@@ -164,7 +164,7 @@ async def _read(reads: Reads, tenant: str, type_: str, size: int) -> dict[str, A
         "with_facts": await reads.with_facts(tenant, identifiers),
         "known": await reads.known(tenant, [Asked(one, SECTION, "k", at) for one in identifiers for at in (None, 0)]),
         "events": _by_id(await reads.events(tenant, identifiers, SECTION, None, 100)),
-        "history": _by_id(await reads.history(tenant, identifiers, SECTION, "k")),
+        "history": _by_id(await reads.history(tenant, identifiers, SECTION, "k", None, 100)),
         "all_documents": {one: sorted(rows) for one, rows in (await reads.all_documents(tenant, ids)).items()},
         "members": await reads.members(tenant, ids),
     }
