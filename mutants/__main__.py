@@ -1,8 +1,8 @@
 """`python -m mutants`: takes every guard away, one at a time; ends with 0 where a test failed for each.
 
-`--short` takes a tenth of those for which a test is known to fail, another tenth at each commit. Any other run writes which
-test failed for which guard into mutants/killers.json, where it is the first to run the next time, and the table into
-docs/explanation/security.md.
+`--short` takes a tenth of those for which a test is known to fail, another tenth at each commit. Any other run writes
+which test failed for which guard into mutants/killers.json, where it is the first to run the next time, and the table
+into docs/explanation/security.md.
 """
 
 import argparse
