@@ -18,7 +18,8 @@ from docs.pages import DOCS
 
 TINY = ("--customers", "4", "--rounds", "1", "--seconds", "0.2", "--history", "40", "--bulk", "60",
         "--identifiers", "1000")  # fmt: skip
-SQLITE = [row for row in ROWS if row.id.endswith("-sqlite") and "feast" not in row.id]
+# Too much cannot be asked for with so little: those rows fail where nothing is refused.
+SQLITE = [row for row in ROWS if row.id.endswith("-sqlite") and not row.id.startswith(("feast", "overload"))]
 
 
 @pytest.fixture(scope="module")
