@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -146,6 +147,32 @@ async def distribute(database: str, shards: int) -> list[str]:
         raise InvalidSetting("An SQLite file cannot be distributed. Name a PostgreSQL database with Citus.")
     done: list[str] = await _postgres().distribute(database, shards)
     return done
+
+
+def backup(database: str, copy: Path, busy_seconds: float) -> None:
+    """Write a copy of a database file; a service may go on writing.
+
+    Raises:
+        StartRefused: the database is no file, or cannot be copied there.
+    """
+    sqlite.backup(_file_of(database), copy, patience=busy_seconds)
+
+
+def restore(database: str, copy: Path) -> Path | None:
+    """Put a copy in the place of a database file that nobody has open; return where the old file is kept.
+
+    Raises:
+        StartRefused: the database is no file or in use, or the copy cannot serve.
+    """
+    return sqlite.restore(_file_of(database), copy)
+
+
+def _file_of(database: str) -> Path:
+    if settings.engine_of(database) != "sqlite":
+        raise InvalidSetting(
+            "Back PostgreSQL up with its own tools: pg_dump and pg_restore, or pg_basebackup with an archive."
+        )
+    return settings.sqlite_path(database)
 
 
 def _postgres() -> ModuleType:

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ SHOWN = 20
 
 @click.group()
 def db() -> None:
-    """Upgrade, distribute, check or rebuild the database."""
+    """Upgrade, distribute, back up, restore, check or rebuild the database."""
 
 
 @db.command()
@@ -49,6 +50,28 @@ def distribute(database: str, shards: int) -> None:
     tables = asyncio.run(app.distribute(database, shards))
     said = f"Distributed: {', '.join(tables)}." if tables else "All tables were distributed already."
     say(said, err=True)
+
+
+@db.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@takes("database", "busy_seconds")
+def backup(database: str, file: Path, busy_seconds: float) -> None:
+    """Write a copy of an SQLite database to a new file. A service may go on writing."""
+    app.backup(database, file, busy_seconds)
+    say(f"Written: {file}.", err=True)
+
+
+@db.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@takes("database")
+def restore(database: str, file: Path) -> None:
+    """Put a copy in the place of an SQLite database. Stop the services first.
+
+    The copy is checked before. What was in its place is kept beside it, under a name that ends in the time.
+    """
+    before = app.restore(database, file)
+    said = f"What was there before is kept as {before}." if before else "There was nothing there before."
+    say(f"Restored. {said}", err=True)
 
 
 @db.command()

@@ -29,12 +29,14 @@ def connect(path: Path, *, patience: float, mapped: bool = False) -> apsw.Connec
     With `mapped` it reads pages where the system holds them instead of copying them: half the time of a profile's
     query. Only for reading: a disk's error then ends the process, where a writer must answer it.
     """
-    connection = apsw.Connection(str(path), statementcachesize=256)
+    # Not to make a file where there is none: one that was moved away would come back empty.
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, statementcachesize=256)
     connection.set_busy_timeout(int(patience * 1000))
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+    connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT * PAGE_SIZE}")
     if mapped:
         connection.pragma("mmap_size", MAPPED)
     return connection
@@ -59,9 +61,9 @@ def prepare(path: Path, *, upgrade: bool, create: bool) -> None:
         with contextlib.closing(connection):
             _prepare(connection, path, upgrade=upgrade)
     except OSError as error:
-        raise _refusal(path, apsw.CantOpenError()) from error
+        raise refusal(path, apsw.CantOpenError()) from error
     except apsw.Error as error:
-        raise _refusal(path, error) from error
+        raise refusal(path, error) from error
 
 
 def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
@@ -107,7 +109,8 @@ def _has_tables(connection: apsw.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
 
 
-def _refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
+def refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
+    """Return why a file cannot be used, in the words for whoever runs the service."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             said = "is locked by another process. Stop that process, or wait until it is done"
