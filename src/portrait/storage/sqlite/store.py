@@ -1,16 +1,18 @@
 """The engine's face: one database file."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
 from portrait.model.errors import StorageFailed
 from portrait.storage.contract import Reads, Work
-from portrait.storage.sqlite.connection import connect, prepare, translated
+from portrait.storage.sqlite.connection import connect, prepare, refusal, translated
+from portrait.storage.sqlite.log import Log
 from portrait.storage.sqlite.reads import SqliteReads
+from portrait.storage.sqlite.watch import Watch
 from portrait.storage.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -22,9 +24,18 @@ class SqliteStore(SqliteReads):
     def __init__(self, path: Path, *, patience: float) -> None:
         self._path = path
         self._patience = patience
-        self._file = path.stat().st_ino
         super().__init__(connect(path, patience=patience, mapped=True))
-        self._writer = Writer(connect(path, patience=patience), self._check_file, patience=patience)
+        # Whoever has read holds a lock on the file for as long as the connection lives: `restore` looks for it.
+        super()._rows("SELECT 1 FROM documents LIMIT 1")
+        self._watch = Watch(path)
+        self._writing = connect(path, patience=patience)
+        self._log = Log(path, self._writing, patience=patience)
+        self._writer = Writer(self._writing, self._may_write, patience=patience)
+        self._closed = False
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        self._watch.check()
+        return super()._rows(sql, values)
 
     async def write(self, tenant: str | None, work: Work[T]) -> T:
         """See the contract."""
@@ -38,6 +49,7 @@ class SqliteStore(SqliteReads):
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reads]:
         """See the contract."""
+        self._watch.check()
         try:
             with closing(connect(self._path, patience=self._patience)) as connection:
                 connection.execute("BEGIN")
@@ -47,17 +59,14 @@ class SqliteStore(SqliteReads):
 
     async def ready(self) -> None:
         """See the contract."""
-        self._check_file()
+        self._watch.check_all()
         self._rows("SELECT 1 FROM documents LIMIT 1")
 
-    def _check_file(self) -> None:
-        """Refuse to write into a file that was removed: it lives on for us alone, and dies with us."""
-        try:
-            same = self._path.stat().st_ino == self._file
-        except OSError:
-            same = False
-        if not same:
-            raise StorageFailed("The database's file was removed or replaced; nothing was kept. Start again.")
+    def _may_write(self) -> None:
+        """Refuse to write into files that are not the database's any more: what is kept there is lost."""
+        self._watch.check_all()
+        if not self._writing.in_transaction:
+            self._log.shorten()
 
     async def faults(self) -> list[str]:
         """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
@@ -67,6 +76,14 @@ class SqliteStore(SqliteReads):
     async def close(self) -> None:
         """See the contract."""
         self._writer.close()
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(StorageFailed):
+            self._watch.check()
+        if self._watch.is_overwritten:
+            # What the log holds is of another content than the file's: the last to close must not put it in there.
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close()
 
 
@@ -81,3 +98,5 @@ def open_store(path: Path, *, patience: float = 10.0, upgrade: bool = True, crea
         return SqliteStore(path, patience=patience)
     except apsw.Error as error:
         raise translated(error) from error
+    except OSError as error:  # it was there a moment ago
+        raise refusal(path, apsw.CantOpenError()) from error

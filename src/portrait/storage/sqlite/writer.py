@@ -161,6 +161,7 @@ class Writer:
                     connection.execute("BEGIN IMMEDIATE")
                 answers.append(self._in_savepoint(connection, transaction, job))
                 job = self._next() if len(taken) < MAX_GROUP and time.monotonic() < until else None
+            self._check()
             connection.execute("COMMIT")
         except (apsw.Error, StorageFailed) as error:
             # The whole group is undone: every work of it is told so, whatever its own result was.
