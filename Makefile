@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check mutants mutants-short bench bench-against bench-large febrl lock clean
+.PHONY: demo test check mutants mutants-short bench bench-against bench-large bench-overload febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -38,7 +38,10 @@ bench-against: $(VENV)/dev.stamp
 	$(BIN)/python -m bench --against $(REV) $(ARGS)
 
 bench-large: $(VENV)/bench.stamp
-	$(BIN)/python -m bench --large
+	$(BIN)/python -m bench --run large
+
+bench-overload: $(VENV)/bench.stamp
+	$(BIN)/python -m bench --run overload
 
 # How well matching finds people in two public data sets; writes the measured block of docs/explanation/matching.md.
 febrl: $(VENV)/evaluation.stamp

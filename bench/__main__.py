@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from bench import profiling, report
 from bench.against import Comparison, compare, measures
 from bench.process import ROOT, Failure
 from bench.revision import build
-from bench.rows import LARGE, ROWS
-from bench.run import Results, Run, read, run, write
+from bench.rows import LARGE, ROWS, RUNS
+from bench.run import Run, read, run, write
 from bench.workshop import Options
 
 RESULTS = ROOT / "bench" / "results.json"
@@ -35,7 +36,10 @@ def tell(text: str) -> None:
 @click.option("--history", default=10_000, show_default=True, help="How many interactions make a long history.")
 @click.option("--bulk", default=70_000, show_default=True, help="How many records are loaded in bulk.")
 @click.option("--identifiers", default=1_000_000, show_default=True, help="How many identifiers are many.")
-@click.option("--large", is_flag=True, help="Measure a million customers, and nothing else.")
+@click.option(
+    "--run", "kind", type=click.Choice(list(RUNS)), default="usual", show_default=True,
+    help="What to measure: what is usual, more than can be answered, or a million customers.",
+)  # fmt: skip
 @click.option("--large-customers", default=1_000_000, show_default=True, help="How many these are.")
 @click.option("--against", metavar="REV", help="Measure the working tree beside another revision; writes no results.")
 @click.option("--only", multiple=True, metavar="ROW", help="Measure rows whose id begins so; writes no results.")
@@ -44,13 +48,13 @@ def tell(text: str) -> None:
 @click.pass_context
 def main(
     context: click.Context, *, customers: int, rounds: int, seconds: float, history: int, bulk: int,
-    identifiers: int, large: bool, large_customers: int, against: str | None, only: tuple[str, ...],
+    identifiers: int, kind: str, large_customers: int, against: str | None, only: tuple[str, ...],
     results: Path | None, directory: Path,
 ) -> None:  # fmt: skip
     """Measure Portrait beside what it could at best cost, and beside what would be used instead."""
     if context.invoked_subcommand is not None:
         return
-    known = LARGE if large else ROWS
+    known = ROWS if kind == "usual" and (only or against is not None) else RUNS[kind]
     rows = [row for row in known if not only or row.id.startswith(only)]
     compared = measures(known, only) if against is not None else []
     if not (rows or compared):
@@ -70,7 +74,7 @@ def main(
     done = run(rows, options, directory, tell)
     report.summary(done)
     if results is not None or not only:
-        _keep(done, results or RESULTS, large=large)
+        _keep(done, results or RESULTS, kind)
     sys.exit(any(row.failed for row in done.rows))
 
 
@@ -83,10 +87,9 @@ def _compare(against: str, names: list[str], options: Options, directory: Path) 
     return compare(names, options, directory, tell, base)
 
 
-def _keep(done: Run, path: Path, *, large: bool) -> None:
-    """Write a run beside what the other kind of run found, and the page from both."""
-    held = read(path)
-    write(path, Results(held.usual if large else done, done if large else held.large))
+def _keep(done: Run, path: Path, kind: str) -> None:
+    """Write a run beside what the other kinds of run found, and the page from all of them."""
+    write(path, msgspec.structs.replace(read(path), **{kind: done}))
     if path == RESULTS:
         report.write(read(path))
 

@@ -38,13 +38,16 @@ def fill(page: Path, texts: Mapping[str, str]) -> None:
 
 def blocks(results: Results) -> dict[str, str]:
     """Return what stands in the page's marked places, by their names."""
-    usual, large = results.usual, results.large
+    usual, overload, large = results.usual, results.overload, results.large
     notes = tomllib.loads(NOTES.read_text())
     return {
         "machine": _machine(usual) if usual else _NOTHING,
         "rows": _rows(usual.rows) if usual else _NOTHING,
+        "overload": _rows(overload.rows) + "\n" + _machine(overload) if overload else _NOTHING,
         "large": _rows(large.rows) + "\n" + _machine(large) if large else _NOTHING,
-        "missed": _missed([*usual.rows, *(large.rows if large else ())], notes) if usual else _NOTHING,
+        "missed": _missed([row for run in (usual, overload, large) if run for row in run.rows], notes)
+        if usual
+        else _NOTHING,
         "series": _series(usual.series) if usual else _NOTHING,
     }
 

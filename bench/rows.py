@@ -43,7 +43,7 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     skipped: str = ""
 
 
-_USUAL = (
+USUAL = (
     Row("floor-sqlite", "SQLite: full profile, against the smallest app with the same query",
         "sqlite.full", "floor.sqlite", at_least=0.80),
     Row("floor-postgres", "PostgreSQL: full profile, against the smallest app with the same query",
@@ -140,7 +140,10 @@ LARGE = tuple(
     for measure in ("p50", "p99")
 )  # fmt: skip
 
-ROWS = (*_USUAL, *OVERLOAD)
+ROWS = (*USUAL, *OVERLOAD)
+"""What can be measured among a usual number of customers."""
+RUNS = {"usual": USUAL, "overload": OVERLOAD, "large": LARGE}
+"""What is measured in one run, by the kind of the run: results of each kind stay until it is run anew."""
 
 
 def probe_of(name: str) -> tuple[str, str]:

@@ -29,6 +29,7 @@ class Results(msgspec.Struct, omit_defaults=True):
     """What the page shows: `bench/results.json`."""
 
     usual: Run | None = None
+    overload: Run | None = None
     large: Run | None = None
 
 
