@@ -147,12 +147,14 @@ def attempts(operation, foreign):
     verb, _, section = operation.id.partition("_")
     assert section in BODIES, f"the test does not know {operation.id}: say how a stranger would try it"
     keyed = path.replace("{key}", foreign.keys[section])
+    after = pair(path, params={"cursor": cursors["segments"]})
     of_a_section = {
         # An identifier is one person's, so nobody's record names another.
         "record": lambda: [
             [{"path": path.format(customerId=name), "json": own(section, name)} for name in (THEIRS, NOBODY)]
         ],
-        "list": lambda: [pair(path), pair(path, params={"cursor": cursors["segments"]})],
+        # Their identifiers differ, so do the keys by which these are listed: one may stand below the cursor.
+        "list": lambda: [pair(path), *([[one] for one in after] if section == "identities" else [after])],
         "history": lambda: [pair(keyed)],
         "delete": lambda: [pair(keyed)],
     }
