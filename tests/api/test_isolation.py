@@ -106,6 +106,11 @@ def acts():
     ]
 
 
+def after_a_cursor(path, section, cursor):
+    requests = pair(path, params={"cursor": cursor})
+    return [[one] for one in requests] if section == "identities" else [requests]
+
+
 def attempts(operation, foreign):
     """Return groups of requests that a stranger would try: theirs, and where there is one, the like of nobody's."""
     path, cursors = operation.path, foreign.cursors
@@ -147,14 +152,13 @@ def attempts(operation, foreign):
     verb, _, section = operation.id.partition("_")
     assert section in BODIES, f"the test does not know {operation.id}: say how a stranger would try it"
     keyed = path.replace("{key}", foreign.keys[section])
-    after = pair(path, params={"cursor": cursors["segments"]})
     of_a_section = {
         # An identifier is one person's, so nobody's record names another.
         "record": lambda: [
             [{"path": path.format(customerId=name), "json": own(section, name)} for name in (THEIRS, NOBODY)]
         ],
         # Their identifiers differ, so do the keys by which these are listed: one may stand below the cursor.
-        "list": lambda: [pair(path), *([[one] for one in after] if section == "identities" else [after])],
+        "list": lambda: [pair(path), *after_a_cursor(path, section, cursors["segments"])],
         "history": lambda: [pair(keyed)],
         "delete": lambda: [pair(keyed)],
     }
