@@ -220,3 +220,18 @@ async def test_a_long_body_is_read_beside_the_event_loop_and_a_short_one_on_it(r
     await running.client.post(path, content=b" " * MAX_INLINE + text, headers={"Content-Type": "application/json"})
     assert readers
     assert here not in readers
+
+
+async def test_an_array_of_links_is_as_long_as_others_are_to_wait_for_it(running, monkeypatch):
+    """All or nothing cannot be done in pieces: what links costs many times as much, so fewer go together."""
+    monkeypatch.setattr(records, "MAX_RECORDS", 60)
+
+    async def told(section, body):
+        return await running.record(section, body, "c1")
+
+    identities = [{"type": "email", "value": f"e{number}@example.org"} for number in range(4)]
+    answer = await told("identities", identities)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert (await told("identities", identities[:3])).status_code == 201
+    preferences = [{"kind": "preference", "key": f"k{number}", "value": "v"} for number in range(60)]
+    assert (await told("consent", preferences)).status_code == 201

@@ -8,7 +8,7 @@ import msgspec
 from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.normalise import normalise
-from portrait.incoming import Incoming, Linked, Named
+from portrait.incoming import LINK_WEIGHT, Incoming, Linked, Named
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import (
@@ -29,6 +29,8 @@ from portrait.storage.contract import Tenant
 
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
+MAX_LINKS = MAX_RECORDS // LINK_WEIGHT
+"""The most of these that link identifiers: an array is one transaction, and others wait for it."""
 MAX_NAMED = 20
 """The most types of identifiers that a refusal names."""
 MAX_SOURCE = 256
@@ -75,6 +77,7 @@ class Parser:
         Raises:
             MalformedJson: the body is not JSON that a store can keep.
             InvalidRecord: a record breaks the schema; the detail says which, and which field.
+            BodyTooLarge: there are more records than one transaction is to hold.
             BlockedIdentifier: the tenant's rules block the customer id.
             SectionFailed: the section's own code raised an error.
         """
@@ -92,6 +95,10 @@ class Parser:
             except (InvalidRequest, SectionFailed) as error:
                 self._failures.log(error)
                 raise (error if single else error.of_record(index)) from None
+        if sum(one.weight for one in found) > MAX_RECORDS:
+            raise BodyTooLarge(
+                f"An array has at most {MAX_LINKS} records that link identifiers. POST /api/v1/records takes more."
+            )
         return found
 
     def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:
