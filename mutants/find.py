@@ -93,6 +93,8 @@ def _conditions(source: bytes) -> Iterator[Site]:
         row, column = token.start
         begin = starts[row - 1] + len(lines[row - 1].decode()[:column].encode())
         for one in _SQL.finditer(token.string):
+            if token.string[1:-1] == one[0]:
+                continue  # it is looked for in statements, and stands in none
             start = begin + len(token.string[: one.start()].encode())
             yield start, start + len(one[0].encode()), TENANT, f"({one[0]} OR 1=1)"
 
@@ -146,7 +148,9 @@ def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
         above = isinstance(operator, ast.Gt | ast.GtE) == _is_bound(sides[-1])
         return BOUND, "False" if above else "True"
     for kind, names in ((ROLE, _ROLE_NAME), (TENANT, _TENANT_NAME)):
-        if any(names.fullmatch(_name(side)) for side in sides):
+        # Two sets of roles compared with each other decide on no caller.
+        equal = isinstance(operator, ast.Eq | ast.NotEq) and any(_name(side) == "roles" for side in sides)
+        if not equal and any(names.fullmatch(_name(side)) for side in sides):
             if isinstance(operator, ast.NotIn | ast.NotEq):
                 return kind, "False"
             if isinstance(operator, ast.Eq) or (kind == ROLE and isinstance(operator, ast.In)):

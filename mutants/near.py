@@ -59,6 +59,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/cli/": (("tests/cli",),),
     "portrait/computed/": (("tests/plugins",),),
     "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
+    "portrait/admission.py": (("tests/api/test_overload.py",),),
     "portrait/": (
         ("tests/contract", "tests/recording", "tests/plugins", "tests/identifying", "-k", _SQLITE),
         ("tests/api", "tests/cli", "-k", _SQLITE),

@@ -1,5 +1,6 @@
 """Access: who may do what, by which key."""
 
+import dataclasses
 import re
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -68,7 +69,26 @@ async def test_every_operation_is_declared_for_every_role(guarded, operations):
                 assert answer.status_code not in {401, 403}, (operation.id, role, answer.text)
             else:
                 assert answer.status_code == 403, (operation.id, role, answer.text)
-                assert answer.json()["code"] in {"role_forbidden", "section_forbidden"}
+                of_section = (
+                    operation.id.endswith("_guarded") and role in SECTION_MATRIX[operation.id.partition("_")[0]]
+                )
+                assert answer.json()["code"] == ("section_forbidden" if of_section else "role_forbidden")
+                if operation.method == "GET":
+                    head = await call(guarded, dataclasses.replace(operation, method="HEAD"), headers[role])
+                    assert head.status_code == 403, (operation.id, role)
+
+
+async def test_a_bulk_takes_no_line_of_a_section_that_is_not_for_the_role(guarded):
+    lines = [
+        {"customerId": "c1", "section": "guarded", "record": {"id": "g1"}},
+        {"customerId": "c1", "section": "segments", "record": RECORDS["segments"]},
+    ]
+    for role, taken in (("editor", 1), ("admin", 1)):  # what the editor told is known to the admin's call
+        headers = {"X-API-Key": await guarded.key(role)}
+        answer = (await guarded.client.post("/api/v1/records", json=lines, headers=headers)).json()
+        assert answer["recorded"] == taken
+        refused = [(one["index"], one["code"]) for one in answer["refused"]]
+        assert refused == ([(0, "section_forbidden")] if role == "editor" else [])
 
 
 async def test_an_operation_without_roles_is_for_nobody(guarded):

@@ -82,8 +82,9 @@ def test_a_declaration_of_roles_is_widened_to_everybody():
 
 
 @pytest.mark.parametrize(
-    "other", ["f(DEFAULT_LIMIT)", "x = f'{MAX_X}'", "MAX_X = 1", "if a == MAX_X:\n    pass", "if a:\n    raise Other"]
-)
+    "other", ["f(DEFAULT_LIMIT)", "x = f'{MAX_X}'", "MAX_X = 1", "if a == MAX_X:\n    pass", "if a:\n    raise Other",
+     "if one.roles == READ:\n    pass", "known = 'tenant = $1' in sql"],
+)  # fmt: skip
 def test_what_is_no_guard_is_left_alone(other):
     assert found(other) == []
 
