@@ -44,7 +44,7 @@ async def told(database):
             await services.recorder.delete("t", "c", services.registry.stored(section), key, None)
         assert (await services.upkeep.check()).differences == []
         profile = await services.reader.profile("t", "c", services.reader.plan("admin", None))
-        return b"".join(profile.parts), profile.etag
+        return b"".join(profile.parts), profile.contents
     finally:
         await services.close()
 
