@@ -17,7 +17,7 @@ from portrait.identity import normalise
 from portrait.identity.rules import MAX_RULES
 from portrait.ingest import records, streams
 from portrait.model import strict_json
-from portrait.model.errors import MalformedJson
+from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson
 from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fault, name_fault
 
 IDENTITY, LOOKUP = "/api/v1/identity", "/api/v1/unified-profile"
@@ -95,6 +95,75 @@ def test_of_a_line_that_is_too_long_no_more_is_held_than_shows_it(monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE", 10)
     lines = b"a" * 95 + b"\n" + b"b" * 10 + b"\n\n" + b"c" * 11
     assert [(at, len(one)) for at, one in streams.lines(io.BytesIO(lines))] == [(0, 11), (1, 10), (3, 11)]
+
+
+class Sized(io.BytesIO):
+    """A stream that keeps how much each read asked for."""
+
+    def __init__(self, raw):
+        super().__init__(raw)
+        self.asked = []
+
+    def read1(self, size=-1):
+        self.asked.append(size)
+        return super().read(size)
+
+    read = read1
+
+
+@pytest.mark.parametrize(
+    ("read", "raw"),
+    [(streams.lines, b"1\n" * 20), (streams.elements, b"[" + b"1," * 19 + b"1]")],
+    ids=["lines", "elements"],
+)
+def test_a_stream_is_read_a_block_at_a_time(read, raw, monkeypatch):
+    monkeypatch.setattr(streams, "MAX_LINE", 10)
+    stream = Sized(raw)
+    assert next(read(stream)) == (0, b"1")
+    assert stream.tell() <= 20
+    assert set(stream.asked) == {10}
+    assert len(list(read(Sized(raw)))) == 20
+
+
+def test_of_an_element_that_is_too_long_no_more_is_read_than_shows_it(monkeypatch):
+    monkeypatch.setattr(streams, "MAX_LINE", 10)
+    assert list(streams.elements(io.BytesIO(b'["' + b"x" * 8 + b'"]'))) == [(0, b'"xxxxxxxx"')]
+    stream = Sized(b'["' + b"x" * 1000 + b'"]')
+    with pytest.raises(BodyTooLarge):
+        list(streams.elements(stream))
+    assert stream.tell() <= 40
+
+
+def test_an_array_of_more_elements_than_there_may_be_is_refused(monkeypatch):
+    monkeypatch.setattr(streams, "MAX_ELEMENTS", 3)
+    assert len(list(streams.elements(io.BytesIO(b"[1,2,3]")))) == 3
+    with pytest.raises(BodyTooLarge):
+        list(streams.elements(io.BytesIO(b"[1,2,3,4]")))
+
+
+@pytest.mark.parametrize(("source", "is_name"), [("", False), ("x", True), ("x" * 256, True), ("x" * 257, False)])
+def test_the_name_of_a_source_has_its_length(source, is_name):
+    if is_name:
+        records.check_source(source)
+    else:
+        with pytest.raises(InvalidRecord):
+            records.check_source(source)
+
+
+async def test_a_line_that_is_too_long_is_refused_and_the_longest_is_taken(running, monkeypatch):
+    line = json.dumps(tie("A", "email:a@x.org"))
+    monkeypatch.setattr(records, "MAX_LINE", len(line))
+    headers = {"content-type": "application/json"}
+    answer = await running.client.post("/api/v1/records", content=f"[{line},{line[:-1]} }}]", headers=headers)
+    assert answer.json()["recorded"] == 1
+    assert [(one["index"], one["code"]) for one in answer.json()["refused"]] == [(1, "body_too_large")]
+
+
+async def test_records_beyond_the_most_of_an_array_are_not_read(running, monkeypatch):
+    monkeypatch.setattr(records, "MAX_RECORDS", 2)
+    monkeypatch.setattr(records.Parser, "_record", None)
+    answer = await running.record("consent", [{"kind": "preference", "key": "k", "value": "v"}] * 3, "c1")
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
 def test_elements_beyond_the_most_are_not_taken_apart():

@@ -24,6 +24,7 @@ from identifying.acting import (
     shown,
     tie,
 )
+from portrait import linking
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
@@ -126,6 +127,16 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
     sized = [line("C", "identities", evidence(f"shoe_size:{size}")) for size in range(6)]
     assert [(one["index"], one["code"]) for one in (await bulk(running, *sized))["warnings"]] == [
         (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
+
+
+async def test_what_has_as_many_links_as_may_be_gets_no_more(free, monkeypatch):
+    monkeypatch.setattr(linking, "MAX_KEYS", 2)
+    emails = [evidence(f"email:{name}@example.org") for name in "abc"]
+    assert await warned(free, "A", *emails, emails[0]) == [(2, "component_cap")]
+    assert await warned(free, "B", emails[0]) == []
+    assert await warned(free, "C", emails[0]) == [(0, "component_cap")], "the other end has its links too"
+    assert await owner(free, "email:c@example.org") is None
+    await free.checked()
 
 
 async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):

@@ -98,3 +98,13 @@ async def test_who_were_matched_stay_one_where_somebody_said_so_too(running):
     await act(running, "unmerge", targetId="c0", sourceId="c1")
     assert [await owner(running, one) for one in CUSTOMERS[:2]] == ["c0", "c1"]
     await running.checked()
+
+
+async def test_what_matching_found_makes_no_profile_of_more_identifiers_than_there_may_be(running):
+    await rules(running, {"maxIdentifiers": 4})
+    await bulk(running, *(tie(one, f"email:{one}@example.org") for one in CUSTOMERS[:3]))
+    found = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS[:3])]
+    counted = await running.services.matches.suggest(TENANT, found, "spring")
+    assert counted == {"linked": 1, "component_cap": 1}
+    assert {await owner(running, one) for one in CUSTOMERS[:3]} == {"c0", "c2"}
+    await running.checked()

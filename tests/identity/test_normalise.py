@@ -371,6 +371,7 @@ def test_a_value_is_trimmed_in_one_pass():
         "John@" + "ü" * (MAX_LABEL + 1) + ".de",
         "John@" + "a\u3002" * MAX_LABELS + "de",
     ],
+    ids=["long", "long in bytes", "many labels", "a long label", "many labels after full stops"],
 )
 def test_an_address_beyond_any_is_not_read_and_matches_by_its_text(text, monkeypatch):
     monkeypatch.setattr(module, "validate_email", None)

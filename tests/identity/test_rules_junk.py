@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portrait.identity.normalise import normalise
+from portrait.identity.patterns import MAX_LENGTH
 from portrait.identity.rules import Rules
 from portrait.model.identifier import Identifier
 
@@ -47,3 +48,8 @@ def test_what_only_begins_so_is_not(value):
 
 def test_a_tenant_may_want_them_all_the_same():
     assert not Rules(block_junk=False).blocks(Identifier("phone", "+19999999999"))
+
+
+def test_a_long_value_is_not_matched_with_what_is_built_in():
+    assert blocked("device_id", "0" * MAX_LENGTH)
+    assert not blocked("device_id", "0" * (MAX_LENGTH + 1))

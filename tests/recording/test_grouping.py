@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import interaction, service
-from portrait import folding
+from portrait import folding, recording
 from portrait.model.errors import Overloaded, StorageBusy
 from portrait.together import WORTH, Together
 
@@ -299,3 +299,20 @@ async def test_a_plugin_that_fails_at_one_record_leaves_the_others_of_its_group_
         monkeypatch.undo()
         await running.checked()
         assert (await running.profile("c5")).status_code == 404
+
+
+async def test_no_more_single_records_share_a_transaction_than_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(recording, "MAX_GROUP", 3)
+    sizes = []
+    usual = recording.Recorder._group
+
+    async def counted(recorder, tenant, incoming):
+        sizes.append(len(incoming))
+        return await usual(recorder, tenant, incoming)
+
+    monkeypatch.setattr(recording.Recorder, "_group", counted)
+    async with service(tmp_path) as running:
+        answers = await asyncio.gather(*(running.record("interactions", interaction(number)) for number in range(20)))
+        assert [one.status_code for one in answers] == [201] * 20
+        assert sum(sizes) == 20
+        assert max(sizes) <= 3

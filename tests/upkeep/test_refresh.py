@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness import START, TENANT, ndjson
+from portrait import folding
 from portrait.folding import Overtaken
 from portrait.model.document import STALE, Document
 from portrait.model.errors import StorageBusy
@@ -212,3 +213,12 @@ async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
     monkeypatch.undo()
     assert await opened.services.upkeep.refresh() >= MANY // 2
     await opened.checked()
+
+
+def test_no_more_of_what_reads_found_overtaken_is_remembered_than_may_be(monkeypatch):
+    monkeypatch.setattr(folding, "MAX_OVERTAKEN", 2)
+    overtaken = Overtaken()
+    for _ in range(2):
+        for name in ("a", "b", "c"):
+            overtaken.note(TENANT, name, "segments")
+        assert overtaken.take() == [(TENANT, "a", "segments"), (TENANT, "b", "segments")]
