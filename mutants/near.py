@@ -60,6 +60,10 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/computed/": (("tests/plugins",),),
     "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
     "portrait/admission.py": (("tests/api/test_overload.py",),),
+    "portrait/judging.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
+    "portrait/folding.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
+    "portrait/batch.py": (("tests/recording", "-k", _SQLITE),),
+    "portrait/recording.py": (("tests/recording", "tests/contract/test_records.py", "-k", _SQLITE),),
     "portrait/": (
         ("tests/contract", "tests/recording", "tests/plugins", "tests/identifying", "-k", _SQLITE),
         ("tests/api", "tests/cli", "-k", _SQLITE),
