@@ -23,6 +23,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/api/test_isolation.py", "-k", _SQLITE),
         ("tests/storage/", "-k", _SQLITE, "--ignore=tests/storage/test_citus.py"),
     ),
+    "portrait/storage/sqlite/writer.py": (("tests/storage/test_writer.py",),),
     "portrait/storage/postgres/": (
         (
             "tests/storage/test_postgres.py",
@@ -56,10 +57,10 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/recording", "tests/cli"),
     ),
     "portrait/model/": (("tests/contract", "tests/api/test_bad_input.py", "tests/identity", "-k", _SQLITE),),
-    "portrait/cli/": (("tests/cli",),),
+    "portrait/cli/": (("tests/cli",), ("tests/api/test_real_server.py", "-k", "stop")),
     "portrait/computed/": (("tests/plugins",),),
     "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
-    "portrait/admission.py": (("tests/api/test_overload.py",),),
+    "portrait/admission.py": (("tests/admission",), ("tests/api/test_overload.py",)),
     "portrait/judging.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
     "portrait/folding.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
     "portrait/batch.py": (("tests/recording", "-k", _SQLITE),),

@@ -281,3 +281,82 @@ async def test_so_many_long_requests_are_under_way_in_all_and_of_one_tenant():
         with places.place("c"):
             pass
     assert not places._taken
+
+
+def test_who_waits_begins_soon_once_there_is_room_though_nobody_says_so():
+    async def scenario():
+        room = [0]
+        gate = Gate("things", lambda _: room[0])
+        waits = asyncio.ensure_future(gate.wait("a"))
+        await asyncio.sleep(5 * admission.LOOK_SECONDS)
+        room[0] = 1
+        await asyncio.wait_for(waits, 2 * admission.LOOK_SECONDS)
+        assert gate.under_way == 1
+
+    virtual.run(scenario())
+
+
+def test_who_has_waited_for_longer_than_a_burst_is_refused_though_few_wait():
+    async def scenario():
+        gate = Gate("things", lambda _: 0)
+        begun = asyncio.get_running_loop().time()
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(gate.wait("a"), 10 * admission.BURST_SECONDS)
+        assert asyncio.get_running_loop().time() - begun >= admission.BURST_SECONDS
+
+    virtual.run(scenario())
+
+
+def test_of_a_tenant_that_floods_who_has_waited_is_refused_and_of_another_not():
+    async def scenario():
+        gate = Gate("things", lambda _: 0, most=5)
+        flood = [asyncio.ensure_future(gate.wait("flood")) for _ in range(6)]
+        other = asyncio.ensure_future(gate.wait("other"))
+        await asyncio.sleep(admission.BURST_SECONDS / 2)
+        assert [type(one.exception()) for one in flood if one.done()] == [Overloaded] * 6
+        assert not other.done()
+        other.cancel()
+
+    virtual.run(scenario())
+
+
+def test_after_a_flood_a_tenant_is_heard_in_order_again():
+    async def scenario():
+        gate = Gate("things", lambda _: 0, most=5)
+        await asyncio.gather(*(gate.wait("a") for _ in range(6)), return_exceptions=True)
+        assert gate.is_shedding
+        await asyncio.sleep(admission.BURST_SECONDS)
+        waits = asyncio.ensure_future(gate.wait("b"))
+        await asyncio.sleep(admission.BURST_SECONDS / 2)
+        assert not gate.is_shedding
+        waits.cancel()
+
+    virtual.run(scenario())
+
+
+def test_the_log_tells_of_refusals_now_and_then_and_not_of_each(caplog):
+    async def scenario():
+        gate = Gate("things", lambda _: 0)
+        waiting = []
+        while asyncio.get_running_loop().time() < 3.5 * admission.TELL_SECONDS:
+            waiting.append(asyncio.ensure_future(gate.wait("a")))
+            await asyncio.sleep(admission.TELL_SECONDS / 100)
+        refused = len([one for one in waiting if one.done()])
+        await asyncio.gather(*waiting, return_exceptions=True)
+        assert refused > 100
+
+    virtual.run(scenario())
+    assert 3 <= len([one for one in caplog.messages if "were refused" in one]) <= 4
+
+
+def test_as_many_writes_are_let_in_as_were_answered_within_a_moment_and_no_fewer_than_some():
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    gate = Gate("writes", pace.limit)
+    assert pace.limit(gate) == admission.LEAST_WRITES
+    for _ in range(1000):
+        pace.answered(0.01, 10)
+    assert pace.limit(gate) == admission.LEAST_WRITES, "no rate is taken over less than its time"
+    now[0] = admission.RATE_SECONDS
+    pace.answered(0.01, 10)
+    assert pace.limit(gate) == admission.MOST_WRITES

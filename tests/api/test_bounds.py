@@ -1,24 +1,31 @@
 """A bound comes before the work that it bounds, and work grows no faster than what it is given."""
 
+import asyncio
 import io
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from growth import LINEAR, growth
-from harness import service
+from harness import TENANT, service
 from identifying.acting import act, bulk, named, tie, tried
-from portrait.api import pages, profile
+from portrait.access import service as access_service
+from portrait.api import bulk as bulk_route
+from portrait.api import operation, pages, profile
 from portrait.api.bodies import MAX_INLINE
+from portrait.api.records import Records
 from portrait.identity import normalise
 from portrait.identity.rules import MAX_RULES
 from portrait.ingest import records, streams
 from portrait.model import strict_json
-from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson
+from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson, SectionForbidden
 from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fault, name_fault
+from portrait.sections.base import ROLES
+from portrait.sections.links import LINKS
 
 IDENTITY, LOOKUP = "/api/v1/identity", "/api/v1/unified-profile"
 TOO_LONG = f"must have at most {MAX_VALUE_BYTES} bytes of UTF-8"
@@ -304,3 +311,82 @@ async def test_an_array_of_links_is_as_long_as_others_are_to_wait_for_it(running
     assert (await told("identities", identities[:3])).status_code == 201
     preferences = [{"kind": "preference", "key": f"k{number}", "value": "v"} for number in range(60)]
     assert (await told("consent", preferences)).status_code == 201
+
+
+async def arriving_late(rest):
+    """Give the end of a body after a while."""
+    yield b"["
+    await asyncio.sleep(2)
+    yield rest
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "path", "body"),
+    [
+        (operation, "BODY_SECONDS", LOOKUP, b'{"identifier": {"type": "email", "value": "a@x.org"}}]'),
+        (bulk_route, "BULK_SECONDS", "/api/v1/records", b"]"),
+    ],
+    ids=["body", "bulk"],
+)
+async def test_a_body_that_stops_arriving_is_waited_for_so_long(running, monkeypatch, place, name, path, body):
+    monkeypatch.setattr(place, name, 0)
+    headers = {"content-type": "application/json"}
+    assert (await running.client.post(path, content=b"[" + body, headers=headers)).status_code == 200
+    answer = await running.client.post(path, content=arriving_late(body), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_too_slow")
+
+
+async def test_as_many_items_are_on_a_page_as_is_declared_and_no_more(running):
+    declared = (await running.client.get("/openapi.json")).json()["paths"]["/api/v1/customers"]["get"]["parameters"]
+    (most,) = [one["schema"]["maximum"] for one in declared if one["name"] == "limit"]
+    for limit, status in ((0, 400), (1, 200), (most, 200), (most + 1, 400)):
+        answer = await running.client.get("/api/v1/customers", params={"limit": limit})
+        assert answer.status_code == status
+
+
+async def test_a_source_is_as_long_as_is_declared_and_no_longer(running):
+    preference = {"kind": "preference", "key": "k", "value": "v"}
+    document = (await running.client.get("/openapi.json")).json()
+    (most,) = {
+        one["maxLength"]
+        for schema in document["components"]["schemas"].values()
+        for one in schema.get("properties", {}).get("source", {}).get("anyOf", [])
+        if "maxLength" in one
+    }
+    for size, status in ((most, 201), (most + 1, 422)):
+        answer = await running.record("consent", {"record": preference, "source": "s" * size})
+        assert answer.status_code == status
+
+
+async def test_so_many_plans_are_kept(running, monkeypatch):
+    monkeypatch.setattr(profile, "MAX_PLANS", 3)
+    await act(running, "link", canonicalId="A", identifiers=["email:a@x.org"])
+    kept = running.client._transport.app._profiles._plans
+    for times in range(1, 9):
+        assert (await running.profile("A", ",".join(["consent"] * times))).status_code == 200
+        assert 1 <= len(kept) <= 3
+
+
+async def test_a_tenant_is_remembered_for_a_while_and_not_for_ever(running, monkeypatch):
+    asked = []
+    real = running.services.store.tenant
+
+    async def tenant(tenant_id):
+        asked.append(tenant_id)
+        return await real(tenant_id)
+
+    monkeypatch.setattr(running.services.store, "tenant", tenant)
+    for seconds, times in ((3600, 1), (0, 3)):
+        monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", seconds)
+        running.services.access.changed(TENANT)
+        asked.clear()
+        for _ in range(3):
+            assert (await running.client.get("/api/v1/customers")).status_code == 200
+        assert len(asked) == times
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_the_links_are_shown_to_nobody_as_they_are_stored(role):
+    """They are no section of the registry; whatever were to serve them would refuse every role."""
+    with pytest.raises(SectionForbidden):
+        await Records(LINKS, None, None).list(SimpleNamespace(caller=SimpleNamespace(role=role)))

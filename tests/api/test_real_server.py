@@ -4,13 +4,15 @@ import http.client
 import json
 import signal
 import socket
+import sys
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 
+import harness
 from contract.given import RECORDS
-from harness import TENANT, portrait, server
+from harness import TENANT, command, portrait, server
 
 SEGMENT = RECORDS["segments"]
 HEADERS = {"X-Tenant-Id": TENANT}
@@ -163,3 +165,28 @@ def test_requests_in_flight_are_finished_when_the_server_is_told_to_stop(tmp_pat
         assert process.wait(20) in {0, -signal.SIGTERM}
     shown = portrait("show", "c1", "--tenant", TENANT, "--sections", "segments", "--json", database=database)
     assert len(json.loads(shown.stdout)["sections"][0]["data"]) == 50
+
+
+STOPS_SOON = "from portrait.cli import main, serve; serve.STOP_SECONDS = 1; main()"
+
+
+def test_requests_that_go_on_and_on_do_not_keep_a_server_that_is_told_to_stop(tmp_path, monkeypatch):
+    database = tmp_path / "portrait.db"
+    portrait("tenant", "create", TENANT, database=database)
+    monkeypatch.setattr(
+        harness, "command", lambda *words, **where: [sys.executable, "-c", STOPS_SOON, *command(*words, **where)[3:]]
+    )
+    head = (
+        f"POST /api/v1/customers/c1/segments HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-Id: {TENANT}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    ).encode()
+    with server(database, "--auth", "open") as (address, process):
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port), timeout=20) as stream:
+            stream.sendall(head + b"{")
+            assert httpx.get(f"{address}/health/ready").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            try:
+                assert process.wait(20) in {0, -signal.SIGTERM}
+            finally:
+                process.kill()

@@ -9,9 +9,10 @@ import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from harness import TENANT, interaction, ndjson, portrait
-from portrait.cli import data
+from portrait.cli import data, portrait_view
 from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.recording import Outcome
 from portrait.sections import registry
@@ -106,6 +107,7 @@ class Recorder:
         self.under_way = []
         self.beside = 0
         self.told = []
+        self.sizes = []
         self.fails_at = fails_at
 
     async def record_each(self, tenant, incoming):
@@ -125,12 +127,13 @@ class Recorder:
         finally:
             self.under_way.remove(customers)
         self.told += [one.parsed.key for one in incoming]
+        self.sizes.append(len(incoming))
         return Outcome(recorded=len(incoming))
 
 
-def chunked(recorder, customers, monkeypatch):
+def chunked(recorder, customers, monkeypatch, step=2):
     monkeypatch.setattr(data, "MAX_CHUNK", 4)
-    monkeypatch.setattr(data, "STEP", 2)
+    monkeypatch.setattr(data, "STEP", step)
     services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
     rows = (
         {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}
@@ -156,6 +159,13 @@ def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
     recorder = Recorder()
     assert chunked(recorder, range(40), monkeypatch).recorded == 40
     assert recorder.beside == data.AT_ONCE
+
+
+@pytest.mark.parametrize("step", [2, 20])
+def test_a_chunk_holds_so_many_lines_however_many_are_read_at_once(monkeypatch, step):
+    recorder = Recorder()
+    chunked(recorder, range(40), monkeypatch, step)
+    assert recorder.sizes == [4] * 10
 
 
 def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
@@ -279,3 +289,15 @@ def test_what_cannot_be_shown_is_said_in_one_line(told, words, said):
     assert shown.stdout == ""
     assert said in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
+
+
+def test_of_a_long_text_its_beginning_is_shown():
+    shown = io.StringIO()
+    section = {"name": "notes", "data": [{"short": "s" * 60, "long": "l" * 61}]}
+    portrait_view.show(
+        {"customerId": "c1", "tenantId": TENANT, "computedAt": "", "sections": [section]},
+        Console(file=shown, width=200),
+    )
+    assert "s" * 60 in shown.getvalue()
+    assert f"{'l' * 60}…" in shown.getvalue()
+    assert "l" * 61 not in shown.getvalue()

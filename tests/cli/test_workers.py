@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from harness import TENANT, portrait, server
-from portrait.cli.workers import MOST_PAUSE, pause_after
+from portrait.cli.workers import MOST_PAUSE, STEADY_SECONDS, Supervisor, pause_after
 
 PATIENCE = 120
 
@@ -21,6 +21,30 @@ def test_pauses_grow_up_to_a_bound():
     assert pauses[:4] == [0, 1, 2, 4]
     assert all(one <= next_ <= MOST_PAUSE for one, next_ in pairwise(pauses))
     assert pauses[-1] == MOST_PAUSE
+
+
+class Dead:
+    """A worker's process that has ended."""
+
+    pid = exitcode = 1
+
+    def __init__(self):
+        self.process = self
+
+    def kill(self):
+        pass
+
+    join = kill
+
+
+def test_early_deaths_are_counted_until_a_worker_has_lived_long():
+    supervisor = object.__new__(Supervisor)
+    supervisor._dead, supervisor._deaths = {}, 0
+    deaths = []
+    for lived in (0, 0, 0, STEADY_SECONDS, 0):
+        supervisor._bury(Dead(), time.monotonic() - lived)
+        deaths.append(supervisor._deaths)
+    assert deaths == [1, 2, 3, 1, 2]
 
 
 def children(pid):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness import TENANT, service
-from portrait.computed import kept
+from portrait.computed import kept, reports
 
 HEADER = "import asyncio, time\nfrom portrait import register_profile_section\n"
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
@@ -307,3 +307,11 @@ async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch):
     assert [answers.get(key) for key in keys] == [b"z" * 50, None, None, None, None], "the oldest go first"
     answers.put(keys[1], b"z" * 101, 60)
     assert [answers.get(key) for key in keys] == [None] * 5
+
+
+def test_so_many_kinds_of_trouble_are_remembered(monkeypatch):
+    monkeypatch.setattr(reports, "MAX_KINDS", 3)
+    made = reports.Reports()
+    for number in range(10):
+        made.warn("tier", str(number), "failed")
+        assert 1 <= len(made._kinds) <= 3

@@ -9,6 +9,7 @@ import pytest
 
 from portrait import leaving
 from portrait.model.errors import Overloaded, StorageBusy
+from portrait.storage.sqlite import writer
 from portrait.storage.sqlite.writer import Writer
 
 LONG = 30
@@ -139,3 +140,16 @@ async def test_nothing_of_what_came_is_left_behind(held):
     results = await asyncio.gather(first, *tasks, return_exceptions=True)
     assert len(one.writer._jobs) == 0
     assert sorted(one.ran) == sorted(result for result in results if isinstance(result, int))
+
+
+async def test_so_many_works_are_in_one_commit(held, monkeypatch):
+    monkeypatch.setattr(writer, "MAX_GROUP", 3)
+    monkeypatch.setattr(writer, "MAX_GROUP_SECONDS", LONG)
+    one = held()
+    at = []
+    one.writer._check = lambda: at.append(len(one.ran))  # as a commit begins, and before it ends
+    tasks = [await one.hold(), *(one.come("a", number) for number in range(7))]
+    await asyncio.sleep(0)
+    one.let_go.set()
+    await asyncio.gather(*tasks)
+    assert at == [0, 2, 2, 5, 5, 7]
