@@ -22,7 +22,8 @@ def commands(group=cli, words=()):
 
 
 COMMANDS = dict(commands())
-WITHOUT_DATA = {("sections",), ("settings",), ("db", "distribute")}  # the last moves tables, whatever is in them
+WITHOUT_DATA = {("sections",), ("settings",), ("db", "distribute"), ("db", "backup"), ("db", "restore")}
+"""These read no records: those of `db` move tables or files, whatever is in them."""
 
 
 @pytest.fixture

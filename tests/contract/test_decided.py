@@ -70,6 +70,20 @@ async def test_an_empty_or_unknown_section_is_refused_with_the_valid_names(exten
         assert name in answer.json()["detail"]
 
 
+@row("an unknown query parameter")
+async def test_a_query_parameter_that_there_is_not_is_refused_with_those_there_are(running):
+    await running.told("segments", RECORDS["segments"])
+    base = "/api/v1/customers/c1"
+    for path, known in (
+        ("/unified-profile?section=segments", "sections"),
+        ("/unified-profile?sections=segments&format=xml", "sections"),
+        ("/segments?limits=3", "limit, cursor"),
+    ):
+        answer = await running.client.get(base + path)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter"), path
+        assert answer.json()["detail"].endswith(f"Parameters there are: {known}.")
+
+
 @row("unknown customer")
 async def test_an_unknown_customer_is_404_and_a_section_without_records_is_empty(running):
     assert (await running.profile("nobody")).status_code == 404

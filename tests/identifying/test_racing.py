@@ -15,6 +15,7 @@ from identifying import racing
 from identifying.acting import FREE, line, named, tie
 from identifying.racing import TRIPLES, Race, all_at_once, click, record
 from portrait.app import build
+from portrait.explaining import head_of
 from portrait.identity.rules import Rule
 from portrait.linking import Stated, opened
 from portrait.model import time
@@ -90,7 +91,7 @@ async def test_the_same_two_are_merged_twice_at_once(pair):
         a, b = f"a{number}", f"b{number}"
         await record(one, tenant, line(a, "interactions", click(a)), line(b, "interactions", click(b)))
         await asyncio.gather(*(each.identities.merge(TENANT, a, b, None) for each in pair[0]))
-        _, head = await other.reader.head(TENANT, b)
+        _, head = await head_of(other.store, TENANT, b)
         assert head.members == (customer(a), customer(b))
     assert (await one.upkeep.check()).differences == []
 

@@ -16,7 +16,7 @@ from portrait.access.service import READ, Access
 from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
-from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, encode, lines
+from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, check_query, encode, lines
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 
@@ -132,6 +132,7 @@ class Application:
                         needs_tenant=operation.needs_tenant,
                     )
                     self._access.require(call.caller, operation.roles)
+                    check_query(call.query_string, operation.query_parameters)
                 _watch(scope)
                 answer = await self._admitted(call, operation)
                 answer = answer._replace(always=answer.always or _NO_STORE)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -119,6 +119,11 @@ class Operation:
     """Headers of the successful answer, described."""
     also: Mapping[int, str] = field(default_factory=dict)
     """Further answers without a body, described."""
+
+    @property
+    def query_parameters(self) -> list[str]:
+        """The names of the query parameters that there are."""
+        return [one.name for one in self.parameters if one.where == "query"]
 
 
 class Call:
@@ -245,6 +250,17 @@ def decoded(segment: str, name: str) -> str:
     if fault:
         raise errors.InvalidParameter(f"Path parameter `{name}` {fault}.")
     return text
+
+
+def check_query(query_string: bytes, parameters: Sequence[str]) -> None:
+    """Hold that a query has no parameters but those that there are: a name that is mistyped would change nothing.
+
+    Raises:
+        InvalidParameter: it has another; the detail lists those there are.
+    """
+    if query_string and any(name not in parameters for name, _ in query_of(query_string)):
+        known = ", ".join(parameters) or "none"
+        raise errors.InvalidParameter(f"The query has a parameter that there is not. Parameters there are: {known}.")
 
 
 def query_of(query_string: bytes) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from portrait.access.service import READ, Access
-from portrait.api.operation import Answer, Call, Operation, Parameter, decoded, lines, query_of
+from portrait.api.operation import Answer, Call, Operation, Parameter, check_query, decoded, lines, query_of
 from portrait.model import errors
 from portrait.model.time import Clock
 from portrait.reading import Plan, Reader
@@ -88,6 +88,7 @@ class Profiles:
     def _plan(self, role: str, query_string: bytes) -> Plan:
         plan = self._plans.get((role, query_string))
         if plan is None:
+            check_query(query_string, ("sections",))
             asked = [value for name, value in query_of(query_string) if name == "sections"]
             names = [name.strip() for value in asked for name in value.split(",")] if asked else None
             if names is not None and not all(names):
