@@ -23,7 +23,7 @@ from portrait.model.errors import DatabaseRefused
 from portrait.storage import postgres
 from portrait.storage.postgres import connection
 
-DEADLINE = 5.0
+DEADLINE = 15.0
 SECRET = "hunter2-Zq9"
 ODD = "p@ss:w/rd?hunter2-Zq9#%&="
 """A password that must be written with percents in a URL."""
@@ -387,7 +387,7 @@ async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on
                 took = time.monotonic() - begun
                 assert took < 3 * wait + 2, f"each waited for those before it to give up: {took:.1f} s"
                 assert {one.status_code for one in answers} == {503}
-                assert {one.json()["code"] for one in answers} <= {"storage_busy", "storage_failed"}
+                assert {one.json()["code"] for one in answers} <= {"storage_busy", "storage_failed", "overloaded"}
                 assert all(int(one.headers["retry-after"]) >= 1 for one in answers)
                 assert (await asyncio.wait_for(first, 10)).status_code == 503, "who has the connection waits too"
             finally:

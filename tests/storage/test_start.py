@@ -20,7 +20,7 @@ from portrait.storage.conformance.support import TENANT, append, fact
 from portrait.storage.sqlite import open_store
 from portrait.storage.sqlite.connection import APPLICATION_ID, PAGE_SIZE
 
-DEADLINE = 5.0
+DEADLINE = 15.0
 
 
 def refused(path, **options):
