@@ -8,7 +8,7 @@ import pytest
 from harness import service
 from portrait.computed import calls
 
-DEADLINE = 0.6
+DEADLINE = 2.0  # and a busy machine may stop everybody for a second
 SOURCE = """
 import os, time
 from portrait import register_profile_section
@@ -111,7 +111,7 @@ async def test_a_loop_that_a_plugin_stops_is_replaced(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(
         "import asyncio\nfrom portrait import register_profile_section\n"
-        '@register_profile_section("tier", timeout=0.3)\nasync def tier(ctx):\n'
+        '@register_profile_section("tier", timeout=2)\nasync def tier(ctx):\n'
         '    if ctx.customer_id == "stops":\n        asyncio.get_running_loop().stop()\n'
         "        await asyncio.sleep(9)\n"
         "    return [ctx.customer_id]\n"
