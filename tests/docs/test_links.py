@@ -91,6 +91,16 @@ def test_no_file_names_a_registry_or_a_path_of_some_machine():
     assert found == []
 
 
+def test_no_file_holds_what_a_merge_left_open():
+    marks = tuple(mark * 7 + " " for mark in "<>|")
+    found = [relative(path) for path in files() if any(line.startswith(marks) for line in _lines(path))]
+    assert found == []
+
+
+def _lines(path):
+    return path.read_text(errors="replace").splitlines()
+
+
 def test_no_source_file_is_long():
     long = {relative(path): len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
     assert {name: lines for name, lines in long.items() if lines > 500} == {}
