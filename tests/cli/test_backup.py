@@ -120,6 +120,25 @@ def test_what_is_restored_over_need_not_be_sound(database, tmp_path, damage):
         assert portrait("db", "check", database=kept[0]).stdout == "1 customers, 3 facts, 0 differences\n"
 
 
+def test_what_is_copied_restored_and_kept_is_for_its_owners_eyes_only(database, tmp_path):
+    copy = tmp_path / "backup.db"
+    options = {"database": database, "umask": 0}
+    with serving(database) as client:
+        record(client, 1)
+        assert portrait("db", "backup", str(copy), **options).returncode == 0
+        for suffix in ("", "-wal"):  # as the files lie when a process is killed
+            shutil.copy(f"{database}{suffix}", tmp_path / f"crashed{suffix}")
+    for suffix in ("", "-wal"):
+        shutil.move(tmp_path / f"crashed{suffix}", f"{database}{suffix}")
+    assert copy.stat().st_mode & 0o777 == 0o600
+    for one in (copy, database, tmp_path / "portrait.db-wal"):
+        one.chmod(0o666)
+    assert portrait("db", "restore", str(copy), **options).returncode == 0
+    rights = {one.name: oct(one.stat().st_mode & 0o777) for one in tmp_path.iterdir() if one != copy}
+    assert len(rights) == 3, rights
+    assert set(rights.values()) == {"0o600"}, rights
+
+
 def test_a_copy_that_cannot_serve_is_refused_and_nothing_is_touched(database, tmp_path):
     copy = tmp_path / "copy.db"
     assert "does not exist" in refused(database, "restore", copy)

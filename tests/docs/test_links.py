@@ -40,6 +40,11 @@ def test_every_path_that_is_named_exists(page):
             assert (ROOT / name).exists(), f"{name} does not exist"
 
 
+@pytest.mark.parametrize("page", pages(), ids=relative)
+def test_no_page_holds_the_marks_of_two_versions(page):
+    assert not re.search(r"^(<{7}|>{7}) ", page.read_text(), re.MULTILINE)
+
+
 def test_every_page_is_on_the_map():
     index = DOCS / "README.md"
     found = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}

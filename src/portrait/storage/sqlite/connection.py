@@ -11,6 +11,8 @@ from portrait.storage import migrations
 
 APPLICATION_ID = 0x506F7274
 """Marks a file as Portrait's (SQLite's `application_id`): the letters Port."""
+PRIVATE = 0o600
+"""The rights of every file that holds people's records: the service's own user's to read, and nobody else's."""
 PAGE_SIZE = 8192
 """Bytes. Of 4, 8 and 16 kB, 8 costs a single record least, and a load costs a tenth less than with 4."""
 CHECKPOINT = 4000
@@ -56,7 +58,7 @@ def prepare(path: Path, *, upgrade: bool, create: bool) -> None:
         raise DatabaseRefused(f"{path} does not exist. Check the name; `portrait tenant create` makes a new one.")
     try:
         if not path.exists():
-            path.touch(0o600)  # people's records are the service's own user's to read; SQLite's further files follow it
+            path.touch(PRIVATE)  # SQLite's further files follow it
         connection = connect(path, patience=START_PATIENCE)
         with contextlib.closing(connection):
             _prepare(connection, path, upgrade=upgrade)

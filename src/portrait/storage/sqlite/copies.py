@@ -13,7 +13,7 @@ import apsw
 
 from portrait.model.errors import DatabaseRefused
 from portrait.storage import migrations
-from portrait.storage.sqlite.connection import APPLICATION_ID, connect, refusal, schema_version
+from portrait.storage.sqlite.connection import APPLICATION_ID, PRIVATE, connect, refusal, schema_version
 
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 """The bytes of a file that whoever has it open in WAL mode keeps locked for as long (SQLite's os.h, `SHARED_FIRST`)."""
@@ -68,8 +68,7 @@ def restore(path: Path, copy: Path) -> Path | None:
     try:
         with _alone(path), contextlib.closing(_opened(copy)) as original:
             with _copied(original, copy, beside=path) as made:
-                if path.exists():
-                    _inherit(path, made)
+                _inherit(path, made)
                 before = _set_aside(path)
                 made.replace(path)
             _sync(path.parent)
@@ -145,23 +144,29 @@ def _opened(copy: Path) -> apsw.Connection:
 
 
 def _inherit(path: Path, made: Path) -> None:
-    """Give a file the rights and, where this user may, the owner of the one whose place it takes."""
-    before = path.stat()
-    made.chmod(before.st_mode & 0o777)
+    """Give a file, where this user may, the owner of the one whose place it takes; of none, that of the directory.
+
+    Not its rights: whoever could read the one before, this one is for its owner's eyes only.
+    """
+    before = (path if path.exists() else path.parent).stat()
     with contextlib.suppress(PermissionError):
         os.chown(made, before.st_uid, before.st_gid)
 
 
 def _set_aside(path: Path) -> Path | None:
-    """Give a database another name, its log with it, and leave the file under its own too; return the other name."""
+    """Give a database another name, its log with it, and leave the file under its own too; return the other name.
+
+    What is kept of it so is for its owner's eyes only.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     before = path.with_name(f"{path.name}.{stamp}")
     log = path.with_name(f"{path.name}-wal")
     kept = path.exists()
     if kept:
         before.hardlink_to(path)
+        before.chmod(PRIVATE)
     if log.exists():
-        log.rename(before.with_name(f"{before.name}-wal"))
+        log.rename(before.with_name(f"{before.name}-wal")).chmod(PRIVATE)
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # made anew from the log
     _sync(path.parent)
     return before if kept else None
