@@ -6,13 +6,22 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check mutants mutants-short bench bench-against bench-large bench-overload febrl lock clean
+.PHONY: demo test test-install wheel check mutants mutants-short bench bench-against bench-large bench-overload febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
 
 test: check
 	$(BIN)/pytest -n auto --dist loadgroup
+
+# Installs the wheel into an empty environment outside the checkout, and uses it there. Needs the package registry.
+test-install: $(VENV)/dev.stamp
+	$(BIN)/pytest -m registries tests/installing
+
+# Without a build download: what a build needs is locked with the rest.
+wheel: $(VENV)/run.stamp
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from bench.process import ROOT
+from portrait import distribution
 
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "asyncpg", "apsw")
 
@@ -28,7 +29,7 @@ def describe() -> dict[str, str]:
         "Python": platform.python_version(),
         "SQLite": apsw.sqlite_lib_version(),
         "libraries": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
-        "Portrait": f"{version('portrait')}, commit {_commit()}",
+        "Portrait": f"{distribution.version()}, commit {_commit()}",
     }
 
 

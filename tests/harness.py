@@ -146,6 +146,15 @@ def server(
     given = command("serve", "--port", "0", *words, database=database)
     if limits is not None:
         given = [sys.executable, "-c", LIMITED, json.dumps(limits), *given[3:]]
+    with serving(given, env=env, log=log, **options) as running:
+        yield running
+
+
+@contextmanager
+def serving(
+    given: list[str], *, env: dict[str, str] | None = None, log: list[str] | None = None, **options: Any
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run a command that serves, and says on stderr where; yield the URL and the process. See `server`."""
     process = subprocess.Popen(
         given,
         stderr=subprocess.PIPE,

@@ -6,12 +6,11 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from portrait import settings
+from portrait import distribution, settings
 from portrait.access.service import Access, Mode
 from portrait.admission import Admission
 from portrait.api.access import AccessResources
@@ -180,7 +179,8 @@ def _postgres() -> ModuleType:
     try:
         from portrait.storage import postgres  # noqa: PLC0415  # only where it is asked for
     except ImportError as error:
-        raise InvalidSetting("PostgreSQL needs its driver: pip install 'portrait[postgres]'.") from error
+        command = distribution.command_for("postgres")
+        raise InvalidSetting(f"PostgreSQL needs its driver. Install it: {command}") from error
     return postgres
 
 
@@ -211,7 +211,8 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
     )
     operations = [operation for resource in resources for operation in resource.operations()]
     admission = Admission(lambda: services.store.is_crowded)
-    return Application(operations, profiles, services.access, admission, version=version("portrait"), lifespan=lifespan)
+    version = distribution.version()
+    return Application(operations, profiles, services.access, admission, version=version, lifespan=lifespan)
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:

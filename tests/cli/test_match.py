@@ -16,7 +16,7 @@ import pytest
 from harness import TENANT
 from identifying.acting import evidence, line
 from matching.people import population
-from portrait import folding
+from portrait import distribution, folding
 from portrait.app import build
 from portrait.cli import main
 from portrait.identity.graph import LINKED, RETRACTED
@@ -397,11 +397,11 @@ def test_what_cannot_be_matched_is_said_and_changes_nothing(place, tmp_path, wor
 def test_a_missing_extra_or_a_place_that_cannot_be_written_is_said(place, tmp_path):
     before = place.facts()
     place.monkeypatch.setitem(sys.modules, "pyspark.sql", None)
-    assert "pip install 'portrait[match-spark]'" in place.match("--engine", "spark", code=1).stderr
+    missing = "portrait: Probabilistic matching needs more packages. Install them: {}\n"
+    told = place.match("--engine", "spark", code=1).stderr
+    assert told == missing.format(distribution.command_for("match-spark"))
     place.monkeypatch.setitem(sys.modules, "splink", None)
-    assert place.match(code=1).stderr == (
-        "portrait: Probabilistic matching needs more packages: pip install 'portrait[match]'.\n"
-    )
+    assert place.match(code=1).stderr == missing.format(distribution.command_for("match"))
     place.monkeypatch.undo()
     (tmp_path / "file").touch()
     place.work = tmp_path / "file" / "work"

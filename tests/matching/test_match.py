@@ -5,6 +5,7 @@ import csv
 import importlib
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from matching.people import population
+from portrait import distribution
 from portrait.matching import Settings, match
 from portrait.matching.model import comparisons, named
 from portrait.matching.prepare import prepare
@@ -313,7 +315,7 @@ def test_names_so_unlike_are_of_kin():
 
 def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "splink", None)
-    with pytest.raises(StartRefused, match=r"pip install 'portrait\[match\]'"):
+    with pytest.raises(StartRefused, match=re.escape(distribution.command_for("match"))):
         match(GOOD, work=tmp_path)
 
 

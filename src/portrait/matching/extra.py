@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from portrait import distribution
 from portrait.model.errors import StartRefused
 
 
@@ -11,4 +12,5 @@ def needed(module: str, extra: str = "match") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise StartRefused(f"Probabilistic matching needs more packages: pip install 'portrait[{extra}]'.") from error
+        command = distribution.command_for(extra)
+        raise StartRefused(f"Probabilistic matching needs more packages. Install them: {command}") from error
