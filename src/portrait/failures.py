@@ -2,19 +2,26 @@
 
 import logging
 
+from portrait import request
 from portrait.model.errors import PortraitError, SectionFailed
 
 _log = logging.getLogger("portrait.sections")
 
 
 class Failures:
-    """Logs failures of sections within one request or transaction."""
+    """Logs failures of sections within one request or transaction.
 
-    def __init__(self) -> None:
+    Args:
+        tenant: whose records they are.
+        request_id: the request that is answered; None: there is none, or there are several.
+    """
+
+    def __init__(self, tenant: str, request_id: str | None) -> None:
+        self._concerning = request.concerning(tenant, request_id)
         self._logged: set[str | None] = set()
 
     def log(self, error: PortraitError) -> None:
         """Log what a section's own code raised, with its traceback, unless that section has failed here before."""
         if isinstance(error, SectionFailed) and error.section not in self._logged:
             self._logged.add(error.section)
-            _log.warning("section %s failed", error.section, exc_info=error.__cause__)
+            _log.warning("section %s failed (%s)", error.section, self._concerning, exc_info=error.__cause__)

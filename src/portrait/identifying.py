@@ -3,8 +3,10 @@
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from portrait import request
 from portrait.batch import Batch
 from portrait.explaining import crossovers_of, head_of, known_head_of, refused
+from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.graph import Profile
 from portrait.identity.rules import Rule, Rules
@@ -68,9 +70,10 @@ class Identities:
             LinkRefused: a rule refuses a link; the detail says which and why.
             SelfLink: an identifier is to be linked with itself.
         """
+        failures = Failures(tenant, request.current())
 
         async def work(tx: Transaction) -> None:
-            await self._recorder.link_all(tx, tenant, incoming)
+            await self._recorder.link_all(tx, tenant, incoming, failures)
 
         named = [each for one in incoming if one.linked for each in (one.identifier, one.linked.named.identifier)]
         return await self._act(tenant, list(dict.fromkeys(named)), work, dry=dry)

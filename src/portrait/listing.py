@@ -57,7 +57,7 @@ class Lists:
             SectionFailed: the section's own code failed.
         """
         survivor, head = await self._head(tenant, customer_id)
-        with self._own_code(section):
+        with self._own_code(tenant, section):
             state = await folding.load_joined(self._store, tenant, section, head.identifiers(survivor))
             # Never before the last that was told, whatever the clock says.
             live = section.state_fold.live(state, max(self._clock(), head.updated_at))
@@ -89,7 +89,7 @@ class Lists:
         return Some(
             [
                 Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
-                for one in self._brought_forward(section, facts[:limit])
+                for one in self._brought_forward(tenant, section, facts[:limit])
             ],
             len(facts) > limit,
         )
@@ -106,7 +106,7 @@ class Lists:
         survivor, head = await self._head(tenant, customer_id)
         members = head.identifiers(survivor)
         facts = await self._store.history(tenant, members, section.name, key, before, limit + 1)
-        return Some(self._brought_forward(section, facts[:limit]), len(facts) > limit)
+        return Some(self._brought_forward(tenant, section, facts[:limit]), len(facts) > limit)
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> Some[tuple[str, Head]]:
         """Return up to `limit` customers with ids above `after`, by id."""
@@ -125,12 +125,12 @@ class Lists:
         head = read_head(rows[0][1])
         return (customer_id, head) if head.merged_into is None else await self._head(tenant, head.merged_into)
 
-    def _brought_forward(self, section: StoredSection, facts: Sequence[Fact]) -> list[Fact]:
-        with self._own_code(section):
+    def _brought_forward(self, tenant: str, section: StoredSection, facts: Sequence[Fact]) -> list[Fact]:
+        with self._own_code(tenant, section):
             return [section.bring_forward(fact) for fact in facts]
 
     @contextmanager
-    def _own_code(self, section: StoredSection) -> Iterator[None]:
+    def _own_code(self, tenant: str, section: StoredSection) -> Iterator[None]:
         """Name the section where its own code fails; what an `upgrade` returned wrongly is no fault of the request's.
 
         Raises:
@@ -141,5 +141,5 @@ class Lists:
         except Unavailable:
             raise
         except Exception as error:
-            self._reports.warn(section.name, "failed", "failed", error)
+            self._reports.warn(section.name, tenant, "failed", "failed", error)
             raise SectionFailed.of(section.name) from error

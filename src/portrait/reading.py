@@ -9,7 +9,7 @@ import msgspec
 from portrait import folding
 from portrait.computed import FAILED, Computed, Context, Deadlines, Part, Reports
 from portrait.model.document import HEAD, Document, Head, content_hash, read_head
-from portrait.model.errors import CustomerNotFound, SectionFailed, SectionForbidden, Unavailable, UnknownSection
+from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable, UnknownSection
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock, rfc3339_millis
 from portrait.sections.base import ComputedSection, StoredSection
@@ -131,7 +131,7 @@ class Reader:
     def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
         section = self._registry.get(name)
         if role not in section.roles:
-            raise SectionForbidden("This credential's role may not read a section that was asked for.")
+            raise section.forbidden(role)
         assert isinstance(section, StoredSection | ComputedSection)
         return section
 
@@ -243,7 +243,7 @@ class Reader:
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure
-            self._reports.warn(section.name, "failed", "failed", error)
+            self._reports.warn(section.name, tenant, "failed", "failed", error)
             return None
 
     async def _compute(self, loaded: Loaded, plan: Plan, deadlines: Deadlines) -> list[Part]:

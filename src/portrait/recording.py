@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from portrait import request
 from portrait.batch import Batch, Place
 from portrait.failures import Failures
 from portrait.identity import rules
@@ -22,6 +23,7 @@ from portrait.model.errors import (
     InvalidRecord,
     PortraitError,
     RecordNotFound,
+    SectionFailed,
     Unavailable,
 )
 from portrait.model.fact import Fact, Op
@@ -105,18 +107,23 @@ class Recorder:
             SectionFailed: the section's own code raised an error at a record.
             Unavailable: the database cannot write now.
         """
-        if len(incoming) == 1:
+        failures = Failures(tenant, request.current())
+        if len(incoming) > 1:
+            return _outcome(incoming, await self._written(tenant, incoming, failures, atomic=True))
+        try:
             return await self._together.do(tenant, incoming[0])
-        return _outcome(incoming, await self._written(tenant, incoming, atomic=True))
+        except SectionFailed as error:
+            failures.log(error)
+            raise
 
-    async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming]) -> None:
+    async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], failures: Failures) -> None:
         """Take identity records as somebody's own word, all or none: a link that a rule refuses refuses them all.
 
         Raises:
             LinkRefused, SelfLink: a link cannot be; the detail says why.
             InvalidRequest, Conflict: the first record refused.
         """
-        await self._record(tx, tenant, incoming, None, atomic=True, rule=Rule.LINK)
+        await self._record(tx, tenant, incoming, None, failures, atomic=True, rule=Rule.LINK)
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
@@ -125,29 +132,38 @@ class Recorder:
             Unavailable: the database cannot write now. None was taken, but where an error of the service's own had the
                 records recorded in parts.
         """
-        return _outcome(incoming, await self._each(tenant, incoming))
+        return _outcome(incoming, await self._each(tenant, incoming, Failures(tenant, request.current())))
 
     async def _group(self, tenant: str, incoming: list[Incoming]) -> list[Outcome | Exception]:
-        """Take single records of several requests in one transaction, and answer each by itself."""
+        """Take single records of several requests in one transaction, and answer each by itself.
+
+        What a section's code raises at a record is logged by whoever waits for it, who knows the request.
+        """
         return [
             result if isinstance(result, PortraitError) else _outcome([one], [result])
-            for one, result in zip(incoming, await self._each(tenant, incoming), strict=True)
+            for one, result in zip(incoming, await self._each(tenant, incoming, None), strict=True)
         ]
 
-    async def _each(self, tenant: str, incoming: Sequence[Incoming]) -> list[Taken]:
+    async def _each(self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None) -> list[Taken]:
         """Take every record that can be taken: whatever recording one raises refuses that one alone."""
         try:
-            return await self._written(tenant, incoming, atomic=False)
+            return await self._written(tenant, incoming, failures, atomic=False)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  # nobody foresaw it: halves, in order, find out at whose record it comes
             if len(incoming) == 1:
-                _log.exception("a record of section %s could not be recorded", incoming[0].section.name)
+                whom = request.concerning(tenant, None)
+                _log.exception("a record of section %s could not be recorded (%s)", incoming[0].section.name, whom)
                 return [error if isinstance(error, PortraitError) else Defect("An error of the service's own.")]
         half = len(incoming) // 2
-        return [*await self._each(tenant, incoming[:half]), *await self._each(tenant, incoming[half:])]
+        return [
+            *await self._each(tenant, incoming[:half], failures),
+            *await self._each(tenant, incoming[half:], failures),
+        ]
 
-    async def _written(self, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> list[Taken]:
+    async def _written(
+        self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None, *, atomic: bool
+    ) -> list[Taken]:
         """Record in one transaction; again where it shows in the end that a record cannot be, which then is left out.
 
         So what is recorded with a record that is refused is what would be recorded without it.
@@ -157,7 +173,13 @@ class Recorder:
         while True:
             rest = [one for place, one in enumerate(incoming) if place not in refused]
             work = partial(
-                self._record, tenant=tenant, incoming=rest, suspected=suspected, atomic=atomic, careful=bool(refused)
+                self._record,
+                tenant=tenant,
+                incoming=rest,
+                suspected=suspected,
+                failures=failures,
+                atomic=atomic,
+                careful=bool(refused),
             )
             try:
                 taken = iter(await self._store.write(tenant, work))
@@ -184,6 +206,7 @@ class Recorder:
         tenant: str,
         incoming: Sequence[Incoming],
         suspected: Mapping[Place, PortraitError] | None,
+        failures: Failures | None,
         *,
         atomic: bool,
         careful: bool = False,
@@ -197,6 +220,7 @@ class Recorder:
             incoming: the records.
             suspected: by identifier and section, why sections cannot be shown with all of the records: these are tried
                 one by one. None: whatever becomes of what sections show.
+            failures: logs what sections' code raises at records; None: whoever waits for a record does.
             atomic: whether to take all or none.
             careful: whether to go on after a record that cannot be linked, to find all of them: that costs every link.
             rule: whether the records are a source's, or somebody's own word.
@@ -212,7 +236,6 @@ class Recorder:
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
         known |= await self._evidence(tx, tenant, batch, linked)
-        failures = Failures()
         taken: list[Taken] = []
         for one, question in zip(incoming, asked, strict=True):
             fact = batch.fact(one)
@@ -225,7 +248,8 @@ class Recorder:
             except Unavailable:
                 raise
             except PortraitError as error:
-                failures.log(error)
+                if failures is not None:
+                    failures.log(error)
                 if atomic:
                     raise error.of_record(one.at) from None
                 taken.append(error)
@@ -234,6 +258,7 @@ class Recorder:
         await batch.derive()
         if suspected is not None:
             judge.check()
+        failures = failures or Failures(tenant, None)
         for why in batch.unfit.values():
             failures.log(why)
         await batch.put()

@@ -21,7 +21,7 @@ from portrait.model.errors import (
     Unauthenticated,
 )
 from portrait.model.time import Clock
-from portrait.sections.base import ROLES
+from portrait.sections.base import ROLES, one_of_roles
 from portrait.storage.contract import Credential, Store, Tenant, Transaction
 
 PLATFORM = "platform"
@@ -39,6 +39,13 @@ revocation is late."""
 MAX_REMEMBERED = 10_000
 """So many credentials, so many refused ones, and so many tenants are remembered."""
 MAX_NAME = 200
+
+_SEND = "Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+_EMPTY = f"No API key in the form that is asked for: behind `Authorization` come the word Bearer and the key. {_SEND}"
+_MALFORMED = (
+    f"What was sent is no whole API key: it begins with `{keys.PREFIX}_` and is sent as it was printed. {_SEND}"
+)
+_ANOTHER = "Ask an administrator of your tenant for another."
 
 Mode = Literal["keys", "open"]
 K = TypeVar("K", bound=Hashable)
@@ -72,8 +79,9 @@ class Access:
         self._credentials: OrderedDict[bytes, tuple[float, Credential]] = OrderedDict()
         """Credentials found good, by the hash of the key as presented: no key in the clear is held. One whose time is
         over is looked up anew, as somebody known."""
-        self._refused: OrderedDict[bytes, float] = OrderedDict()
-        """Until when keys that were found wrong are refused without a look, by the hash of the key as presented."""
+        self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
+        """Until when keys that were found wrong are refused without a look, and why they are, by the hash of the key as
+        presented."""
         self._strangers = Strangers()
         self._asking: dict[bytes, asyncio.Event] = {}
         """Keys that are being looked up: whoever presents one of them meanwhile waits for the same answer."""
@@ -96,7 +104,7 @@ class Access:
             needs_tenant: whether the operation works on a tenant.
 
         Raises:
-            Unauthenticated: no key, or a wrong, expired or revoked one.
+            Unauthenticated: no key, or a wrong, expired or revoked one; the detail says which.
             Overloaded: too many keys that were never seen here are to be looked up.
             TenantRequired: no tenant is named and the key is bound to none.
             TenantForbidden: the tenant is unknown, or not the key's.
@@ -142,7 +150,9 @@ class Access:
             RoleForbidden: the caller's role is not among those.
         """
         if caller.role not in roles:
-            raise RoleForbidden("This credential's role may not call this operation.")
+            raise RoleForbidden(
+                f"This credential's role is {caller.role}; this operation is for {one_of_roles(roles)}."
+            )
 
     async def create_tenant(self, tenant_id: str, name: str | None = None) -> Tenant:
         """Add a tenant.
@@ -220,7 +230,7 @@ class Access:
             return Minted(key, credential)
         stored = await descent.put(self._store, credential, self._clock)
         if stored is None:
-            raise _wrong_key()
+            raise Unauthenticated(f"The API key that is to make it was revoked meanwhile, or has expired. {_ANOTHER}")
         self._refused.clear()
         return Minted(key, stored)
 
@@ -268,7 +278,7 @@ class Access:
 
     async def _credential(self, presented: str | None) -> Credential:
         if presented is None:
-            raise Unauthenticated("No API key. Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
+            raise Unauthenticated(f"No API key. {_SEND}")
         known_as = _hash(presented)
         credential = self._remembered(known_as)
         while credential is None:
@@ -277,8 +287,8 @@ class Access:
             else:
                 await asking.wait()
                 credential = self._remembered(known_as)
-        if credential.expires_at is not None and credential.expires_at <= self._clock():
-            raise _wrong_key()
+        if descent.ended(credential, self._clock()):
+            raise Unauthenticated(f"The API key has expired. {_ANOTHER}")
         return credential
 
     def _remembered(self, known_as: bytes) -> Credential | None:
@@ -290,15 +300,15 @@ class Access:
         now = time.monotonic()
         if (held := self._credentials.get(known_as)) is not None and held[0] > now:
             return held[1]
-        if self._refused.get(known_as, 0.0) > now:
-            raise _wrong_key()
+        if (refused := self._refused.get(known_as)) is not None and refused[0] > now:
+            raise Unauthenticated(refused[1])
         return None
 
     async def _looked_up(self, presented: str, known_as: bytes) -> Credential:
         """Ask the database for a key, and remember what it said; no more often than it can be asked."""
         key = keys.parse(presented)
         if key is None:
-            raise _wrong_key()
+            raise Unauthenticated(_MALFORMED if presented else _EMPTY)
         revoked = self._revoked
         self._asking[known_as] = asked = asyncio.Event()
         try:
@@ -312,8 +322,11 @@ class Access:
             asked.set()
         if credential is None or not keys.matches(key, credential.secret_hash) or credential.revoked_at is not None:
             self._credentials.pop(known_as, None)
-            _remember(self._refused, known_as, time.monotonic() + REMEMBERED_SECONDS)
-            raise _wrong_key()
+            # Whoever has the secret may know what became of the key.
+            is_wrong = credential is None or not keys.matches(key, credential.secret_hash)
+            why = f"The API key {'is wrong' if is_wrong else 'was revoked'}. {_ANOTHER}"
+            _remember(self._refused, known_as, (time.monotonic() + REMEMBERED_SECONDS, why))
+            raise Unauthenticated(why)
         if revoked == self._revoked:
             _remember(self._credentials, known_as, (time.monotonic() + REMEMBERED_SECONDS, credential))
         return credential
@@ -340,10 +353,6 @@ def _remember(held: "OrderedDict[K, V]", name: K, value: V) -> None:
 
 def _hash(presented: str) -> bytes:
     return blake2b(presented.encode(), digest_size=32).digest()
-
-
-def _wrong_key() -> Unauthenticated:
-    return Unauthenticated("The API key is wrong, expired or revoked. Ask an administrator of your tenant for another.")
 
 
 def _check_name(name: str) -> None:

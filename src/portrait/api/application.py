@@ -11,19 +11,26 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portrait import leaving
+from portrait import leaving, request
 from portrait.access.service import READ, Access
 from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
 from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, check_query, encode, lines
+from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
-_DECIDING = {name.encode(): name for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match")}
+_DECIDING = {
+    name.encode(): name
+    for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match", "x-request-id")
+}
+_LISTED = frozenset({"if-none-match", "x-request-id"})
+"""A list, which may come in several lines; and what is kept only where it is one."""
 _NO_STORE = lines({"cache-control": "no-store"})
+_UUID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _WITHOUT_BODY = frozenset({204, 304})
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
@@ -61,7 +68,8 @@ class Application:
         routes += [Route(path, self._fixed(*content)) for path, content in fixed.items()]
         self._router = Starlette(routes=routes, lifespan=lifespan)
         self._router.router.redirect_slashes = False
-        self._router.router.default = _nowhere
+        self._paths = Paths((*by_path, *fixed))
+        self._router.router.default = self._nowhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the service's beginning and end."""
@@ -72,8 +80,11 @@ class Application:
         # Parameters may hold any character, so paths are matched as sent and decoded piece by piece.
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
         sending = _Sending(send)
+        headers: dict[str, str] = {}
         try:
             headers = _deciding(scope)
+            request_id = _kept(headers) or request_id
+            request.answering(request_id)
             if self._access.is_open:
                 _check_host(headers)
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
@@ -87,13 +98,19 @@ class Application:
         except leaving.Left:
             return
         except errors.PortraitError as error:
-            _note(error, request_id)
+            self._note(error, request_id, headers)
             await _send(Answer(*_problem(error, request_id)), request_id, scope, send)
         except Exception:
             _log.exception("request %s failed", request_id)
             if sending.begun:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
+
+    def _note(self, error: errors.PortraitError, request_id: str, headers: Mapping[str, str]) -> None:
+        """Log what the operator is to know. Where too much is asked for at once, the gates log how much."""
+        if isinstance(error, errors.Unavailable | errors.SectionFailed) and not isinstance(error, errors.Overloaded):
+            tenant = self._access.known(presented_key(headers), headers.get("x-tenant-id")) or "not known"
+            _log.error("request %s (tenant %s): %s: %s", request_id, tenant, error.code, error.detail)
 
     def _refuse_if_full(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Refuse what would be refused anyway, before it costs more; what is found out about it later is exact."""
@@ -164,6 +181,10 @@ class Application:
     def _gate(self, operation: Operation) -> Gate:
         return self._admission.reads if _reads(operation) else self._admission.writes
 
+    async def _nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send
+        raise self._paths.unknown(scope["path"])
+
     @staticmethod
     def _fixed(kind: str, content: bytes) -> ASGIApp:
         class Endpoint:
@@ -207,22 +228,22 @@ def _deciding(scope: Scope) -> dict[str, str]:
         if known is not None:
             if known not in found:
                 found[known] = value.decode("latin-1")
-            elif known == "if-none-match":  # a list, which may come in several lines
+            elif known in _LISTED:
                 found[known] += "," + value.decode("latin-1")
             else:
                 raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
     return found
 
 
+def _kept(headers: Mapping[str, str]) -> str | None:
+    """Return the request's id that its client gave it; None where that is no UUID."""
+    given = headers.get("x-request-id")
+    return given if given is not None and _UUID.fullmatch(given) else None
+
+
 def _reads(operation: Operation) -> bool:
     """Tell whether an operation only reads: whoever may read may call it."""
     return operation.roles == READ
-
-
-def _note(error: errors.PortraitError, request_id: str) -> None:
-    """Log what the operator is to know. Where too much is asked for at once, the gates log how much."""
-    if isinstance(error, errors.Unavailable | errors.SectionFailed) and not isinstance(error, errors.Overloaded):
-        _log.error("request %s: %s: %s", request_id, error.code, error.detail)
 
 
 def _watch(scope: Scope) -> None:
@@ -239,11 +260,6 @@ def _check_host(headers: Mapping[str, str]) -> None:
     """
     if not _LOCAL.fullmatch(headers.get("host", "")):
         raise errors.HostForbidden("With --auth open this service answers to localhost, 127.0.0.1 and [::1] only.")
-
-
-async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-    del scope, receive, send
-    raise errors.RouteNotFound("No operation has this path. See /docs for those there are.")
 
 
 async def _send(answer: Answer, request_id: str, scope: Scope, send: Send) -> None:

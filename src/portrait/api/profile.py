@@ -30,7 +30,7 @@ _ALWAYS_JSON = _ALWAYS + lines({"content-type": "application/json"})
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """Return the API key that a request presents."""
+    """Return the API key that a request presents; an empty one where `Authorization` does not say Bearer."""
     authorization = headers.get("authorization")
     if authorization is None:
         return headers.get("x-api-key")

@@ -120,7 +120,7 @@ class Records:
 
     def _check_role(self, call: Call) -> None:
         if call.caller.role not in self._section.roles:
-            raise errors.SectionForbidden("This credential's role may not use this section.")
+            raise self._section.forbidden(call.caller.role)
 
     def operations(self) -> "tuple[Operation, ...]":
         """Return the routes' declarations."""

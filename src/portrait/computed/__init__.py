@@ -121,27 +121,28 @@ class _Runner:
         )
 
     async def run(self, context: Context, deadlines: Deadlines) -> Part:
+        tenant = context.tenant_id
         key = _key(context) if self._section.cache_seconds else None
         if key is not None and (kept := self._kept.get(key)) is not None:
             return Part(kept, None)
         try:
             result, error = await self._outcome(context, deadlines)
         except TimeoutError:
-            self._warn("deadline", "exceeded its deadline")
+            self._warn(tenant, "deadline", "exceeded its deadline")
             detail = f"The section did not answer within {self._section.timeout:g} seconds."
             return Part(b"[]", ("deadline_exceeded", detail))
         except Busy:
-            self._warn("busy", "has too many calls that have not ended")
+            self._warn(tenant, "busy", "has too many calls that have not ended")
             return Part(b"[]", _BUSY)
         try:
             body = _checked(result) if error is None else b""
         except Exception as wrong:  # noqa: BLE001  # whatever a plugin returns is its section's failure
             error = wrong
         if error is not None:
-            self._warn("failed", "failed", error)
+            self._warn(tenant, "failed", "failed", error)
             return Part(b"[]", FAILED)
         if len(body) > self._max_bytes:
-            self._warn("too large", "is too large")
+            self._warn(tenant, "too large", "is too large")
             return Part(b"[]", ("too_large", f"The section has more than {self._max_bytes} bytes."))
         if key is not None:
             self._kept.put(key, body, self._section.cache_seconds)
@@ -157,16 +158,16 @@ class _Runner:
     def close(self) -> None:
         self._calls.close()
 
-    def _report(self, hanging: int) -> None:
-        """Say that a loop was abandoned."""
+    def _report(self, context: Context, hanging: int) -> None:
+        """Say that a loop was abandoned, at a call that was told this."""
         text = "has a call that never yields: its event loop was abandoned. A coroutine function must not block"
         last = hanging >= calls.MAX_LOOPS
         if last:
             text += f"; with {hanging} loops that hang the section is busy until one of them comes round"
-        self._warn("all loops" if last else "loop", text)
+        self._warn(context.tenant_id, "all loops" if last else "loop", text)
 
-    def _warn(self, kind: str, text: str, error: BaseException | None = None) -> None:
-        self._reports.warn(self._section.name, kind, text, error)
+    def _warn(self, tenant: str, kind: str, text: str, error: BaseException | None = None) -> None:
+        self._reports.warn(self._section.name, tenant, kind, text, error)
 
 
 def _key(context: Context) -> Key:

@@ -89,10 +89,10 @@ class Loops:
     Args:
         name: the section's name.
         function: the section's function.
-        report: is told, whenever a loop is abandoned, how many hang now.
+        report: is told, whenever a loop is abandoned, what the call was told that noticed it, and how many hang now.
     """
 
-    def __init__(self, name: str, function: Function, report: Callable[[int], None]) -> None:
+    def __init__(self, name: str, function: Function, report: Callable[[Any, int], None]) -> None:
         self._name = name
         self._function = function
         self._report = report
@@ -111,7 +111,7 @@ class Loops:
                 return call.outcome()
             heard = lane.asked()
             if call.withdrawn():
-                self._abandon(lane)
+                self._abandon(lane, context)
                 lane = self._current()
                 call = lane.begin(context)
                 heard = lane.asked()
@@ -121,7 +121,7 @@ class Loops:
             return call.outcome()
         call.cancel()
         if not heard.is_set():
-            self._abandon(lane)
+            self._abandon(lane, context)
         raise TimeoutError
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Loops:
                 self._lane = _Lane(self._name, self._function, self._ended)
             return self._lane
 
-    def _abandon(self, lane: "_Lane") -> None:
+    def _abandon(self, lane: "_Lane", context: object) -> None:
         with self._lock:
             if self._lane is not lane:  # another call noticed before
                 return
@@ -156,7 +156,7 @@ class Loops:
             self._abandoned.add(lane)
             count = len(self._abandoned)
         lane.retire()
-        self._report(count)
+        self._report(context, count)
 
     def _ended(self, lane: "_Lane") -> None:
         with self._lock:

@@ -3,6 +3,8 @@
 import logging
 import time
 
+from portrait import request
+
 EVERY_SECONDS = 60.0
 """How long after a report the next of its kind waits, in seconds."""
 MAX_KINDS = 1000
@@ -16,11 +18,12 @@ class Reports:
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def warn(self, section: str, kind: str, text: str, error: BaseException | None = None) -> None:
+    def warn(self, section: str, tenant: str, kind: str, text: str, error: BaseException | None = None) -> None:
         """Log what is wrong with a section, unless the same was logged just now.
 
         Args:
             section: the section's name.
+            tenant: at whose customer it showed.
             kind: tells one trouble from another.
             text: what is wrong.
             error: what a plugin raised. It may hold personal data: it is for the operator's log alone.
@@ -34,4 +37,5 @@ class Reports:
             self._kinds.clear()
         self._kinds[section, kind] = now + EVERY_SECONDS, 0
         since = f"; {unsaid} times more since it was logged last" if unsaid else ""
-        _log.warning("section %s %s%s", section, text, since, exc_info=error)
+        whom = request.concerning(tenant, request.current())
+        _log.warning("section %s %s (%s)%s", section, text, whom, since, exc_info=error)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from portrait import request
 from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.normalise import normalise
@@ -69,7 +70,7 @@ class Parser:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
         self._source = source
-        self._failures = Failures()
+        self._failures = Failures(tenant.id, request.current())
 
     def records(self, body: bytes, customer_id: str, section: StoredSection) -> list[Incoming]:
         """Return the record or records that a request's body holds, each as it is or as `{"record", …}`.

@@ -233,13 +233,13 @@ class HostForbidden(AccessDenied):
 
 
 class RoleForbidden(AccessDenied):
-    """The role may not call this operation."""
+    """The role may not call this operation; the detail names the role and those that may."""
 
     code = "role_forbidden"
 
 
 class SectionForbidden(AccessDenied):
-    """The role may not read or write this section."""
+    """The role may not read or write this section; the detail names the role and those that may."""
 
     code = "section_forbidden"
 
@@ -251,7 +251,7 @@ class NotFound(PortraitError):
 
 
 class RouteNotFound(NotFound):
-    """No operation has this path."""
+    """No operation has this path; the detail says what there is where it leads astray."""
 
     code = "route_not_found"
 
@@ -262,7 +262,10 @@ class CustomerNotFound(NotFound):
     code = "customer_not_found"
 
     def __init__(self) -> None:
-        super().__init__("No customer with this id is known to this tenant. A first record makes a customer known.")
+        super().__init__(
+            "No customer with this id is known to this tenant. A first record makes a customer known. By another"
+            " identifier, such as an e-mail address, read with POST /api/v1/unified-profile."
+        )
 
 
 class IdentifierNotFound(NotFound):
@@ -401,6 +404,12 @@ class SectionFailed(PortraitError):
         """Return the error that names the section."""
         error = cls(f"The code of section `{section}` failed. Tell the operator: its error is in the log.")
         error.section = section
+        return error
+
+    def of_record(self, index: int) -> Self:
+        """See the base class."""
+        error = super().of_record(index)
+        error.section = self.section
         return error
 
 

@@ -2,7 +2,7 @@
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from portrait.model import strict_json, time
-from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed, SectionTooLarge
+from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed, SectionForbidden, SectionTooLarge
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
 from portrait.sections.fold import Events, Fold, Latest, StateFold
@@ -28,6 +28,11 @@ MAX_AHEAD = 24 * time.HOUR
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
 Normalise = Callable[[Record], tuple[str, ...]]
+
+
+def one_of_roles(roles: Collection[str]) -> str:
+    """Return roles in words, those that may most first: who may call, where a caller may not."""
+    return " or ".join(sorted(roles, key=lambda role: ROLES.index(role) if role in ROLES else -1)) or "nobody"
 
 
 class OwnCode:
@@ -71,6 +76,12 @@ class Section:
     roles: frozenset[str]
     default: bool
     """Whether the full profile holds it; asked for by name it always comes."""
+
+    def forbidden(self, role: str) -> SectionForbidden:
+        """Return the error that says that a role may not use this section."""
+        return SectionForbidden(
+            f"This credential's role is {role}; section `{self.name}` is for {one_of_roles(self.roles)}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,186 @@
+"""Refusals and log lines say what was wrong, what would be right, and whom it concerns."""
+
+import json
+import logging
+import re
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.test_access import ROLES, call, declared
+from harness import TENANT, ndjson, service
+from portrait.access.keys import mint
+from portrait.api.paths import Paths
+
+PLUGIN = '''
+from typing import Annotated
+
+from portrait import Record, Text, none, register_profile_section
+
+
+def effective(record):
+    if record.id == "bad":
+        raise RuntimeError("words of the exception")
+
+
+@register_profile_section("stored", key=("id",), effective=effective)
+class Stored(Record, frozen=True):
+    """Fails at a record."""
+
+    id: Annotated[Text, none]
+
+
+@register_profile_section("computed")
+def computed(context):
+    """Fails at each read."""
+    raise RuntimeError("words of the exception")
+'''
+
+
+@pytest.fixture
+async def failing(tmp_path, each_url):
+    path = tmp_path / "failing.py"
+    path.write_text(PLUGIN)
+    async with service(tmp_path, database=each_url, plugins=(str(path),)) as running:
+        yield running
+
+
+async def refused(running, status, code, path="/api/v1/customers", **headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = await running.client.get(path, headers=named)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (status, code), problem
+    return problem["detail"]
+
+
+async def test_a_credential_that_is_refused_is_told_why(guarded):
+    live, ended = await guarded.key("viewer"), guarded.clock.now + 1_000_000
+    expired = await guarded.key("viewer", expires_at=ended)
+    revoked = await guarded.key("viewer")
+    await guarded.services.access.revoke_key(TENANT, revoked.split("_")[1])
+    guarded.clock.advance(2)
+    other = f"{live[:-6]}{'0' * 6}"
+    for headers, words in (
+        ({}, "No API key. Send"),
+        ({"Authorization": live}, "the word Bearer"),
+        ({"Authorization": f"Token {live}"}, "the word Bearer"),
+        ({"Authorization": "Bearer "}, "the word Bearer"),
+        ({"X-API-Key": ""}, "the word Bearer"),
+        ({"X-API-Key": f"Bearer {live}"}, "no whole API key"),
+        ({"Authorization": f"Bearer {live[:-1]}"}, "no whole API key"),
+        ({"X-API-Key": other}, "no whole API key"),
+        ({"X-API-Key": expired}, "has expired"),
+        ({"X-API-Key": revoked}, "was revoked"),
+        ({"X-API-Key": revoked}, "was revoked"),
+    ):
+        for path in ("/api/v1/customers", "/api/v1/customers/c1/unified-profile"):
+            detail = await refused(guarded, 401, "unauthenticated", path, **headers)
+            assert words in detail, (headers, detail)
+            assert live not in detail
+    assert "is wrong" in await refused(guarded, 401, "unauthenticated", X_API_Key=str(mint()))
+
+
+async def test_a_refusal_for_the_role_names_the_callers_and_those_that_may(guarded, operations):
+    headers = {
+        role: {"X-API-Key": await guarded.key(role, None if role == "platform" else TENANT), "X-Tenant-Id": TENANT}
+        for role in ROLES
+    }
+    named = set()
+    for operation in operations(guarded):
+        allowed = declared(operation)
+        for role in () if allowed is None else set(ROLES) - allowed:
+            detail = (await call(guarded, operation, headers[role])).json()["detail"]
+            may = operation.roles if role not in operation.roles else {"admin"}
+            assert detail.startswith(f"This credential's role is {role}; ")
+            assert set(re.findall("|".join(ROLES), detail.partition("; ")[2])) == may, (operation.id, role, detail)
+            named.add(operation.id.endswith("_guarded"))
+    assert named == {True, False}
+    path = "/api/v1/customers/c1/unified-profile?sections=guarded"
+    detail = await refused(guarded, 403, "section_forbidden", path, **headers["viewer"])
+    assert detail == "This credential's role is viewer; section `guarded` is for admin."
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/v1/customers/c1/interaction", ("after /api/v1/customers/{customerId} ", "interactions", "consent")),
+        ("/api/v1/customers/c1/interaction/x/history", ("interactions", "unified-profile")),
+        ("/api/v1/customers/c1/segments/k/hist", ("after /api/v1/customers/{customerId}/segments/{key} ", "history")),
+        ("/api/v1/customers/c1", ("after /api/v1/customers/{customerId} ", "unified-profile")),
+        ("/api/v1/customer", ("after /api/v1 ", "customers", "unified-profile")),
+        ("/api/v1/records/more", ("nothing follows /api/v1/records",)),
+        ("/api/v2/customers", ("after /api ", "v1")),
+        ("/customers/c1/unified-profile", ("must begin with /api/v1",)),
+        ("/nothing", ("begins with one of", "api", "health", "docs")),
+        ("/api/v1/customers/", ("leave out the slash at its end",)),
+        ("/api/v1/customers/c1/unified-profile/", ("leave out the slash at its end",)),
+        ("/docs/", ("leave out the slash at its end",)),
+        ("/api/v1//customers", ("write each slash once",)),
+        ("/api/v1/customers//unified-profile", ("after /api/v1/customers comes", "a {customerId}")),
+    ],
+)
+async def test_a_path_that_there_is_not_is_told_what_there_is(running, path, words):
+    detail = await refused(running, 404, "route_not_found", path)
+    assert all(word in detail for word in words), detail
+    assert "c1" not in detail
+
+
+TEMPLATES = ("/a", "/a/{b}", "/a/{b}/c", "/d/e", "/api/v1/x")
+
+
+@given(st.lists(st.sampled_from(["", "a", "c", "d", "e", "x", "api", "v1", "SECRET", "%2F"]), max_size=5).map("/".join))
+def test_what_is_said_of_a_path_repeats_nothing_but_templates(rest):
+    detail = Paths(TEMPLATES).unknown(f"/{rest}").detail
+    assert "SECRET" not in detail
+    assert "%2F" not in detail
+    assert detail.startswith("No operation has this path: ")
+
+
+async def test_a_clients_request_id_is_kept_if_it_is_a_uuid(running):
+    async def ids(*given, path="/api/v1/nothing"):
+        answer = await running.client.get(path, headers=[("X-Request-Id", one) for one in given])
+        if answer.status_code >= 400:
+            assert answer.json()["instance"] == f"urn:uuid:{answer.headers['X-Request-Id']}"
+        return answer.headers["X-Request-Id"]
+
+    kept = str(uuid.uuid4())
+    for path in ("/api/v1/nothing", "/api/v1/customers", "/api/v1/customers/c1/unified-profile", "/health/live"):
+        assert await ids(kept, path=path) == kept
+    assert await ids(kept.upper()) == kept.upper()
+    for other in ("", "1", "x" * 36, kept[:-1], f"{kept} ", kept.replace("-", ""), f"{{{kept}}}"):
+        made = await ids(other)
+        assert made not in {other, kept}
+        assert uuid.UUID(made).version == 4
+    assert await ids(kept, str(uuid.uuid4())) != kept
+    assert await ids() != await ids()
+
+
+def said(caplog, section):
+    """Return what each line of the log about a section's failure says in brackets, and whether it has a traceback."""
+    lines = [(one.getMessage(), bool(one.exc_info)) for one in caplog.records]
+    return [(re.search(r"\((.*?)\)", text)[1], traced) for text, traced in lines if f"section {section} failed" in text]
+
+
+async def test_a_sections_failure_names_its_tenant_and_its_request_in_the_log(failing, caplog):
+    caplog.set_level(logging.WARNING)
+    bad, good = {"id": "bad"}, {"id": "good"}
+    lines = ndjson({"customerId": "c1", "section": "stored", "record": one} for one in (good, bad, bad))
+    for send in (
+        lambda: failing.record("stored", bad),
+        lambda: failing.record("stored", [good, bad]),
+        lambda: failing.client.post("/api/v1/records", content=lines, headers={"Content-Type": "application/x-ndjson"}),
+    ):
+        caplog.clear()
+        answer = await send()
+        assert "section_failed" in answer.text
+        request_id = answer.headers["X-Request-Id"]
+        assert said(caplog, "stored") == [(f"tenant {TENANT}, request {request_id}", True)]
+        if answer.status_code == 500:
+            [line] = [one.getMessage() for one in caplog.records if "section_failed" in one.getMessage()]
+            assert line.startswith(f"request {request_id} (tenant {TENANT}): section_failed: ")
+    caplog.clear()
+    answer = await failing.profile("c1", "computed")
+    assert json.loads(answer.text)["sections"][0]["error"]["code"] == "section_failed"
+    assert said(caplog, "computed") == [(f"tenant {TENANT}, request {answer.headers['X-Request-Id']}", True)]
