@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from portrait import Fact, Op, Record, Text, Timestamp, none, register_profile_section
+from portrait import Fact, Op, Record, Text, Timestamp, impersonal, register_profile_section
 
 
 class Ahead(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -105,7 +105,7 @@ def _counted(told_at: int, histories: dict[str, History]) -> Spending:
 class Purchase(Record, frozen=True):
     """What was spent, by currency."""
 
-    purchase_id: Annotated[Text, none, Meta(examples=["pur_001"])]
-    currency: Annotated[str, none, Meta(pattern="^[A-Z]{3}$", examples=["EUR"])]
-    cents: Annotated[int, none, Meta(ge=0, le=10**12, examples=[1999])]
-    bought_at: Annotated[Timestamp, none, Meta(examples=["2026-03-28T10:30:00Z"])]
+    purchase_id: Annotated[Text, impersonal, Meta(examples=["pur_001"])]
+    currency: Annotated[str, impersonal, Meta(pattern="^[A-Z]{3}$", examples=["EUR"])]
+    cents: Annotated[int, impersonal, Meta(ge=0, le=10**12, examples=[1999])]
+    bought_at: Annotated[Timestamp, impersonal, Meta(examples=["2026-03-28T10:30:00Z"])]

@@ -1,32 +1,62 @@
 """Portrait: everything known about one customer, in one call.
 
-This is the public face: all that a plugin imports.
+This is the public face: all that a plugin imports. Whatever a built-in section is made of is here.
 """
 
 from portrait.computed import Context
+from portrait.identity.normalise import normalise
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
-from portrait.sections.fold import Events, Fold, Held, Latest, StateFold, newest, per_key
-from portrait.sections.record import Record, Text, Timestamp, none, personal, sensitive
+from portrait.sections.fold import (
+    Combine,
+    Entry,
+    Event,
+    Events,
+    EventsState,
+    Fold,
+    Held,
+    Latest,
+    LatestState,
+    Order,
+    PerJoin,
+    StateFold,
+    newest,
+    newest_per_key,
+    per_key,
+)
+from portrait.sections.record import Record, Shape, Text, Timestamp, impersonal, personal, sensitive
 
 __all__ = [
+    "Combine",
     "Context",
+    "Entry",
+    "Event",
     "Events",
+    "EventsState",
     "Fact",
     "Fold",
     "Held",
     "Identifier",
     "Latest",
+    "LatestState",
     "Op",
+    "Order",
+    "PerJoin",
     "Record",
+    "Shape",
     "StateFold",
     "Text",
     "Timestamp",
+    "impersonal",
     "newest",
-    "none",
+    "newest_per_key",
+    "normalise",
     "per_key",
     "personal",
     "register_profile_section",
     "sensitive",
 ]
+
+none = impersonal
+"""What `impersonal` was called in 0.1.0, and read as None: plugins of that time go on."""

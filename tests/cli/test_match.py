@@ -27,13 +27,13 @@ PEOPLE, TRUTH = population(60)
 FIELDS = {"first_name": "firstName", "surname": "surname", "address": "address", "zip": "zip", "city": "city"}
 SECTION = '''
 from typing import Annotated
-from portrait import Record, Text, none, personal, register_profile_section
+from portrait import Record, Text, impersonal, personal, register_profile_section
 
 @register_profile_section("people", key=("id",))
 class Person(Record, frozen=True):
     """Who they say they are."""
 
-    id: Annotated[Text, none]
+    id: Annotated[Text, impersonal]
     first_name: Annotated[str | None, personal] = None
     surname: Annotated[str | None, personal] = None
     address: Annotated[str | None, personal] = None

@@ -37,7 +37,7 @@ PLUGIN = '''
 import asyncio
 from typing import Annotated
 
-from portrait import Record, Text, Timestamp, none, personal, register_profile_section
+from portrait import Record, Text, Timestamp, impersonal, personal, register_profile_section
 
 calls = []
 
@@ -53,16 +53,16 @@ async def loyalty(ctx):
 class Ticket(Record, frozen=True):
     """Support tickets."""
 
-    ticket_id: Annotated[Text, none]
+    ticket_id: Annotated[Text, impersonal]
     subject: Annotated[Text, personal]
-    opened_at: Annotated[Timestamp, none]
+    opened_at: Annotated[Timestamp, impersonal]
 
 
 @register_profile_section("guarded", roles=("admin",), key=("id",))
 class Guarded(Record, frozen=True):
     """For admins alone."""
 
-    id: Annotated[Text, none]
+    id: Annotated[Text, impersonal]
 
 
 @register_profile_section("broken", default=False)

@@ -1,6 +1,7 @@
 """What the reference pages say, worked out from the code: one function a generated block."""
 
 import ast
+import collections.abc
 import inspect
 import re
 import textwrap
@@ -8,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import click
 import msgspec
@@ -18,7 +19,7 @@ from portrait.api import errors as api_errors
 from portrait.app import application, build
 from portrait.cli import cli
 from portrait.model import errors
-from portrait.sections import record, registry
+from portrait.sections import fold, record, registry
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS
 from portrait.storage.schema import metadata
@@ -254,9 +255,15 @@ def _signature(name: str, value: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, msgspec.Meta):
         return f"the classification {(value.extra or {})['classification']!r}"
+    if get_origin(value) is collections.abc.Callable:
+        return _WHERE.sub("", str(value)).removeprefix("collections.abc.")
     kind, *metas = get_args(value)
     rules = [f"{key}={val!r}" for meta in metas for key, val in _set(meta)]
     return f"Annotated[{kind.__name__}, Meta({', '.join(rules)})]"
+
+
+_WHERE = re.compile(r"(?<=[\[, ])(?:\w+\.)+(?=[A-Z])")
+"""The modules before a type's name."""
 
 
 def _set(meta: msgspec.Meta) -> list[tuple[str, Any]]:
@@ -299,9 +306,13 @@ def _arguments(value: Any) -> str:
 
 
 def _doc(name: str, value: Any) -> str:
-    if not (inspect.isclass(value) or inspect.isfunction(value)):
-        return dict(_described(ast.parse(inspect.getsource(record)).body))[name]
-    text = inspect.getdoc(value) or ""
+    text = inspect.getdoc(value) if inspect.isclass(value) or inspect.isfunction(value) else None
+    if text is None:
+        return {
+            known: meaning
+            for module in (record, fold)
+            for known, meaning in _described(ast.parse(inspect.getsource(module)).body)
+        }[name]
     head, found, rest = text.partition("\nArgs:\n")
     if not found:
         return text

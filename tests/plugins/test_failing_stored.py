@@ -7,14 +7,14 @@ from portrait.model import time
 
 SOURCE = """
 from typing import Annotated
-from portrait import Record, Text, none, register_profile_section
+from portrait import Record, Text, impersonal, register_profile_section
 
 @register_profile_section("tiers", key=("id",), order="rank")
 class Tier(Record, frozen=True):
     \"\"\"Tiers, in an order that not all of them have.\"\"\"
 
-    id: Annotated[Text, none]
-    rank: Annotated[int | None, none] = None
+    id: Annotated[Text, impersonal]
+    rank: Annotated[int | None, impersonal] = None
 
 @register_profile_section("count", default=False)
 async def count(ctx):

@@ -17,7 +17,7 @@ from sections.facts import ROOT
 COMPUTED = "from portrait import register_profile_section\n"
 STORED = """
 from typing import Annotated
-from portrait import Record, Text, Timestamp, none, personal, register_profile_section
+from portrait import Record, Text, Timestamp, impersonal, personal, register_profile_section
 """
 
 
@@ -73,32 +73,32 @@ CANNOT_BE = {
     "a nested field that is not classified": (
         (
             f"{STORED}@register_profile_section('s', key=('a',))\nclass S(Record, frozen=True):\n"
-            "    a: Annotated[Text, none]\n    b: list[str] = []\n"
+            "    a: Annotated[Text, impersonal]\n    b: list[str] = []\n"
         ),
         "S.b",
     ),
     "no key": (
-        f"{STORED}@register_profile_section('s')\nclass S(Record, frozen=True):\n    a: Annotated[Text, none]\n",
+        f"{STORED}@register_profile_section('s')\nclass S(Record, frozen=True):\n    a: Annotated[Text, impersonal]\n",
         "key",
     ),
     "a key of no field": (
         (
             f"{STORED}@register_profile_section('s', key=('z',))\nclass S(Record, frozen=True):\n"
-            "    a: Annotated[Text, none]\n"
+            "    a: Annotated[Text, impersonal]\n"
         ),
         "key",
     ),
     "events without a moment": (
         (
             f"{STORED}@register_profile_section('s', key=('a',), kind='events')\nclass S(Record, frozen=True):\n"
-            "    a: Annotated[Text, none]\n"
+            "    a: Annotated[Text, impersonal]\n"
         ),
         "effective",
     ),
     "a moment that is no timestamp": (
         (
             f"{STORED}@register_profile_section('s', key=('a',), effective='a')\nclass S(Record, frozen=True):\n"
-            "    a: Annotated[Text, none]\n"
+            "    a: Annotated[Text, impersonal]\n"
         ),
         "timestamp",
     ),
@@ -113,7 +113,7 @@ CANNOT_BE = {
     "a stored section with a deadline": (
         (
             f"{STORED}@register_profile_section('s', key=('a',), timeout=1)\nclass S(Record, frozen=True):\n"
-            "    a: Annotated[Text, none]\n"
+            "    a: Annotated[Text, impersonal]\n"
         ),
         "timeout",
     ),
@@ -184,7 +184,7 @@ BADGES = f"""{STORED}
 @register_profile_section("badges", key=("badge_id",))
 class Badge(Record, frozen=True):
     '''Badges.'''
-    badge_id: Annotated[Text, none]
+    badge_id: Annotated[Text, impersonal]
 """
 
 

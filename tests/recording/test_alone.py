@@ -18,7 +18,7 @@ from portrait.sections import base, fold
 PLUGIN = '''
 from typing import Annotated
 
-from portrait import Record, Text, Timestamp, none, register_profile_section
+from portrait import Record, Text, Timestamp, impersonal, register_profile_section
 
 
 def effective(record):
@@ -43,9 +43,9 @@ def shown(record):
 class Ranked(Record, frozen=True):
     """Records in the order of a field that may be left out."""
 
-    id: Annotated[Text, none]
-    rank: Annotated[int | None, none] = None
-    note: Annotated[str, none] = ""
+    id: Annotated[Text, impersonal]
+    rank: Annotated[int | None, impersonal] = None
+    note: Annotated[str, impersonal] = ""
 '''
 UPGRADED = """
 def upgrade(version, record):
@@ -57,16 +57,16 @@ def upgrade(version, record):
 BLOB = '''
 from typing import Annotated
 
-from portrait import Record, Text, none, register_profile_section
+from portrait import Record, Text, impersonal, register_profile_section
 
 
 @register_profile_section("blob", key=("id",), shown=lambda record: not record.hidden)
 class Blob(Record, frozen=True):
     """Texts of any length."""
 
-    id: Annotated[Text, none]
-    text: Annotated[str, none]
-    hidden: Annotated[bool, none] = False
+    id: Annotated[Text, impersonal]
+    text: Annotated[str, impersonal]
+    hidden: Annotated[bool, impersonal] = False
 '''
 
 

@@ -7,17 +7,17 @@ from harness import TENANT, service
 
 FIRST = '''
 from typing import Annotated
-from portrait import Record, Text, none, register_profile_section
+from portrait import Record, Text, impersonal, register_profile_section
 
 @register_profile_section("badges", key=("badge_id",))
 class Badge(Record, frozen=True):
     """Badges."""
-    badge_id: Annotated[Text, none]
-    title: Annotated[Text, none]
+    badge_id: Annotated[Text, impersonal]
+    title: Annotated[Text, impersonal]
 '''
 SECOND = '''
 from typing import Annotated
-from portrait import Record, Text, none, register_profile_section
+from portrait import Record, Text, impersonal, register_profile_section
 
 def upgrade(version, body):
     assert version == 1
@@ -26,9 +26,9 @@ def upgrade(version, body):
 @register_profile_section("badges", key=("badge_id",), version=2, upgrade=upgrade)
 class Badge(Record, frozen=True):
     """Badges."""
-    badge_id: Annotated[Text, none]
-    name: Annotated[Text, none]
-    level: Annotated[int, none] = 1
+    badge_id: Annotated[Text, impersonal]
+    name: Annotated[Text, impersonal]
+    level: Annotated[int, impersonal] = 1
 '''
 OLD, NEW = {"badgeId": "b1", "title": "First"}, {"badgeId": "b1", "name": "First", "level": 1}
 

@@ -102,13 +102,13 @@ async def test_a_stale_document_is_to_be_rendered_and_no_difference(opened, what
 
 BADGES = '''
 from typing import Annotated
-from portrait import Record, Text, none, register_profile_section
+from portrait import Record, Text, impersonal, register_profile_section
 
 
 @register_profile_section("badges", key=("badge_id",), order="badge_id")
 class Badge(Record, frozen=True):
     """Badges."""
-    badge_id: Annotated[Text, none]
+    badge_id: Annotated[Text, impersonal]
 '''
 FAILING = BADGES.replace('order="badge_id"', "order=lambda record: 1 / len(record.badge_id[5:])")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from portrait import Record, Text, Timestamp, none, personal, register_profile_section
+from portrait import Record, Text, Timestamp, impersonal, personal, register_profile_section
 
 
 @register_profile_section("devices", key=("device_id",), effective="last_seen", order="last_seen")
@@ -18,5 +18,5 @@ class Device(Record, frozen=True):
     """Devices, the one seen last first."""
 
     device_id: Annotated[Text, personal, Meta(examples=["idfa-6D92"])]
-    platform: Annotated[Text, none, Meta(examples=["ios"])]
-    last_seen: Annotated[Timestamp, none, Meta(examples=["2026-03-28T10:30:00Z"])]
+    platform: Annotated[Text, impersonal, Meta(examples=["ios"])]
+    last_seen: Annotated[Timestamp, impersonal, Meta(examples=["2026-03-28T10:30:00Z"])]

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, PerJoin, newest
-from portrait.sections.record import Record, Text, Timestamp, none, personal
+from portrait.sections.record import Record, Text, Timestamp, impersonal, personal
 
 _STRICTNESS = {"granted": 0, "pending": 1, "revoked": 2}
 
@@ -15,21 +15,21 @@ _STRICTNESS = {"granted": 0, "pending": 1, "revoked": 2}
 class Consent(Record, frozen=True, tag_field="kind", tag="consent", kw_only=True):
     """A customer's decision on one purpose, for one channel or for all."""
 
-    purpose: Annotated[Text, none, Meta(examples=["marketing"])]
-    channel: Annotated[Text | None, none, Meta(examples=["email"])] = None
-    status: Annotated[Literal["granted", "revoked", "pending"], none, Meta(examples=["granted"])]
-    granted_at: Annotated[Timestamp | None, none, Meta(examples=["2026-01-20T08:00:00Z"])] = None
-    revoked_at: Annotated[Timestamp | None, none] = None
-    source: Annotated[str | None, none, Meta(examples=["api"])] = None
+    purpose: Annotated[Text, impersonal, Meta(examples=["marketing"])]
+    channel: Annotated[Text | None, impersonal, Meta(examples=["email"])] = None
+    status: Annotated[Literal["granted", "revoked", "pending"], impersonal, Meta(examples=["granted"])]
+    granted_at: Annotated[Timestamp | None, impersonal, Meta(examples=["2026-01-20T08:00:00Z"])] = None
+    revoked_at: Annotated[Timestamp | None, impersonal] = None
+    source: Annotated[str | None, impersonal, Meta(examples=["api"])] = None
 
 
 class Preference(Record, frozen=True, tag_field="kind", tag="preference", kw_only=True):
     """A choice of a customer's, by a key that the tenant defines."""
 
-    key: Annotated[Text, none, Meta(examples=["newsletter.frequency"])]
+    key: Annotated[Text, impersonal, Meta(examples=["newsletter.frequency"])]
     value: Annotated[Any, personal, Meta(examples=["weekly"])]
-    updated_at: Annotated[Timestamp | None, none, Meta(examples=["2026-01-20T08:00:00Z"])] = None
-    source: Annotated[str | None, none, Meta(examples=["api"])] = None
+    updated_at: Annotated[Timestamp | None, impersonal, Meta(examples=["2026-01-20T08:00:00Z"])] = None
+    source: Annotated[str | None, impersonal, Meta(examples=["api"])] = None
 
 
 def effective(record: Record) -> datetime | None:

@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from portrait.model.errors import PluginRefused
 from portrait.sections.base import ROLES, ComputedSection, Normalise, Role, StoredSection, key_texts
 from portrait.sections.fold import Combine, Events, Fold, Latest, Order, StateFold, newest_per_key
 from portrait.sections.record import Record, Shape
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def register_profile_section(
     extras: str | None = None,
     version: int | None = None,
     upgrade: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
-) -> Callable[[Any], Any]:
+) -> Callable[[T], T]:
     """Declare a profile section: computed, on a function, or stored, on a `Record` class.
 
     The decorator only collects; the sections come to be when a service starts with this module among its plugins.
@@ -98,7 +100,7 @@ def register_profile_section(
             f'{getattr(name, "__module__", "?")}: give the section\'s name: @register_profile_section("loyalty").'
         )
 
-    def collect(target: Any) -> Any:
+    def collect(target: T) -> T:
         first = getattr(target, "__args__", (target,))[0]
         _declared.append(Declaration(name, target, getattr(first, "__module__", "?"), options))
         return target
@@ -182,7 +184,7 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
         or options["normalise"] is not None
         or any(
             len(names) > 1
-            or any(one.attribute in names and one.classification != "none" for one in shape.fields[member])
+            or any(one.attribute in names and one.classification != "impersonal" for one in shape.fields[member])
             for member, names in keys.items()
         )
     )

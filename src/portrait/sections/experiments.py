@@ -8,7 +8,7 @@ from msgspec import Meta
 from portrait.sections.base import StoredSection
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, Latest, LatestState, per_key
-from portrait.sections.record import Record, Text, Timestamp, none
+from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
 def first_exposure(held: Sequence[Held]) -> Held:
@@ -25,10 +25,10 @@ def _assignment(held: Held) -> "Assignment":
 class Assignment(Record, frozen=True):
     """Experiment variant assignments."""
 
-    experiment_id: Annotated[Text, none, Meta(examples=["exp_001"])]
-    experiment_name: Annotated[Text, none, Meta(examples=["Checkout colour"])]
-    variant: Annotated[Text, none, Meta(examples=["treatment"])]
-    assigned_at: Annotated[Timestamp, none, Meta(examples=["2026-02-10T12:00:00Z"])]
+    experiment_id: Annotated[Text, impersonal, Meta(examples=["exp_001"])]
+    experiment_name: Annotated[Text, impersonal, Meta(examples=["Checkout colour"])]
+    variant: Annotated[Text, impersonal, Meta(examples=["treatment"])]
+    assigned_at: Annotated[Timestamp, impersonal, Meta(examples=["2026-02-10T12:00:00Z"])]
 
 
 def crossovers(section: StoredSection, state: LatestState, now: int) -> tuple[str, ...]:

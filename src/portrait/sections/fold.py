@@ -105,6 +105,7 @@ class JoinedState(LatestState, frozen=True, array_like=True):
 Combine = Callable[[Sequence[Held]], Iterable[Held]]
 """Chooses among the live records of several histories; given in a fixed order, whatever the order of joining."""
 Order = Callable[[Record], Any]
+"""Gives what records are shown by, the highest first."""
 
 
 def newest(held: Sequence[Held]) -> Held:
@@ -148,6 +149,7 @@ class PerJoin:
 
 
 newest_per_key: Combine = per_key(newest)
+"""The rule that chooses of each key the record that was true last."""
 
 
 class Latest:

@@ -9,7 +9,7 @@ from portrait.identity.normalise import normalise
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, per_key
-from portrait.sections.record import Record, Text, none, personal
+from portrait.sections.record import Record, Text, impersonal, personal
 
 
 def highest_confidence(held: Sequence[Held]) -> Held:
@@ -37,9 +37,9 @@ def _key(record: Record) -> tuple[str, ...]:
 class Identity(Record, frozen=True):
     """Identity links (email, phone, device IDs) with confidence scores."""
 
-    type: Annotated[Text, none, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
+    type: Annotated[Text, impersonal, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
     value: Annotated[Text, personal, Meta(pattern=r"\S", examples=["john@example.com"])]
-    confidence: Annotated[float, none, Meta(ge=0, le=1, examples=[1.0])] = 1.0
+    confidence: Annotated[float, impersonal, Meta(ge=0, le=1, examples=[1.0])] = 1.0
 
 
 def identifier_of(record: Identity, region: str | None = None) -> Identifier:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, newest_per_key
-from portrait.sections.record import Record, Text, Timestamp, none
+from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
 def one_active(held: Sequence[Held]) -> Iterator[Held]:
@@ -41,9 +41,9 @@ def _shown(record: Record) -> bool:
 class Enrollment(Record, frozen=True, kw_only=True):
     """Active and completed journey enrollments."""
 
-    journey_id: Annotated[Text, none, Meta(examples=["jrn_001"])]
-    journey_name: Annotated[Text, none, Meta(examples=["Onboarding"])]
-    status: Annotated[Text, none, Meta(examples=["active"])]
-    current_step: Annotated[str | None, none, Meta(examples=["welcome-mail"])] = None
-    enrolled_at: Annotated[Timestamp, none, Meta(examples=["2026-02-01T09:00:00Z"])]
-    completed_at: Annotated[Timestamp | None, none] = None
+    journey_id: Annotated[Text, impersonal, Meta(examples=["jrn_001"])]
+    journey_name: Annotated[Text, impersonal, Meta(examples=["Onboarding"])]
+    status: Annotated[Text, impersonal, Meta(examples=["active"])]
+    current_step: Annotated[str | None, impersonal, Meta(examples=["welcome-mail"])] = None
+    enrolled_at: Annotated[Timestamp, impersonal, Meta(examples=["2026-02-01T09:00:00Z"])]
+    completed_at: Annotated[Timestamp | None, impersonal] = None

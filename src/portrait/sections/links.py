@@ -14,7 +14,7 @@ from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
 from portrait.sections.base import StoredSection
 from portrait.sections.identities import Identity
-from portrait.sections.record import Record, Shape, none, personal
+from portrait.sections.record import Record, Shape, impersonal, personal
 
 _APART = "!"
 """Begins the key of a pair that is not to be linked: no type begins so."""
@@ -23,13 +23,13 @@ _APART = "!"
 class Decision(Record, frozen=True, omit_defaults=True):
     """The body of a link's fact: what was decided, told at one of its ends."""
 
-    rule: Annotated[str, none]
+    rule: Annotated[str, impersonal]
     value: Annotated[str, personal] = ""
     """The other identifier's value, as it was given."""
-    at: Annotated[int, none] = 0
-    since: Annotated[int, none] = 0
-    confidence: Annotated[float, none] = 1.0
-    status: Annotated[str, none] = LINKED
+    at: Annotated[int, impersonal] = 0
+    since: Annotated[int, impersonal] = 0
+    confidence: Annotated[float, impersonal] = 1.0
+    status: Annotated[str, impersonal] = LINKED
     into: Annotated[str | None, personal] = None
 
 

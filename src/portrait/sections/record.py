@@ -12,15 +12,15 @@ from msgspec import UnsetType
 from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord, PluginRefused
 
-CLASSIFICATIONS = ("none", "personal", "sensitive")
+CLASSIFICATIONS = ("impersonal", "personal", "sensitive")
 
 
 def classified(classification: str) -> msgspec.Meta:
-    """Return the annotation that says how personal a field is: `none`, `personal` or `sensitive`."""
+    """Return the annotation that says how personal a field is: `impersonal`, `personal` or `sensitive`."""
     return msgspec.Meta(extra={"classification": classification})
 
 
-none = classified("none")
+impersonal = classified("impersonal")
 """The field says nothing about a person beyond that a record exists."""
 personal = classified("personal")
 """The field identifies or describes a person."""
@@ -111,7 +111,14 @@ def _holds_datetime(annotation: Any) -> bool:
 class Shape:
     """One record type, or a tagged union of them, with everything that parsing needs worked out once."""
 
-    def __init__(self, schema: Any, *, extras: str | None, where: str) -> None:
+    def __init__(self, schema: Any, *, extras: str | None = None, where: str = "Shape") -> None:
+        """Take a schema.
+
+        Args:
+            schema: the record type, or a union of them.
+            extras: the field that gathers fields which the schema does not name; they are refused where left out.
+            where: what an error says of where the schema stands.
+        """
         self.schema = schema
         members: tuple[Any, ...] = get_args(schema) if isinstance(schema, UnionType) else (schema,)
         if not all(isinstance(member, type) and issubclass(member, Record) for member in members):

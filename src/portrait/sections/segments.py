@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Held, newest, per_key
-from portrait.sections.record import Record, Text, Timestamp, none
+from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
 def earlier_membership(held: Sequence[Held]) -> Held:
@@ -22,6 +22,6 @@ def earlier_membership(held: Sequence[Held]) -> Held:
 class Segment(Record, frozen=True):
     """Customer segment memberships."""
 
-    segment_id: Annotated[Text, none, Meta(examples=["seg_001"])]
-    segment_name: Annotated[Text, none, Meta(examples=["High Value"])]
-    member_since: Annotated[Timestamp, none, Meta(examples=["2026-01-15T00:00:00Z"])]
+    segment_id: Annotated[Text, impersonal, Meta(examples=["seg_001"])]
+    segment_name: Annotated[Text, impersonal, Meta(examples=["High Value"])]
+    member_since: Annotated[Timestamp, impersonal, Meta(examples=["2026-01-15T00:00:00Z"])]
