@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from portrait.model.identifier import Identifier
+from portrait.model.warning import RecordWarning
 from portrait.sections.base import Parsed, StoredSection
 from portrait.storage.contract import Asked
 
@@ -39,6 +40,8 @@ class Incoming(NamedTuple):
     """The identifier's value as it was given; None: as it is matched."""
     linked: Linked | None = None
     """The other identifier, where the record is evidence of one."""
+    warnings: tuple[RecordWarning, ...] = ()
+    """What is doubtful about it, as far as it shows in the record itself."""
 
     @property
     def named(self) -> Named:

@@ -12,7 +12,7 @@ from portrait import request
 from portrait.batch import Batch, Place
 from portrait.failures import Failures
 from portrait.identity import rules
-from portrait.identity.rules import Rule, Rules
+from portrait.identity.rules import WORDS, Rule, Rules
 from portrait.incoming import Incoming, Named
 from portrait.judging import Judge, Unfit
 from portrait.linking import Linker, Stated, refused
@@ -29,6 +29,7 @@ from portrait.model.errors import (
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
+from portrait.model.warning import RecordWarning
 from portrait.sections.base import MAX_AHEAD, StoredSection
 from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.links import LINKS, shown_by
@@ -55,6 +56,7 @@ class Warned(NamedTuple):
 
     at: int
     code: str
+    detail: str
 
 
 class Outcome(msgspec.Struct):
@@ -66,8 +68,17 @@ class Outcome(msgspec.Struct):
     warnings: list[Warned] = []
 
 
-Taken = bool | str | PortraitError
-"""What became of one record: it is new, or it was known already; it is new, with a warning; or why it was refused."""
+class Taken(NamedTuple):
+    """What became of one record that was taken."""
+
+    is_new: bool
+    """Whether it says what was not known already."""
+    warnings: tuple[RecordWarning, ...] = ()
+    """What is doubtful about it, beside what shows in the record itself."""
+
+
+Result = Taken | PortraitError
+"""What became of one record, or why it was refused."""
 
 
 class _Unlinked(Exception):  # no error: the records are recorded again, without those
@@ -144,7 +155,7 @@ class Recorder:
             for one, result in zip(incoming, await self._each(tenant, incoming, None), strict=True)
         ]
 
-    async def _each(self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None) -> list[Taken]:
+    async def _each(self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None) -> list[Result]:
         """Take every record that can be taken: whatever recording one raises refuses that one alone."""
         try:
             return await self._written(tenant, incoming, failures, atomic=False)
@@ -163,7 +174,7 @@ class Recorder:
 
     async def _written(
         self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None, *, atomic: bool
-    ) -> list[Taken]:
+    ) -> list[Result]:
         """Record in one transaction; again where it shows in the end that a record cannot be, which then is left out.
 
         So what is recorded with a record that is refused is what would be recorded without it.
@@ -211,7 +222,7 @@ class Recorder:
         atomic: bool,
         careful: bool = False,
         rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
-    ) -> list[Taken]:
+    ) -> list[Result]:
         """Record what can be recorded.
 
         Args:
@@ -236,7 +247,7 @@ class Recorder:
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
         known |= await self._evidence(tx, tenant, batch, linked)
-        taken: list[Taken] = []
+        taken: list[Result] = []
         for one, question in zip(incoming, asked, strict=True):
             fact = batch.fact(one)
             try:
@@ -244,7 +255,7 @@ class Recorder:
                 if new:
                     await judge.add(one, fact)
                     known.setdefault(question, []).append(fact)
-                taken.append(new)
+                taken.append(Taken(new))
             except Unavailable:
                 raise
             except PortraitError as error:
@@ -269,7 +280,7 @@ class Recorder:
         batch: Batch,
         tenants: Rules,
         incoming: Sequence[Incoming],
-        taken: list[Taken],
+        taken: list[Result],
         rule: Rule,
         *,
         atomic: bool,
@@ -286,7 +297,7 @@ class Recorder:
             one = incoming[place]
             return max(tenants.of(one.identifier.type).priority, tenants.of(_mentioned(one).type).priority)
 
-        told = [place for place, one in enumerate(incoming) if one.linked and isinstance(taken[place], bool)]
+        told = [place for place, one in enumerate(incoming) if one.linked and isinstance(taken[place], Taken)]
         ends = [each for place in told for each in (incoming[place].identifier, _mentioned(incoming[place]))]
         await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
         unlinked: dict[int, PortraitError] = {}
@@ -307,19 +318,21 @@ class Recorder:
             raise _Unlinked(unlinked)
 
     @staticmethod
-    async def _linked(linker: Linker, one: Incoming, taken: list[Taken], place: int, rule: Rule) -> None:
+    async def _linked(linker: Linker, one: Incoming, results: list[Result], place: int, rule: Rule) -> None:
         """Link what one record is evidence of."""
         assert one.linked is not None
         by_hand = rule is Rule.LINK
         stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
         if by_hand:
             await linker.lift(one.identifier, _mentioned(one), stated)
-        anew = taken[place] is False and not by_hand
+        taken = results[place]
+        assert isinstance(taken, Taken)
+        anew = not taken.is_new and not by_hand
         reason, holds = await linker.link(one.named, one.linked.named, stated, anew=anew)
         if reason is not None and by_hand and not holds:
             raise refused(reason)
-        if reason is not None and taken[place] is True:
-            taken[place] = reason.value
+        if reason is not None:
+            results[place] = taken._replace(warnings=(*taken.warnings, RecordWarning(reason.value, WORDS[reason])))
 
     def _batch(self, tx: Transaction, tenant: str) -> Batch:
         return Batch(tx, tenant, self._clock(), self._sections)
@@ -414,16 +427,13 @@ def _mentioned(one: Incoming) -> Identifier:
     return one.linked.named.identifier
 
 
-def _outcome(incoming: Sequence[Incoming], taken: Sequence[Taken]) -> Outcome:
-    return Outcome(
-        recorded=sum(one is True or isinstance(one, str) for one in taken),
-        duplicates=sum(one is False for one in taken),
-        refused=[
-            Refusal(one.at, result.code, result.detail)
-            for one, result in zip(incoming, taken, strict=False)
-            if isinstance(result, PortraitError)
-        ],
-        warnings=[
-            Warned(one.at, result) for one, result in zip(incoming, taken, strict=False) if isinstance(result, str)
-        ],
-    )
+def _outcome(incoming: Sequence[Incoming], results: Sequence[Result]) -> Outcome:
+    outcome = Outcome()
+    for one, result in zip(incoming, results, strict=True):
+        if isinstance(result, PortraitError):
+            outcome.refused.append(Refusal(one.at, result.code, result.detail))
+            continue
+        outcome.recorded += result.is_new
+        outcome.duplicates += not result.is_new
+        outcome.warnings += [Warned(one.at, *warning) for warning in (*one.warnings, *result.warnings)]
+    return outcome

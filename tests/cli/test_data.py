@@ -13,6 +13,7 @@ from rich.console import Console
 
 from harness import TENANT, interaction, ndjson, portrait
 from portrait.cli import data, portrait_view
+from portrait.identity.rules import WORDS, Reason
 from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.recording import Outcome
 from portrait.sections import registry
@@ -34,8 +35,13 @@ def load(database, text, *words):
     file = database.parent / "lines.jsonl"
     file.write_bytes(text)
     done = portrait("load", str(file), "--tenant", TENANT, *words, database=database)
-    side = database.parent / "lines.jsonl.refused.jsonl"
-    return done, [json.loads(line) for line in side.read_text().splitlines()] if side.exists() else None
+    return done, beside(database, "refused")
+
+
+def beside(database, kind):
+    """Return the entries of a side file; None where there is none."""
+    side = database.parent / f"lines.jsonl.{kind}.jsonl"
+    return [json.loads(line) for line in side.read_text().splitlines()] if side.exists() else None
 
 
 def derived(database):
@@ -183,24 +189,59 @@ def test_a_database_that_is_busy_for_a_while_stops_no_load(monkeypatch):
     assert recorder.busy == 0
 
 
-def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
-    def told(customer, value, type_="email"):
-        return {"customerId": customer, "section": "identities", "record": {"type": type_, "value": value}}
+def evidence(customer, value, type_="email"):
+    return {"customerId": customer, "section": "identities", "record": {"type": type_, "value": value}}
 
+
+def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
     lines = [
-        told("A", "a@example.org"),
-        told("B", "a@example.org"),
-        told("C", "a@example.org"),
-        told("C", "44", "shoe"),
+        evidence("A", "a@example.org"),
+        evidence("B", "a@example.org"),
+        evidence("C", "a@example.org"),
+        evidence("C", "44", "shoe"),
     ]
     done, side = load(database, ndjson(lines))
     assert (done.returncode, side) == (0, None)
-    assert done.stderr.splitlines() == [
+    assert done.stderr.splitlines()[:2] == [
         "4 recorded, 0 duplicates, 0 refused",
         "3 warnings: 1 shared_identifier, 1 unique_type, 1 unknown_type",
     ]
+    assert [(one["line"], one["code"], one["detail"]) for one in beside(database, "warned")] == [
+        (2, "unique_type", WORDS[Reason.UNIQUE_TYPE]),
+        (3, "shared_identifier", WORDS[Reason.SHARED_IDENTIFIER]),
+        (4, "unknown_type", WORDS[Reason.UNKNOWN_TYPE]),
+    ]
     done, _ = load(database, ndjson(lines))
-    assert done.stderr.splitlines() == ["0 recorded, 4 duplicates, 0 refused"]
+    assert done.stderr.splitlines()[0] == "0 recorded, 4 duplicates, 0 refused"
+    assert [one["line"] for one in beside(database, "warned")] == [2, 3, 4], "a load begun again lists what is refused"
+    load(database, ndjson(LINES))
+    assert beside(database, "warned") is None
+
+
+def test_a_phone_or_an_email_that_cannot_be_read_is_counted_and_listed_each_time(database):
+    lines = [
+        evidence("A", "+4930901820", "phone"),
+        evidence("A", "030 901820", "phone"),
+        evidence("B", "b at example.org"),
+        evidence("B", "b@example.org"),
+        {"identifier": {"type": "phone", "value": "0170 1234567"}, "section": "interactions", "record": interaction(1)},
+    ]
+    for recorded, duplicates in ((5, 0), (0, 5)):
+        done, refused = load(database, ndjson(lines))
+        assert (done.returncode, refused) == (0, None)
+        assert done.stderr.splitlines() == [
+            f"{recorded} recorded, {duplicates} duplicates, 0 refused",
+            "3 warnings: 1 unreadable_email, 2 unreadable_phone",
+            f"The lines with warnings are in {database.parent / 'lines.jsonl.warned.jsonl'}.",
+        ]
+        listed = beside(database, "warned")
+        assert [(one["line"], one["code"]) for one in listed] == [
+            (2, "unreadable_phone"),
+            (3, "unreadable_email"),
+            (5, "unreadable_phone"),
+        ]
+        assert [json.loads(one["text"]) for one in listed] == [lines[1], lines[2], lines[4]]
+        assert "region" in listed[0]["detail"]
 
 
 def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):
@@ -211,10 +252,14 @@ def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):
 
 
 def test_the_side_file_can_be_named(database):
-    beside = database.parent / "beside.jsonl"
-    done, side = load(database, b"wrong\n", "--refused", str(beside))
-    assert (done.returncode, side) == (3, None)
-    assert json.loads(beside.read_text())["line"] == 1
+    named = {kind: database.parent / f"{kind} beside.jsonl" for kind in ("refused", "warned")}
+    words = [word for kind, path in named.items() for word in (f"--{kind}", str(path))]
+    done, side = load(database, ndjson([evidence("A", "no address")]) + b"wrong\n", *words)
+    assert (done.returncode, side, beside(database, "warned")) == (3, None, None)
+    assert [json.loads(path.read_text())["line"] for path in named.values()] == [2, 1]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in named.values())
+    done, _ = load(database, b"", "--refused", "one", "--warned", "one")
+    assert (done.returncode, done.stderr) == (1, "portrait: --refused and --warned name the same file. Name two.\n")
 
 
 def test_lines_come_from_stdin(database, tmp_path):

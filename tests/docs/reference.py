@@ -19,6 +19,7 @@ from portrait.api import errors as api_errors
 from portrait.app import application, build
 from portrait.cli import cli
 from portrait.model import errors
+from portrait.model.warning import WARNINGS
 from portrait.sections import fold, record, registry
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS
@@ -76,6 +77,10 @@ def problems() -> str:
             for kind in api_errors.tree()
         ),
     )
+
+
+def warnings() -> str:
+    return table("code | meaning", ((code(one.code), one.detail) for one in WARNINGS))
 
 
 def settings() -> str:
@@ -330,6 +335,7 @@ def _doc(name: str, value: Any) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "problems": problems,
+    "warnings": warnings,
     "settings": settings,
     "commands": commands,
     "sections": sections,

@@ -112,7 +112,7 @@ class Bulk:
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
             answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
-            warnings += [Warned(*one) for one in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]]
+            warnings += [Warned(one.at, one.code) for one in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]]
         if len(warnings) > MAX_WARNED:
             warnings[-1].code = "too_many_warnings"
         answer.warnings = warnings or msgspec.UNSET
@@ -129,8 +129,8 @@ class Bulk:
                 answer=BulkRecorded,
                 description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
                 f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. `warnings`, present "
-                "only if there are any, name records that were taken and say why they link nothing. A body that is too "
-                "large, or no JSON array where it should be one, is refused whole before anything is written.",
+                "only if there are any, name records that were taken and say what is doubtful about each. A body that "
+                "is too large, or no JSON array where it should be one, is refused whole before anything is written.",
                 example={"recorded": 1, "duplicates": 0, "refused": []},
                 body=Body(
                     {

@@ -25,7 +25,7 @@ from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
 from portrait.model.errors import InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
-from portrait.recording import MAX_CHUNK, Outcome, Refusal
+from portrait.recording import MAX_CHUNK, Outcome, Refusal, Warned
 from portrait.storage.contract import Tenant
 
 SOURCE = "load"
@@ -55,15 +55,20 @@ class Loaded(Outcome):
 @click.option(
     "--refused", type=click.Path(dir_okay=False), help="Where refused lines go. [default: FILE.refused.jsonl]"
 )
+@click.option(
+    "--warned",
+    type=click.Path(dir_okay=False),
+    help="Where lines go that were taken with a warning. [default: FILE.warned.jsonl]",
+)
 @takes(*DATA)
-def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None:
+def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **options: Any) -> None:
     """Load records from a file of JSON lines, or from stdin (-): the lines of POST /api/v1/records.
 
     Exits with 0 when all lines were taken, with 3 when some were refused; those are in a side file with their number
-    and the reason. Lines that were taken but link nothing are counted by the rule that says so. Loading the same file
-    again changes nothing.
+    and the reason. Lines that were taken with a warning are counted by its code, and are in a side file of their own.
+    Loading the same file again changes nothing.
     """
-    side = _SideFile.beside(file, refused)
+    sides = _Sides.beside(file, refused, warned)
     size = None if file == "-" else Path(file).stat().st_size
 
     async def work(services: Services) -> Loaded:
@@ -71,7 +76,7 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
         # What a chunk makes lives until its commit and holds no cycles: there is nothing to look for.
         gc.freeze()
         gc.set_threshold(COLLECT)
-        with _opened(file) as stream, side as beside, _progress(size) as progress:
+        with _opened(file) as stream, sides as beside, _progress(size) as progress:
             return await load_stream(services, tenant, stream, beside, progress)
 
     outcome = run(options, work)
@@ -82,8 +87,9 @@ def load(file: str, tenant_id: str, refused: str | None, **options: Any) -> None
     if outcome.warned:
         by_code = ", ".join(f"{count:,} {code}" for code, count in sorted(outcome.warned.items()))
         say(f"{sum(outcome.warned.values()):,} warnings: {by_code}", err=True)
+        say(f"The lines with warnings are in {sides.warned.path}.", err=True)
     if outcome.refused:
-        say(f"The refused lines are in {side.path}.", err=True)
+        say(f"The refused lines are in {sides.refused.path}.", err=True)
         sys.exit(SOME_REFUSED)
 
 
@@ -91,7 +97,7 @@ async def load_stream(
     services: Services,
     tenant: Tenant,
     stream: BinaryIO,
-    beside: "_SideFile | None" = None,
+    beside: "_Sides | None" = None,
     progress: "_Bar | None" = None,
 ) -> Loaded:
     """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
@@ -139,7 +145,7 @@ class _Writing:
     the same.
     """
 
-    def __init__(self, services: Services, tenant: str, beside: "_SideFile | None", progress: "_Bar | None") -> None:
+    def __init__(self, services: Services, tenant: str, beside: "_Sides | None", progress: "_Bar | None") -> None:
         self._services = services
         self._tenant = tenant
         self._beside = beside
@@ -201,7 +207,9 @@ class _Writing:
         self._total.refused += everything
         if self._beside is not None:
             for one in everything:
-                self._beside.write(one, chunk.texts[one.at])
+                self._beside.refused.write(one, chunk.texts[one.at])
+            for warned in outcome.warnings:
+                self._beside.warned.write(warned, chunk.texts[warned.at])
         if self._progress is not None:
             self._progress.advance(len(chunk.texts), sum(len(text) + 1 for text in chunk.texts.values()))
 
@@ -216,46 +224,75 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 
 class _SideFile:
-    """The file of refused lines, made when the first comes; that of an earlier load of the same file goes."""
+    """A file of some lines, made when the first comes; that of an earlier load of the same file goes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: TextIO | None = None
 
     @classmethod
-    def beside(cls, file: str, named: str | None) -> "_SideFile":
-        """Return the side file of an input: the one named, which must be new, or the one that goes with it.
+    def beside(cls, file: str, named: str | None, kind: str) -> "_SideFile":
+        """Return a side file of an input: the one named, which must be new, or the one that goes with it.
 
         Raises:
             InvalidSetting: the one named is there already, or its directory is not.
         """
-        path = Path(named or ("stdin.refused.jsonl" if file == "-" else f"{file}.refused.jsonl"))
+        path = Path(named or f"{'stdin' if file == '-' else file}.{kind}.jsonl")
         if named and path.exists():
-            raise InvalidSetting(f"{path} is there already. Name a new file for refused lines.")
+            raise InvalidSetting(f"{path} is there already. Name a new file for {kind} lines.")
         if not os.access(path.parent, os.W_OK):
-            raise InvalidSetting(f"No file can be made in {path.parent}. Name another place with --refused.")
+            raise InvalidSetting(f"No file can be made in {path.parent}. Name another place with --{kind}.")
         return cls(path)
 
-    def __enter__(self) -> "_SideFile":
+    def open(self) -> None:
+        """Let go of the file of an earlier load."""
         self.path.unlink(missing_ok=True)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the file, if there is one."""
         if self._file is not None:
             self._file.close()
 
-    def write(self, refusal: Refusal, text: bytes) -> None:
-        """Add a refused line: its number from 1, the reason, and the line itself."""
+    def write(self, said: Refusal | Warned, text: bytes) -> None:
+        """Add a line: its number from 1, what is said of it, and the line itself."""
         if self._file is None:
             private = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds people's records
             self._file = os.fdopen(private, "w", encoding="utf-8")
         entry = {
-            "line": refusal.at + 1,
-            "code": refusal.code,
-            "detail": refusal.detail,
+            "line": said.at + 1,
+            "code": said.code,
+            "detail": said.detail,
             "text": text.decode(errors="replace"),
         }
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
+
+class _Sides(NamedTuple):
+    """The two side files of an input."""
+
+    refused: _SideFile
+    warned: _SideFile
+
+    @classmethod
+    def beside(cls, file: str, refused: str | None, warned: str | None) -> "_Sides":
+        """Return the side files of an input: those named, which must be new, or those that go with it.
+
+        Raises:
+            InvalidSetting: one that is named is there already, or both are the same, or a directory is not.
+        """
+        sides = cls(_SideFile.beside(file, refused, "refused"), _SideFile.beside(file, warned, "warned"))
+        if sides.refused.path == sides.warned.path:
+            raise InvalidSetting("--refused and --warned name the same file. Name two.")
+        return sides
+
+    def __enter__(self) -> "_Sides":
+        for one in self:
+            one.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self:
+            one.close()
 
 
 class _Bar:

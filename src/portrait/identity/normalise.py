@@ -6,6 +6,7 @@ match that is missed can be told as a link, while two people taken for one go un
 
 import re
 from functools import lru_cache
+from typing import NamedTuple
 from unicodedata import normalize
 
 import phonenumbers
@@ -66,8 +67,41 @@ def normalise(type_: str, value: str, region: str | None = None) -> str:
     if type_ == "email":
         return _email(text)
     if type_ == "phone":
-        return _phone(text, region) if len(text) <= MAX_PHONE else text
+        return (_phone(text, region) if len(text) <= MAX_PHONE else None) or text
     return text.lower() if type_ == "device_id" and _UUID.fullmatch(text) else text
+
+
+class Number(NamedTuple):
+    """What a phone number's form says."""
+
+    country_code: int
+    national: str
+    """The digits behind the country's code; the extension is not among them."""
+    is_valid: bool
+    """Whether its range is in use, as far as `phonenumbers` knows; ranges change every few weeks."""
+
+
+@lru_cache(maxsize=_KEPT)
+def number_of(form: str) -> Number | None:
+    """Return what the form of a phone number says; None where the form is a text that could not be read as one."""
+    if len(form) > MAX_PHONE or _phone(form, None) != form:
+        return None
+    number = phonenumbers.parse(form)
+    return Number(
+        number.country_code or 0,
+        phonenumbers.national_significant_number(number),
+        phonenumbers.is_valid_number(number),
+    )
+
+
+def is_readable(type_: str, form: str) -> bool:
+    """Tell whether the form of an identifier's value is more than its text, where its type is one that is read.
+
+    Whatever is no e-mail address or phone number is as readable as it can be.
+    """
+    if type_ == "phone":
+        return number_of(form) is not None
+    return type_ != "email" or (_may_be_address(form) and _address(form) is not None)
 
 
 def region_fault(region: str) -> str | None:
@@ -126,13 +160,14 @@ def _address(text: str) -> str | None:
 
 
 @lru_cache(maxsize=_KEPT)
-def _phone(text: str, region: str | None) -> str:
+def _phone(text: str, region: str | None) -> str | None:
+    """Return a number's form; None where the text is something else, or not a whole number."""
     try:
         found = _e164(text, region)
         # A national prefix written twice would be dropped one at a time.
-        return found if found is not None and _e164(found, None) == found else text
+        return found if found is not None and _e164(found, None) == found else None
     except NumberParseException:
-        return text
+        return None
 
 
 def _e164(text: str, region: str | None) -> str | None:

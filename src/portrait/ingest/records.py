@@ -8,7 +8,7 @@ import msgspec
 from portrait import request
 from portrait.failures import Failures
 from portrait.identity import rules
-from portrait.identity.normalise import normalise
+from portrait.identity.normalise import is_readable, normalise
 from portrait.incoming import LINK_WEIGHT, Incoming, Linked, Named
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
@@ -22,6 +22,7 @@ from portrait.model.errors import (
     UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
+from portrait.model.warning import UNREADABLE_EMAIL, UNREADABLE_PHONE, RecordWarning
 from portrait.recording import Refusal
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
@@ -39,6 +40,7 @@ MAX_SOURCE = 256
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
+_UNREADABLE = {"email": UNREADABLE_EMAIL, "phone": UNREADABLE_PHONE}
 _envelope = frozenset({"record", "effectiveAt", "source"})
 _line = _envelope | {"customerId", "identifier", "section"}
 
@@ -159,7 +161,9 @@ class Parser:
         linked = None
         if isinstance(parsed.record, Identity):
             parsed, linked = self._linked(parsed, parsed.record, section)
-        return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked)
+        identifiers = (named.identifier, linked.named.identifier) if linked else (named.identifier,)
+        doubts = self._doubts(identifiers)
+        return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked, doubts)
 
     def _linked(self, parsed: Parsed, record: Identity, section: StoredSection) -> tuple[Parsed, Linked]:
         """Return the identifier that an identity record names, and the record under the key that this gives it."""
@@ -168,6 +172,11 @@ class Parser:
             raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
         key = section.key(tuple(other), self._key_secret)
         return parsed._replace(key=key), Linked(Named(other, record.value), record.confidence)
+
+    def _doubts(self, identifiers: Iterable[Identifier]) -> tuple[RecordWarning, ...]:
+        """Return what is doubtful about the identifiers that a record names; a blocked one's link is refused anyway."""
+        unread = [one for one in identifiers if not is_readable(*one) and not self._rules.blocks(one)]
+        return tuple(dict.fromkeys(_UNREADABLE[one.type] for one in unread))
 
     def _named(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Named:
         """Return the one identifier that a line names."""
