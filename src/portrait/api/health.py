@@ -1,10 +1,14 @@
 """Whether the service lives, and whether it can answer."""
 
 from portrait.api.operation import Answer, Call, Operation
+from portrait.api.schemas import component
 from portrait.model import errors
 from portrait.storage.contract import Store
 
-_OK = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+_OK = component(
+    "Health",
+    {"type": "object", "properties": {"status": {"type": "string", "const": "ok"}}, "required": ["status"]},
+)
 
 
 class Health:

@@ -10,6 +10,7 @@ from portrait.api import pages
 from portrait.api.bodies import chosen, one_of
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, encode, json_answer
 from portrait.api.records import SOURCE, Source
+from portrait.api.schemas import component
 from portrait.explaining import Apart, Candidate, Explainer, Explanation, Waiting, Why
 from portrait.identifying import Effect, Identities
 from portrait.identity.graph import Link, Merge, Profile, Told
@@ -386,20 +387,22 @@ class IdentityResource:
             Operation(
                 id="get_identity_rules", method="GET", path="/api/v1/identity/rules", tag="identity",
                 handler=self.rules, roles=READ, summary="Show the tenant's identity rules", success=200,
-                answer={"type": "object"}, example=rules,
+                answer=_RULES, example=rules,
             ),
             Operation(
                 id="set_identity_rules", method="PUT", path="/api/v1/identity/rules", tag="identity",
                 handler=self.set_rules, roles=ADMIN, summary="Set the tenant's identity rules", success=200,
                 description="What is left out is as by default. They hold for what is told from now on; what was "
-                "decided before stays as it was decided.", answer={"type": "object"}, example=rules,
-                body=Body({"application/json": {"type": "object"}},
+                "decided before stays as it was decided.", answer=_RULES, example=rules,
+                body=Body({"application/json": _RULES},
                           {"application/json": {"types": {"loyalty_card": {"priority": 15, "limit": 3}}}}),
                 fails=(errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow, errors.InvalidRules,
                        errors.MalformedJson),
             ),
         ]  # fmt: skip
 
+
+_RULES = component("IdentityRules", {"type": "object", "description": "A tenant's rules: see the reference."})
 
 _CUSTOMER = Parameter(
     "customerId", "query", "The customer's id: up to 256 bytes of UTF-8 without control characters.",

@@ -13,7 +13,8 @@ from portrait.api.bodies import converted, taken, value
 from portrait.api.errors import Problem, problem
 from portrait.api.identity import Named
 from portrait.api.operation import Answer, Body, Call, Operation, encode, json_answer
-from portrait.api.profile import CUSTOMER_ID, SectionError
+from portrait.api.profile import CUSTOMER_ID, EXAMPLE, SectionError, schema_of
+from portrait.api.schemas import component
 from portrait.identifying import Identities
 from portrait.ingest.records import Parser
 from portrait.model import errors
@@ -37,18 +38,27 @@ class Wanted(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The sections to include, in the order wanted; all where left out."""
 
 
-class Found(msgspec.Struct):
-    """One of several profiles asked for: the profile, or what was wrong."""
-
-    status: int
-    profile: dict[str, Any] | msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    problem: Problem | msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class FoundAll(msgspec.Struct):
-    """Profiles, in the order in which they were asked for."""
-
-    data: list[Found]
+def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of one profile, or of several, each with a status of its own."""
+    found = component(
+        "Found",
+        {
+            "type": "object",
+            "description": "One of several profiles asked for: the profile, or what was wrong.",
+            "properties": {"status": {"type": "integer"}, "profile": profile, "problem": {"$type": Problem}},
+            "required": ["status"],
+        },
+    )
+    found_all = component(
+        "FoundAll",
+        {
+            "type": "object",
+            "description": "Profiles, in the order in which they were asked for.",
+            "properties": {"data": {"type": "array", "items": found}},
+            "required": ["data"],
+        },
+    )
+    return {"anyOf": [profile, found_all]}
 
 
 class RecentInteraction(msgspec.Struct, rename="camel"):
@@ -127,7 +137,7 @@ class Lookup:
                 pieces += (b'{"status":200,"profile":', *outcome.pieces(self._clock()), b"}")
             else:
                 status, _, shown = problem(outcome, call.request_id)
-                pieces.append(encode(Found(status, problem=msgspec.Raw(shown))))
+                pieces.append(encode({"status": status, "problem": msgspec.Raw(shown)}))
         return Answer(200, b"".join((*pieces, b"]}")), _JSON)
 
     def _sought_or_wrong(self, call: Call, asked: Any) -> "_Sought | errors.PortraitError":
@@ -180,11 +190,6 @@ class Lookup:
     def operations(self) -> list[Operation]:
         """Return the operations' declarations."""
         named = {"identifier": {"type": "email", "value": "john@example.com"}, "sections": ["identities"]}
-        profile = {
-            "customerId": "CUST001", "tenantId": "my-tenant", "computedAt": "2026-03-30T12:00:00.000Z",
-            "sections": [{"name": "identities",
-                          "data": [{"type": "email", "value": "john@example.com", "confidence": 1.0}]}],
-        }  # fmt: skip
         array = {"type": "array", "minItems": 1, "maxItems": MAX_PROFILES, "items": {"$type": Wanted}}
         fails = (
             errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
@@ -201,8 +206,7 @@ class Lookup:
                 "own status and either `profile` or `problem`. The profiles of one answer have at most "
                 f"{several.MAX_ANSWER_BYTES} bytes together: what goes beyond is `answer_too_large`, to be asked for "
                 "again. The deadline of a computed section counts for all profiles of an answer together.",
-                answer={"anyOf": [{"type": "object", "title": "UnifiedProfile"}, {"$type": FoundAll}]},
-                example=profile,
+                answer=_answer_schema(schema_of(self._registry)), example=EXAMPLE,
                 body=Body({"application/json": {"anyOf": [{"$type": Wanted}, array]}}, {"application/json": named}),
             ),
             Operation(

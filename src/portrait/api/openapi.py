@@ -1,17 +1,14 @@
 """The OpenAPI document, made from the operations' declarations and the sections' schemas."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-
 from portrait.api import errors as api_errors
 from portrait.api.operation import Operation
+from portrait.api.schemas import Schemas
 from portrait.model import errors
 
-_REF = "#/components/schemas/{name}"
+_PROBLEM = {"$type": api_errors.Problem}
 _ALWAYS = (errors.Defect, errors.StorageFailed, errors.HostForbidden)
 _GUARDED = (errors.Unauthenticated, errors.RoleForbidden, errors.TenantForbidden)
 _WRITING = (errors.StorageBusy, errors.StorageFull, errors.ShuttingDown)
@@ -19,12 +16,12 @@ _WRITING = (errors.StorageBusy, errors.StorageFull, errors.ShuttingDown)
 
 def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
-    types = list({type_: None for one in operations for type_ in _types(one)} | {api_errors.Problem: None})
-    references, components = _plainly_named(*msgspec.json.schema_components(types, ref_template=_REF))
-    schemas = _Schemas(dict(zip(types, references, strict=True)))
+    bodies = [schema for one in operations if one.body for schema in one.body.content.values()]
+    schemas = Schemas([_PROBLEM, *(one.answer_schema for one in operations)], bodies)
+    described = _Described(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = schemas.operation(one)
+        paths.setdefault(one.path, {})[one.method.lower()] = described.operation(one)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -35,7 +32,7 @@ def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": schemas.components,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -45,26 +42,9 @@ def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     }
 
 
-def _plainly_named(references: Any, components: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return schemas with the names of generics as clients like them: `Page_…ListedRecord_…Segment__` as one word."""
-    plain = {name: "".join(re.findall(r"(?:^|[._])([A-Z][A-Za-z0-9]*)", name)) for name in components}
-    taken = Counter(plain.values())
-    names = {name: short if short and taken[short] == 1 else name for name, short in plain.items()}
-
-    def renamed(schema: Any) -> Any:
-        if isinstance(schema, dict):
-            return {
-                key: _REF.format(name=names[value.rpartition("/")[2]]) if key == "$ref" else renamed(value)
-                for key, value in schema.items()
-            }
-        return [renamed(value) for value in schema] if isinstance(schema, list | tuple) else schema
-
-    return renamed(references), {names[name]: renamed(schema) for name, schema in components.items()}
-
-
-class _Schemas:
-    def __init__(self, references: dict[Any, Any]) -> None:
-        self._references = references
+class _Described:
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
 
     def operation(self, one: Operation) -> dict[str, Any]:
         parameters = [self._parameter(parameter) for parameter in one.parameters]
@@ -83,7 +63,7 @@ class _Schemas:
             described["requestBody"] = {
                 "required": True,
                 "content": {
-                    kind: {"schema": self._resolved(schema), "example": one.body.examples[kind]}
+                    kind: {"schema": self._schemas.body(schema), "example": one.body.examples[kind]}
                     for kind, schema in one.body.content.items()
                 },
             }
@@ -100,9 +80,8 @@ class _Schemas:
                 for name, text in {"X-Request-Id": "The request's id.", **one.headers}.items()
             },
         }
-        if one.answer is not None:
-            schema = one.answer if isinstance(one.answer, dict) else {"$type": one.answer}
-            media = {"schema": self._resolved(schema)}
+        if one.answer_schema is not None:
+            media = {"schema": self._schemas.answer(one.answer_schema)}
             success["content"] = {"application/json": media | ({"example": one.example} if one.example else {})}
         yield one.success, success
         for status, text in one.also.items():
@@ -114,7 +93,7 @@ class _Schemas:
                 {
                     "description": f"One of: {', '.join(codes)}",
                     "content": {
-                        api_errors.MEDIA_TYPE: {"schema": self._resolved({"$type": api_errors.Problem})},
+                        api_errors.MEDIA_TYPE: {"schema": self._schemas.answer(_PROBLEM)},
                     },
                 },
             )
@@ -137,16 +116,6 @@ class _Schemas:
         }
         return described | ({} if parameter.example is None else {"example": parameter.example})
 
-    def _resolved(self, schema: Any) -> Any:
-        """Return a schema with every type in it replaced by its reference."""
-        if isinstance(schema, dict):
-            if "$type" in schema:
-                return self._references[schema["$type"]]
-            return {name: self._resolved(value) for name, value in schema.items()}
-        if isinstance(schema, list | tuple):
-            return [self._resolved(value) for value in schema]
-        return schema
-
 
 _TENANT = {
     "name": "X-Tenant-Id",
@@ -156,20 +125,3 @@ _TENANT = {
     "schema": {"type": "string"},
     "example": "my-tenant",
 }
-
-
-def _types(one: Operation) -> Iterator[Any]:
-    answer = one.answer if isinstance(one.answer, dict) or one.answer is None else {"$type": one.answer}
-    for schema in (answer, *(one.body.content.values() if one.body else ())):
-        yield from _types_in(schema)
-
-
-def _types_in(schema: Any) -> Iterator[Any]:
-    if isinstance(schema, dict):
-        if "$type" in schema:
-            yield schema["$type"]
-        for value in schema.values():
-            yield from _types_in(value)
-    elif isinstance(schema, list | tuple):
-        for value in schema:
-            yield from _types_in(value)

@@ -121,6 +121,11 @@ class Operation:
     """Further answers without a body, described."""
 
     @property
+    def answer_schema(self) -> Any:
+        """The successful answer's schema, in which `{"$type": type}` stands for a type; None where it has no body."""
+        return self.answer if isinstance(self.answer, dict | None) else {"$type": self.answer}
+
+    @property
     def query_parameters(self) -> list[str]:
         """The names of the query parameters that there are."""
         return [one.name for one in self.parameters if one.where == "query"]

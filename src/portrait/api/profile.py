@@ -4,6 +4,7 @@ It is answered without a framework in between: `Profiles.answer` is called by th
 directly, and by the ordinary route for what the short way does not match (HEAD, say).
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -13,10 +14,11 @@ import msgspec
 
 from portrait.access.service import READ, Access
 from portrait.api.operation import Answer, Call, Operation, Parameter, check_query, decoded, lines, query_of
+from portrait.api.schemas import component
 from portrait.model import errors
 from portrait.model.time import Clock
 from portrait.reading import Plan, Reader
-from portrait.sections.base import StoredSection
+from portrait.sections.base import Section, StoredSection
 from portrait.sections.registry import Registry
 
 PREFIX = "/api/v1/customers/"
@@ -117,8 +119,8 @@ class Profiles:
                 handler=self.handle,
                 roles=READ,
                 success=200,
-                answer=self._schema(),
-                example=self._example(),
+                answer=schema_of(self._registry),
+                example=EXAMPLE,
                 parameters=(
                     CUSTOMER_ID,
                     Parameter(
@@ -144,46 +146,46 @@ class Profiles:
             )
         ]  # fmt: skip
 
-    def _schema(self) -> dict[str, Any]:
-        kinds: list[dict[str, Any]] = []
-        for section in self._registry:
-            item: Any = section.shows if isinstance(section, StoredSection) else None
-            properties: dict[str, Any] = {
-                "name": {"const": section.name},
-                "data": {"type": "array", "items": {"$type": item} if item is not None else {}},
-                "error": {"$type": SectionError},
-            }
-            kinds.append(
-                {"type": "object", "title": section.name, "properties": properties, "required": ["name", "data"],
-                 "additionalProperties": False}
-            )  # fmt: skip
-        return {
+
+def schema_of(registry: Registry) -> dict[str, Any]:
+    """Return the schema of a unified profile with a registry's sections."""
+    return component(
+        "UnifiedProfile",
+        {
             "type": "object",
-            "title": "UnifiedProfile",
             "properties": {
                 "customerId": {"type": "string"},
                 "tenantId": {"type": "string"},
-                "sections": {"type": "array", "items": {"oneOf": kinds}},
+                "sections": {"type": "array", "items": {"oneOf": [_section_schema(section) for section in registry]}},
                 "computedAt": {"type": "string", "format": "date-time"},
             },
             "required": ["customerId", "tenantId", "sections", "computedAt"],
             "additionalProperties": False,
-        }
+        },
+    )
 
-    @staticmethod
-    def _example() -> dict[str, Any]:
-        return {
-            "customerId": "CUST001",
-            "tenantId": "my-tenant",
-            "sections": [
-                {
-                    "name": "identities",
-                    "data": [{"type": "email", "value": "john@example.com", "confidence": 1.0}],
-                }
-            ],
-            "computedAt": "2026-03-30T12:00:00.000Z",
-        }
 
+def _section_schema(section: Section) -> dict[str, Any]:
+    item: Any = section.shows if isinstance(section, StoredSection) else None
+    properties: dict[str, Any] = {
+        "name": {"type": "string", "const": section.name},
+        "data": {"type": "array", "items": {"$type": item} if item is not None else {}},
+        "error": {"$type": SectionError},
+    }
+    words = re.split("[_-]", section.name)
+    return component(
+        f"{''.join(word.capitalize() for word in words)}Section",
+        {"type": "object", "properties": properties, "required": ["name", "data"], "additionalProperties": False},
+    )
+
+
+EXAMPLE = {
+    "customerId": "CUST001",
+    "tenantId": "my-tenant",
+    "sections": [{"name": "identities", "data": [{"type": "email", "value": "john@example.com", "confidence": 1.0}]}],
+    "computedAt": "2026-03-30T12:00:00.000Z",
+}
+"""A unified profile, as documentation shows one."""
 
 CUSTOMER_ID = Parameter(
     "customerId", "path", "The customer's id, percent-encoded: up to 256 bytes of UTF-8 without control characters.",

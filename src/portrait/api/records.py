@@ -127,7 +127,7 @@ class Records:
         name, record = self._section.name, self._section.shape.schema
         described = self._section.description
         base = f"/api/v1/customers/{{customerId}}/{name}"
-        example = self._section.example()
+        example, shown = self._section.example(), self._section.shown_example()
         telling = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
         last = {"cursor": None, "hasMore": False}
         one, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
@@ -153,7 +153,7 @@ class Records:
                 summary=f"List {name}", success=200, answer=_of(pages.Page, _of(ListedRecord, record)),
                 description=f"{described} {order}",
                 example={
-                    "data": [{"key": "key", "record": example, **telling}],
+                    "data": [{"key": "key", "record": shown, **telling}],
                     "pagination": last,
                 },
                 parameters=(CUSTOMER_ID, *pages.PARAMETERS), fails=(*may_fail, errors.SectionFailed),
@@ -163,7 +163,7 @@ class Records:
                 roles=READ, summary=f"Show the history of one of {name}", success=200,
                 answer=_of(pages.Page, _of(Told, record)),
                 description="Every fact of it, newest first, with source and times: why we say so.",
-                example={"data": [{"op": "put", "record": example, **telling}], "pagination": last},
+                example={"data": [{"op": "put", "record": shown, **telling}], "pagination": last},
                 parameters=(CUSTOMER_ID, _KEY, *pages.PARAMETERS),
                 fails=(*may_fail, errors.RecordNotFound, errors.SectionFailed),
             ),

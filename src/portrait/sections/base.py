@@ -154,6 +154,12 @@ class StoredSection(Section):
         """Return an example of a record as JSON shows it."""
         return self.shape.example()
 
+    def shown_example(self) -> dict[str, Any]:
+        """Return the same example as an answer shows it: what was left out has its default."""
+        fields = msgspec.structs.fields(self.shape.members[0])
+        absent = (msgspec.UNSET, msgspec.NODEFAULT)
+        return {one.encode_name: one.default for one in fields if one.default not in absent} | self.example()
+
     def key_values(self, record: Record) -> tuple[str, ...]:
         """Return what forms a record's key, as texts."""
         if self.normalise is not None:
