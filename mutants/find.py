@@ -21,7 +21,7 @@ BOUND_NAME = re.compile(r"(?!DEFAULT)(_?MAX_\w+|\w*_(SECONDS|BYTES|LIMIT)|max_\w
 _ROLE_NAME = re.compile(r"roles?")
 _TENANT_NAME = re.compile(r"tenant|tenant_id")
 _REFUSALS = re.compile(
-    r"RoleForbidden|SectionForbidden|TenantForbidden|TenantRequired|Unauthenticated|HostForbidden|_wrong_key"
+    r"RoleForbidden|SectionForbidden|TenantForbidden|TenantRequired|Unauthenticated|HostForbidden|forbidden"
 )
 _EVERYBODY = 'frozenset({"viewer", "editor", "admin", "platform"})'
 _ENDLESS = "10**12"

@@ -269,12 +269,13 @@ def test_lines_come_from_stdin(database, tmp_path):
     assert json.loads((tmp_path / "stdin.refused.jsonl").read_text())["line"] == 6
 
 
-def test_a_missing_tenant_is_told_how_to_be_made(database):
+def test_a_missing_tenant_leads_to_those_there_are(database):
     file = database.parent / "lines.jsonl"
     file.write_bytes(ndjson(LINES))
     done = portrait("load", str(file), "--tenant", "nobody", database=database)
     assert done.returncode == 1
-    assert "portrait tenant create nobody" in done.stderr
+    assert f"There are: {TENANT}." in done.stderr
+    assert "create nobody" not in done.stderr
 
 
 def test_a_missing_file_is_refused(database):
@@ -324,7 +325,7 @@ def test_a_portrait_is_shown_as_json(told):
     ("words", "said"),
     [
         (("nobody", "--tenant", TENANT), "customer"),
-        (("c1", "--tenant", "nobody"), "portrait tenant create nobody"),
+        (("c1", "--tenant", "nobody"), f"There are: {TENANT}."),
         (("c1", "--tenant", TENANT, "--sections", "nothing"), "segments"),
     ],
 )

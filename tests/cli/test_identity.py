@@ -70,7 +70,8 @@ def test_customers_are_merged_explained_and_parted(run):
     previewed = run("merge", "A", "B", "--preview")
     assert run("resolve", "customer_id", "B").stdout == "B\n"
     merged = run("merge", "A", "B")
-    assert (merged.stdout, merged.stderr) == (previewed.stdout, previewed.stderr)
+    assert merged.stdout == previewed.stdout
+    assert previewed.stderr == f"A preview: nothing has changed. The action would lead to this:\n{merged.stderr}"
     assert merged.stdout == "A: customer_id A, customer_id B, email e@example.org\n"
     assert merged.stderr == "experiment x: two variants were seen; the first counts\n"
     assert run("resolve", "customer_id", "B").stdout == "A\n"
@@ -162,4 +163,4 @@ def test_what_cannot_be_is_said_in_a_line(run, words, code):
 def test_an_unknown_tenant_is_said(database):
     done = portrait("identity", "explain", "A", "--tenant", "nowhere", database=database)
     assert done.returncode == 1
-    assert "portrait tenant create nowhere" in done.stderr
+    assert "There is no tenant nowhere. There are: my-tenant." in done.stderr

@@ -34,7 +34,7 @@ class Dead:
     def kill(self):
         pass
 
-    join = kill
+    join = is_alive = kill
 
 
 def test_early_deaths_are_counted_until_a_worker_has_lived_long():
@@ -57,6 +57,33 @@ def until(condition):
     while not condition():
         assert time.monotonic() - begun < PATIENCE, "it did not come about"
         time.sleep(0.1)
+
+
+def test_a_worker_that_dies_is_a_line_of_the_log_at_the_level_warning_too(tmp_path):
+    database, log = tmp_path / "portrait.db", []
+    assert portrait("tenant", "create", TENANT, database=database).returncode == 0
+    with server(database, "--auth", "open", "--workers", "2", "--log-level", "warning", log=log) as (url, process):
+        until(lambda: len(children(process.pid)) == 2)
+        assert httpx.get(f"{url}/health/live", timeout=PATIENCE).status_code == 200
+        first, _ = children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: any("portrait.workers" in line for line in log))
+    [line] = [line for line in log if "portrait.workers" in line]
+    assert line.endswith(f"ERROR portrait.workers: worker {first} died, exit code -9; it is replaced\n")
+
+
+class Hanging(Dead):
+    """A worker's process that answers nothing and goes on."""
+
+    def is_alive(self):
+        return True
+
+
+def test_a_worker_that_is_ended_for_not_answering_is_not_said_to_have_died(caplog):
+    supervisor = object.__new__(Supervisor)
+    supervisor._dead, supervisor._deaths = {}, 0
+    supervisor._bury(Hanging(), time.monotonic())
+    assert caplog.messages == ["worker 1 did not answer and was ended; it is replaced"]
 
 
 def test_a_worker_that_cannot_start_is_a_line_a_try_in_growing_pauses(tmp_path):

@@ -119,7 +119,8 @@ def _command(command: click.Command, name: str) -> str:
     usage = command.get_usage(context).removeprefix("Usage: ").replace("\n", " ")
     parts = [f"### {name}\n", f"`{' '.join(usage.split())}`\n", inspect.cleandoc(command.help or "") + "\n"]
     options = [one for one in command.params if isinstance(one, click.Option)]
-    own = [one for one in options if one.name not in SETTINGS]
+    # Every command takes the file of settings, which the top command's table names.
+    own = [one for one in options if one.name not in SETTINGS and (one.name != "config" or command is cli)]
     if own:
         rows = (
             (code(", ".join([*one.opts, *one.secondary_opts])), _values(one), "yes" if one.required else "", one.help)

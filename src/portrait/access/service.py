@@ -271,7 +271,10 @@ class Access:
             return taken
 
         if not await self._store.write(tenant_id, work):
-            raise KeyNotFound("No live key with this id.")
+            raise KeyNotFound(
+                "No live key has this id here, and none that it made is live. Those there are: GET /api/v1/keys, or"
+                " portrait key list."
+            )
         self._revoked += 1
         for known_as, (_, credential) in self._credentials.items():
             self._credentials[known_as] = (0.0, credential)

@@ -63,7 +63,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.InvalidSetting: (500, "A setting is not valid"),
     errors.DatabaseRefused: (500, "The database cannot be used"),
     errors.PluginRefused: (500, "A plugin cannot be used"),
-    errors.InputRefused: (500, "A table cannot be matched"),
+    errors.InputRefused: (500, "A file cannot be used"),
 }
 """Every error of the tree: its status and title."""
 

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from portrait.access import keys
 from portrait.access.descent import ended
 from portrait.access.keys import ApiKey
 from portrait.access.service import PLATFORM
 from portrait.app import Services
-from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say
 from portrait.model import time
 from portrait.model.errors import InvalidParameter
@@ -65,13 +66,17 @@ def key() -> None:
 
 
 def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
+    """Return the tenant that a command is about; None: the platform. A flag goes before the environment."""
+    source = click.get_current_context().get_parameter_source("tenant_id")
+    if platform and source is ParameterSource.ENVIRONMENT:
+        return None
     if platform == (tenant_id is not None):
         raise click.UsageError("Name either --tenant or --platform.")
     return tenant_id
 
 
 @key.command("create")
-@click.option("--tenant", "tenant_id", help="The tenant that the key is for.")
+@tenant_option("The tenant that the key is for.", required=False)
 @click.option("--role", type=click.Choice(ROLES), help="What the key may do. [default: viewer]")
 @click.option("--platform", is_flag=True, help="A key of the platform's own: makes tenants, and any tenant's keys.")
 @click.option("--name", default="", help="What the key is for, for people.")
@@ -101,7 +106,7 @@ def create_key(
 
 
 @key.command("list")
-@click.option("--tenant", "tenant_id", help="The tenant whose keys to list.")
+@tenant_option("The tenant whose keys to list.", required=False)
 @click.option("--platform", is_flag=True, help="List the platform's own keys.")
 @takes(*DATA)
 def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
@@ -133,7 +138,7 @@ async def _show(
 
 @key.command("revoke")
 @click.argument("key_id", metavar="KEY")
-@click.option("--tenant", "tenant_id", help="The tenant whose key it is.")
+@tenant_option("The tenant whose key it is.", required=False)
 @click.option("--platform", is_flag=True, help="Take back a key of the platform's own.")
 @click.option("--descendants", is_flag=True, help="Take back what it made too, and what that made in turn.")
 @takes(*DATA)
@@ -146,6 +151,8 @@ def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendant
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
+        if owner is not None:
+            await known_tenant(services, owner)
         given = keys.parse(key_id)
         id_ = given.id if given else key_id
         await services.access.revoke_key(owner, id_, descendants=descendants)

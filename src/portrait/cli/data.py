@@ -18,12 +18,15 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from portrait.app import Services
 from portrait.cli import portrait_view
-from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.customers import found_customer
+from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.incoming import Incoming
+from portrait.ingest.formats import EXAMPLE, foreign
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
-from portrait.model.errors import InvalidSetting, StorageBusy, Unavailable
+from portrait.model.document import HEAD
+from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
 from portrait.recording import MAX_CHUNK, Outcome, Refusal, Warned
 from portrait.storage.contract import Tenant
@@ -51,7 +54,7 @@ class Loaded(Outcome):
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--tenant", "tenant_id", required=True, help="The tenant that the records are of.")
+@tenant_option("The tenant that the records are of.")
 @click.option(
     "--refused", type=click.Path(dir_okay=False), help="Where refused lines go. [default: FILE.refused.jsonl]"
 )
@@ -216,11 +219,17 @@ class _Writing:
 
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-    else:
-        with Path(file).open("rb") as stream:
-            yield stream
+    """Open a file of JSON lines.
+
+    Raises:
+        InputRefused: it is of another format.
+    """
+    with contextlib.ExitStack() as stack:
+        stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+        if said := foreign(stream.peek(1)):
+            name = "What came on stdin" if file == "-" else file
+            raise InputRefused(f"{name} {said}. portrait load takes JSON lines, each like {EXAMPLE}.")
+        yield stream
 
 
 class _SideFile:
@@ -326,17 +335,23 @@ def _progress(size: int | None) -> Iterator[_Bar | None]:
 
 @click.command()
 @click.argument("customer_id", metavar="CUSTOMER")
-@click.option("--tenant", "tenant_id", required=True, help="The tenant that knows the customer.")
+@tenant_option("The tenant that knows the customer.")
 @click.option("--sections", "names", help="Comma-separated sections to show. [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API's answer.")
 @takes(*DATA)
 def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, **options: Any) -> None:
-    """Show a customer's portrait, for a person to read."""
+    """Show a customer's portrait, for a person to read.
+
+    CUSTOMER is a customer id, or an identifier of any type that one customer has, such as an e-mail address.
+    """
 
     async def work(services: Services) -> bytes:
         tenant = await known_tenant(services, tenant_id)
         asked = None if names is None else [name.strip() for name in names.split(",")]
-        profile = await services.reader.profile(tenant.id, customer_id, services.reader.plan("admin", asked))
+        plan = services.reader.plan("admin", asked)
+        profile = await services.reader.profile(tenant.id, await found_customer(services, tenant, customer_id), plan)
+        if asked is None:
+            await _say_what_is_left_out(services, tenant.id, profile.customer_id)
         return profile.json(services.clock())
 
     answer = run(options, work)
@@ -344,3 +359,14 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
         say_json(answer.decode())
     else:
         portrait_view.show(msgspec.json.decode(answer), Console())
+
+
+async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id: str) -> None:
+    """Name the sections of which something is held, and which the full profile does not show."""
+    held = {name for name, *_ in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
+    by_name = sorted(one.name for one in services.registry if not one.default and one.name in held)
+    unknown = sorted(held - set(services.registry.names()))
+    if by_name:
+        say(f"Not shown, but by --sections: {', '.join(by_name)}.", err=True)
+    if unknown:
+        say(f"Not shown, for want of the plugins that they are of (see --plugin): {', '.join(unknown)}.", err=True)

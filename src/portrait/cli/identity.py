@@ -12,7 +12,8 @@ import msgspec
 
 from portrait import matching
 from portrait.app import Services
-from portrait.cli.options import DATA, known_tenant, run, takes
+from portrait.cli.customers import found_customer
+from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again, say_json
 from portrait.explaining import Candidate, Explanation
 from portrait.identifying import Effect
@@ -81,7 +82,7 @@ def _pair(command: Callable[..., None]) -> Callable[..., None]:
     return taking
 
 
-_tenant = click.option("--tenant", "tenant_id", required=True, help="The tenant.")
+_tenant = tenant_option("The tenant.")
 _preview = click.option("--preview", is_flag=True, help="Only tell what would be; change nothing.")
 
 
@@ -91,15 +92,18 @@ def identity() -> None:
 
 
 @identity.command("explain")
-@click.argument("customer_id", callback=_name)
+@click.argument("customer_id", metavar="CUSTOMER", callback=_text)
 @_tenant
 @takes(*DATA)
 def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
-    """Say why a customer's identifiers are one person."""
+    """Say why a customer's identifiers are one person.
+
+    CUSTOMER is a customer id, or an identifier of any type that one customer has, such as an e-mail address.
+    """
 
     async def work(services: Services) -> Explanation:
         tenant = await known_tenant(services, tenant_id)
-        return await services.explainer.explain(tenant.id, customer_id)
+        return await services.explainer.explain(tenant.id, await found_customer(services, tenant, customer_id))
 
     found = run(options, work)
     say(f"customer {found.customer_id}")
@@ -392,8 +396,12 @@ def _act(
         return await work(services, await known_tenant(services, tenant_id))
 
     effect = run(options, whole)
-    if effect.before == effect.after:
-        say("Nothing changes." if preview else "Nothing changed.", err=True)
+    same = effect.before == effect.after
+    if preview:
+        would = "would change nothing" if same else "would lead to this"
+        say(f"A preview: nothing has changed. The action {would}:", err=True)
+    elif same:
+        say("Nothing changed.", err=True)
     for profile in effect.after:
         name = profile.customer_id or "nobody's"
         say(f"{name}: {', '.join(map(_shown, profile.members))}")

@@ -1,16 +1,20 @@
 """Options that commands share, made from the settings; and where their values come from."""
 
 import asyncio
+import difflib
+import os
+import re
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import click
 
 from portrait.app import Services, build
-from portrait.cli.printing import plain
+from portrait.cli.printing import say
 from portrait.model.errors import TenantForbidden
-from portrait.settings import SETTINGS, check, from_file
+from portrait.settings import ENVIRONMENT_PREFIX, SETTINGS, check, from_file
 from portrait.storage.contract import Tenant
 
 T = TypeVar("T")
@@ -20,15 +24,62 @@ DATA = ("database", "plugin", "busy_seconds", "pool_size", "prepared", "max_sect
 """The settings of every command that touches data."""
 
 
+TENANT_VARIABLE = f"{ENVIRONMENT_PREFIX}_TENANT"
+"""The environment variable that names a tenant where no flag does."""
+LISTED = 20
+"""The most names that a message lists."""
+_OURS = re.compile(rf"{ENVIRONMENT_PREFIX}_(?!TEST_|BENCH_)\w+")
+
+
+class Refused(click.ClickException):
+    """A command cannot do what it is asked to: said in the form of all refusals."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say so in a line."""
+        del file
+        say(f"portrait: {self.message}", err=True)
+
+
+class Stopped(Refused):
+    """A command was stopped by Ctrl-C."""
+
+    exit_code = 130
+
+
 class Group(click.Group):
     """The top command: reads the settings file before the commands read their options."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Give the file's values to every command as its defaults, then run the command."""
+        """Give the file's values to every command as its defaults, then run the command.
+
+        Raises:
+            Stopped: somebody pressed Ctrl-C.
+        """
         config = ctx.params.get("config")
         values = from_file(Path(config) if config else None)
         ctx.default_map = _everywhere(self, values)
-        return super().invoke(ctx)
+        _warn_of_variables()
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            if sys.stderr.isatty():
+                say("", err=True)  # the terminal has written ^C
+            raise Stopped("Stopped. What was committed until then stays.") from None
+
+
+def _warn_of_variables() -> None:
+    """Name the environment's variables that look like settings and are none: they change nothing."""
+    known = {TENANT_VARIABLE, *(one.variable for one in SETTINGS.values())}
+    for name in sorted(name for name in os.environ if _OURS.fullmatch(name) and name not in known):
+        near = difflib.get_close_matches(name, sorted(known), 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        say(f"portrait: {name} is no setting and changes nothing.{meant} See portrait settings.", err=True)
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
+    """Give the values of a settings file that stands behind a command to it as its defaults."""
+    if given is not None:
+        ctx.default_map = from_file(Path(given))
 
 
 def _everywhere(group: click.Group, values: dict[str, Any]) -> dict[str, Any]:
@@ -42,6 +93,14 @@ def takes(*names: str) -> Callable[[F], F]:
     """Return the decorator that gives a command the options of these settings."""
 
     def decorate(function: F) -> F:
+        function = click.option(
+            "--config",
+            type=click.Path(dir_okay=False),
+            is_eager=True,  # before the options whose defaults it gives
+            expose_value=False,
+            callback=_read_config,
+            help="A TOML file with settings.",
+        )(function)
         for name in reversed(names):
             setting = SETTINGS[name]
             kind: Any = click.Choice(setting.kind) if isinstance(setting.kind, tuple) else setting.kind
@@ -86,9 +145,22 @@ def open_services(options: dict[str, Any], **more: Any) -> Services:
 
 
 async def known_tenant(services: Services, tenant_id: str) -> Tenant:
-    """Return a tenant, or end with words that say how to make it."""
+    """Return a tenant, or end with words that say which there are."""
     try:
         return await services.access.tenant(tenant_id)
     except TenantForbidden:
-        shown = plain(tenant_id)
-        raise click.ClickException(f"There is no tenant {shown}. Make it: portrait tenant create {shown}") from None
+        there = [one.id for one in await services.access.tenants(None, LISTED + 1)]
+        near = difflib.get_close_matches(tenant_id, there, 1)
+        words = [f"There is no tenant {tenant_id}."]
+        words += [f"Did you mean {near[0]}?"] if near else []
+        more = ", …" if len(there) > LISTED else ""
+        words += [f"There are: {', '.join(there[:LISTED])}{more}."] if there else ["There is none yet."]
+        words += ["A new one is made by portrait tenant create."]
+        raise Refused(" ".join(words)) from None
+
+
+def tenant_option(help_: str, *, required: bool = True) -> Callable[[F], F]:
+    """Return the decorator that gives a command the option that names its tenant."""
+    return click.option(
+        "--tenant", "tenant_id", required=required, envvar=TENANT_VARIABLE, show_envvar=True, help=help_
+    )

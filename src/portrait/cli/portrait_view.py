@@ -1,7 +1,9 @@
 """A portrait in the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.rule import Rule
@@ -13,11 +15,20 @@ from portrait.cli.printing import plain
 _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
 _MAX_TEXT = 60
+_LEAST = 8
+"""A column is as wide at least, or as its widest cell: what has a letter a line is not read."""
+_FRAME = 6
+"""The columns of the terminal that the frame takes."""
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
-    """Print a unified profile: one block a section, the empty ones named at the end."""
+    """Print a unified profile: one block a section, the empty ones named at the end.
+
+    Nothing is left out for want of width: a table that is too wide is shown as lists of fields, and where a text was
+    cut the end says so.
+    """
     blocks: list[Any] = []
+    view = _View(max(console.width - _FRAME, _FRAME))
     empty = []
     for section in profile["sections"]:
         if "error" in section:
@@ -28,68 +39,119 @@ def show(profile: dict[str, Any], console: Console) -> None:
         elif section["data"]:
             blocks += [
                 Rule(_text(f"{section['name']} · {len(section['data'])}"), align="left"),
-                *_tables(section["data"]),
+                *view.blocks(section["data"]),
             ]
         else:
             empty.append(section["name"])
     if empty:
         blocks += [Rule(style="dim"), _text(f"nothing in {', '.join(empty)}", "dim")]
+    if view.has_cut:
+        blocks.append(_text(f"… : texts are shown up to {_MAX_TEXT} characters; --json shows them whole", "dim"))
     title = Text.assemble(_text(profile["customerId"], "bold"), " · ", _text(profile["tenantId"]))
     console.print(
         Panel(Group(*blocks), title=title, subtitle=profile["computedAt"], title_align="left", padding=(1, 2))
     )
 
 
-def _tables(records: list[Any]) -> list[Table]:
-    """Return one table for each kind of record: those of a kind have the same fields."""
-    kinds: dict[str | None, list[dict[str, Any]]] = {}
-    for one in records:
-        record = one if isinstance(one, dict) else {"value": one}
-        kind = record.get("kind")  # a plugin's may be of any type
-        kinds.setdefault(None if kind is None else str(kind), []).append(record)
-    return [_table(kind, same) for kind, same in kinds.items()]
+class _View:
+    """Lays records out within a width.
 
+    Args:
+        width: in columns of the terminal.
+    """
 
-def _table(kind: str | None, records: list[dict[str, Any]]) -> Table:
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-        padding=(0, 1, 0, 0),
-        title=kind if kind is None else _text(kind, "italic"),
-        title_justify="left",
-    )
-    names = dict.fromkeys(
-        name for one in records for name, value in one.items() if value is not None and name != "kind"
-    )
-    for name in names:
-        table.add_column(_text(name), overflow="fold")  # what is too wide goes on in the next line: nothing is cut off
-    for one in records:
-        table.add_row(*(_cell(one.get(name)) for name in names))
-    return table
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self.has_cut = False
+        """Whether a text was cut."""
+
+    def blocks(self, records: list[Any]) -> list[Any]:
+        """Return one block for each kind of record: those of a kind have the same fields."""
+        kinds: dict[str | None, list[dict[str, Any]]] = {}
+        for one in records:
+            record = one if isinstance(one, dict) else {"value": one}
+            kind = record.get("kind")  # a plugin's may be of any type
+            kinds.setdefault(None if kind is None else str(kind), []).append(record)
+        return [block for kind, same in kinds.items() for block in self._of_kind(kind, same)]
+
+    def _of_kind(self, kind: str | None, records: list[dict[str, Any]]) -> list[Any]:
+        names = list(
+            dict.fromkeys(
+                name for one in records for name, value in one.items() if value is not None and name != "kind"
+            )
+        )
+        rows = [[self._cell(one.get(name)) for name in names] for one in records]
+        head = [_text(name, "dim") for name in names]
+        widths = _widths([max(map(_width, column)) for column in zip(head, *rows, strict=True)], head, self._width)
+        title = [] if kind is None else [_text(kind, "italic")]
+        if widths is not None:
+            table = _grid(widths)
+            for row in (head, *rows):
+                table.add_row(*row)
+            return [*title, table]
+        widest = max(map(_width, head))
+        lists = []
+        for row in rows:
+            one = _grid([min(widest, self._width // 2), self._width - min(widest, self._width // 2) - 2])
+            for name, cell in zip(head, row, strict=True):
+                one.add_row(name, cell)
+            lists += [one, Text()]
+        return [*title, *lists[:-1]]
+
+    def _cell(self, value: Any) -> Text:
+        if value is None:
+            return Text("-", style="dim")
+        if isinstance(value, dict):
+            return Text("\n".join(self._short(f"{name} {item}") for name, item in value.items()))
+        text = self._short(str(value))
+        if _is_moment(value):
+            return Text(f"{text[:10]} {text[11:16]}")
+        style = "green" if text in _GOOD else "red" if text in _BAD else ""
+        return Text(text, style=style)
+
+    def _short(self, text: str) -> str:
+        """Return a text as it is shown: in one line, and its beginning where it is long."""
+        text = plain(text)
+        if len(text) <= _MAX_TEXT:
+            return text
+        self.has_cut = True
+        return f"{text[:_MAX_TEXT]}…"
 
 
 def _is_moment(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value[4:5] == value[7:8] == "-" and value.endswith("Z"))
+    return isinstance(value, str) and value[4:5] == value[7:8] == "-" and value.endswith("Z")
 
 
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text("-", style="dim")
-    if isinstance(value, dict):
-        return Text("\n".join(_short(f"{name} {item}") for name, item in value.items()))
-    text = _short(str(value))
-    if _is_moment(value):
-        return Text(f"{text[:10]} {text[11:16]}")
-    style = "green" if text in _GOOD else "red" if text in _BAD else ""
-    return Text(text, style=style)
+def _width(text: Text) -> int:
+    return max(map(cell_len, text.plain.split("\n")))
+
+
+def _widths(wanted: Sequence[int], head: Sequence[Text], most: int) -> list[int] | None:
+    """Return how wide columns are to be, each of which has a blank behind it; None where not all of them fit.
+
+    Args:
+        wanted: how wide their widest cells are.
+        head: their names, which stay whole.
+        most: how wide they may be together.
+    """
+    widths = [max(_width(name), min(_LEAST, want)) for name, want in zip(head, wanted, strict=True)]
+    spare = most - sum(widths) - len(widths)
+    if spare < 0:
+        return None
+    while spare and (narrow := [at for at, want in enumerate(wanted) if widths[at] < want]):
+        for at in narrow[:spare]:
+            widths[at] += 1
+        spare -= len(narrow[:spare])
+    return widths
+
+
+def _grid(widths: Sequence[int]) -> Table:
+    """Return a table whose cells go on in the next line where they are too wide: nothing is cut off."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for width in widths:
+        table.add_column(width=width, overflow="fold")
+    return table
 
 
 def _text(value: object, style: str = "") -> Text:
     return Text(plain(str(value)), style=style)
-
-
-def _short(text: str) -> str:
-    """Return a text as it is shown: in one line, and its beginning where it is long."""
-    text = plain(text)
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

@@ -132,7 +132,8 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     host, port = listening.getsockname()[:2]
     ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
     if alone:
-        uvicorn.Server(config).run(sockets=[listening])
+        with contextlib.suppress(KeyboardInterrupt):  # it has stopped as it was asked to
+            uvicorn.Server(config).run(sockets=[listening])
     else:
         Supervisor(config, sockets=[listening]).run()
 

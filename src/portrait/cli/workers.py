@@ -66,12 +66,14 @@ class Supervisor(Multiprocess):
 
     def _bury(self, process: Process, begun: float) -> float:
         """End a worker that died or hangs; return when to replace it."""
+        hung = process.process.is_alive()
         process.kill()
         process.process.join()
         now = time.monotonic()
         self._deaths = 1 if now - begun >= STEADY_SECONDS else self._deaths + 1
         if process.exitcode != REFUSED:
-            _log.error("worker %s died, exit code %s; it is replaced", process.pid, process.exitcode)
+            how = "did not answer and was ended" if hung else f"died, exit code {process.exitcode}"
+            _log.error("worker %s %s; it is replaced", process.pid, how)
         self._dead[process] = due = now + pause_after(self._deaths)
         return due
 

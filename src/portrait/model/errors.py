@@ -54,7 +54,7 @@ PortraitError
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
     ├── PluginRefused         a plugin that does not import, or declares what cannot be
-    └── InputRefused          a table that cannot be matched: unreadable, without ids, or saying too little
+    └── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
 the request: field names, positions and rules only.
@@ -444,6 +444,6 @@ class PluginRefused(StartRefused):
 
 
 class InputRefused(StartRefused):
-    """A table that cannot be matched: unreadable, without ids or with one twice, or saying too little of people."""
+    """A file that cannot be loaded or matched: of another format, unreadable, without ids, or saying too little."""
 
     code = "input_refused"

@@ -1,0 +1,30 @@
+"""What a file is by its beginning, where it is no JSON lines: said before each of its lines is refused by itself."""
+
+_SIGNATURES = {
+    b"\x1f\x8b": "is compressed by gzip: decompress it first, for example with zcat",
+    b"PK\x03\x04": "is a ZIP archive or a spreadsheet: save its table as text first",
+    b"PAR1": "is a Parquet file",
+    b"\xff\xfe": "is in UTF-16: save it in UTF-8",
+    b"\xfe\xff": "is in UTF-16: save it in UTF-8",
+}
+_SEPARATORS = b",;\t|"
+EXAMPLE = '{"customerId": "c1", "section": "identities", "record": {"type": "email", "value": "c1@example.com"}}'
+
+
+def foreign(head: bytes) -> str | None:
+    """Return what a file is, in words, if it is of another format than JSON lines; None where it may be that.
+
+    Args:
+        head: its first bytes. One line that begins as an object does is enough: what is wrong with others is theirs.
+    """
+    for signature, said in _SIGNATURES.items():
+        if head.startswith(signature):
+            return said
+    lines = [line for one in head.removeprefix(b"\xef\xbb\xbf").splitlines() if (line := one.strip())]
+    if not lines or any(line.startswith(b"{") for line in lines):
+        return None
+    if lines[0].startswith(b"["):
+        return "is a JSON array: write each of its objects in a line of its own"
+    if any(lines[0].count(one) for one in _SEPARATORS):
+        return "looks like CSV: write each row as an object"
+    return None
