@@ -9,6 +9,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import (
+    Becomes,
     Combine,
     Entry,
     Event,
@@ -16,11 +17,14 @@ from portrait.sections.fold import (
     EventsState,
     Fold,
     Held,
+    History,
+    Lapse,
     Latest,
     LatestState,
     Order,
     PerJoin,
     StateFold,
+    ends,
     newest,
     newest_per_key,
     per_key,
@@ -28,6 +32,7 @@ from portrait.sections.fold import (
 from portrait.sections.record import Record, Shape, Text, Timestamp, impersonal, personal, sensitive
 
 __all__ = [
+    "Becomes",
     "Combine",
     "Context",
     "Entry",
@@ -37,7 +42,9 @@ __all__ = [
     "Fact",
     "Fold",
     "Held",
+    "History",
     "Identifier",
+    "Lapse",
     "Latest",
     "LatestState",
     "Op",
@@ -48,6 +55,7 @@ __all__ = [
     "StateFold",
     "Text",
     "Timestamp",
+    "ends",
     "impersonal",
     "newest",
     "newest_per_key",

@@ -82,7 +82,7 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
 
     Args:
         section: the section; facts of others are passed over.
-        facts: the facts.
+        facts: the facts. A state's are folded as they were told.
         state: where to begin; None: before any fact.
 
     Raises:
@@ -90,9 +90,10 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
     """
     state = section.fold.empty() if state is None else state
     ended = set()
-    for fact in facts:
-        if fact.section != section.name:
-            continue
+    own = [fact for fact in facts if fact.section == section.name]
+    if section.kind == "state":
+        own.sort(key=lambda fact: (fact.recorded_at, fact.id))
+    for fact in own:
         if section.kind == "events":
             if fact.op is Op.DELETE:
                 ended.add(fact.key)
@@ -192,7 +193,7 @@ def linked(state: Any, links: Iterable[LinksState]) -> Any:
     for (one, other), at in graph_of(links).joined_at().items():
         times.setdefault(one.tag, {})[other.tag] = at
         times.setdefault(other.tag, {})[one.tag] = at
-    return JoinedState(state.told_at, state.histories, times)
+    return JoinedState(state.histories, times)
 
 
 async def load_joined(reads: Reads, tenant: str, section: StoredSection, members: Sequence[Identifier]) -> Any:

@@ -29,7 +29,9 @@ STATE = [name for name, section in SECTIONS.items() if section.kind == "state"]
 SECRET = bytes(32)
 MINUTE = 60 * time.SECOND
 TOLD = START - 60 * MINUTE
-"""All facts are told within the hour before START; they are effective up to two hours before and after it."""
+"""Facts are told within the hour before START; they are effective up to two hours before and after it."""
+AFTER = START + 121 * MINUTE
+"""Of what is told from now on nothing lies ahead."""
 
 # Few values, so that keys meet; and where a schema takes any text, the texts on which rules decide.
 _TEXTS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
@@ -134,11 +136,11 @@ def parsed(section: StoredSection, record: Any) -> Any:
     return section.parse(msgspec.json.encode(record), SECRET)
 
 
-def told(section: StoredSection, said: list[Saying]) -> list[Fact]:
-    """Return the facts that sayings become when they are told in this order."""
+def told(section: StoredSection, said: list[Saying], since: int = TOLD) -> list[Fact]:
+    """Return the facts that sayings become when they are told in this order, from a moment on."""
     facts = []
     for place, one in enumerate(said):
-        recorded_at = TOLD + place * time.SECOND
+        recorded_at = since + place * time.SECOND
         found = parsed(section, one.key_of)
         facts.append(
             Fact(

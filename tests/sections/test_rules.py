@@ -10,8 +10,8 @@ from harness import START
 from portrait.folding import read_state, store_state
 from portrait.model import time
 from portrait.model.fact import Op
-from portrait.sections.fold import JoinedState
-from sections.facts import MINUTE, SECTIONS, Saying, parsed, shown, state_of, told
+from portrait.sections.fold import Entry, JoinedState, ends
+from sections.facts import MINUTE, SECTIONS, TOLD, Saying, parsed, shown, state_of, told
 
 A, B, C = "c1", "c2", "c3"
 
@@ -20,10 +20,10 @@ def saying(who, minutes, **record):
     return Saying(who, START + minutes * MINUTE, record, record)
 
 
-def joined(name, *said, now=START, order=None):
+def joined(name, *said, now=START, order=None, since=TOLD):
     """Return what the histories show once they are joined."""
     section = SECTIONS[name]
-    facts = told(section, list(said))
+    facts = told(section, list(said), since)
     apart = [state_of(section, [fact for fact in facts if fact.identifier.value == who]) for who in (A, B)]
     both = section.fold.join(*(apart if order is None else reversed(apart)))
     return json.loads(shown(section, both, now)[0])
@@ -103,10 +103,33 @@ def test_enrollments_are_shown_while_active_or_completed(status, shows):
     assert len(joined("journeys", enrollment(A, -9, status=status))) == shows
 
 
-def test_experiments_joined_keep_the_first_exposure():
-    def assigned(who, minutes, variant, at):
-        return saying(who, minutes, experimentId="e", experimentName="E", variant=variant, assignedAt=at)
+def assigned(who, minutes, variant, at):
+    return saying(who, minutes, experimentId="e", experimentName="E", variant=variant, assignedAt=at)
 
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_in_one_history_the_first_exposure_counts_whenever_it_is_told(data):
+    days = data.draw(st.lists(st.integers(1, 28), min_size=1, max_size=6, unique=True))
+    minutes = data.draw(st.lists(st.integers(-50, 0), min_size=len(days), max_size=len(days), unique=True))
+    said = [assigned(A, at, f"v{day}", f"2026-02-{day:02}T00:00:00Z") for day, at in zip(days, minutes, strict=True)]
+    for ahead in (TOLD, START):
+        assert [one["variant"] for one in joined("experiments", *said, since=ahead, now=START + MINUTE)] == [
+            f"v{min(days)}"
+        ]
+
+
+def test_an_assignment_told_after_the_end_of_the_first_counts():
+    first = assigned(A, -9, "control", "2026-02-01T00:00:00Z")
+    end = first._replace(record=None, effective_at=START - 5 * MINUTE)
+    forced = assigned(A, -1, "treatment", "2026-03-01T00:00:00Z")
+    for said in ([first, end, forced], [first, forced, end]):
+        assert [one["variant"] for one in joined("experiments", *said, since=START, now=START + MINUTE)] == [
+            "treatment"
+        ]
+
+
+def test_experiments_joined_keep_the_first_exposure():
     found = joined(
         "experiments",
         assigned(A, -5, "treatment", "2026-02-01T00:00:00Z"),
@@ -157,11 +180,11 @@ JOINED = st.none() | st.integers(-7, 1).map(lambda minutes: START + minutes * MI
 def decided(said, joined_at):
     """Return the statuses shown after decisions, told in this order, of histories that are one person's since then."""
     section = SECTIONS["consent"]
-    state = state_of(section, told(section, [consent(*one) for one in said]))
+    state = state_of(section, told(section, [consent(*one) for one in said], START))
     if joined_at is not None:
         since = {one: {other: joined_at for other in state.histories if other != one} for one in state.histories}
-        state = JoinedState(state.told_at, state.histories, since)
-    return [one.status for one in section.fold.render(state, START)[0]]
+        state = JoinedState(state.histories, since)
+    return [one.status for one in section.fold.render(state, START + MINUTE)[0]]
 
 
 @settings(max_examples=200, deadline=None)
@@ -188,7 +211,37 @@ def test_a_state_of_consent_that_an_older_version_folded_is_folded_anew():
 
 
 def test_a_later_grant_overrules_an_earlier_denial_in_one_history():
-    assert joined("consent", consent(A, -5, "granted"), consent(A, -9, "revoked"))[0]["status"] == "granted"
+    said = [consent(A, -5, "granted"), consent(A, -9, "revoked")]
+    assert joined("consent", *said, since=START, now=START + MINUTE)[0]["status"] == "granted"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_withdrawal_told_late_leaves_no_status_less_strict_than_all_facts_say(data):
+    """Of a grant that was told ahead and has come to pass, a state no longer knows what counted before it."""
+    section = SECTIONS["consent"]
+    one = st.tuples(st.just(A), st.integers(-70, 0), st.sampled_from([*STRICT, "granted"]))
+    said = [consent(*each) for each in data.draw(st.lists(one, min_size=1, max_size=8))]
+    facts = told(section, said)
+    rank = {"granted": 0, "pending": 1, "revoked": 2}
+    left = []
+    for fact, each in zip(facts, said, strict=True):
+        entry = Entry(fact.effective_at, rank[each.record["status"]], fact.recorded_at, fact.id, None, fact.body)
+        left = [kept for kept in left if entry.rank < 2 or not ends(entry, kept)] + [entry]
+    right = max(entry for entry in left if entry.effective_at <= START).rank
+    shows = rank[section.fold.render(state_of(section, facts), START)[0][0].status]
+    assert shows >= right
+
+
+def test_decisions_of_one_moment_count_by_how_they_stand_when_one_of_them_has_run_out():
+    section = SECTIONS["consent"]
+    ends_soon = consent(A, -50, "granted")
+    ends_soon.record["revokedAt"] = time.rfc3339(START + 10 * MINUTE)
+    for said in ([ends_soon, consent(A, -50, "pending")], [consent(A, -50, "pending"), ends_soon]):
+        state = state_of(section, told(section, said, START))
+        shows = [section.fold.render(state, START + at * MINUTE)[0][0].status for at in (1, 9, 10)]
+        assert shows == ["pending", "pending", "revoked"]
+        assert [one.record.status for one in section.fold.upcoming(state, START + MINUTE)] == ["revoked"]
 
 
 @pytest.mark.parametrize(

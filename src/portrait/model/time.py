@@ -52,6 +52,11 @@ def moment(value: datetime) -> int:
     return (value - _EPOCH) // _MICROSECOND
 
 
+def to_datetime(value: int) -> datetime:
+    """Return a moment in microseconds as an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
 def parse(text: str) -> int:
     """Return the moment that an RFC 3339 text names.
 
@@ -66,7 +71,7 @@ def parse(text: str) -> int:
 
 def rfc3339(value: int) -> str:
     """Return the RFC 3339 form in UTC with `Z`; a fraction only when the second is not whole."""
-    text = (_EPOCH + timedelta(microseconds=value)).replace(tzinfo=None).isoformat()
+    text = to_datetime(value).replace(tzinfo=None).isoformat()
     return text + "Z"
 
 

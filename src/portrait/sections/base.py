@@ -23,7 +23,7 @@ MAX_SECTION_BYTES = 2**20
 STATE_TIMES = 4
 """So many times as much may a stored state take: it also keeps what is hidden, and what lies ahead."""
 MAX_AHEAD = 24 * time.HOUR
-"""How far ahead of us an event may lie, in microseconds: clocks differ, futures are not events."""
+"""How far ahead of us what is not planned may lie, in microseconds: clocks differ, but nobody did it yet."""
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
@@ -58,9 +58,11 @@ class OwnCode:
 class Parsed(NamedTuple):
     """A record that keeps its section's schema, in the forms that facts need."""
 
-    record: Record
+    record: Record | None
+    """None: of a delete that gives the key as it is."""
     key: str
     body: bytes
+    """Empty: of a delete."""
     effective_at: int | None
     """When the record itself says it was true, in microseconds."""
 
@@ -99,6 +101,10 @@ class StoredSection(Section):
     effective: Callable[[Record], Any] | None
     normalise: Normalise | None
     opaque_keys: bool
+    grants: Callable[[Record], bool] | None = None
+    """Tells which records allow something; None: what a source says again without a moment is as new as anything."""
+    planned: Callable[[Record], bool] | None = None
+    """Tells whether a record may be true from a moment that lies more than `MAX_AHEAD` ahead; None: any may."""
     shown_as: str | None = None
     """The section whose document its states make; None: its own."""
     max_bytes: int = MAX_SECTION_BYTES
@@ -144,6 +150,18 @@ class StoredSection(Section):
                 self.shape.encode(record),
                 None if at is None else time.moment(at),
             )
+
+    def parse_key(self, raw: bytes, key_secret: bytes) -> Parsed:
+        """Return the record that a JSON text names by the fields of its key, for its end; others may be missing.
+
+        Raises:
+            MalformedJson: the text is not JSON.
+            InvalidRecord: a field breaks the schema, or one of the key is missing; the detail names it.
+            SectionFailed: what the section says of its key raised an error.
+        """
+        record = self.shape.parse_key(raw, self.key_fields)
+        with self.own_code():
+            return Parsed(record, self.key(self.key_values(record), key_secret), b"", None)
 
     @property
     def shows(self) -> Any:

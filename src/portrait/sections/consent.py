@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from portrait.sections.declaration import register_profile_section
-from portrait.sections.fold import Held, PerJoin, newest
+from portrait.sections.fold import Held, PerJoin, ends, newest
 from portrait.sections.record import Record, Text, Timestamp, impersonal, personal
 
 _STRICTNESS = {"granted": 0, "pending": 1, "revoked": 2}
@@ -33,9 +34,9 @@ class Preference(Record, frozen=True, tag_field="kind", tag="preference", kw_onl
 
 
 def effective(record: Record) -> datetime | None:
-    """Return when a decision or choice was made, where the record says so."""
+    """Return when a decision or choice was made, where the record says so: a revocation's moment is no grant's."""
     if isinstance(record, Consent):
-        return record.revoked_at or record.granted_at
+        return record.revoked_at if record.status == "revoked" else record.granted_at
     assert isinstance(record, Preference)
     return record.updated_at
 
@@ -45,8 +46,41 @@ def strictness(record: Record) -> int:
     return _STRICTNESS[record.status] if isinstance(record, Consent) else 0
 
 
+def is_revoked(record: Record) -> bool:
+    """Tell whether a record is a decision against."""
+    return isinstance(record, Consent) and record.status == "revoked"
+
+
+def is_granted(record: Record) -> bool:
+    """Tell whether a record is a decision in favour."""
+    return isinstance(record, Consent) and record.status == "granted"
+
+
+def is_preference(record: Record) -> bool:
+    """Tell whether a record is no decision: it may be planned."""
+    return isinstance(record, Preference)
+
+
+def runs_out(record: Record, since: datetime) -> tuple[datetime, Record] | None:
+    """Return when a grant ends by its own word, revoked from then on.
+
+    An earlier revocation than the grant is one that the grant overruled.
+    """
+    if not isinstance(record, Consent) or record.status != "granted" or record.revoked_at is None:
+        return None
+    if record.revoked_at <= (record.granted_at or since):
+        return None
+    return record.revoked_at, replace(record, status="revoked")
+
+
 def stricter(one: Held, other: Held, joined_at: int | None) -> Held:
-    """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time."""
+    """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time.
+
+    A withdrawal in one of them ends what was told in the other before it and lies ahead.
+    """
+    for end, held in ((one, other), (other, one)):
+        if is_revoked(end.record) and end.entry.lapse is None and ends(end.entry, held.entry):
+            return end
     is_later = joined_at is not None and max(one.entry.effective_at, other.entry.effective_at) > joined_at
     if is_later or strictness(one.record) == strictness(other.record):
         return newest((one, other))
@@ -59,6 +93,10 @@ register_profile_section(
     key={Consent: ("purpose", "channel"), Preference: ("key",)},
     effective=effective,
     rank=strictness,
+    becomes=runs_out,
+    withdraws=is_revoked,
+    grants=is_granted,
+    planned=is_preference,
     combine=PerJoin(stricter),
-    version=2,
+    version=3,
 )(Consent | Preference)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from portrait.model.errors import PluginRefused
 from portrait.sections.base import ROLES, ComputedSection, Normalise, Role, StoredSection, key_texts
-from portrait.sections.fold import Combine, Events, Fold, Latest, Order, StateFold, newest_per_key
+from portrait.sections.fold import Becomes, Combine, Events, Fold, Latest, Order, StateFold, newest_per_key
 from portrait.sections.record import Record, Shape
 
 T = TypeVar("T")
@@ -53,6 +53,11 @@ def register_profile_section(
     shown: Callable[[Record], bool] | None = None,
     combine: Combine | None = None,
     rank: Callable[[Record], int] | None = None,
+    first: str | Order | None = None,
+    becomes: Becomes | None = None,
+    withdraws: Callable[[Record], bool] | None = None,
+    grants: Callable[[Record], bool] | None = None,
+    planned: Callable[[Record], bool] | None = None,
     normalise: Normalise | None = None,
     extras: str | None = None,
     version: int | None = None,
@@ -80,6 +85,14 @@ def register_profile_section(
         combine: stored, state: chooses among the records of two identifiers that are one person; the newest of each
             key where left out.
         rank: stored, state: of two records of one key that became true at once, the higher rank counts.
+        first: stored, state: the field, or a function of the record, by which the first record of a key since its last
+            delete counts, instead of the newest.
+        becomes: stored, state: tells what a record that is true from a moment on becomes by itself, and when.
+        withdraws: stored, state: tells which records, as a delete does, also end what was told before and lies ahead.
+        grants: stored, state: tells which records allow something. Where it is given, a record without a moment changes
+            nothing if it says what its source said last; one that allows something, and came in a line of many, if its
+            source ever said it.
+        planned: stored, state: tells which records may be true from more than 24 hours ahead; all where left out.
         normalise: stored: the texts that name a record, where they are not the key fields as they stand.
         extras: stored: the field that gathers fields which the schema does not name; they are refused where left out.
         version: stored: raise it whenever schema, fold or rendering change; 1 where left out.
@@ -91,8 +104,9 @@ def register_profile_section(
     options = {
         "roles": roles, "default": default, "description": description, "timeout": timeout,
         "cache_seconds": cache_seconds, "key": key, "kind": kind, "fold": fold, "effective": effective, "order": order,
-        "shown": shown, "combine": combine, "rank": rank, "normalise": normalise, "extras": extras, "version": version,
-        "upgrade": upgrade,
+        "shown": shown, "combine": combine, "rank": rank, "first": first, "becomes": becomes,
+        "withdraws": withdraws, "grants": grants, "planned": planned, "normalise": normalise, "extras": extras,
+        "version": version, "upgrade": upgrade,
     }  # fmt: skip
 
     if not isinstance(name, str):
@@ -118,6 +132,11 @@ _STORED_ONLY = frozenset(
         "shown",
         "combine",
         "rank",
+        "first",
+        "becomes",
+        "withdraws",
+        "grants",
+        "planned",
         "normalise",
         "extras",
         "version",
@@ -209,10 +228,13 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
             order=_reader(shape, options["order"], where, timestamp=False),
             shown=options["shown"],
             rank=options["rank"],
+            first=_reader(shape, options["first"], where, timestamp=False),
+            becomes=options["becomes"],
+            withdraws=options["withdraws"],
         )
     )
     if kind == "state" and not isinstance(fold, StateFold):
-        raise PluginRefused(f"{where}: a fold of kind state needs the methods `current` and `live`.")
+        raise PluginRefused(f"{where}: a fold of kind state needs the methods `current`, `live` and `upcoming`.")
     return StoredSection(
         shape=shape,
         key_fields=keys,
@@ -221,10 +243,16 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
         version=options["version"] or 1,
         upgrade=options["upgrade"],
         effective=effective,
+        grants=options["grants"],
+        planned=_never if kind == "events" else options["planned"],
         normalise=options["normalise"],
         opaque_keys=opaque,
         **common,
     )
+
+
+def _never(_: Record) -> bool:
+    return False
 
 
 def _keys(shape: Shape, given: Any, where: str) -> dict[type[Record], tuple[str, ...]]:

@@ -21,7 +21,14 @@ def _assignment(held: Held) -> "Assignment":
     return held.record
 
 
-@register_profile_section("experiments", key=("experiment_id",), order="assigned_at", combine=per_key(first_exposure))
+@register_profile_section(
+    "experiments",
+    key=("experiment_id",),
+    order="assigned_at",
+    first="assigned_at",
+    combine=per_key(first_exposure),
+    version=2,
+)
 class Assignment(Record, frozen=True):
     """Experiment variant assignments."""
 

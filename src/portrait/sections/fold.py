@@ -1,17 +1,19 @@
 """Folds: how the facts of one section become a state, and a state the records to show.
 
-Pure functions. `apply` may be given facts in any order, `join` is commutative, associative and idempotent, so a state
-depends on which facts were told, not on the order in which they arrived.
+Pure functions. A state's facts are applied as they were told, events in any order; `join` is commutative, associative
+and idempotent.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import combinations
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from portrait.model import time
 from portrait.model.fact import Fact, Op
 from portrait.sections.record import Record, Shape
 
@@ -35,7 +37,8 @@ class Fold(Protocol[S]):
     def apply(self, state: S, fact: Fact) -> S:
         """Return the state after one more fact.
 
-        Of events, a key's put comes once; a delete may be ignored by a fold without a window.
+        Of a state, facts come as they were told. Of events they come in any order, a key's put once; a delete may be
+        ignored by a fold without a window.
         """
         ...
 
@@ -64,6 +67,18 @@ class StateFold(Fold[S], Protocol[S]):
         """Return the records that count at a moment, hidden ones too."""
         ...
 
+    def upcoming(self, state: S, now: int) -> "list[Held]":
+        """Return the records that will count after a moment, as they will be; each entry says from when on."""
+        ...
+
+
+class Lapse(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """What a record becomes by itself, and when."""
+
+    at: int
+    rank: int
+    body: bytes
+
 
 class Entry(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One fact of a key, as a state holds it. Entries order by what decides which counts."""
@@ -75,6 +90,32 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     source: str | None
     body: bytes | None
     """None: the key was ended."""
+    lapse: Lapse | None = None
+
+    @property
+    def since(self) -> int:
+        """From when on the entry is as it stands."""
+        if self.lapse is None or self.body != self.lapse.body:
+            return self.effective_at
+        return max(self.effective_at, self.lapse.at)
+
+    def at(self, now: int) -> "Entry":
+        """Return the entry as it stands at a moment."""
+        if self.lapse is None or now < self.lapse.at:
+            return self
+        return msgspec.structs.replace(self, rank=self.lapse.rank, body=self.lapse.body)
+
+
+def ends(end: Entry, entry: Entry) -> bool:
+    """Tell whether an end or a withdrawal also ends an entry that was told before it and lies ahead.
+
+    It lies ahead of when we were told of the end; or of the moment of the end, at which it had been told already.
+    """
+    return (
+        entry.recorded_at < end.recorded_at
+        and entry.effective_at > end.effective_at
+        and (entry.effective_at > end.recorded_at or entry.recorded_at <= end.effective_at)
+    )
 
 
 class Held(NamedTuple):
@@ -89,11 +130,24 @@ class Held(NamedTuple):
     """By the tag of each other history since when the two are one person's, in microseconds; where that is known."""
 
 
-class LatestState(msgspec.Struct, frozen=True, array_like=True):
-    """Per history (an identifier) and key, the entries that count now or will."""
+class History(msgspec.Struct, frozen=True, array_like=True):
+    """What one identifier was told, as far as it counts now or will."""
 
     told_at: int = 0
-    histories: dict[str, dict[str, list[Entry]]] = {}
+    """When it was told last, in microseconds."""
+    entries: dict[str, list[Entry]] = {}
+    """Of each key, in order."""
+
+
+class LatestState(msgspec.Struct, frozen=True, array_like=True):
+    """The history of each identifier, by its tag."""
+
+    histories: dict[str, History] = {}
+
+    @property
+    def told_at(self) -> int:
+        """When any of the identifiers was told last, in microseconds; 0: never."""
+        return max((history.told_at for history in self.histories.values()), default=0)
 
 
 class JoinedState(LatestState, frozen=True, array_like=True):
@@ -106,6 +160,8 @@ Combine = Callable[[Sequence[Held]], Iterable[Held]]
 """Chooses among the live records of several histories; given in a fixed order, whatever the order of joining."""
 Order = Callable[[Record], Any]
 """Gives what records are shown by, the highest first."""
+Becomes = Callable[[Record, datetime], tuple[datetime, Record] | None]
+"""Tells what a record that is true from a moment on becomes by itself, and when; None: it stays what it is."""
 
 
 def newest(held: Sequence[Held]) -> Held:
@@ -167,6 +223,9 @@ class Latest:
         order: Order | None = None,
         shown: Callable[[Record], bool] | None = None,
         rank: Callable[[Record], int] | None = None,
+        first: Order | None = None,
+        becomes: Becomes | None = None,
+        withdraws: Callable[[Record], bool] | None = None,
     ) -> None:
         self._shape = shape
         self._sort_key = sort_key
@@ -174,6 +233,9 @@ class Latest:
         self._order = order
         self._shown = shown
         self._rank = rank
+        self._first = first
+        self._becomes = becomes
+        self._withdraws = withdraws
 
     @property
     def by_join(self) -> bool:
@@ -185,27 +247,32 @@ class Latest:
         return LatestState()
 
     def apply(self, state: LatestState, fact: Fact) -> LatestState:
-        """Return the state after one more fact."""
+        """Return the state after one more fact, told after those before it."""
         tag = fact.identifier.tag
-        told_at = max(state.told_at, fact.recorded_at)
-        entry = self._entry(fact)
-        history = state.histories.get(tag, {})
-        entries = _prune([*history.get(fact.key, ()), entry], told_at)
-        return LatestState(told_at, state.histories | {tag: history | {fact.key: entries}})
+        history = state.histories.get(tag) or History()
+        told_at = max(history.told_at, fact.recorded_at)
+        entry, withdraws = self._entry(fact)
+        entries = history.entries.get(fact.key, [])
+        if withdraws and entries:
+            entries = [one for one in entries if not ends(entry, one)]
+        if entry.body is None and entries:  # of one moment what was told before it ends too, whatever its rank
+            entries = [one for one in entries if one.effective_at != entry.effective_at or one.id == entry.id]
+        kept = self._prune([*entries, entry], told_at) if entries else [entry]
+        return LatestState(state.histories | {tag: History(told_at, history.entries | {fact.key: kept})})
 
     def join(self, a: LatestState, b: LatestState) -> LatestState:
-        """Return the state of two identifiers: their histories side by side, chosen among when shown."""
-        told_at = max(a.told_at, b.told_at)
+        """Return the state of two identifiers: their histories side by side, chosen among when shown.
+
+        Of one history that both hold the one that was told more counts, without what cannot count any more.
+        """
+        states = (a, b)
         return LatestState(
-            told_at,
             {
-                tag: {
-                    key: _prune([*ours.get(key, ()), *theirs.get(key, ())], told_at)
-                    for key in sorted(ours.keys() | theirs.keys())
-                }
+                tag: self._pruned(
+                    max((one.histories[tag] for one in states if tag in one.histories), key=lambda one: one.told_at)
+                )
                 for tag in sorted(a.histories.keys() | b.histories.keys())
-                for ours, theirs in [(a.histories.get(tag, {}), b.histories.get(tag, {}))]
-            },
+            }
         )
 
     def live(self, state: LatestState, now: int) -> list[Held]:
@@ -215,12 +282,26 @@ class Latest:
 
     def each(self, state: LatestState, now: int) -> list[Held]:
         """Return the records that hold at a moment in each history by itself."""
-        joined = state.joined if isinstance(state, JoinedState) else {}
         return [
-            Held(key, tag, self._shape.decode(entry.body), entry, joined.get(tag, {}))
+            self._held(state, key, tag, entry)
             for tag, history in sorted(state.histories.items())
-            for key, entries in sorted(history.items())
-            if (entry := _at(entries, now)) is not None and entry.body is not None
+            for key, entries in sorted(history.entries.items())
+            if (entry := self._counts(entries, now)) is not None and entry.body is not None
+        ]
+
+    def upcoming(self, state: LatestState, now: int) -> list[Held]:
+        """Return the records that will count after a moment, as they will be; each entry says from when on."""
+        moments: dict[str, set[int]] = {}
+        for history in state.histories.values():
+            for key, entries in history.entries.items():
+                for one in entries:
+                    moments.setdefault(key, set()).update(at for at in _changes(one) if at > now)
+        return [
+            held
+            for key, ahead in sorted(moments.items())
+            for at in sorted(ahead)
+            for held in self.live(self._of_key(state, key), at)
+            if held.entry.since == at
         ]
 
     def render(self, state: LatestState, now: int) -> tuple[list[Any], int | None]:
@@ -229,19 +310,19 @@ class Latest:
         held.sort(key=lambda one: self._sort_key(one.record))
         order = self._order
         held.sort(key=lambda one: one.entry.effective_at if order is None else order(one.record), reverse=True)
-        upcoming = (
-            entry.effective_at
+        ahead = [
+            min(at for at in _changes(entry) if at > now)
             for history in state.histories.values()
-            for entries in history.values()
+            for entries in history.entries.values()
             for entry in entries
-            if entry.effective_at > now
-        )
-        return [one.record for one in held], min(upcoming, default=None)
+            if entry.effective_at > now or (entry.lapse is not None and entry.lapse.at > now)
+        ]
+        return [one.record for one in held], min(ahead, default=None)
 
     def current(self, state: LatestState, key: str, now: int) -> bytes | None:
         """Return the body that counts for a key at a moment in any history, or None."""
         for history in state.histories.values():
-            entry = _at(history.get(key, ()), now)
+            entry = self._counts(history.entries.get(key, ()), now)
             if entry is not None and entry.body is not None:
                 return entry.body
         return None
@@ -251,38 +332,104 @@ class Latest:
         live = set()
         ahead = 0
         for history in state.histories.values():
-            for key, entries in history.items():
-                if entries[-1].body is not None:
+            for key, entries in history.entries.items():
+                if any(entry.body is not None for entry in entries):
                     live.add(key)
                 if len(entries) > 1:
-                    ahead += sum(entry.effective_at > state.told_at for entry in entries)
+                    ahead += sum(entry.effective_at > history.told_at for entry in entries)
         return max(len(live), ahead)
 
-    def _entry(self, fact: Fact) -> Entry:
+    def _entry(self, fact: Fact) -> tuple[Entry, bool]:
+        """Return a fact as a state holds it, and whether it ends what was told before and lies ahead."""
+        told = fact.effective_at, fact.recorded_at, fact.id, fact.source
         if fact.op is Op.DELETE:
-            return Entry(fact.effective_at, 0, fact.recorded_at, fact.id, fact.source, None)
-        rank = self._rank(self._shape.decode(fact.body)) if self._rank else 0
-        return Entry(fact.effective_at, rank, fact.recorded_at, fact.id, fact.source, fact.body)
+            return _entry(told, _LOWEST, None), True
+        if self._rank is None and self._becomes is None and self._withdraws is None:
+            return _entry(told, 0, fact.body), False
+        record = self._shape.decode(fact.body)
+        rank = self._rank or _unranked
+        lapse = None
+        if self._becomes and (later := self._becomes(record, time.to_datetime(fact.effective_at))) is not None:
+            lapse = Lapse(time.moment(later[0]), rank(later[1]), self._shape.encode(later[1]))
+        withdraws = self._withdraws is not None and self._withdraws(record)
+        return _entry(told, rank(record), fact.body, lapse), withdraws
+
+    def _held(self, state: LatestState, key: str, tag: str, entry: Entry) -> Held:
+        assert entry.body is not None
+        joined = state.joined.get(tag, {}) if isinstance(state, JoinedState) else {}
+        return Held(key, tag, self._shape.decode(entry.body), entry, joined)
+
+    @staticmethod
+    def _of_key(state: LatestState, key: str) -> LatestState:
+        histories = {
+            tag: History(history.told_at, {key: history.entries[key]})
+            for tag, history in state.histories.items()
+            if key in history.entries
+        }
+        return msgspec.structs.replace(state, histories=histories)
+
+    def _counts(self, entries: Sequence[Entry], now: int) -> Entry | None:
+        """Return the entry that counts of a key at a moment, as it stands then, an end too; None: none does yet."""
+        if len(entries) == 1:  # nearly always
+            return entries[0].at(now) if entries[0].effective_at <= now else None
+        due = [entry.at(now) for entry in entries if entry.effective_at <= now]
+        last = max(due, default=None)
+        if self._first is None or last is None:
+            return last
+        ended = max((entry for entry in due if entry.body is None), default=None)
+        return min((entry for entry in due if ended is None or entry > ended), key=self._precedence, default=ended)
+
+    def _precedence(self, entry: Entry) -> tuple[Any, Entry]:
+        assert self._first is not None
+        assert entry.body is not None
+        return self._first(self._shape.decode(entry.body)), entry
+
+    def _pruned(self, history: History) -> History:
+        return History(
+            history.told_at,
+            {key: self._prune(history.entries[key], history.told_at) for key in sorted(history.entries)},
+        )
+
+    def _prune(self, entries: list[Entry], told_at: int) -> list[Entry]:
+        """Return what can still count once that moment has come: what counts then, and what comes after it."""
+        if len(entries) == 1:
+            return entries
+        ordered = sorted({entry.id: entry for entry in entries}.values())
+        due = [entry for entry in ordered if entry.effective_at <= told_at]
+        ahead = ordered[len(due) :]
+        if not due:
+            return ahead
+        if self._first is not None:  # what is told late of a time before the last end must not count, nor what it ends
+            counts = self._counts(due, told_at), max((entry for entry in due if entry.body is None), default=None)
+            ids = {one.id for one in (*counts, due[-1]) if one is not None}
+            return [entry for entry in due if entry.id in ids] + ahead
+        # Of one moment another may count once one of them has lapsed.
+        same = [entry for entry in due if entry.effective_at == due[-1].effective_at]
+        moments = {told_at, *(entry.lapse.at for entry in same if entry.lapse and entry.lapse.at > told_at)}
+        ids = {max(entry.at(moment) for entry in same).id for moment in moments}
+        return [entry for entry in same if entry.id in ids] + ahead
 
 
-def _prune(entries: list[Entry], told_at: int) -> list[Entry]:
-    """Return what can still count once that moment has come: the entry in force then, and those after it."""
-    if len(entries) == 1:
-        return entries
-    ordered = sorted({entry.id: entry for entry in entries}.values())
-    in_force = 0
-    for place, entry in enumerate(ordered):
-        if entry.effective_at <= told_at:
-            in_force = place
-    return ordered[in_force:]
+_LOWEST = -(2**63)
+"""The rank of an end: of what was told after it of the same moment anything counts instead."""
 
 
-def _at(entries: Sequence[Entry], now: int) -> Entry | None:
-    current = None
-    for entry in entries:
-        if entry.effective_at <= now:
-            current = entry
-    return current
+def _entry(
+    told: tuple[int, int, bytes, str | None], rank: int, body: bytes | None, lapse: Lapse | None = None
+) -> Entry:
+    effective_at, recorded_at, id_, source = told
+    return Entry(effective_at, rank, recorded_at, id_, source, body, lapse)
+
+
+def _unranked(_: Record) -> int:
+    return 0
+
+
+def _changes(entry: Entry) -> Iterator[int]:
+    """Yield when time changes what an entry says."""
+    yield entry.effective_at
+    if entry.lapse is not None and entry.lapse.at > entry.effective_at:
+        yield entry.lapse.at
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):

@@ -36,7 +36,12 @@ def _shown(record: Record) -> bool:
 
 
 @register_profile_section(
-    "journeys", key=("journey_id", "enrolled_at"), order="enrolled_at", shown=_shown, combine=one_active
+    "journeys",
+    key=("journey_id", "enrolled_at"),
+    order="enrolled_at",
+    shown=_shown,
+    combine=one_active,
+    version=2,
 )
 class Enrollment(Record, frozen=True, kw_only=True):
     """Active and completed journey enrollments."""

@@ -1,13 +1,14 @@
 """Records: the typed, classified shape of one thing said in a section, and how JSON becomes one."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord, PluginRefused
@@ -159,6 +160,35 @@ class Shape:
             raise strict_json.malformed(raw, error) from None
         return self._in_utc(record)
 
+    def parse_key(self, raw: bytes, keys: Mapping[type[Record], tuple[str, ...]]) -> Record:
+        """Return the record of which a JSON text holds at least the fields of its key; the others are None.
+
+        Args:
+            raw: the text, which `strict_json.check` let through.
+            keys: per record type, the attributes that form its key.
+
+        Raises:
+            MalformedJson: the text is not JSON.
+            InvalidRecord: a field breaks the schema, or one of the key is missing; the detail names it.
+        """
+        named = {_key_schema(member, keys[member]): member for member in self.members}
+        try:
+            found = msgspec.json.decode(raw, type=Union[tuple(named)])  # noqa: UP007  # made at run time
+        except msgspec.ValidationError as error:
+            raise InvalidRecord(self._explain(str(error))) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise strict_json.malformed(raw, error) from None
+        member = named[type(found)]
+        of_key = keys[member]
+        return self._in_utc(
+            member(
+                **{
+                    field.attribute: getattr(found, field.attribute) if field.attribute in of_key else None
+                    for field in self.fields[member]
+                }
+            )
+        )
+
     def encode(self, record: Record) -> bytes:
         """Return a record as canonical JSON: equal records give equal bytes."""
         return self._encode(record)
@@ -249,6 +279,25 @@ class Shape:
                     if choices:
                         return f"one of: {', '.join(choices)}"
         return "one of the values that the schema lists"
+
+
+@cache
+def _key_schema(member: type[Record], attributes: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Return the shape of a record of which all but the key may be missing."""
+    of, names = member.__struct_config__, {}
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(member):
+        names[field.name] = field.encode_name
+        if field.name not in attributes:
+            fields.append((field.name, Any, UNSET))
+        elif field.required:
+            fields.append((field.name, field.type))
+        else:
+            fields.append((field.name, field.type, field.default))
+    return msgspec.defstruct(
+        member.__name__, fields, rename=names, kw_only=True, tag_field=of.tag_field, tag=of.tag,
+        forbid_unknown_fields=of.forbid_unknown_fields,
+    )  # fmt: skip
 
 
 _WORDS = {

@@ -18,7 +18,9 @@ def earlier_membership(held: Sequence[Held]) -> Held:
     return last._replace(record=replace(last.record, member_since=since))
 
 
-@register_profile_section("segments", key=("segment_id",), order="member_since", combine=per_key(earlier_membership))
+@register_profile_section(
+    "segments", key=("segment_id",), order="member_since", combine=per_key(earlier_membership), version=2
+)
 class Segment(Record, frozen=True):
     """Customer segment memberships."""
 
