@@ -61,6 +61,8 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/computed/": (("tests/plugins",),),
     "portrait/linking.py": (("tests/identifying", "-k", _SQLITE),),
     "portrait/admission.py": (("tests/admission",), ("tests/api/test_overload.py",)),
+    "portrait/ending.py": (("tests/recording/test_ending.py", "-k", _SQLITE),),
+    "portrait/repetition.py": (("tests/contract/test_records.py", "tests/recording", "-k", _SQLITE),),
     "portrait/judging.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
     "portrait/folding.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),
     "portrait/batch.py": (("tests/recording", "-k", _SQLITE),),

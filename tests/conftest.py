@@ -82,6 +82,18 @@ def each_url(request, tmp_path):
     return request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{tmp_path}/each.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request, tmp_path):
+    """Return what runs a coroutine function with one service, on each engine in turn, for many examples."""
+    database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    loop = asyncio.new_event_loop()
+    context = service(tmp_path, database=database)
+    running = loop.run_until_complete(context.__aenter__())
+    yield lambda test: loop.run_until_complete(test(running))
+    loop.run_until_complete(context.__aexit__(None, None, None))
+    loop.close()
+
+
 @pytest.fixture
 def plugin(tmp_path):
     path = tmp_path / "plugin.py"

@@ -237,27 +237,34 @@ class Batch:
                 self._merged |= dict.fromkeys(aliases(profile), owner)
 
     async def known(self, incoming: Sequence[Incoming], asked: Sequence[Asked]) -> dict[Asked, list[Fact]]:
-        """Load what deciding on records takes: the states, and the facts that they may repeat."""
-        places = {(one.section.name, one.identifier): one.section for one in incoming}
-        for section in {name: section for (name, _), section in places.items()}.values():
-            identifiers = {one for name, one in places if name == section.name}
-            if shown_by(section) is section:  # what they show is made of all their states: one look-up for both
-                identifiers |= {member for one in identifiers for member in self.members_of(one)}
-            await self._load(section, identifiers)
-        wanted = {
-            question
-            for one, question in zip(incoming, asked, strict=True)
-            if one.identifier not in self._new and (one.section.kind == "events" or question.moment is not None)
-        }
+        """Load what deciding on records takes: the states, and the facts that they may repeat or end."""
+        wanted: set[Asked] = set()
+        sections: dict[str, StoredSection] = {}
+        places: defaultdict[str, set[Identifier]] = defaultdict(set)
+        for one, question in zip(incoming, asked, strict=True):
+            if not self.is_known(one.identifier):
+                continue
+            section, is_end = one.section, one.op is Op.DELETE
+            sections[section.name] = section
+            # What they show is made of all their states: one look-up for both.
+            whole = is_end or shown_by(section) is section
+            places[section.name].update(self.members_of(one.identifier) if whole else [one.identifier])
+            if is_end:
+                wanted.update(question._replace(identifier=member) for member in self.members_of(one.identifier))
+            elif section.kind == "events" or question.moment is not None or section.grants is not None:
+                wanted.add(question)
+        for name, identifiers in places.items():
+            await self._load(sections[name], identifiers)
+        wanted = {question for question in wanted if question.identifier not in self._new}
         return await self._tx.known(self._tenant, wanted) if wanted else {}
 
-    async def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
-        """Tell whether an identifier holds a live record under a key."""
-        await self._load(section, [identifier])
-        if section.kind == "events":
-            known = await self._tx.known(self._tenant, [Asked(identifier, section.name, key, None)])
-            return bool(known) and all(fact.op is Op.PUT for facts in known.values() for fact in facts)
-        return self.current(identifier, section, key) is not None
+    def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
+        """Tell whether a record under a key is live, or lies ahead, in a loaded state."""
+        if self.current(identifier, section, key) is not None:
+            return True
+        now, state = self._told[self._owners[identifier]], self.state((section.name, identifier))
+        with section.own_code():
+            return any(held.key == key for held in section.state_fold.upcoming(state, now))
 
     def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
         """Return the body that counts now for a key of a loaded state section, or None."""
@@ -284,13 +291,14 @@ class Batch:
             recorded_at if at is None else at, recorded_at, one.source, fact_id(recorded_at), one.section.version,
         )  # fmt: skip
 
-    def end(self, identifier: Identifier, section: StoredSection, key: str, source: str | None) -> None:
-        """Add the fact that ends a record."""
-        at = self._tick(identifier)
-        self.apply(
-            section,
-            Fact(identifier, section.name, key, Op.DELETE, b"", at, at, source, fact_id(at), section.version),
-        )
+    def end(self, identifier: Identifier, one: Incoming) -> Fact:
+        """Return the fact that ends a record of an identifier's, told at the next moment, once it is added."""
+        recorded_at = self._tick(identifier)
+        at = recorded_at if one.effective_at is None else one.effective_at
+        name, key, version = one.section.name, one.parsed.key, one.section.version
+        fact = Fact(identifier, name, key, Op.DELETE, b"", at, recorded_at, one.source, fact_id(recorded_at), version)
+        self.apply(one.section, fact)
+        return fact
 
     def apply(self, section: StoredSection, fact: Fact) -> None:
         """Add a fact and fold it.

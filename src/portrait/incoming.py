@@ -2,9 +2,11 @@
 
 from typing import NamedTuple
 
+from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import Parsed, StoredSection
+from portrait.sections.links import shown_by
 from portrait.storage.contract import Asked
 
 LINK_WEIGHT = 20
@@ -26,7 +28,7 @@ class Linked(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """One validated record on its way in."""
+    """One validated record on its way in, or the end of one."""
 
     at: int
     """Its place in the request, from 0."""
@@ -42,6 +44,9 @@ class Incoming(NamedTuple):
     """The other identifier, where the record is evidence of one."""
     warnings: tuple[RecordWarning, ...] = ()
     """What is doubtful about it, as far as it shows in the record itself."""
+    op: Op = Op.PUT
+    is_line: bool = False
+    """Whether it came in a line of many, a file's perhaps, which are sent again as they are."""
 
     @property
     def named(self) -> Named:
@@ -51,7 +56,8 @@ class Incoming(NamedTuple):
     @property
     def weight(self) -> int:
         """What it costs to take it, as so many ordinary records."""
-        return 1 if self.linked is None else LINK_WEIGHT
+        unlinks = self.op is Op.DELETE and shown_by(self.section) is not self.section
+        return LINK_WEIGHT if self.linked is not None or unlinks else 1
 
     @property
     def moment(self) -> int | None:
@@ -60,6 +66,6 @@ class Incoming(NamedTuple):
 
     @property
     def asked(self) -> Asked:
-        """Asks for what it may repeat: its key, and the moment too where a key can be given anew (state)."""
-        moment = None if self.section.kind == "events" else self.moment
+        """Asks for what it may repeat or end: its key, and the moment too where a key can be given anew (state)."""
+        moment = None if self.section.kind == "events" or self.op is Op.DELETE else self.moment
         return Asked(self.identifier, self.section.name, self.parsed.key, moment)

@@ -1,10 +1,10 @@
 """The way out, in pages: a section's records, the facts of one, the customers."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from portrait import folding
 from portrait.computed import Reports
@@ -13,6 +13,7 @@ from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable
 from portrait.model.fact import Fact
 from portrait.model.time import Clock
 from portrait.sections.base import StoredSection
+from portrait.sections.fold import Held
 from portrait.storage.contract import Place, Store
 
 T = TypeVar("T")
@@ -56,29 +57,40 @@ class Lists:
             CustomerNotFound: the tenant knows no such customer.
             SectionFailed: the section's own code failed.
         """
-        survivor, head = await self._head(tenant, customer_id)
+        state, now = await self._state(tenant, customer_id, section)
         with self._own_code(tenant, section):
-            state = await folding.load_joined(self._store, tenant, section, head.identifiers(survivor))
-            # Never before the last that was told, whatever the clock says.
-            live = section.state_fold.live(state, max(self._clock(), head.updated_at))
-            ordered = sorted(live, key=lambda one: (one.key, one.history))
-            begin = 0 if after is None else bisect_right(ordered, after, key=_key)
-            end = begin + limit
-            while begin < end < len(ordered) and ordered[end].key == ordered[end - 1].key:
-                end += 1
-            items = [
-                Listed(
-                    one.key, section.shape.encode(one.record), one.entry.effective_at, one.entry.recorded_at,
-                    one.entry.source, one.entry.id,
-                )
-                for one in ordered[begin:end]
-            ]  # fmt: skip
-        return Some(items, end < len(ordered))
+            live = section.state_fold.live(state, now)
+            return _page(section, sorted(live, key=lambda one: (one.key, one.history)), _key, after, limit)
+
+    async def upcoming(
+        self, tenant: str, customer_id: str, section: StoredSection, after: tuple[int, str] | None, limit: int
+    ) -> Some[Listed]:
+        """Return up to `limit` records of a state section that will count, the soonest first.
+
+        Each says from when on; `after` is the moment and the key with which a page ended.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            SectionFailed: the section's own code failed.
+        """
+        state, now = await self._state(tenant, customer_id, section)
+        with self._own_code(tenant, section):
+            ahead = section.state_fold.upcoming(state, now)
+            return _page(section, sorted(ahead, key=lambda one: (*_due(one), one.history)), _due, after, limit)
 
     async def events(
-        self, tenant: str, customer_id: str, section: StoredSection, before: Place | None, limit: int
+        self,
+        tenant: str,
+        customer_id: str,
+        section: StoredSection,
+        before: Place | None,
+        limit: int,
+        *,
+        upcoming: bool = False,
     ) -> Some[Listed]:
         """Return up to `limit` events that were not deleted, newest first, below `before`.
+
+        With `upcoming` those alone that lie ahead.
 
         Raises:
             CustomerNotFound: the tenant knows no such customer.
@@ -86,6 +98,9 @@ class Lists:
         """
         survivor, head = await self._head(tenant, customer_id)
         facts = await self._store.events(tenant, head.identifiers(survivor), section.name, before, limit + 1)
+        if upcoming:
+            now = self._now(head)
+            facts = [one for one in facts if one.effective_at > now]
         return Some(
             [
                 Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
@@ -112,6 +127,22 @@ class Lists:
         """Return up to `limit` customers with ids above `after`, by id."""
         found = await self._store.customers(tenant, after, limit + 1)
         return Some(found[:limit], len(found) > limit)
+
+    async def _state(self, tenant: str, customer_id: str, section: StoredSection) -> tuple[Any, int]:
+        """Return a customer's state in a section, and the present moment.
+
+        Raises:
+            CustomerNotFound: the tenant knows no such customer.
+            SectionFailed: the section's own code failed.
+        """
+        survivor, head = await self._head(tenant, customer_id)
+        with self._own_code(tenant, section):
+            state = await folding.load_joined(self._store, tenant, section, head.identifiers(survivor))
+        return state, self._now(head)
+
+    def _now(self, head: Head) -> int:
+        """Return the present moment: never before the last that was told, whatever the clock says."""
+        return max(self._clock(), head.updated_at)
 
     async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
         """Return a customer's surviving id and head.
@@ -143,3 +174,26 @@ class Lists:
         except Exception as error:
             self._reports.warn(section.name, tenant, "failed", "failed", error)
             raise SectionFailed.of(section.name) from error
+
+
+def _due(held: Held) -> tuple[int, str]:
+    """Return from when on a record counts, and its key."""
+    return held.entry.since, held.key
+
+
+def _page(
+    section: StoredSection, ordered: Sequence[Held], place: Callable[[Held], Any], after: Any, limit: int
+) -> Some[Listed]:
+    """Return up to `limit` records above a place; those of one place are not parted."""
+    begin = 0 if after is None else bisect_right(ordered, after, key=place)
+    end = begin + limit
+    while begin < end < len(ordered) and place(ordered[end]) == place(ordered[end - 1]):
+        end += 1
+    items = [
+        Listed(
+            one.key, section.shape.encode(one.record), one.entry.since, one.entry.recorded_at, one.entry.source,
+            one.entry.id,
+        )
+        for one in ordered[begin:end]
+    ]  # fmt: skip
+    return Some(items, end < len(ordered))

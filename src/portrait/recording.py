@@ -10,19 +10,17 @@ import msgspec
 
 from portrait import request
 from portrait.batch import Batch, Place
+from portrait.ending import Ended, not_held, record_ended
 from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.rules import WORDS, Rule, Rules
-from portrait.incoming import Incoming, Named
+from portrait.incoming import Incoming
 from portrait.judging import Judge, Unfit
 from portrait.linking import Linker, Stated, refused
 from portrait.model.errors import (
     CustomerNotFound,
     Defect,
-    EventConflict,
-    InvalidRecord,
     PortraitError,
-    RecordNotFound,
     SectionFailed,
     Unavailable,
 )
@@ -30,7 +28,8 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.model.warning import RecordWarning
-from portrait.sections.base import MAX_AHEAD, StoredSection
+from portrait.repetition import Taken, novelty
+from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.links import LINKS, shown_by
 from portrait.storage.contract import Asked, Store, Transaction
@@ -66,15 +65,6 @@ class Outcome(msgspec.Struct):
     duplicates: int = 0
     refused: list[Refusal] = []
     warnings: list[Warned] = []
-
-
-class Taken(NamedTuple):
-    """What became of one record that was taken."""
-
-    is_new: bool
-    """Whether it says what was not known already."""
-    warnings: tuple[RecordWarning, ...] = ()
-    """What is doubtful about it, beside what shows in the record itself."""
 
 
 Result = Taken | PortraitError
@@ -202,14 +192,33 @@ class Recorder:
             else:
                 return [refused[place] if place in refused else next(taken) for place in range(len(incoming))]
 
-    async def delete(self, tenant: str, customer_id: str, section: StoredSection, key: str, source: str | None) -> None:
+    async def delete(
+        self,
+        tenant: str,
+        customer_id: str,
+        section: StoredSection,
+        key: str,
+        source: str | None,
+        effective_at: int | None = None,
+    ) -> None:
         """End a record, for every identifier of the customer that holds it.
 
+        Args:
+            tenant: the tenant.
+            customer_id: the customer.
+            section: the section.
+            key: the record's key.
+            source: who says so.
+            effective_at: when it ends, in microseconds; None: now.
+
         Raises:
-            CustomerNotFound, RecordNotFound: there is no such customer, or no live record under the key.
+            CustomerNotFound, RecordNotFound: there is no such customer, or no record under the key, live or ahead.
+            InvalidRecord: what ends at once would end too far ahead.
             Unavailable: the database cannot write now.
         """
-        await self._store.write(tenant, lambda tx: self._delete(tx, tenant, customer_id, section, key, source))
+        parsed = Parsed(None, key, b"", None)
+        end = Incoming(0, customer(customer_id), section, parsed, effective_at, source, op=Op.DELETE)
+        await self._store.write(tenant, lambda tx: self._delete(tx, tenant, end))
 
     async def _record(
         self,
@@ -243,19 +252,22 @@ class Recorder:
         batch = self._batch(tx, tenant)
         judge = Judge(batch, suspected or {})
         linked = [one for one in incoming if one.linked is not None]
-        await batch.open((one.named for one in incoming), map(_mentioned, linked), claim=True)
+        told_of = [one.named for one in incoming if one.op is Op.PUT]
+        ending = [one.identifier for one in incoming if one.op is Op.DELETE]
+        await batch.open(told_of, [*map(_mentioned, linked), *ending], claim=True)
         asked = [one.asked for one in incoming]
         known = await batch.known(incoming, asked)
         known |= await self._evidence(tx, tenant, batch, linked)
         taken: list[Result] = []
-        for one, question in zip(incoming, asked, strict=True):
-            fact = batch.fact(one)
+        ended: list[Ended] = []
+        for one in incoming:
             try:
-                new = not self._is_duplicate(batch, one, fact, known.get(question, ()))
-                if new:
-                    await judge.add(one, fact)
-                    known.setdefault(question, []).append(fact)
-                taken.append(Taken(new))
+                if one.op is Op.DELETE:
+                    ends = record_ended(batch, one, known)
+                    ended += ends
+                    taken.append(Taken(bool(ends)))
+                else:
+                    taken.append(await self._take(batch, judge, one, known))
             except Unavailable:
                 raise
             except PortraitError as error:
@@ -266,6 +278,7 @@ class Recorder:
                 taken.append(error)
         if linked:
             await self._link(batch, await _rules(tx, tenant), incoming, taken, rule, atomic=atomic, careful=careful)
+        await self._unlink(tx, tenant, batch, ended)
         await batch.derive()
         if suspected is not None:
             judge.check()
@@ -273,6 +286,17 @@ class Recorder:
         for why in batch.unfit.values():
             failures.log(why)
         await batch.put()
+        return taken
+
+    @staticmethod
+    async def _take(batch: Batch, judge: Judge, one: Incoming, known: dict[Asked, list[Fact]]) -> Taken:
+        """Add a record's fact if it is new, and tell whether it is."""
+        fact, question = batch.fact(one), one.asked
+        taken = novelty(batch, one, fact, known.get(question, ()))
+        if taken.is_new:
+            await judge.add(one, fact)
+            for repeated in {question, question._replace(moment=None)}:
+                known.setdefault(repeated, []).append(fact)
         return taken
 
     async def _link(
@@ -349,64 +373,30 @@ class Recorder:
         }
         return await tx.known(tenant, repeated) if repeated else {}
 
-    @staticmethod
-    def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> bool:
-        """Tell whether a record says what is known already; of evidence, by the same source.
-
-        Raises:
-            EventConflict: the key is known with another body.
-            InvalidRecord: an event lies too far ahead.
-        """
-        section = one.section
-        same_key = [section.bring_forward(other) for other in known]
-        if section.kind == "events":
-            if max(fact.effective_at, one.parsed.effective_at or 0) > fact.recorded_at + MAX_AHEAD:
-                raise InvalidRecord("An event must not lie more than 24 hours ahead of us.")
-            bodies = {other.body for other in same_key if other.op is Op.PUT}
-            if bodies and fact.body not in bodies:
-                raise EventConflict(
-                    "An event with this key was recorded with another body. Events never change: use a new key."
-                )
-            return bool(bodies)
-        if one.linked is not None:
-            same_key = [other for other in same_key if other.source == one.source]
-        if one.moment is None:
-            if batch.current(one.identifier, section, fact.key) != fact.body:
-                return False
-            last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
-            return one.linked is None or (last is not None and last.body == fact.body)
-        return any(other.op is Op.PUT and other.body == fact.body for other in same_key)
-
-    async def _delete(
-        self,
-        tx: Transaction,
-        tenant: str,
-        customer_id: str,
-        section: StoredSection,
-        key: str,
-        source: str | None,
-    ) -> None:
+    async def _delete(self, tx: Transaction, tenant: str, end: Incoming) -> None:
         batch = self._batch(tx, tenant)
-        if not await batch.open([_named(customer_id)], claim=False):
+        if not await batch.open([end.named], claim=False):
             raise CustomerNotFound
-        ended = {}
-        for identifier in batch.members_of(customer(customer_id)):
-            if await batch.holds(identifier, section, key):
-                ended[identifier] = batch.current(identifier, section, key) if section.kind == "state" else None
-                batch.end(identifier, section, key, source)
+        known = await batch.known([end], [end.asked])
+        ended = record_ended(batch, end, known)
         if not ended:
-            raise RecordNotFound("No live record of this customer has this key in this section.")
-        if shown_by(section) is LINKS:
-            await self._unlink(batch, await _rules(tx, tenant), section, ended)
+            raise not_held()
+        await self._unlink(tx, tenant, batch, ended)
         await batch.finish()
 
-    async def _unlink(
-        self, batch: Batch, tenants: Rules, section: StoredSection, ended: dict[Identifier, bytes | None]
-    ) -> None:
+    async def _unlink(self, tx: Transaction, tenant: str, batch: Batch, ended: Iterable[Ended]) -> None:
         """Take back the links that ended records were the evidence of; what somebody said by hand stays."""
+        evidence = [
+            (section, identifier, body)
+            for section, identifier, key, body in ended
+            if shown_by(section) is LINKS and body is not None
+            if not batch.is_known(identifier) or batch.current(identifier, section, key) is None
+        ]
+        if not evidence:
+            return
+        tenants = await _rules(tx, tenant)
         linker = Linker(batch, tenants, self._clock())
-        for identifier, body in ended.items():
-            assert body is not None
+        for section, identifier, body in evidence:
             record = section.shape.decode(body)
             assert isinstance(record, Identity)
             await linker.retract(identifier, identifier_of(record, tenants.region), {Rule.RECORD})
@@ -416,10 +406,6 @@ async def _rules(tx: Transaction, tenant: str) -> Rules:
     """Return a tenant's rules as they are now, whichever process changed them."""
     found = await tx.tenant(tenant)
     return rules.read(found.rules if found else None)
-
-
-def _named(customer_id: str) -> Named:
-    return Named(customer(customer_id), customer_id)
 
 
 def _mentioned(one: Incoming) -> Identifier:

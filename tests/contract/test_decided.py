@@ -77,7 +77,7 @@ async def test_a_query_parameter_that_there_is_not_is_refused_with_those_there_a
     for path, known in (
         ("/unified-profile?section=segments", "sections"),
         ("/unified-profile?sections=segments&format=xml", "sections"),
-        ("/segments?limits=3", "limit, cursor"),
+        ("/segments?limits=3", "upcoming, limit, cursor"),
     ):
         answer = await running.client.get(base + path)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter"), path

@@ -46,13 +46,12 @@ SAME_KEY = [
     ("identities", RECORDS["identities"], {"confidence": 0.5}),
     ("segments", RECORDS["segments"], {"segmentName": "Other", "memberSince": "2026-02-01T00:00:00Z"}),
     ("journeys", RECORDS["journeys"], {"journeyName": "Other", "status": "completed", "currentStep": None}),
-    ("experiments", RECORDS["experiments"], {"variant": "control", "assignedAt": "2026-03-01T00:00:00Z"}),
     ("consent", RECORDS["consent"], {"status": "revoked", "revokedAt": "2026-03-01T00:00:00Z"}),
     ("consent", PREFERENCE, {"value": "daily", "updatedAt": "2026-03-01T00:00:00Z"}),
 ]
 
 
-@row("bullet: State", "record: segments", "record: journeys", "record: experiments")
+@row("bullet: State", "record: segments", "record: journeys")
 @pytest.mark.parametrize(("section", "record", "change"), SAME_KEY)
 async def test_of_one_key_the_newest_record_counts(running, section, record, change):
     await running.told(section, record)
@@ -160,8 +159,15 @@ GIVEN = "2026-04-01T00:00:00Z"
 TIMES = [
     ("interactions", RECORDS["interactions"], "2026-03-28T10:30:00Z"),
     ("consent", RECORDS["consent"], "2026-01-20T08:00:00Z"),
-    ("consent", {**RECORDS["consent"], "revokedAt": "2026-01-21T08:00:00Z"}, "2026-01-21T08:00:00Z"),
-    ("consent", {**RECORDS["consent"], "grantedAt": None, "revokedAt": "2026-01-21T08:00:00Z"}, "2026-01-21T08:00:00Z"),
+    ("consent", {**RECORDS["consent"], "status": "pending"}, "2026-01-20T08:00:00Z"),
+    ("consent", {**RECORDS["consent"], "revokedAt": "2026-01-19T08:00:00Z"}, "2026-01-20T08:00:00Z"),
+    (
+        "consent",
+        {**RECORDS["consent"], "status": "revoked", "revokedAt": "2026-01-21T08:00:00Z"},
+        "2026-01-21T08:00:00Z",
+    ),
+    ("consent", {**RECORDS["consent"], "status": "revoked"}, None),
+    ("consent", {**RECORDS["consent"], "grantedAt": None, "revokedAt": "2026-01-21T08:00:00Z"}, None),
     ("consent", {**RECORDS["consent"], "grantedAt": None}, None),
     ("consent", PREFERENCE, "2026-01-20T08:00:00Z"),
     ("consent", {**PREFERENCE, "updatedAt": None}, None),

@@ -1,14 +1,12 @@
 """Pages of a state section while somebody writes: whoever is live from the first page to the last is seen once."""
 
-import asyncio
 from contextlib import suppress
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contract.given import RECORDS, merge, row
-from harness import TENANT, service
+from harness import TENANT
 from portrait.model.errors import NotMerged
 
 KEYS = [f"s{number}" for number in range(8)]
@@ -21,18 +19,6 @@ CHANGES = st.one_of(
     st.tuples(st.just("merge"), people),
     st.tuples(st.just("unmerge"), people),
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def opened(request, tmp_path):
-    """Return what runs a coroutine function with a service of this engine."""
-    database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
-    loop = asyncio.new_event_loop()
-    context = service(tmp_path, database=database)
-    running = loop.run_until_complete(context.__aenter__())
-    yield lambda test: loop.run_until_complete(test(running))
-    loop.run_until_complete(context.__aexit__(None, None, None))
-    loop.close()
 
 
 class Pair:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import TENANT, ndjson, service
+from portrait import recording
 from portrait.model.errors import SectionFailed
 from portrait.model.identifier import customer
 from portrait.recording import Recorder
@@ -267,7 +268,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
 
 async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
-    usual = Recorder._is_duplicate
+    usual = recording.novelty
 
     def failing(batch, one, fact, known):
         if b"boom" in one.parsed.body:
@@ -275,7 +276,7 @@ async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, e
         return usual(batch, one, fact, known)
 
     async with opened(tmp_path, each_url, None) as one:
-        monkeypatch.setattr(Recorder, "_is_duplicate", staticmethod(failing))
+        monkeypatch.setattr(recording, "novelty", failing)
         names = ["a", "b", "boom", "c", "d", "boom2", "e"]
         answer = await bulk(one, *(line("A", "segments", segment(name)) for name in names))
         assert refusals(answer) == [(2, "internal_error"), (5, "internal_error")]

@@ -156,7 +156,7 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         report = await upkeep_.check()
         assert (report.differences, report.failed) == ([], {"badges": 1})
         held = {one.section: one.version for one in (await store.all_documents(TENANT, ["c1"]))["c1"]}
-        assert (held["badges"], held["segments"]) == (STALE, 1)
+        assert (held["badges"], held["segments"]) == (STALE, 2)
     plugin.write_text(BADGES)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
         await running.checked()

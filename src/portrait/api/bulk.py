@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import msgspec
 
@@ -41,6 +41,20 @@ class RecordLine(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     section: str
     record: dict[str, Any]
+    customer_id: str | msgspec.UnsetType = msgspec.UNSET
+    identifier: NamedIdentifier | msgspec.UnsetType = msgspec.UNSET
+    effective_at: Moment | None = None
+    source: Source | None = None
+    op: Literal["put"] | None = None
+
+
+class DeleteLine(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The end of a record, named by either its `key` or, in `record`, the fields of its key."""
+
+    section: str
+    op: Literal["delete"]
+    record: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    key: str | msgspec.UnsetType = msgspec.UNSET
     customer_id: str | msgspec.UnsetType = msgspec.UNSET
     identifier: NamedIdentifier | msgspec.UnsetType = msgspec.UNSET
     effective_at: Moment | None = None
@@ -129,12 +143,16 @@ class Bulk:
                 answer=BulkRecorded,
                 description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
                 f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. `warnings`, present "
-                "only if there are any, name records that were taken and say what is doubtful about each. A body that "
-                "is too large, or no JSON array where it should be one, is refused whole before anything is written.",
+                "only if there are any, name records that were taken and say what is doubtful about each. With `op` "
+                "`delete` a line ends a record. A body that is too large, or no JSON array where it should be one, is "
+                "refused whole before anything is written.",
                 example={"recorded": 1, "duplicates": 0, "refused": []},
                 body=Body(
                     {
-                        "application/json": {"type": "array", "items": {"$type": RecordLine}},
+                        "application/json": {
+                            "type": "array",
+                            "items": {"anyOf": [{"$type": RecordLine}, {"$type": DeleteLine}]},
+                        },
                         "application/x-ndjson": {"type": "string"},
                     },
                     {"application/json": [example], "application/x-ndjson": encode(example).decode() + "\n"},

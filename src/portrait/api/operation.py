@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope
 
 from portrait.access.service import Caller
-from portrait.model import errors
+from portrait.model import errors, time
 from portrait.model.identifier import name_fault
 from portrait.storage.contract import Tenant
 
@@ -178,6 +178,29 @@ class Call:
         if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= MAX_LIMIT:
             raise errors.InvalidParameter(f"Query parameter `limit` must be a whole number from 1 to {MAX_LIMIT}.")
         return int(given)
+
+    def flag(self, name: str) -> bool:
+        """Return whether a query parameter says yes; no where it is not given.
+
+        Raises:
+            InvalidParameter: it is neither `true` nor `false`.
+        """
+        given = self.query(name)
+        if given not in {None, "true", "false"}:
+            raise errors.InvalidParameter(f"Query parameter `{name}` must be `true` or `false`.")
+        return given == "true"
+
+    def moment(self, name: str) -> int | None:
+        """Return the moment that a query parameter names, in microseconds; None where it is not given.
+
+        Raises:
+            InvalidParameter: it is not RFC 3339, or has no offset.
+        """
+        given = self.query(name)
+        try:
+            return None if given is None else time.parse(given)
+        except errors.InvalidParameter as error:
+            raise errors.InvalidParameter(f"Query parameter `{name}` {error.detail}.") from None
 
     def media_type(self, *allowed: str) -> str:
         """Return the body's media type.

@@ -94,10 +94,15 @@ class Records:
         """List the records of one customer."""
         self._check_role(call)
         asked = call.tenant.id, call.path("customerId"), self._section
+        upcoming = call.flag("upcoming")
         if self._section.kind == "state":
+            if upcoming:
+                after = pages.position(call, tuple[pages.Int64, str])
+                some = await self._lists.upcoming(*asked, after, call.limit())
+                return json_answer(pages.part(some, _listed, lambda one: (one.effective_at, one.key)))
             some = await self._lists.states(*asked, pages.position(call, str), call.limit())
             return json_answer(pages.part(some, _listed, lambda one: one.key))
-        some = await self._lists.events(*asked, _place(call), call.limit())
+        some = await self._lists.events(*asked, _place(call), call.limit(), upcoming=upcoming)
         return json_answer(pages.part(some, _listed, lambda one: (one.effective_at, one.id)))
 
     async def history(self, call: Call) -> Answer:
@@ -114,8 +119,8 @@ class Records:
     async def delete(self, call: Call) -> Answer:
         """End one record."""
         self._check_role(call)
-        customer_id, key = call.path("customerId"), call.path("key")
-        await self._recorder.delete(call.tenant.id, customer_id, self._section, key, SOURCE)
+        customer_id, key, at = call.path("customerId"), call.path("key"), call.moment("effectiveAt")
+        await self._recorder.delete(call.tenant.id, customer_id, self._section, key, SOURCE, at)
         return Answer(204, b"")
 
     def _check_role(self, call: Call) -> None:
@@ -151,12 +156,13 @@ class Records:
             Operation(
                 id=f"list_{name}", method="GET", path=base, tag=name, handler=self.list, roles=READ,
                 summary=f"List {name}", success=200, answer=_of(pages.Page, _of(ListedRecord, record)),
-                description=f"{described} {order}",
+                description=f"{described} {order} With `upcoming` what is still to come, each with the moment from "
+                "which on it counts.",
                 example={
                     "data": [{"key": "key", "record": shown, **telling}],
                     "pagination": last,
                 },
-                parameters=(CUSTOMER_ID, *pages.PARAMETERS), fails=(*may_fail, errors.SectionFailed),
+                parameters=(CUSTOMER_ID, _UPCOMING, *pages.PARAMETERS), fails=(*may_fail, errors.SectionFailed),
             ),
             Operation(
                 id=f"history_{name}", method="GET", path=f"{base}/{{key}}/history", tag=name, handler=self.history,
@@ -170,12 +176,22 @@ class Records:
             Operation(
                 id=f"delete_{name}", method="DELETE", path=f"{base}/{{key}}", tag=name, handler=self.delete,
                 roles=WRITE, summary=f"End one of {name}", success=204, answer=None,
-                description="For every identifier of the customer that holds it. Its history stays.",
-                parameters=(CUSTOMER_ID, _KEY), fails=(*may_fail, errors.RecordNotFound),
+                description="For every identifier of the customer that holds it, what is still to come too. Its "
+                "history stays.",
+                parameters=(CUSTOMER_ID, _KEY, _EFFECTIVE_AT),
+                fails=(*may_fail, errors.RecordNotFound, errors.InvalidRecord),
             ),
         )  # fmt: skip
 
 
+_UPCOMING = Parameter(
+    "upcoming", "query", "Whether to list what is still to come instead of what counts now.",
+    {"type": "boolean", "default": False},
+)  # fmt: skip
+_EFFECTIVE_AT = Parameter(
+    "effectiveAt", "query", "When it ends, RFC 3339 with an offset or `Z`: now where left out.",
+    {"type": "string", "format": "date-time"},
+)  # fmt: skip
 _KEY = Parameter(
     "key", "path", "The record's `key`, as the list gives it, percent-encoded.",
     {"type": "string", "minLength": 1, "maxLength": 256}, required=True, example="key-from-the-list",

@@ -21,6 +21,7 @@ from portrait.model.errors import (
     SectionFailed,
     UnknownIdentifierType,
 )
+from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
 from portrait.model.warning import UNREADABLE_EMAIL, UNREADABLE_PHONE, RecordWarning
 from portrait.recording import Refusal
@@ -42,7 +43,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
 _UNREADABLE = {"email": UNREADABLE_EMAIL, "phone": UNREADABLE_PHONE}
 _envelope = frozenset({"record", "effectiveAt", "source"})
-_line = _envelope | {"customerId", "identifier", "section"}
+_line = _envelope | {"customerId", "identifier", "section", "op", "key"}
 
 
 class _Identifier(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,11 +55,13 @@ class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False
     """A line of a bulk, when nothing is wrong with it."""
 
     section: str
-    record: msgspec.Raw
+    record: msgspec.Raw | None = None
     customer_id: str | msgspec.UnsetType = msgspec.UNSET
     identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
     effective_at: str | None = None
     source: str | None = None
+    op: str | None = None
+    key: str | None = None
 
 
 _identifier = msgspec.json.Decoder(_Identifier)
@@ -136,7 +139,33 @@ class Parser:
             line = self._by_member(text, registry)
         named = self._named(line.customer_id, line.identifier)
         section = registry.stored(line.section)
-        return self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        if line.op == Op.DELETE:
+            return self._ended(index, named, section, line)
+        if line.op not in {None, Op.PUT}:
+            raise InvalidRecord("Field `op` must be `delete`, or left out.")
+        if line.key is not None:
+            raise InvalidRecord('Field `key` goes with `"op": "delete"` alone.')
+        if line.record is None:
+            raise InvalidRecord("Field `record` is required.")
+        incoming = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        return incoming._replace(is_line=True)
+
+    def _ended(self, index: int, named: Named, section: StoredSection, line: _Line) -> Incoming:
+        """Return the end of a record, which is named by its key or by the fields of its key."""
+        at = self._said(line.source, line.effective_at)
+        if (line.key is None) == (line.record is None):
+            raise InvalidRecord("A delete names its record by either `key` or, in `record`, the fields of its key.")
+        if line.record is None:
+            parsed = Parsed(None, line.key or "", b"", None)
+        else:
+            parsed = section.parse_key(bytes(line.record), self._key_secret)
+        if isinstance(parsed.record, Identity):
+            other = identifier_of(parsed.record, self._rules.region)
+            parsed = parsed._replace(key=section.key(tuple(other), self._key_secret))
+        return Incoming(
+            index, named.identifier, section, parsed, at, line.source or self._source, named.value,
+            op=Op.DELETE, is_line=True,
+        )  # fmt: skip
 
     def _enveloped(
         self,
@@ -147,12 +176,17 @@ class Parser:
         source: str | None,
         at: str | None,
     ) -> Incoming:
+        effective_at = self._said(source, at)
+        return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
+
+    @staticmethod
+    def _said(source: str | None, at: str | None) -> int | None:
+        """Return when something was true, as its sender gives it beside the source."""
         check_source(source)
         try:
-            effective_at = None if at is None else time.parse(at)
+            return None if at is None else time.parse(at)
         except InvalidParameter as error:
             raise InvalidRecord(f"Field `effectiveAt` {error.detail}.") from None
-        return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
 
     def _incoming(
         self, index: int, named: Named, section: StoredSection, text: bytes, at: int | None, source: str | None
@@ -226,12 +260,11 @@ class Parser:
         self._named(customer_id, identifier)
         section = self._string(members, "section")
         registry.stored(section)
-        if "record" not in members:
-            raise InvalidRecord("Field `record` is required.")
         source = self._optional(members, "source")
         check_source(source)
         at = self._optional(members, "effectiveAt")
-        return _Line(section, members["record"], customer_id, identifier, at, source)
+        op, key = self._optional(members, "op"), self._optional(members, "key")
+        return _Line(section, members.get("record"), customer_id, identifier, at, source, op, key)
 
     def _optional(self, members: dict[str, msgspec.Raw], name: str) -> str | None:
         return None if bytes(members.get(name, b"null")) == b"null" else self._string(members, name)

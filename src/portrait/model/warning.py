@@ -20,5 +20,10 @@ UNREADABLE_PHONE = RecordWarning(
     "The value is no phone number that can be read: it matches by its text alone. Write it with + and the country's "
     "code, or set the tenant's region before its first record.",
 )
-WARNINGS = (UNREADABLE_EMAIL, UNREADABLE_PHONE)
+NO_MOMENT = RecordWarning(
+    "no_moment",
+    "The record does not say when it was true: told again it changes nothing, whatever was told since. Give it its "
+    "moment, or the line an `effectiveAt`.",
+)
+WARNINGS = (UNREADABLE_EMAIL, UNREADABLE_PHONE, NO_MOMENT)
 """All there are, but for the reasons for which a rule refuses a link (`identity.rules`)."""

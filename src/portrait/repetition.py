@@ -1,0 +1,107 @@
+"""Whether a record says what is known already: told again it changes nothing."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from portrait.batch import Batch
+from portrait.incoming import Incoming
+from portrait.model.errors import EventConflict, InvalidRecord
+from portrait.model.fact import Fact, Op
+from portrait.model.warning import NO_MOMENT, RecordWarning
+from portrait.sections.base import MAX_AHEAD
+
+
+class Taken(NamedTuple):
+    """What became of one record that was taken."""
+
+    is_new: bool
+    """Whether it says what was not known already."""
+    warnings: tuple[RecordWarning, ...] = ()
+    """What is doubtful about it, beside what shows in the record itself."""
+
+
+def novelty(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:
+    """Return whether a record is new, with what is doubtful about it.
+
+    Args:
+        batch: the working set.
+        one: the record.
+        fact: the fact that it would become.
+        known: the facts that it may repeat.
+
+    Raises:
+        EventConflict: the key is known with another body.
+        InvalidRecord: it lies too far ahead.
+    """
+    section = one.section
+    _check_moment(one, fact)
+    same_key = [section.bring_forward(other) for other in known]
+    if section.grants is None or one.moment is not None:
+        return Taken(not _is_duplicate(batch, one, fact, same_key))
+    # Of what counts already each source's word is kept, too: it may come again.
+    is_new = not _is_said_again(one, same_key)
+    is_ignored = not is_new and batch.current(one.identifier, section, fact.key) != fact.body
+    return Taken(is_new, (NO_MOMENT,) if one.is_line or is_ignored else ())
+
+
+def _check_moment(one: Incoming, fact: Fact) -> None:
+    """Hold that a record that cannot be planned does not lie too far ahead, by its sender's word or its own.
+
+    Raises:
+        InvalidRecord: it does.
+    """
+    own = one.parsed.effective_at
+    latest = fact.effective_at if own is None else max(fact.effective_at, own)
+    if latest <= fact.recorded_at + MAX_AHEAD or one.section.planned is None:
+        return
+    assert one.parsed.record is not None
+    with one.section.own_code():
+        is_planned = one.section.planned(one.parsed.record)
+    if not is_planned:
+        raise InvalidRecord(
+            f"A record of `{one.section.name}` must not be true from more than 24 hours ahead of us: look at the clock "
+            "of whoever sent it, or send it then."
+        )
+
+
+def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, same_key: Sequence[Fact]) -> bool:
+    """Tell whether a record says what is known already; of evidence, by the same source.
+
+    Raises:
+        EventConflict: the key is known with another body.
+    """
+    section = one.section
+    if section.kind == "events":
+        bodies = {other.body for other in same_key if other.op is Op.PUT}
+        if bodies and fact.body not in bodies:
+            raise EventConflict(
+                "An event with this key was recorded with another body. Events never change: use a new key."
+            )
+        return bool(bodies)
+    if one.linked is not None:
+        same_key = [other for other in same_key if other.source == one.source]
+    if one.moment is None:
+        if batch.current(one.identifier, section, fact.key) != fact.body:
+            return False
+        last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
+        return one.linked is None or (last is not None and last.body == fact.body)
+    return any(other.op is Op.PUT and other.body == fact.body for other in same_key)
+
+
+def _is_said_again(one: Incoming, same_key: Sequence[Fact]) -> bool:
+    """Tell whether a record without a moment says what its source said before.
+
+    What its source said last is no news. A line that allows something is none either if its source ever said so: a file
+    that is loaded again cannot be told from a new decision, and must not overrule a withdrawal.
+    """
+    said = [other for other in same_key if other.op is Op.PUT and other.source == one.source]
+    if not said:
+        return False
+    if max(said, key=lambda other: other.id).body == one.parsed.body:
+        return True
+    grants, record = one.section.grants, one.parsed.record
+    assert grants is not None
+    assert record is not None
+    with one.section.own_code():
+        is_once = one.is_line and grants(record)
+    return is_once and any(other.body == one.parsed.body for other in said)
