@@ -6,7 +6,7 @@ PORT ?= 8080
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-install wheel check mutants mutants-short bench bench-against bench-large bench-overload febrl lock clean
+.PHONY: demo test test-install test-clients wheel check mutants mutants-short bench bench-against bench-large bench-overload febrl lock clean
 
 demo: $(VENV)/run.stamp
 	@$(BIN)/portrait demo --port $(PORT)
@@ -17,6 +17,10 @@ test: check
 # Installs the wheel into an empty environment outside the checkout, and uses it there. Needs the package registry.
 test-install: $(VENV)/dev.stamp
 	$(BIN)/pytest -m registries tests/installing
+
+# Generates clients of the OpenAPI document, in Python and, where there is npm, in TypeScript; compiles and runs them.
+test-clients: $(VENV)/dev.stamp
+	$(BIN)/pytest -m registries tests/clients
 
 # Without a build download: what a build needs is locked with the rest.
 wheel: $(VENV)/run.stamp
@@ -89,6 +93,8 @@ lock:
 		--group evaluation -c requirements/dev.txt -o requirements/evaluation.txt --upgrade
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		--group people -o requirements/people.txt --upgrade
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		-c requirements/dev.txt requirements/clients.in -o requirements/clients.txt --upgrade
 	for peer in peers feast node; do \
 		uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			requirements/$$peer.in -o requirements/$$peer.txt --upgrade; \

@@ -1,0 +1,133 @@
+"""What a developer writes against the package that openapi-python-client makes: reads, writes, bulk, merges."""
+
+import os
+from datetime import UTC, datetime
+
+from portrait_client import AuthenticatedClient
+from portrait_client.api.consent import record_consent
+from portrait_client.api.customers import list_customers
+from portrait_client.api.identities import record_identities
+from portrait_client.api.identity import act_on_identity
+from portrait_client.api.interactions import record_interactions
+from portrait_client.api.profile import find_unified_profile, get_unified_profile
+from portrait_client.api.records import record_bulk
+from portrait_client.api.reviews import record_reviews
+from portrait_client.models import (
+    BulkRecorded,
+    ConsentSection,
+    EnvelopedConsentPreference,
+    FoundAll,
+    IdentitiesSection,
+    InteractionsSection,
+    MergeCustomers,
+    MergeCustomersAction,
+    Named,
+    NamedIdentifier,
+    NewConsent,
+    NewConsentKind,
+    NewConsentStatus,
+    NewIdentity,
+    NewInteraction,
+    NewInteractionProperties,
+    NewPreference,
+    NewPreferenceKind,
+    NewReview,
+    PageCustomer,
+    Preview,
+    PreviewAction,
+    PreviewOf,
+    Problem,
+    Recorded,
+    RecordLine,
+    RecordLineRecord,
+    ReviewsSection,
+    ShownEffect,
+    UnifiedProfile,
+    Wanted,
+)
+from portrait_client.types import Unset
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+client = AuthenticatedClient(base_url=os.environ["PORTRAIT_URL"], token=os.environ["PORTRAIT_KEY"])
+
+# Write: what has a default may be left out.
+recorded = record_identities.sync("ann", client=client, body=NewIdentity(type_="email", value="ann@example.com"))
+assert isinstance(recorded, Recorded), recorded
+assert (recorded.recorded, recorded.duplicates) == (1, 0)
+consent = NewConsent(kind=NewConsentKind.CONSENT, purpose="ads", status=NewConsentStatus.GRANTED)
+preference = NewPreference(kind=NewPreferenceKind.PREFERENCE, key="language", value=["fr"])
+body: list[EnvelopedConsentPreference | NewConsent | NewPreference]
+body = [consent, EnvelopedConsentPreference(preference, source="form")]
+assert isinstance(record_consent.sync("ann", client=client, body=body), Recorded)
+properties = NewInteractionProperties.from_dict({"price": 9.5})
+interaction = NewInteraction(id="i1", interaction_type="buy", timestamp=AT, properties=properties)
+assert isinstance(record_interactions.sync("ann", client=client, body=interaction), Recorded)
+review = NewReview(review_id="r1", product_id="p1", rating=5, written_at=AT)
+assert isinstance(record_reviews.sync("ann", client=client, body=review), Recorded)
+
+# Bulk: records of several customers.
+phone = RecordLineRecord.from_dict({"type": "phone", "value": "+4930123456"})
+cookie = RecordLineRecord.from_dict({"type": "cookie_id", "value": "c"})
+lines = [
+    RecordLine(section="identities", record=phone, customer_id="ann-2"),
+    RecordLine(section="identities", record=cookie, identifier=NamedIdentifier(type_="email", value="bob@example.com")),
+    RecordLine(section="nothing", record=RecordLineRecord(), customer_id="ann"),
+]
+bulk = record_bulk.sync(client=client, body=lines)
+assert isinstance(bulk, BulkRecorded), bulk
+assert (bulk.recorded, [(one.index, one.code) for one in bulk.refused]) == (2, [(2, "unknown_section")])
+
+# Merge, after a look at what it would do.
+merge = MergeCustomers(action=MergeCustomersAction.MERGE, target_id="ann", source_id="ann-2")
+for action in (Preview(action=PreviewAction.PREVIEW, of=PreviewOf.from_dict(merge.to_dict())), merge):
+    effect = act_on_identity.sync(client=client, body=action)
+    assert isinstance(effect, ShownEffect), effect
+    assert [profile.customer_id for profile in effect.after] == ["ann"]
+
+
+# Read: by id, by identifier, several.
+def identifiers(profile: UnifiedProfile) -> list[tuple[str, float]]:
+    return [
+        (held.value, held.confidence)
+        for section in profile.sections
+        if isinstance(section, IdentitiesSection)
+        for held in section.data
+    ]
+
+
+sections = "identities,consent,interactions,reviews"
+profile = get_unified_profile.sync("ann", client=client, sections=sections)
+assert isinstance(profile, UnifiedProfile), profile
+assert identifiers(profile) == [("ann-2", 1.0), ("ann@example.com", 1.0), ("+4930123456", 1.0)]
+for section in profile.sections:
+    match section:
+        case ConsentSection():
+            assert [held.to_dict().get("revokedAt", held.to_dict().get("value")) for held in section.data]
+        case InteractionsSection():
+            (held,) = section.data
+            assert not isinstance(held.properties, Unset)
+            assert (held.properties["price"], held.timestamp) == (9.5, AT)
+        case ReviewsSection():
+            assert [held.rating for held in section.data] == [5]
+        case _:
+            assert isinstance(section, IdentitiesSection)
+found = find_unified_profile.sync(
+    client=client, body=Wanted(identifier=Named(type_="email", value="ann@example.com"), sections=["identities"])
+)
+assert isinstance(found, UnifiedProfile), found
+assert identifiers(found) == identifiers(profile)
+several = find_unified_profile.sync(client=client, body=[Wanted(customer_id="ann"), Wanted(customer_id="nobody")])
+assert isinstance(several, FoundAll), several
+assert [one.status for one in several.data] == [200, 404]
+assert isinstance(several.data[0].profile, UnifiedProfile)
+assert isinstance(several.data[1].problem, Problem)
+page = list_customers.sync(client=client, limit=1)
+assert isinstance(page, PageCustomer), page
+assert (len(page.data), page.pagination.has_more) == (1, True)
+
+# An error is typed too.
+refused = get_unified_profile.sync("nobody", client=client)
+assert isinstance(refused, Problem), refused
+assert (refused.status, refused.code) == (404, "customer_not_found")
+
+print("python: done")
