@@ -375,3 +375,24 @@ def test_a_client_that_goes_away_in_mid_body_leaves_nothing(served):
         stream.sendall(f"{head}Content-Type: {NDJSON}\r\nContent-Length: 1000000\r\n\r\n".encode() + line * 10)
     answer = httpx.get(f"{url}/api/v1/customers/gone/unified-profile", headers={"X-Tenant-Id": TENANT})
     assert answer.status_code == 404
+
+
+async def test_every_operation_refuses_a_query_parameter_that_there_is_not(guarded, operations):
+    keys = {"platform": await guarded.key("platform", None), "admin": await guarded.key("admin")}
+    tried = 0
+    for one in operations(guarded):
+        if not one.path.startswith("/api/v1/"):
+            continue
+        key = keys["platform" if one.roles == {"platform"} else "admin"]
+        path = re.sub(r"\{\w+\}", "c1", one.path)
+        for method in {one.method, "HEAD" if one.method == "GET" else one.method}:
+            answer = await guarded.client.request(
+                method, f"{path}?surprise=1", headers={"Authorization": f"Bearer {key}"}, json={} if one.body else None
+            )
+            assert answer.status_code == 400, (one.id, method)
+            if method != "HEAD":
+                known = ", ".join(one.query_parameters) or "none"
+                assert answer.json()["code"] == "invalid_parameter", one.id
+                assert answer.json()["detail"].endswith(f"Parameters there are: {known}."), one.id
+            tried += 1
+    assert tried > 40
