@@ -7,7 +7,7 @@ import pytest
 
 from harness import TENANT
 from identifying.acting import act, bulk, each, evidence, explained, line, named, refused, tie, tried
-from portrait.api.identity import MAX_LINKED
+from portrait.api.identity_actions import MAX_LINKED
 from portrait.api.operation import MAX_BODY
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
 

@@ -7,7 +7,18 @@ import msgspec
 from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
 from portrait.api import pages
 from portrait.api.bodies import decoded
-from portrait.api.operation import DEFAULT_LIMIT, Answer, Body, Call, Moment, Operation, Parameter, json_answer
+from portrait.api.operation import (
+    DEFAULT_LIMIT,
+    Answer,
+    Body,
+    Call,
+    Found,
+    Moment,
+    Operation,
+    Parameter,
+    Step,
+    json_answer,
+)
 from portrait.model import errors, time
 from portrait.model.identifier import name_fault
 from portrait.storage.contract import Credential
@@ -69,7 +80,7 @@ class AccessResources:
             errors.MalformedJson, errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow,
             errors.InvalidRecord, errors.InvalidParameter,
         )  # fmt: skip
-        tenant = {"id": "my-tenant", "name": "My tenant", "createdAt": "2026-01-01T00:00:00Z"}
+        tenant = {"id": "shop", "name": "The shop", "createdAt": "2026-01-01T00:00:00Z"}
         key = {
             "id": "4kXo2Qm7Ra1Z", "role": "viewer", "name": "website", "lastFour": "x8Qf",
             "createdAt": "2026-01-01T00:00:00Z", "expiresAt": None, "revokedAt": None,
@@ -81,7 +92,8 @@ class AccessResources:
                 id="create_tenant", method="POST", path="/api/v1/tenants", summary="Make a tenant", tag="access",
                 handler=self.create_tenant, roles=PLATFORM_ONLY, needs_tenant=False, success=201, answer=Tenant,
                 example=tenant, fails=(*body_fails, errors.TenantExists),
-                body=Body({"application/json": {"$type": NewTenant}}, {"application/json": {"id": "my-tenant"}}),
+                body=Body({"application/json": {"$type": NewTenant}},
+                          {"application/json": {"id": "shop", "name": "The shop"}}),
                 description="With a key of the platform's (`portrait key create --platform`).",
             ),
             Operation(
@@ -117,7 +129,7 @@ class AccessResources:
                 example={"data": [{**key, "mintedBy": "4kXo2Qm7Ra1Z", "id": "2pLs6Vn1Hg4X"}], "pagination": last},
                 parameters=(
                     Parameter("keyId", "path", "The key's id.", {"type": "string", "minLength": 1}, required=True,
-                              example="4kXo2Qm7Ra1Z"),
+                              example="4kXo2Qm7Ra1Z", found=Found(Step("/api/v1/keys", {"role": "viewer"}), "id")),
                     Parameter("descendants", "query", "Whether to take back what it made too, and what that made in"
                               " turn.", {"type": "string", "enum": ["true", "false"], "default": "false"}),
                 ),

@@ -16,6 +16,7 @@ from portrait.access.service import READ, Access
 from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
+from portrait.api.html import Page
 from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, check_query, encode, lines
 from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
@@ -57,8 +58,9 @@ class Application:
         for one in operations:
             by_path.setdefault(one.path, {})[one.method] = one
         fixed = {
-            "/openapi.json": ("application/json", encode(self.document)),
-            "/docs": ("text/html; charset=utf-8", docs.page(self.document)),
+            "/": docs.start(self.document),
+            "/docs": docs.reference(self.document),
+            "/openapi.json": Page({"content-type": "application/json"}, encode(self.document)),
         }
         self._gates: dict[tuple[str, str], Gate | None] = {
             (one.method, one.path): None if one.public or one.is_long else self._gate(one) for one in operations
@@ -186,7 +188,7 @@ class Application:
         raise self._paths.unknown(scope["path"])
 
     @staticmethod
-    def _fixed(kind: str, content: bytes) -> ASGIApp:
+    def _fixed(headers: Mapping[str, str], content: bytes) -> ASGIApp:
         class Endpoint:
             """Answers with what was made at start."""
 
@@ -194,7 +196,7 @@ class Application:
                 del receive
                 if scope["method"] not in {"GET", "HEAD"}:
                     raise errors.MethodNotAllowed("This path takes GET.", allowed=("GET", "HEAD"))
-                await _send(Answer(200, content, {"content-type": kind}), scope["portrait.request_id"], scope, send)
+                await _send(Answer(200, content, headers), scope["portrait.request_id"], scope, send)
 
         return Endpoint()
 

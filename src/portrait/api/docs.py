@@ -1,32 +1,45 @@
-"""The API's documentation as one page, made from the OpenAPI document: no script, no address outside the server."""
+"""The service's own pages, made from the OpenAPI document: where to begin, and the API's documentation."""
 
-import json
-import re
 from html import escape
 from typing import Any
 
 from portrait.api import errors as api_errors
+from portrait.api.html import Page, code, page, prose
+from portrait.api.openapi import AUTHENTICATION
 
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881;--accent:#2458d3}
-@media(prefers-color-scheme:dark){:root{--accent:#8ab0ff}}
-*{box-sizing:border-box}
-body{margin:0;font:16px/1.55 system-ui,sans-serif;display:grid;grid-template-columns:17rem minmax(0,1fr)}
+body{display:grid;grid-template-columns:17rem minmax(0,1fr)}
 nav{position:sticky;top:0;height:100vh;overflow:auto;padding:1.5rem;font-size:.875rem;
 border-right:1px solid var(--line)}
 nav ul{list-style:none;margin:0 0 1rem;padding:0}nav h2{font-size:.75rem;text-transform:uppercase;letter-spacing:.06em}
-main{padding:2rem 3rem;max-width:60rem}a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
 section{border-top:1px solid var(--line);padding:1.25rem 0}h3{margin:0 0 .25rem}
-code,pre{font:.85rem/1.5 ui-monospace,monospace}
-pre{background:var(--soft);padding:1rem;overflow:auto;border-radius:.4rem}
 .verb{font-weight:700;color:var(--accent)}table{border-collapse:collapse;width:100%;font-size:.9rem}
 td,th{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 details{margin:.5rem 0}summary{cursor:pointer}
 @media(max-width:50rem){body{display:block}nav{position:static;height:auto}main{padding:1rem}}
 """
+_VARIABLES = """export PORTRAIT=http://127.0.0.1:8080  # where this service is
+export KEY=portrait_…                  # a key of a tenant's admin
+export PLATFORM_KEY=portrait_…         # for the operations on tenants: a key of the platform's"""
 
 
-def page(document: dict[str, Any]) -> bytes:
+def start(document: dict[str, Any]) -> Page:
+    """Return the page on which somebody begins who knows nothing but the address."""
+    info = document["info"]
+    first = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]["x-codeSamples"][0]["source"]
+    body = (
+        f"<main><h1>{escape(info['title'])} {escape(info['version'])}</h1>"
+        "<p>Everything known about one customer, in one call.</p><ul>"
+        '<li><a href="/docs">The API</a>: every operation, with an example that works</li>'
+        '<li><a href="/openapi.json">openapi.json</a>: the same for programs</li>'
+        '<li><a href="/health/ready">/health/ready</a>: whether the service can answer</li></ul>'
+        f"<h2>Authentication</h2><p>{prose(AUTHENTICATION)}</p>{code(_VARIABLES)}"
+        f"<h2>A profile</h2>{code(first)}</main>"
+    )
+    return page(info["title"], body)
+
+
+def reference(document: dict[str, Any]) -> Page:
     """Return the page of an OpenAPI document."""
     by_tag: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for path, methods in document["paths"].items():
@@ -42,20 +55,22 @@ def page(document: dict[str, Any]) -> bytes:
     )
     body = "".join(_operation(*one) for operations in by_tag.values() for one in operations)
     schemas = "".join(
-        f'<details id="schema-{escape(name)}"><summary><code>{escape(name)}</code></summary>{_json(schema)}</details>'
+        f'<details id="schema-{escape(name)}"><summary><code>{escape(name)}</code></summary>{code(schema)}</details>'
         for name, schema in sorted(document["components"]["schemas"].items())
     )
     info = document["info"]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style>"
+    return page(
+        f"{info['title']} API",
         f"<nav><strong>{escape(info['title'])} {escape(info['version'])}</strong>"
-        f'<p><a href="/openapi.json">openapi.json</a> · <a href="#schemas">Schemas</a> · '
-        f'<a href="#problems">Problems</a></p>{index}</nav>'
-        f"<main><h1>{escape(info['title'])} API</h1><p>{escape(info['description'])}</p>{body}"
-        f'<section id="schemas"><h2>Schemas</h2>{schemas}</section>{_problems()}</main></html>'
-    ).encode()
+        f'<p><a href="/openapi.json">openapi.json</a> · <a href="#authentication">Authentication</a> · '
+        f'<a href="#schemas">Schemas</a> · <a href="#problems">Problems</a></p>{index}</nav>'
+        f"<main><h1>{escape(info['title'])} API</h1><p>Everything known about one customer, in one call.</p>"
+        f'<section id="authentication"><h2>Authentication</h2><p>{prose(AUTHENTICATION)}</p>'
+        "<p>The examples work on the sample that <code>portrait demo</code> loads, and as they are where these are "
+        f"set:</p>{code(_VARIABLES)}</section>{body}"
+        f'<section id="schemas"><h2>Schemas</h2>{schemas}</section>{_problems()}</main>',
+        _STYLE,
+    )
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
@@ -64,7 +79,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [
         f'<section id="{escape(operation["operationId"])}"><h3>{escape(operation["summary"])}</h3>',
         f'<p><span class="verb">{method}</span> <code>{escape(path)}</code></p>',
-        f"<p>{_prose(operation.get('description', ''))} {who}</p>",
+        f"<p>{prose(operation.get('description', ''))} {who}</p>",
     ]
     if operation["parameters"]:
         rows = "".join(
@@ -73,12 +88,12 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
             for one in operation["parameters"]
         )
         parts.append(f"<table><tr><th>Parameter</th><th>In</th><th>Meaning</th></tr>{rows}</table>")
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        parts.append(f"<details open><summary>Body, <code>{escape(kind)}</code></summary>")
-        parts.append(f"{_json(content['example'])}</details>")
+    for one in operation["x-codeSamples"]:
+        label = f", <code>{escape(one['label'])}</code>" if one["label"] else ""
+        parts.append(f"<details open><summary>Example{label}</summary>{code(one['source'])}</details>")
     for status, answer in operation["responses"].items():
         examples = [content["example"] for content in answer.get("content", {}).values() if "example" in content]
-        shown = "".join(map(_json, examples))
+        shown = "".join(map(code, examples))
         parts.append(
             f"<details{' open' if status < '300' else ''}><summary><code>{status}</code> "
             f"{escape(answer['description'])}</summary>{shown}</details>"
@@ -97,13 +112,3 @@ def _problems() -> str:
         "its <code>code</code> is stable.</p><table><tr><th>Code</th><th>Status</th><th>Meaning</th></tr>"
         f"{rows}</table></section>"
     )
-
-
-def _prose(text: str) -> str:
-    """Return text with what stands in backticks set as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _json(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return f"<pre>{escape(text)}</pre>"

@@ -1,15 +1,30 @@
 """`/api/v1/identity`: who is who, joining and parting, and why."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from portrait.access.service import READ, WRITE, Access
 from portrait.api import pages
 from portrait.api.bodies import chosen, one_of
+from portrait.api.identity_actions import (
+    ACTIONS,
+    EXAMPLES,
+    PREVIEWED,
+    Accept,
+    CannotLink,
+    LinkIdentifiers,
+    MergeCustomers,
+    Named,
+    Preview,
+    Reject,
+    Resolve,
+    Unlink,
+    Unmerge,
+)  # fmt: skip
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, encode, json_answer
-from portrait.api.records import SOURCE, Source
+from portrait.api.records import SOURCE
 from portrait.api.schemas import component
 from portrait.explaining import Apart, Candidate, Explainer, Explanation, Waiting, Why
 from portrait.identifying import Effect, Identities
@@ -23,98 +38,10 @@ from portrait.sections.registry import Registry
 from portrait.storage.contract import Tenant
 
 ADMIN = frozenset({"admin"})
-MAX_LINKED = 100
-"""The most identifiers that one `link` names."""
 MAX_GONE_THROUGH = 2000
 """After so many identifiers gone through a page of candidates ends, however few it found."""
 MAX_EXPLAINED_BYTES = 2**20
 """After so many bytes a page of an explanation ends; it has one of each list at least."""
-
-Confidence = Annotated[float, msgspec.Meta(ge=0, le=1)]
-CustomerId = Annotated[str, msgspec.Meta(min_length=1, max_length=256, examples=["CUST001"])]
-
-
-class Named(msgspec.Struct, forbid_unknown_fields=True):
-    """An identifier: its type, and its value as it is known."""
-
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["email"])]
-    value: Annotated[str, msgspec.Meta(examples=["john@example.com"])]
-
-
-class _Action(msgspec.Struct, rename="camel", forbid_unknown_fields=True, tag_field="action", kw_only=True):
-    """What all actions may say."""
-
-    source: Source | None = None
-    """Who decided it; `api` where left out."""
-
-
-class Resolve(_Action, tag="resolve"):
-    """Ask whom an identifier belongs to."""
-
-    identifier: Named
-
-
-class LinkIdentifiers(_Action, tag="link", kw_only=True):
-    """Link identifiers to a customer, by somebody's own word."""
-
-    canonical_id: CustomerId
-    identifiers: Annotated[list[Named], msgspec.Meta(min_length=1, max_length=MAX_LINKED)]
-    confidence: Confidence = 1.0
-
-
-class Unlink(_Action, tag="unlink", kw_only=True):
-    """Take an identifier from a customer, and keep it from coming back by itself."""
-
-    canonical_id: CustomerId
-    identifier: Named
-
-
-class MergeCustomers(_Action, tag="merge", kw_only=True):
-    """Make one customer of two: the target's id stays."""
-
-    target_id: CustomerId
-    source_id: CustomerId
-
-
-class Unmerge(_Action, tag="unmerge", kw_only=True):
-    """Part two customers that were merged: each is again what it was."""
-
-    target_id: CustomerId
-    source_id: CustomerId
-
-
-class Accept(_Action, tag="accept", kw_only=True):
-    """Make a link hold that a rule refused, and that waits for review."""
-
-    identifier: Named
-    other: Named
-
-
-class Reject(_Action, tag="reject", kw_only=True):
-    """Turn a link down that waits for review, and keep the two apart."""
-
-    identifier: Named
-    other: Named
-
-
-class CannotLink(_Action, tag="cannot-link", kw_only=True):
-    """Keep two identifiers from being one person, until somebody merges, accepts or links them."""
-
-    identifier: Named
-    other: Named
-
-
-class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", tag="preview"):
-    """Tell what an action would do, and change nothing."""
-
-    of: dict[str, Any]
-
-
-PREVIEWED: dict[str, type[Any]] = {
-    "link": LinkIdentifiers, "unlink": Unlink, "merge": MergeCustomers, "unmerge": Unmerge, "accept": Accept,
-    "reject": Reject, "cannot-link": CannotLink,
-}  # fmt: skip
-ACTIONS: dict[str, type[Any]] = {"resolve": Resolve, **PREVIEWED, "preview": Preview}
 
 
 class ShownIdentifier(msgspec.Struct):
@@ -353,7 +280,7 @@ class IdentityResource:
                 f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",
                 answer={"anyOf": [{"$type": one} for one in (ShownEffect, Resolved)]}, example=effect,
                 body=Body({"application/json": {"anyOf": actions}},
-                          {"application/json": {"action": "link", "canonicalId": "CUST001", "identifiers": [email]}}),
+                          {"application/json": EXAMPLES["link"].value}, EXAMPLES),
                 fails=(*body_fails, errors.CustomerNotFound, errors.IdentifierNotFound, errors.LinkRefused,
                        errors.SectionTooLarge, errors.NotMerged, errors.StillMerged, errors.SelfLink,
                        errors.BlockedIdentifier, errors.UnknownIdentifierType),

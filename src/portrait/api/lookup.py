@@ -11,8 +11,8 @@ from portrait import several
 from portrait.access.service import READ
 from portrait.api.bodies import converted, taken, value
 from portrait.api.errors import Problem, problem
-from portrait.api.identity import Named
-from portrait.api.operation import Answer, Body, Call, Operation, encode, json_answer
+from portrait.api.identity_actions import Named
+from portrait.api.operation import Answer, Body, Call, Example, Operation, encode, json_answer
 from portrait.api.profile import CUSTOMER_ID, EXAMPLE, SectionError, schema_of
 from portrait.api.schemas import component
 from portrait.identifying import Identities
@@ -207,7 +207,8 @@ class Lookup:
                 f"{several.MAX_ANSWER_BYTES} bytes together: what goes beyond is `answer_too_large`, to be asked for "
                 "again. The deadline of a computed section counts for all profiles of an answer together.",
                 answer=_answer_schema(schema_of(self._registry)), example=EXAMPLE,
-                body=Body({"application/json": {"anyOf": [{"$type": Wanted}, array]}}, {"application/json": named}),
+                body=Body({"application/json": {"anyOf": [{"$type": Wanted}, array]}}, {"application/json": named},
+                          {"one": Example(named), "several": Example([named, {"customerId": "CUST002"}])}),
             ),
             Operation(
                 id="get_profile", method="GET", path=f"{PREFIX}{{customerId}}", tag="profile",

@@ -4,10 +4,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from portrait.api import errors as api_errors
-from portrait.api.operation import Operation
+from portrait.api.operation import Body, Operation
+from portrait.api.samples import samples
 from portrait.api.schemas import Schemas
 from portrait.model import errors
 
+AUTHENTICATION = (
+    "Every operation but the health probes wants an API key: `Authorization: Bearer <key>`, or `X-API-Key: <key>`. "
+    "`portrait key create --tenant my-tenant --role admin` makes one. A tenant's key names its tenant; a key of the "
+    "platform's names none, and `X-Tenant-Id` does. Without a valid key the answer is 401, and 403 where the key's "
+    "role may not do what is asked. A service started with `--auth open`, the demo too, lets everybody on its machine "
+    "in: it wants no key, and `X-Tenant-Id` names the tenant."
+)
 _PROBLEM = {"$type": api_errors.Problem}
 _ALWAYS = (errors.Defect, errors.StorageFailed, errors.HostForbidden)
 _GUARDED = (errors.Unauthenticated, errors.RoleForbidden, errors.TenantForbidden)
@@ -27,14 +35,14 @@ def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
         "info": {
             "title": "Portrait",
             "version": version,
-            "description": "Everything known about one customer, in one call.",
+            "description": f"Everything known about one customer, in one call. {AUTHENTICATION}",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
             "schemas": schemas.components,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": AUTHENTICATION},
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
@@ -63,14 +71,21 @@ class _Described:
             described["requestBody"] = {
                 "required": True,
                 "content": {
-                    kind: {"schema": self._schemas.body(schema), "example": one.body.examples[kind]}
+                    kind: {"schema": self._schemas.body(schema), **self._examples(one.body, kind)}
                     for kind, schema in one.body.content.items()
                 },
             }
         if not one.public:
             described["security"] = [{"bearer": []}, {"apiKey": []}]
             described["x-roles"] = sorted(one.roles)
+        described["x-codeSamples"] = samples(one)
         return described
+
+    @staticmethod
+    def _examples(body: Body, kind: str) -> dict[str, Any]:
+        if body.named and kind == "application/json":
+            return {"examples": {name: {"value": example.value} for name, example in body.named.items()}}
+        return {"example": body.examples[kind]}
 
     def _answers(self, one: Operation) -> Iterator[tuple[int, dict[str, Any]]]:
         success: dict[str, Any] = {

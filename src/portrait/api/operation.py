@@ -68,6 +68,22 @@ def json_answer(value: Any, status: int = 200) -> Answer:
     return Answer(status, encode(value), {"content-type": "application/json"})
 
 
+class Step(NamedTuple):
+    """A request that the example of another needs to have gone before it."""
+
+    path: str
+    body: Any = None
+    """What is posted; None: it is a GET."""
+
+
+class Found(NamedTuple):
+    """How an example comes by a value that no documentation can know: from the answer of a request."""
+
+    step: Step
+    field: str
+    """The first field of this name in the answer has it."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of an operation, for its documentation."""
@@ -78,6 +94,16 @@ class Parameter:
     schema: Mapping[str, Any]
     required: bool = False
     example: Any = None
+    found: Found | None = None
+    """How an example that works finds the value, where it cannot be the example."""
+
+
+class Example(NamedTuple):
+    """One of several examples of a body."""
+
+    value: Any
+    first: tuple[Step, ...] = ()
+    """What is posted before it, for the example to work."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +114,8 @@ class Body:
     """Schema by media type."""
     examples: Mapping[str, Any]
     """Example by media type."""
+    named: Mapping[str, Example] = field(default_factory=dict)
+    """Where a body of JSON can be of several kinds: an example of each, by its name."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The records of a stored section: the same routes for each, made from its schema."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -8,7 +9,7 @@ import msgspec
 from portrait.access.service import READ, WRITE
 from portrait.api import pages
 from portrait.api.bodies import taken
-from portrait.api.operation import Answer, Body, Call, Moment, Operation, Parameter, json_answer
+from portrait.api.operation import Answer, Body, Call, Found, Moment, Operation, Parameter, Step, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
 from portrait.listing import Listed, Lists
@@ -135,6 +136,8 @@ class Records:
         example, shown = self._section.example(), self._section.shown_example()
         telling = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
         last = {"cursor": None, "hasMore": False}
+        listed = Step(f"/api/v1/customers/{CUSTOMER_ID.example}/{name}?limit=1")
+        key = replace(_KEY, found=Found(listed, "key"))
         one, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
         several = {"type": "array", "minItems": 1, "items": {"anyOf": [one, enveloped]}}
         may_fail = (errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden)
@@ -170,7 +173,7 @@ class Records:
                 answer=_of(pages.Page, _of(Told, record)),
                 description="Every fact of it, newest first, with source and times: why we say so.",
                 example={"data": [{"op": "put", "record": shown, **telling}], "pagination": last},
-                parameters=(CUSTOMER_ID, _KEY, *pages.PARAMETERS),
+                parameters=(CUSTOMER_ID, key, *pages.PARAMETERS),
                 fails=(*may_fail, errors.RecordNotFound, errors.SectionFailed),
             ),
             Operation(
@@ -178,7 +181,7 @@ class Records:
                 roles=WRITE, summary=f"End one of {name}", success=204, answer=None,
                 description="For every identifier of the customer that holds it, what is still to come too. Its "
                 "history stays.",
-                parameters=(CUSTOMER_ID, _KEY, _EFFECTIVE_AT),
+                parameters=(CUSTOMER_ID, key, _EFFECTIVE_AT),
                 fails=(*may_fail, errors.RecordNotFound, errors.InvalidRecord),
             ),
         )  # fmt: skip
