@@ -75,6 +75,8 @@ class Gate:
         self._waiting: Turns[Waiter] = Turns(most)
         self._shedding: dict[str | None, float] = {}
         """Tenants whose newest come first, with the moment of the last refusal for each."""
+        self._most = limit(self)
+        """How many may be under way, found anew in each turn of the event loop that sees to those who wait."""
         self._under_way = 0
         """How many are under way, or were until this turn of the event loop."""
         self._ended = 0
@@ -91,11 +93,11 @@ class Gate:
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._waiting)
+        return self._waiting.size
 
     def enter(self) -> bool:
         """Tell whether a request may begin at once; it is under way then, until it leaves. If not, it has to wait."""
-        if self._waiting or self._under_way >= self._limit(self):
+        if self._waiting.size or self._under_way >= self._most:
             return False
         self._under_way += 1
         return True
@@ -134,6 +136,7 @@ class Gate:
             longest = self._waiting.longest
             self._shedding[longest] = loop.time()
             self._refuse(self._waiting.take_of(longest, newest=False))
+        self._turn_soon()
         if not self._looking:
             self._looking = True
             loop.call_later(LOOK_SECONDS, self._look, loop)
@@ -153,7 +156,7 @@ class Gate:
 
     def nudge(self) -> None:
         """Look whether whoever waits may begin now."""
-        if self._waiting:
+        if self._waiting.size:
             self._turn_soon()
 
     def _turn_soon(self) -> None:
@@ -165,7 +168,8 @@ class Gate:
         self._turning = False
         self._under_way -= self._ended
         self._ended = 0
-        while self._waiting and self._under_way < self._limit(self):
+        self._most = self._limit(self)
+        while self._waiting.size and self._under_way < self._most:
             waiter = self._waiting.take(self._shedding)
             if waiter is not None and not waiter.turn.done():
                 self._under_way += 1
@@ -183,7 +187,7 @@ class Gate:
                 self._shedding[tenant] = now
         self._turn_soon()
         self._tell(now)
-        self._looking = len(self._waiting) > 0
+        self._looking = self._waiting.size > 0
         if self._looking:
             loop.call_later(LOOK_SECONDS, self._look, loop)
 

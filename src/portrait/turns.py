@@ -21,10 +21,8 @@ class Turns(Generic[Item]):
         self._most = most
         self._queues: dict[str | None, OrderedDict[Item, None]] = {}
         """In the order of the next turns. A tenant without items has no queue."""
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
+        self.size = 0
+        """How many items wait."""
 
     @property
     def tenants(self) -> Collection[str | None]:
@@ -34,7 +32,7 @@ class Turns(Generic[Item]):
     @property
     def is_too_long(self) -> bool:
         """Whether more waits than is to."""
-        return self._size > self._most
+        return self.size > self._most
 
     @property
     def longest(self) -> str | None:
@@ -44,7 +42,7 @@ class Turns(Generic[Item]):
     def add(self, tenant: str | None, item: Item) -> None:
         """Let an item wait behind the others of its tenant."""
         self._queues.setdefault(tenant, OrderedDict())[item] = None
-        self._size += 1
+        self.size += 1
 
     def take(self, newest_of: Collection[str | None] = ()) -> Item | None:
         """Return the oldest item of the tenant whose turn it is, of some tenants the newest; None: nothing waits."""
@@ -89,6 +87,6 @@ class Turns(Generic[Item]):
             yield tenant, next(iter(queue))
 
     def _removed(self, tenant: str | None, queue: OrderedDict[Item, None]) -> None:
-        self._size -= 1
+        self.size -= 1
         if not queue:
             del self._queues[tenant]

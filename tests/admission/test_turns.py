@@ -30,7 +30,7 @@ def test_an_item_waits_for_one_item_at_most_of_each_other_tenant_between_two_of_
                     assert passed[other][taken] <= 1, "a tenant had two turns while another waited for one"
                 elif not held:
                     passed[other] = Counter()
-    assert len(turns) == sum(map(len, waiting.values()))
+    assert turns.size == sum(map(len, waiting.values()))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "take", "newest", "remove"]), TENANTS), max_size=200))
@@ -56,8 +56,8 @@ def test_nothing_is_lost_or_doubled_and_who_has_nothing_waiting_is_forgotten(ste
             assert turns.remove(tenant, mine[len(mine) // 2])
             gone = mine.pop(len(mine) // 2)
             assert not turns.remove(tenant, gone)
-        assert len(turns) == sum(map(len, held.values()))
-        assert turns.is_too_long == (len(turns) > 10)
+        assert turns.size == sum(map(len, held.values()))
+        assert turns.is_too_long == (turns.size > 10)
         assert set(turns.tenants) == {one for one, items in held.items() if items}
         assert dict(turns.oldest()) == {one: items[0] for one, items in held.items() if items}
         assert [turns.first(one) for one in held] == [items[0] if items else None for items in held.values()]

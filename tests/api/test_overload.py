@@ -78,6 +78,7 @@ async def test_probes_and_documents_are_never_refused(running):
     admitted = running.client._transport.app._admission
     for gate in (admitted.reads, admitted.writes):
         gate._limit = lambda _: 0
+        gate._most = 0
         gate._shedding = {None: 1e18, TENANT: 1e18}
         gate._waiting.count = lambda _: 10**6
     assert (await running.profile()).status_code == 503
@@ -254,6 +255,7 @@ async def test_nothing_is_done_for_a_client_that_left_while_it_waited(database, 
         gate = running.client._transport.app._admission.writes
         limit = gate._limit
         gate._limit = lambda _: 0
+        gate._most = 0
         clients = [await sent(port, number) for number in range(12)]
         await until(lambda: gate.waiting == 12)
         for _, writer in clients[::2]:

@@ -78,7 +78,7 @@ async def test_of_too_many_those_are_refused_of_whom_most_wait_and_the_rest_is_d
     await asyncio.sleep(0)
     other = [one.come("other", f"other {number}") for number in range(3)]
     await asyncio.sleep(0)
-    assert len(one.writer._jobs) == 10
+    assert one.writer._jobs.size == 10
     one.let_go.set()
     results = await asyncio.gather(first, *flood, *other, return_exceptions=True)
     done = [result for result in results if isinstance(result, str)]
@@ -95,7 +95,7 @@ async def test_a_work_whose_caller_has_left_is_not_run(held):
     cancelled.cancel()
     leaving.leave(gone)
     await asyncio.wait([cancelled, gone])
-    assert len(one.writer._jobs) == 1
+    assert one.writer._jobs.size == 1
     one.let_go.set()
     await asyncio.gather(first, stays)
     assert one.ran == ["stays"]
@@ -138,7 +138,7 @@ async def test_nothing_of_what_came_is_left_behind(held):
     await asyncio.sleep(0)
     one.let_go.set()
     results = await asyncio.gather(first, *tasks, return_exceptions=True)
-    assert len(one.writer._jobs) == 0
+    assert one.writer._jobs.size == 0
     assert sorted(one.ran) == sorted(result for result in results if isinstance(result, int))
 
 

@@ -92,7 +92,16 @@ class Application:
             if scope["method"] == "GET" and path.startswith(PREFIX) and path.endswith(SUFFIX):
                 segment = path[len(PREFIX) : -len(SUFFIX)]
                 if segment and "/" not in segment:
-                    await _send(await self._profile(segment, scope, headers), request_id, scope, send)
+                    reads = self._admission.reads
+                    if not reads.enter():
+                        _watch(scope)
+                        await reads.wait(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
+                    reads.leave()  # it keeps none from beginning in the next turn of the loop
+                    try:
+                        answer = await self._profiles.answer(segment, scope["query_string"], headers)
+                    finally:
+                        reads.nudge()
+                    await _send(answer, request_id, scope, send)
                     return
             self._refuse_if_full(scope["method"], path, headers)
             scope = {**scope, "path": path, "portrait.request_id": request_id}
@@ -120,17 +129,6 @@ class Application:
         gate = self._gates.get((asked, path), self._admission.reads if asked == "GET" else self._admission.writes)
         if gate is not None and gate.is_shedding:
             gate.refuse_if_full(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
-
-    async def _profile(self, segment: str, scope: Scope, headers: Mapping[str, str]) -> Answer:
-        reads = self._admission.reads
-        if not reads.enter():
-            _watch(scope)
-            await reads.wait(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
-        reads.leave()  # it keeps none from beginning in the next turn of the loop
-        try:
-            return await self._profiles.answer(segment, scope["query_string"], headers)
-        finally:
-            reads.nudge()
 
     def _dispatch(self, methods: Mapping[str, Operation]) -> ASGIApp:
         allowed = tuple(sorted({*methods, *(["HEAD"] if "GET" in methods else [])}))

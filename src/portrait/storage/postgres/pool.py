@@ -50,7 +50,7 @@ class Pool:
     @property
     def waiting(self) -> int:
         """How many wait for a connection."""
-        return len(self._waiting)
+        return self._waiting.size
 
     @asynccontextmanager
     async def connection(self, tenant: str | None = None) -> AsyncIterator[Connection]:

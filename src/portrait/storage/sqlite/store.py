@@ -34,7 +34,7 @@ class SqliteStore(SqliteReads):
         self._closed = False
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        self._watch.check()
+        self._watch.check_once_a_turn()
         return super()._rows(sql, values)
 
     async def write(self, tenant: str | None, work: Work[T]) -> T:

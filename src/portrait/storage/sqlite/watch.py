@@ -3,6 +3,7 @@
 SQLite itself does not: it goes on with the file that it opened, wherever that is, and with the pages that it knows.
 """
 
+import asyncio
 import logging
 import os
 import threading
@@ -77,6 +78,23 @@ class Watch:
         """Whether the file was written over: what lies beside it belongs to another content then."""
         self._is_gone = False
         self._is_log_gone = False
+        self._checked_in: asyncio.AbstractEventLoop | None = None
+        """The event loop in whose present turn it was checked."""
+
+    def check_once_a_turn(self) -> None:
+        """As `check`, once in each turn of the event loop: what reads in one turn was asked before any of it read.
+
+        Raises:
+            StorageFailed: as `check`.
+        """
+        loop = asyncio.get_running_loop()
+        if self._checked_in is not loop:
+            self.check()
+            self._checked_in = loop
+            loop.call_soon(self._turned)
+
+    def _turned(self) -> None:
+        self._checked_in = None
 
     def check(self) -> None:
         """Return where the file is still the one that was opened; a look at its entry, and no more, if nothing changed.
