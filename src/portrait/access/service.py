@@ -114,12 +114,18 @@ class Access:
             if tenant_id and tenant is None:
                 raise TenantForbidden
             return self._for(tenant, "admin" if needs_tenant else PLATFORM, None, needs_tenant=needs_tenant)
-        credential = await self._credential(presented)
+        if presented is None:
+            raise Unauthenticated(f"No API key. {_SEND}")
+        known_as = _hash(presented)
+        # Nearly every call is by somebody who is remembered: no coroutine is made for what is known.
+        credential = self._remembered(known_as) or await self._credential(presented, known_as)
+        if credential.expires_at is not None and descent.ended(credential, self._clock()):
+            raise Unauthenticated(f"The API key has expired. {_ANOTHER}")
         bound = credential.tenant
         if bound is not None and tenant_id not in {None, "", bound}:
             raise TenantForbidden
         wanted = bound or tenant_id
-        tenant = await self._tenant(wanted) if wanted else None
+        tenant = (self._remembered_tenant(wanted) or await self._tenant(wanted)) if wanted else None
         if wanted and tenant is None:
             raise TenantForbidden
         return self._for(tenant, credential.role, credential.id, needs_tenant=needs_tenant)
@@ -279,19 +285,15 @@ class Access:
         for known_as, (_, credential) in self._credentials.items():
             self._credentials[known_as] = (0.0, credential)
 
-    async def _credential(self, presented: str | None) -> Credential:
-        if presented is None:
-            raise Unauthenticated(f"No API key. {_SEND}")
-        known_as = _hash(presented)
-        credential = self._remembered(known_as)
+    async def _credential(self, presented: str, known_as: bytes) -> Credential:
+        """Return the credential of a key that is not remembered."""
+        credential = None
         while credential is None:
             if (asking := self._asking.get(known_as)) is None:
                 credential = await self._looked_up(presented, known_as)
             else:
                 await asking.wait()
                 credential = self._remembered(known_as)
-        if descent.ended(credential, self._clock()):
-            raise Unauthenticated(f"The API key has expired. {_ANOTHER}")
         return credential
 
     def _remembered(self, known_as: bytes) -> Credential | None:
@@ -334,10 +336,13 @@ class Access:
             _remember(self._credentials, known_as, (time.monotonic() + REMEMBERED_SECONDS, credential))
         return credential
 
+    def _remembered_tenant(self, tenant_id: str) -> Tenant | None:
+        held = self._tenants.get(tenant_id)
+        return held[1] if held is not None and held[0] > time.monotonic() else None
+
     async def _tenant(self, tenant_id: str) -> Tenant | None:
-        remembered = self._tenants.get(tenant_id)
-        if remembered is not None and remembered[0] > time.monotonic():
-            return remembered[1]
+        if (remembered := self._remembered_tenant(tenant_id)) is not None:
+            return remembered
         if not TENANT_ID.fullmatch(tenant_id):
             return None
         found = await self._store.tenant(tenant_id)

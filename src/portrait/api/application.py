@@ -17,7 +17,7 @@ from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
 from portrait.api.html import Page
-from portrait.api.operation import WATCH, WHOLE, Answer, Call, Operation, Whole, check_query, encode, lines
+from portrait.api.operation import WIRE, Answer, Call, Operation, Wire, check_query, encode, lines
 from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
@@ -248,8 +248,9 @@ def _reads(operation: Operation) -> bool:
 
 def _watch(scope: Scope) -> None:
     """Have a request given up where it waits for its turn, once its client has left."""
-    if (watch := scope.get(WATCH)) is not None:
-        watch(asyncio.current_task())
+    wire: Wire | None = scope.get(WIRE)
+    if wire is not None and (task := asyncio.current_task()) is not None:
+        wire.watch(task)
 
 
 def _check_host(headers: Mapping[str, str]) -> None:
@@ -267,8 +268,8 @@ async def _send(answer: Answer, request_id: str, scope: Scope, send: Send) -> No
     if answer.status not in _WITHOUT_BODY:
         head += f"content-length: {len(answer.body)}\r\n"
     sent = head.encode("latin-1")
-    whole: Whole | None = scope.get(WHOLE)
-    if whole is not None and whole(scope, answer.status, sent, answer.body):
+    wire: Wire | None = scope.get(WIRE)
+    if wire is not None and wire.whole(scope, answer.status, sent, answer.body):
         return
     headers = [line.split(b": ", 1) for line in sent.split(b"\r\n")[:-1]]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -26,18 +26,26 @@ MAX_LIMIT = 100
 Moment = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """A moment as answers show it: RFC 3339 in UTC."""
 
-WHOLE = "portrait.whole"
-"""Where a request's scope holds a `Whole`, if its server has one."""
-Whole = Callable[[Scope, int, bytes, bytes], bool]
-"""Takes an answer at once: the request's scope, the status, the headers as `lines`, the body.
+WIRE = "portrait.wire"
+"""Where a request's scope holds a `Wire`, if its server has one."""
 
-False: it is to be given as ASGI's messages.
-"""
 
-WATCH = "portrait.watch"
-"""Where a request's scope holds a `Watch`, if its server has one."""
-Watch = Callable[["asyncio.Task[None]"], None]
-"""Takes the task that answers the request, to give it up when the client leaves."""
+class Wire(Protocol):
+    """The connection that a request came by."""
+
+    def whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
+        """Take an answer at once; False: it is to be given as ASGI's messages.
+
+        Args:
+            scope: the request's scope.
+            status: the answer's status.
+            lines: its headers, as `lines` makes them.
+            body: its body.
+        """
+
+    def watch(self, task: "asyncio.Task[None]") -> None:
+        """Take the task that answers the request, to give it up when the client leaves."""
+
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -58,6 +66,8 @@ def lines(headers: Mapping[str, str]) -> str:
     Raises:
         ValueError: a value would end its line.
     """
+    if not headers:
+        return ""
     if not "".join(headers.values()).isprintable():
         raise ValueError("a header's value holds a control character")
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

@@ -75,13 +75,13 @@ class Profiles:
         if (known := headers.get("if-none-match")) is not None:
             held = await self._reader.unchanged(tenant, customer_id, plan)
             if held is not None and _matches(known, tag := _etag(held[1], secret)):
-                return Answer(304, b"", _headers(customer_id, held[0], tag), _ALWAYS)
+                return Answer(304, b"", always=_ALWAYS + _lines(customer_id, held[0], tag))
         profile = await self._reader.profile(tenant, customer_id, plan)
         etag = None if profile.contents is None else _etag(profile.contents, secret)
-        sent = _headers(customer_id, profile.customer_id, etag)
+        sent = _lines(customer_id, profile.customer_id, etag)
         if known is not None and etag is not None and _matches(known, etag):
-            return Answer(304, b"", sent, _ALWAYS)
-        return Answer(200, profile.json(self._clock()), sent, _ALWAYS_JSON)
+            return Answer(304, b"", always=_ALWAYS + sent)
+        return Answer(200, profile.json(self._clock()), always=_ALWAYS_JSON + sent)
 
     async def handle(self, call: Call) -> Answer:
         """Answer a request that came by the ordinary route."""
@@ -198,11 +198,12 @@ def _etag(contents: bytes, secret: bytes) -> str:
     return f'W/"{blake2b(contents, digest_size=16, key=secret, person=b"etag").hexdigest()}"'
 
 
-def _headers(asked: str, survivor: str, etag: str | None) -> dict[str, str]:
-    headers = {} if etag is None else {"etag": etag}
-    if survivor != asked:
-        headers["content-location"] = f"{PREFIX}{quote(survivor, safe='')}{SUFFIX}"
-    return headers
+def _lines(asked: str, survivor: str, etag: str | None) -> str:
+    """Return the headers that depend on the profile, as `lines`."""
+    tagged = "" if etag is None else f"etag: {etag}\r\n"
+    if survivor == asked:
+        return tagged
+    return tagged + lines({"content-location": f"{PREFIX}{quote(survivor, safe='')}{SUFFIX}"})
 
 
 def _matches(known: str, etag: str) -> bool:

@@ -10,13 +10,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from portrait import leaving
 from portrait.api.connections import Guard, Limits
 from portrait.api.guarded import FULL, Guarded
-from portrait.api.operation import WATCH, WHOLE
+from portrait.api.operation import WIRE
 
 
 class OneWrite(Guarded):
     """uvicorn's protocol, with more in the scope of every request.
 
-    It also takes an answer whole (`Whole`), and a request is given up when its client leaves (`Watch`).
+    A request finds itself a `Wire` there: it takes an answer whole, and gives a request up when its client leaves.
     """
 
     _defaults: list[tuple[bytes, bytes]] | None = None
@@ -26,10 +26,10 @@ class OneWrite(Guarded):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self.scope[WHOLE] = self._whole  # type: ignore[literal-required]  # ours beside uvicorn's
-        self.scope[WATCH] = self._watch  # type: ignore[literal-required]  # as above
+        self.scope[WIRE] = self  # type: ignore[literal-required]  # ours beside uvicorn's
 
-    def _watch(self, task: "asyncio.Task[None]") -> None:
+    def watch(self, task: "asyncio.Task[None]") -> None:
+        """See `Wire`."""
         self._answering = task
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -38,7 +38,7 @@ class OneWrite(Guarded):
         if self._answering is not None:
             leaving.leave(self._answering)
 
-    def _whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
+    def whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
         """Do at once what uvicorn does on ASGI's two messages, or leave it to them.
 
         It is left where there is more to do: where the client's next request is here already, where it reads too

@@ -85,7 +85,7 @@ def name_fault(text: str) -> str | None:
         return "must not be empty"
     if text in {".", ".."}:
         return "must not be . or .., which HTTP clients remove from paths"
-    if fault := length_fault(text, MAX_NAME_BYTES):
+    if not (text.isascii() and len(text) <= MAX_NAME_BYTES) and (fault := length_fault(text, MAX_NAME_BYTES)):
         return fault
     # Printable text holds no control character; only the rest is looked at character by character.
     if not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text):
