@@ -282,23 +282,14 @@ class Batch:
             raise self._unreadable[place]
         return self._states[place]
 
-    def fact(self, one: Incoming) -> Fact:
-        """Return the fact that a record becomes, told at the next moment."""
-        recorded_at = self._tick(one.identifier)
-        at = one.moment
+    def fact(self, one: Incoming, identifier: Identifier | None = None) -> Fact:
+        """Return the fact that a record, or an end, becomes at the next moment, of its identifier or another one."""
+        told_of = identifier or one.identifier
+        recorded_at, at = self._tick(told_of), one.moment
         return Fact(
-            one.identifier, one.section.name, one.parsed.key, Op.PUT, one.parsed.body,
+            told_of, one.section.name, one.parsed.key, one.op, one.parsed.body,
             recorded_at if at is None else at, recorded_at, one.source, fact_id(recorded_at), one.section.version,
         )  # fmt: skip
-
-    def end(self, identifier: Identifier, one: Incoming) -> Fact:
-        """Return the fact that ends a record of an identifier's, told at the next moment, once it is added."""
-        recorded_at = self._tick(identifier)
-        at = recorded_at if one.effective_at is None else one.effective_at
-        name, key, version = one.section.name, one.parsed.key, one.section.version
-        fact = Fact(identifier, name, key, Op.DELETE, b"", at, recorded_at, one.source, fact_id(recorded_at), version)
-        self.apply(one.section, fact)
-        return fact
 
     def apply(self, section: StoredSection, fact: Fact) -> None:
         """Add a fact and fold it.
@@ -344,8 +335,8 @@ class Batch:
     async def derive(self) -> None:
         """Make the states, documents and heads that follow; `unfit` then says which sections cannot be shown."""
         await self._lock_aliases()
-        self._ends = any(fact.op is Op.DELETE for fact in self._facts)
-        if self._ends:  # what takes the room of what ended is found among the facts
+        self._is_appended = any(map(self._is_asked_for, self._facts))
+        if self._is_appended:
             await self._tx.append(self._tenant, self._facts)
             await self._refill()
         self._documents = await self._derived()
@@ -353,9 +344,15 @@ class Batch:
             (place[1], place[0]): self._storable(place, section) for place, section in self._touched.items()
         }
 
+    def _is_asked_for(self, fact: Fact) -> bool:
+        """Tell whether facts are looked up for what a fact changes: what takes an end's room, what was told first."""
+        is_event = self._touched[fact.section, fact.identifier].kind == "events"
+        owner = self._owners.get(fact.identifier)
+        return fact.op is Op.DELETE or (is_event and owner is not None and len(self._members[owner]) > 1)
+
     async def put(self) -> None:
         """Append the facts, and put what was derived from them."""
-        if not self._ends:
+        if not self._is_appended:
             await self._tx.append(self._tenant, self._facts)
         await self._drop_documents(self._documents)
         await self._put_owners()
@@ -383,7 +380,11 @@ class Batch:
         """
         owner = self._owners[identifier]
         members = self._members[owner]
-        state = folding.joined(section, [self.state((section.name, member)) for member in members])
+        states = {member: self.state((section.name, member)) for member in members}
+        if folding.may_clash(section, states.values()):
+            settled = await folding.settled(self._tx, self._tenant, section, states, self._told[owner])
+            return folding.render(section, settled, self._told[owner])
+        state = folding.joined(section, states.values())
         if folding.needs_links(section, state):
             state = folding.linked(state, await self.links(members))
         return folding.render(section, state, self._told[owner])

@@ -4,11 +4,13 @@ from collections.abc import MutableMapping, Sequence
 from typing import NamedTuple
 
 from portrait.batch import Batch
+from portrait.folding import first_body
 from portrait.incoming import Incoming
 from portrait.model.errors import CustomerNotFound, InvalidRecord, RecordNotFound
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_AHEAD, StoredSection
+from portrait.sections.fold import Events
 from portrait.sections.links import shown_by
 from portrait.storage.contract import Asked
 
@@ -44,7 +46,8 @@ def record_ended(batch: Batch, end: Incoming, known: MutableMapping[Asked, list[
     members = batch.members_of(end.identifier)
     told = {one: known.get(Asked(one, section.name, key, None), []) for one in members}
     if section.kind == "events":
-        held = [one for one, facts in told.items() if facts and all(fact.op is Op.PUT for fact in facts)]
+        shown = first_body(section, (fact for facts in told.values() for fact in facts))
+        held = [one for one, facts in told.items() if facts and all(_is_shown(section, fact, shown) for fact in facts)]
     else:
         held = [one for one in members if batch.holds(one, section, key)]
     if section.kind == "events" or shown_by(section) is not section:
@@ -77,6 +80,12 @@ def _at_once(batch: Batch, end: Incoming) -> Incoming:
     return end._replace(effective_at=None)
 
 
+def _is_shown(section: StoredSection, fact: Fact, shown: bytes | None) -> bool:
+    """Tell whether an event's fact says what its customer shows under the key."""
+    is_own = not isinstance(section.fold, Events)  # a fold of one's own is given all
+    return fact.op is Op.PUT and (is_own or section.bring_forward(fact).body == shown)
+
+
 def _is_same(end: Incoming, fact: Fact) -> bool:
     return fact.op is Op.DELETE and fact.effective_at == end.effective_at
 
@@ -93,7 +102,8 @@ def _end(
     ended = []
     for one in held:
         body = batch.current(one, section, key) if section.kind == "state" else None
-        fact = batch.end(one, end)
+        fact = batch.fact(end, one)
+        batch.apply(section, fact)
         known.setdefault(Asked(one, section.name, key, None), []).append(fact)
         ended.append(Ended(section, one, key, body))
     return ended

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,10 +11,11 @@ from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
-from portrait.sections.fold import JoinedState, Latest
+from portrait.sections.fold import Events, EventsState, JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
-from portrait.storage.contract import Place, Reads, StoredState
+from portrait.storage.contract import Asked, Place, Reads, StoredState
 
+T = TypeVar("T")
 MAX_OVERTAKEN = 10_000
 """How many documents found overtaken are remembered at most."""
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
@@ -119,23 +120,89 @@ async def refilled(
     """
     if section.fold.window is None:
         return fold_facts(section, await reads.facts(tenant, [identifier]))
-    return fold_facts(section, await _newest(reads, tenant, section, identifier, until), state)
+    return fold_facts(section, await _newest(reads, tenant, section, [identifier], until), state)
 
 
-async def _newest(reads: Reads, tenant: str, section: StoredSection, identifier: Identifier, until: int) -> list[Fact]:
+async def _newest(
+    reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier], until: int
+) -> list[Fact]:
     """Return the newest events that are due: a window of them, and all that happened with the last of these.
 
-    Among those of one moment the fold chooses by key, which is not the order in which they were told.
+    Among those of one moment the fold chooses by key, which is not the order in which they were told. Of several
+    identifiers, one person's, an event comes once.
     """
     window = section.fold.window or 0
-    found: list[Fact] = []
+    found: dict[tuple[str, bytes], Fact] = {}
     before = Place(until + 1, b"")
-    while page := await reads.events(tenant, [identifier], section.name, before, window):
-        found += page
+    while page := await reads.events(tenant, identifiers, section.name, before, window):
+        for fact in await first_told(reads, tenant, section, identifiers, page):
+            found.setdefault((fact.key, fact.body), fact)
         before = Place(page[-1].effective_at, page[-1].id)
-        if len(page) < window or before.effective_at < found[window - 1].effective_at:
+        last = list(found.values())[window - 1] if len(found) >= window else None
+        if len(page) < window or (last is not None and before.effective_at < last.effective_at):
             break
-    return found
+    return list(found.values())
+
+
+async def first_told(
+    reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier], facts: Sequence[Fact]
+) -> list[Fact]:
+    """Return those of some events of one person's identifiers whose key was not told with another body before.
+
+    Raises:
+        SectionFailed: the section's own code raised an error.
+    """
+    hidden = await _told_otherwise(reads, tenant, section, identifiers, ((fact.key, fact.body) for fact in facts))
+    return [fact for fact in facts if (fact.key, fact.body) not in hidden]
+
+
+async def _told_otherwise(
+    reads: Reads,
+    tenant: str,
+    section: StoredSection,
+    identifiers: Collection[Identifier],
+    events: Iterable[tuple[str, bytes]],
+) -> set[tuple[str, bytes]]:
+    """Return those of some events, by key and body, whose key another of the identifiers was told with another body."""
+    if len(identifiers) < 2 or not isinstance(section.fold, Events):
+        return set()
+    bodies: dict[str, set[bytes]] = {}
+    for key, body in events:
+        bodies.setdefault(key, set()).add(body)
+    asked = {Asked(one, section.name, key, None) for one in identifiers for key in bodies}
+    told: dict[str, list[Fact]] = {}
+    for facts in (await reads.known(tenant, asked)).values() if asked else ():
+        told.setdefault(facts[0].key, []).extend(facts)
+    hidden: set[tuple[str, bytes]] = set()
+    for key, facts in told.items():
+        counts = first_body(section, facts)
+        hidden.update((key, body) for body in bodies[key] if body != counts)
+    return hidden
+
+
+def first_body(section: StoredSection, facts: Iterable[Fact]) -> bytes | None:
+    """Return the body with which an event was told first, as the code reads it now; None: it was not told.
+
+    Where two identifiers were told of one key with other bodies, and are one person's, this one counts.
+
+    Raises:
+        SectionFailed: the section's own code raised an error.
+    """
+    first = min((fact for fact in facts if fact.op is Op.PUT), key=lambda fact: fact.id, default=None)
+    return None if first is None else section.bring_forward(first).body
+
+
+def without_told_otherwise(section: StoredSection, facts: Mapping[T, Sequence[Fact]]) -> dict[T, list[Fact]]:
+    """Return a person's facts, by identifier, in a section of events, but those whose key was told otherwise first."""
+    by_key: dict[str, list[Fact]] = {}
+    for told in facts.values():
+        for fact in told:
+            by_key.setdefault(fact.key, []).append(fact)
+    counts = {key: first_body(section, told) for key, told in by_key.items()}
+    return {
+        one: [fact for fact in told if fact.op is Op.DELETE or section.bring_forward(fact).body == counts[fact.key]]
+        for one, told in facts.items()
+    }
 
 
 def read_state(section: StoredSection, stored: StoredState) -> Any:
@@ -196,9 +263,41 @@ def linked(state: Any, links: Iterable[LinksState]) -> Any:
     return JoinedState(state.histories, times)
 
 
-async def load_joined(reads: Reads, tenant: str, section: StoredSection, members: Sequence[Identifier]) -> Any:
-    """Return the one state of a customer with these identifiers, as they are stored."""
-    state = joined(section, (await load_states(reads, tenant, section, members)).values())
+def may_clash(section: StoredSection, states: Iterable[Any]) -> bool:
+    """Tell whether events of several identifiers meet, which may have been told of one key otherwise."""
+    return isinstance(section.fold, Events) and sum(state.told_at > 0 for state in states) > 1
+
+
+async def settled(
+    reads: Reads, tenant: str, section: StoredSection, states: Mapping[Identifier, EventsState], now: int
+) -> EventsState:
+    """Return the joined state of events that may clash: of each key as it was told first.
+
+    Args:
+        reads: where the facts are.
+        tenant: the tenant.
+        section: the section.
+        states: the state of each identifier of a customer.
+        now: the present moment, in microseconds.
+    """
+    state: EventsState = joined(section, states.values())
+    told = [one for one, each in states.items() if each.told_at > 0]
+    shown = ((event.key, event.body) for event in state.events)
+    hidden = await _told_otherwise(reads, tenant, section, told, shown)
+    if not hidden:
+        return state
+    ahead = [event for event in state.events if event.effective_at > now and (event.key, event.body) not in hidden]
+    return fold_facts(section, await _newest(reads, tenant, section, told, now), EventsState(state.told_at, ahead))  # type: ignore[no-any-return]  # a state of events is folded into one
+
+
+async def load_joined(
+    reads: Reads, tenant: str, section: StoredSection, members: Sequence[Identifier], now: int
+) -> Any:
+    """Return the one state of a customer with these identifiers, as they are stored; of events as shown at a moment."""
+    states = await load_states(reads, tenant, section, members)
+    if may_clash(section, states.values()):
+        return await settled(reads, tenant, section, states, now)
+    state = joined(section, states.values())
     if not needs_links(section, state):
         return state
     return linked(state, (await load_states(reads, tenant, LINKS, members)).values())

@@ -11,6 +11,7 @@ from portrait.computed import Reports
 from portrait.model.document import Head, read_head
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable
 from portrait.model.fact import Fact
+from portrait.model.identifier import Identifier
 from portrait.model.time import Clock
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import Held
@@ -97,7 +98,7 @@ class Lists:
             SectionFailed: the section's own code failed.
         """
         survivor, head = await self._head(tenant, customer_id)
-        facts = await self._store.events(tenant, head.identifiers(survivor), section.name, before, limit + 1)
+        facts = await self._shown(tenant, section, head.identifiers(survivor), before, limit + 1)
         if upcoming:
             now = self._now(head)
             facts = [one for one in facts if one.effective_at > now]
@@ -108,6 +109,19 @@ class Lists:
             ],
             len(facts) > limit,
         )
+
+    async def _shown(
+        self, tenant: str, section: StoredSection, members: Sequence[Identifier], before: Place | None, limit: int
+    ) -> list[Fact]:
+        """Return up to `limit` events that a customer shows, newest first, below `before`."""
+        found: list[Fact] = []
+        while page := await self._store.events(tenant, members, section.name, before, limit):
+            with self._own_code(tenant, section):
+                found += await folding.first_told(self._store, tenant, section, members, page)
+            before = Place(page[-1].effective_at, page[-1].id)
+            if len(found) >= limit or len(page) < limit:
+                break
+        return found[:limit]
 
     async def history(
         self, tenant: str, customer_id: str, section: StoredSection, key: str, before: Place | None, limit: int
@@ -136,9 +150,9 @@ class Lists:
             SectionFailed: the section's own code failed.
         """
         survivor, head = await self._head(tenant, customer_id)
+        now = self._now(head)
         with self._own_code(tenant, section):
-            state = await folding.load_joined(self._store, tenant, section, head.identifiers(survivor))
-        return state, self._now(head)
+            return await folding.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
 
     def _now(self, head: Head) -> int:
         """Return the present moment: never before the last that was told, whatever the clock says."""

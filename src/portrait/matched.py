@@ -173,7 +173,7 @@ class Matches:
         for name in wanted:
             section = self._registry.stored(name)
             if section.document != LINKS.document:
-                state = await folding.load_joined(self._store, tenant, section, profile.members)
+                state = await folding.load_joined(self._store, tenant, section, profile.members, now)
                 documents.append(folding.render(section, state, now))
         return {one.section: records_of(one.body) for one in documents}
 

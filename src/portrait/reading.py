@@ -232,7 +232,7 @@ class Reader:
     ) -> Document:
         assert isinstance(section, StoredSection)
         section = shown_by(section)
-        return folding.render(section, await folding.load_joined(self._store, tenant, section, members), now)
+        return folding.render(section, await folding.load_joined(self._store, tenant, section, members, now), now)
 
     async def _anew(
         self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
@@ -260,7 +260,7 @@ class Reader:
             records: list[Any] = msgspec.json.decode(document.body)
             return records
 
-        links = await folding.load_joined(self._store, tenant, LINKS, members)
+        links = await folding.load_joined(self._store, tenant, LINKS, members, loaded.now)
         given = (Identifier(one.record.type, one.record.value) for one in identified(links, loaded.now))
         identifiers = tuple(dict.fromkeys([*members, *given]))
         context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())

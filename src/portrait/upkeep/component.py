@@ -123,7 +123,12 @@ class Component:
         self, section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]], now: int
     ) -> Document:
         with section.own_code():
-            state = folding.joined(section, self._of_each(section, profile, folded))
+            states = self._of_each(section, profile, folded)
+            if folding.may_clash(section, states):
+                facts = {one: [f for f in self._facts[one] if f.section == section.name] for one in profile.members}
+                shown = folding.without_told_otherwise(section, facts)
+                states = [folding.fold_facts(section, told) for told in shown.values()]
+            state = folding.joined(section, states)
             if folding.needs_links(section, state):
                 state = folding.linked(state, self._of_each(LINKS, profile, folded))
             return folding.render(section, state, now)

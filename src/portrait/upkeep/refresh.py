@@ -165,7 +165,7 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
         await tx.put_states(
             tenant, {(one, source.name): folding.store_state(source, state) for one, state in anew.items()}
         )
-    fresh = folding.render(source, await folding.load_joined(tx, tenant, source, members), now)
+    fresh = folding.render(source, await folding.load_joined(tx, tenant, source, members, now), now)
     if fresh.valid_until is not None and fresh.valid_until <= now:
         raise SectionFailed.of(section.name)
     await tx.put_documents(tenant, {customer_id: [fresh]})
