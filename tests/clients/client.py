@@ -15,6 +15,8 @@ from portrait_client.api.reviews import record_reviews
 from portrait_client.models import (
     BulkRecorded,
     ConsentSection,
+    DeleteLine,
+    DeleteLineOp,
     EnvelopedConsentPreference,
     FoundAll,
     IdentitiesSection,
@@ -41,6 +43,7 @@ from portrait_client.models import (
     RecordLine,
     RecordLineRecord,
     ReviewsSection,
+    SegmentsSection,
     ShownEffect,
     UnifiedProfile,
     Wanted,
@@ -65,17 +68,21 @@ assert isinstance(record_interactions.sync("ann", client=client, body=interactio
 review = NewReview(review_id="r1", product_id="p1", rating=5, written_at=AT)
 assert isinstance(record_reviews.sync("ann", client=client, body=review), Recorded)
 
-# Bulk: records of several customers.
+# Bulk: records of several customers, and the end of one.
 phone = RecordLineRecord.from_dict({"type": "phone", "value": "+4930123456"})
 cookie = RecordLineRecord.from_dict({"type": "cookie_id", "value": "c"})
+segment = {"segmentId": "s1", "segmentName": "New", "memberSince": AT.isoformat()}
+lines: list[DeleteLine | RecordLine]
 lines = [
+    RecordLine(section="segments", record=RecordLineRecord.from_dict(segment), customer_id="ann"),
+    DeleteLine(op=DeleteLineOp.DELETE, section="segments", key="s1", customer_id="ann"),
     RecordLine(section="identities", record=phone, customer_id="ann-2"),
     RecordLine(section="identities", record=cookie, identifier=NamedIdentifier(type_="email", value="bob@example.com")),
     RecordLine(section="nothing", record=RecordLineRecord(), customer_id="ann"),
 ]
 bulk = record_bulk.sync(client=client, body=lines)
 assert isinstance(bulk, BulkRecorded), bulk
-assert (bulk.recorded, [(one.index, one.code) for one in bulk.refused]) == (2, [(2, "unknown_section")])
+assert (bulk.recorded, [(one.index, one.code) for one in bulk.refused]) == (4, [(4, "unknown_section")])
 
 # Merge, after a look at what it would do.
 merge = MergeCustomers(action=MergeCustomersAction.MERGE, target_id="ann", source_id="ann-2")
@@ -95,7 +102,7 @@ def identifiers(profile: UnifiedProfile) -> list[tuple[str, float]]:
     ]
 
 
-sections = "identities,consent,interactions,reviews"
+sections = "identities,consent,interactions,reviews,segments"
 profile = get_unified_profile.sync("ann", client=client, sections=sections)
 assert isinstance(profile, UnifiedProfile), profile
 assert identifiers(profile) == [("ann-2", 1.0), ("ann@example.com", 1.0), ("+4930123456", 1.0)]
@@ -107,6 +114,8 @@ for section in profile.sections:
             (held,) = section.data
             assert not isinstance(held.properties, Unset)
             assert (held.properties["price"], held.timestamp) == (9.5, AT)
+        case SegmentsSection():
+            assert section.data == []
         case ReviewsSection():
             assert [held.rating for held in section.data] == [5]
         case _:

@@ -61,17 +61,20 @@ const withoutPurpose: components["schemas"]["NewConsent"] = { kind: "consent", s
 const ofNoStatus: components["schemas"]["NewConsent"] = { kind: "consent", purpose: "ads", status: "perhaps" };
 same([withoutPurpose, ofNoStatus].length, 2);
 
-// Bulk: records of several customers.
+// Bulk: records of several customers, and the end of one.
+const at = "2026-01-02T00:00:00Z";
 const bulk = taken(
   await client.POST("/api/v1/records", {
     body: [
+      { customerId: "ann", section: "segments", record: { segmentId: "s1", segmentName: "New", memberSince: at } },
+      { customerId: "ann", section: "segments", op: "delete", key: "s1" },
       { customerId: "ann-2", section: "identities", record: { type: "phone", value: "+4930123456" } },
       { identifier: { type: "email", value: "bob@example.com" }, section: "identities", record: { type: "cookie_id", value: "c" } },
       { customerId: "ann", section: "nothing", record: {} },
     ],
   }),
 );
-same([bulk.recorded, bulk.refused.map((refused) => [refused.index, refused.code])], [2, [[2, "unknown_section"]]]);
+same([bulk.recorded, bulk.refused.map((refused) => [refused.index, refused.code])], [4, [[4, "unknown_section"]]]);
 
 // Merge, after a look at what it would do.
 const merge = { action: "merge", targetId: "ann", sourceId: "ann-2" } as const;
@@ -90,7 +93,7 @@ function identifiers(profile: Profile): [string, number][] {
 
 const profile: Profile = taken(
   await client.GET("/api/v1/customers/{customerId}/unified-profile", {
-    params: { path: { customerId: "ann" }, query: { sections: "identities,consent,interactions,reviews" } },
+    params: { path: { customerId: "ann" }, query: { sections: "identities,consent,interactions,reviews,segments" } },
   }),
 );
 same(identifiers(profile), [["ann-2", 1], ["ann@example.com", 1], ["+4930123456", 1]]);
@@ -100,6 +103,8 @@ for (const section of profile.sections) {
     same(kinds.sort(), [["fr"], null]);
   } else if (section.name === "interactions") {
     same(section.data.map((held) => held.properties?.["price"]), [9.5]);
+  } else if (section.name === "segments") {
+    same(section.data.length, 0);
   } else if (section.name === "reviews") {
     same(section.data.map((held) => held.rating), [5]);
   }
