@@ -81,7 +81,7 @@ class Application:
         request_id = api_errors.new_request_id()
         # Parameters may hold any character, so paths are matched as sent and decoded piece by piece.
         path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        sending = _Sending(send)
+        sending: _Sending | None = None
         headers: dict[str, str] = {}
         try:
             headers = _deciding(scope)
@@ -105,6 +105,7 @@ class Application:
                     return
             self._refuse_if_full(scope["method"], path, headers)
             scope = {**scope, "path": path, "portrait.request_id": request_id}
+            sending = _Sending(send)
             await self._router.router(scope, receive, sending)
         except leaving.Left:
             return
@@ -113,7 +114,7 @@ class Application:
             await _send(Answer(*_problem(error, request_id)), request_id, scope, send)
         except Exception:
             _log.exception("request %s failed", request_id)
-            if sending.begun:
+            if sending is not None and sending.begun:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
 
