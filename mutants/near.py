@@ -12,7 +12,7 @@ Stage = tuple[str, ...]
 _SQLITE = "not postgres"
 _ALONE = (
     "of_one_tenant_alone or for_one_tenant_alone or for_it_alone or without_rows or another_tenant or pages_are_filled"
-    " or descend or listed_of or come_back or only_its_own or rules_are"
+    " or descend or listed_of or come_back or only_its_own or rules_are or no_others"
 )
 """The cases that are about tenants."""
 NEAR: dict[str, tuple[Stage, ...]] = {
@@ -28,7 +28,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         (
             "tests/storage/test_postgres.py",
             "-k",
-            "of_one_tenant_alone or for_one_tenant_alone or for_it_alone or without_rows or descend or listed_of",
+            "tenant_alone or for_it_alone or without_rows or descend or listed_of or no_others",
         ),
         ("tests/storage/test_guards.py",),
         ("tests/storage/test_postgres.py", "tests/storage/test_gathered.py"),

@@ -72,6 +72,7 @@ class Services:
     async def close(self) -> None:
         """Let go of the database, after the writes that were accepted."""
         self.computed.close()
+        await self.access.close()
         await self.store.close()
 
 

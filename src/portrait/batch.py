@@ -202,8 +202,8 @@ class Batch:
             at = self._tick_of(self._owners.get(one.identifier, owner))
             held = msgspec.structs.replace(held, value=other.value, at=held.at or at, since=held.since or at)
             body = LINKS.shape.encode(held)
-            key = link_key(other.identifier, apart=apart)
-            self.apply(LINKS, Fact(one.identifier, LINKS.name, key, Op.PUT, body, at, at, source, fact_id(at), 1))
+            name, version, key = LINKS.name, LINKS.version, link_key(other.identifier, apart=apart)
+            self.apply(LINKS, Fact(one.identifier, name, key, Op.PUT, body, at, at, source, fact_id(at), version))
 
     def regroup(self, before: Iterable[Profile], after: Sequence[Profile]) -> None:
         """Have identifiers belong to other profiles from now on.

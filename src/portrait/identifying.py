@@ -58,12 +58,15 @@ class Identities:
         """Return the customer id of the profile that each of some identifiers belongs to; of nobody's, none."""
         return await self._store.resolve(tenant, identifiers) if identifiers else {}
 
-    async def link(self, tenant: str, incoming: Sequence[Incoming], *, dry: bool = False) -> Effect:
+    async def link(
+        self, tenant: str, incoming: Sequence[Incoming], *, credential: str | None = None, dry: bool = False
+    ) -> Effect:
         """Link identifiers to a customer by somebody's own word: all or none.
 
         Args:
             tenant: the tenant.
             incoming: identity records.
+            credential: the id of the credential that acts; None: none does, or all are let in.
             dry: whether to change nothing, and only tell what would be.
 
         Raises:
@@ -73,19 +76,22 @@ class Identities:
         failures = Failures(tenant, request.current())
 
         async def work(tx: Transaction) -> None:
-            await self._recorder.link_all(tx, tenant, incoming, failures)
+            await self._recorder.link_all(tx, tenant, incoming, failures, credential)
 
         named = [each for one in incoming if one.linked for each in (one.identifier, one.linked.named.identifier)]
         return await self._act(tenant, list(dict.fromkeys(named)), work, dry=dry)
 
-    async def merge(self, tenant: str, target: str, source: str, by: str | None, *, dry: bool = False) -> Effect:
+    async def merge(
+        self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
+    ) -> Effect:
         """Make one customer of two; the target's id stays. Two that are one already stay so.
 
         Args:
             tenant: the tenant.
             target: the customer id that stays.
             source: the customer id that goes, and leads to the target from then on.
-            by: the source of the decision.
+            by: the source of the decision, as the caller names it.
+            credential: the id of the credential that acts; None: none does, or all are let in.
             dry: whether to change nothing, and only tell what would be.
 
         Raises:
@@ -100,12 +106,14 @@ class Identities:
 
         async def work(tx: Transaction) -> None:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
-            await linker.merge(a, b, self._stated(Rule.MERGE, by))
+            await linker.merge(a, b, Stated(1.0, by, Rule.MERGE, credential=credential))
             await batch.finish(bounded=True)
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
-    async def unmerge(self, tenant: str, target: str, source: str, by: str | None, *, dry: bool = False) -> Effect:
+    async def unmerge(
+        self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
+    ) -> Effect:
         """Part two customers that were merged: each is again what it was, and they stay apart.
 
         What was told since goes with the identifier that it was told of; an identifier that came later stays with the
@@ -119,10 +127,17 @@ class Identities:
         a, b = customer(target), customer(source)
         if a == b:
             raise SelfLink("A customer cannot be parted from itself: name two customers.")
-        return await self._part(tenant, a, b, Rule.UNMERGE, by, dry=dry)
+        return await self._part(tenant, a, b, Stated(1.0, by, Rule.UNMERGE, credential=credential), dry=dry)
 
     async def unlink(
-        self, tenant: str, customer_id: str, identifier: Identifier, by: str | None, *, dry: bool = False
+        self,
+        tenant: str,
+        customer_id: str,
+        identifier: Identifier,
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
     ) -> Effect:
         """Take an identifier from a customer, with what hangs on it, and keep it from coming back by itself.
 
@@ -135,12 +150,21 @@ class Identities:
         if a == identifier:
             raise SelfLink("A customer's own id cannot be taken from it: name another identifier of the customer.")
         try:
-            return await self._part(tenant, a, identifier, Rule.UNLINK, by, dry=dry)
+            return await self._part(tenant, a, identifier, Stated(1.0, by, Rule.UNLINK, credential=credential), dry=dry)
         except CustomerNotFound:
             await head_of(self._store, tenant, customer_id)
             raise NotMerged("This identifier is not the customer's: there is nothing to take back.") from None
 
-    async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
+    async def accept(
+        self,
+        tenant: str,
+        a: Identifier,
+        b: Identifier,
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
+    ) -> Effect:
         """Make a link that a rule refused, and that waits for review, hold.
 
         Raises:
@@ -151,12 +175,21 @@ class Identities:
         async def work(tx: Transaction) -> None:
             batch, linker = await self._reviewed(tx, tenant, a, b)
             # A person's word, and so certain, whatever it was that they had before them.
-            await linker.join(*await linker.as_given(a, b), self._stated(Rule.ACCEPTED, by))
+            await linker.join(*await linker.as_given(a, b), Stated(1.0, by, Rule.ACCEPTED, credential=credential))
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
-    async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False) -> Effect:
+    async def reject(
+        self,
+        tenant: str,
+        a: Identifier,
+        b: Identifier,
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
+    ) -> Effect:
         """Turn a link down that waits for review, and keep the two apart.
 
         Raises:
@@ -166,13 +199,20 @@ class Identities:
 
         async def work(tx: Transaction) -> None:
             batch, linker = await self._reviewed(tx, tenant, a, b)
-            await linker.ban(a, b, self._stated(Rule.REJECTED, by))
+            await linker.ban(a, b, Stated(1.0, by, Rule.REJECTED, credential=credential))
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
     async def keep_apart(
-        self, tenant: str, a: Identifier, b: Identifier, by: str | None, *, dry: bool = False
+        self,
+        tenant: str,
+        a: Identifier,
+        b: Identifier,
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
     ) -> Effect:
         """Keep two identifiers from being one person, until they are merged, accepted or linked by hand.
 
@@ -189,7 +229,7 @@ class Identities:
                 batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             except CustomerNotFound:
                 raise IdentifierNotFound from None
-            await linker.ban(a, b, self._stated(Rule.CANNOT_LINK, by))
+            await linker.ban(a, b, Stated(1.0, by, Rule.CANNOT_LINK, credential=credential))
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
@@ -221,12 +261,10 @@ class Identities:
         await self._store.write(tenant, work)
         return made
 
-    async def _part(
-        self, tenant: str, a: Identifier, b: Identifier, rule: Rule, by: str | None, *, dry: bool
-    ) -> Effect:
+    async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, *, dry: bool) -> Effect:
         async def work(tx: Transaction) -> None:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
-            await linker.part(a, b, self._stated(rule, by))
+            await linker.part(a, b, stated)
             await batch.finish()
 
         return await self._act(tenant, (a, b), work, dry=dry)
@@ -274,9 +312,6 @@ class Identities:
         if refused(told_of(state, a, b), one_person=one_person) is None:
             raise _nothing_waits()
         return batch, linker
-
-    def _stated(self, rule: Rule, by: str | None) -> Stated:
-        return Stated(1.0, by, rule)
 
 
 class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only

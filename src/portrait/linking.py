@@ -38,6 +38,8 @@ class Stated(NamedTuple):
     rule: Rule
     at: int = 0
     """From when it holds, in microseconds; 0: from now on."""
+    credential: str | None = None
+    """The id of the credential that acted, where somebody decided it by the API."""
 
 
 class Decided(NamedTuple):
@@ -206,7 +208,7 @@ class Linker:
         if b not in x.members:
             raise NotMerged("The two are not one person: there is nothing to take back.")
         graph = await self._graph(x)
-        await self._retract(graph.crossing(a, b), stated.rule)
+        await self._retract(graph.crossing(a, b), stated.rule, stated.credential)
         await self._ban(a, b, stated, LINKED)
         return await self._regroup(x)
 
@@ -312,15 +314,20 @@ class Linker:
             if other in everyone
         ]
         for one, other, told in refused_once:
-            stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+            stated = Stated(told.confidence, told.source, Rule(told.rule), told.at, told.credential)
             decision = _decision(stated, LINKED, None)
             self._batch.link(*await self.as_given(one, other, told.source), decision, told.source)
 
-    async def _retract(self, links: Iterable[Link], rule: Rule) -> None:
+    async def _retract(self, links: Iterable[Link], rule: Rule, credential: str | None = None) -> None:
         for link in links:
             for told in link.told:
                 decision = Decision(
-                    rule=rule, at=told.at, since=told.since, confidence=told.confidence, status=RETRACTED
+                    rule=rule,
+                    at=told.at,
+                    since=told.since,
+                    confidence=told.confidence,
+                    status=RETRACTED,
+                    credential=credential,
                 )
                 self._batch.link(*await self.as_given(link.a, link.b, told.source), decision, told.source)
 
@@ -330,7 +337,7 @@ class Linker:
             (state,) = await self._batch.links((link.a,))
             for told in ends_of(state, link.a)[link.b]:
                 if told.status == LINKED:
-                    stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
+                    stated = Stated(told.confidence, told.source, Rule(told.rule), told.at, told.credential)
                     decision = _decision(stated, Reason.LOW_CONFIDENCE.value, None)
                     self._batch.link(*await self.as_given(link.a, link.b, told.source), decision, told.source)
         for profile in profiles:
@@ -338,7 +345,7 @@ class Linker:
 
     async def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
         one, other = (a, b) if self._batch.is_known(a) else (b, a)
-        decision = Decision(rule=stated.rule, status=status)
+        decision = Decision(rule=stated.rule, status=status, credential=stated.credential)
         known = self._batch.is_known(other)
         self._batch.link(*await self.as_given(one, other), decision, stated.source, apart=True, both=known)
 
@@ -432,7 +439,10 @@ def _decision(stated: Stated, status: str, before: Told | None, *, into: str | N
     unbroken = before is not None and before.status == status == LINKED
     since = before.since if unbroken and before is not None else 0
     into = before.into if unbroken and before is not None and into is None else into
-    return Decision(rule=stated.rule, at=stated.at, since=since, confidence=stated.confidence, status=status, into=into)
+    return Decision(
+        rule=stated.rule, at=stated.at, since=since, confidence=stated.confidence, status=status, into=into,
+        credential=stated.credential,
+    )  # fmt: skip
 
 
 def _ends(states: Iterable[LinksState], identifier: Identifier) -> dict[Identifier, list[Told]]:

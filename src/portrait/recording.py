@@ -117,14 +117,21 @@ class Recorder:
             failures.log(error)
             raise
 
-    async def link_all(self, tx: Transaction, tenant: str, incoming: Sequence[Incoming], failures: Failures) -> None:
+    async def link_all(
+        self,
+        tx: Transaction,
+        tenant: str,
+        incoming: Sequence[Incoming],
+        failures: Failures,
+        credential: str | None = None,
+    ) -> None:
         """Take identity records as somebody's own word, all or none: a link that a rule refuses refuses them all.
 
         Raises:
             LinkRefused, SelfLink: a link cannot be; the detail says why.
             InvalidRequest, Conflict: the first record refused.
         """
-        await self._record(tx, tenant, incoming, None, failures, atomic=True, rule=Rule.LINK)
+        await self._record(tx, tenant, incoming, None, failures, atomic=True, rule=Rule.LINK, credential=credential)
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
@@ -231,6 +238,7 @@ class Recorder:
         atomic: bool,
         careful: bool = False,
         rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
+        credential: str | None = None,
     ) -> list[Result]:
         """Record what can be recorded.
 
@@ -244,6 +252,7 @@ class Recorder:
             atomic: whether to take all or none.
             careful: whether to go on after a record that cannot be linked, to find all of them: that costs every link.
             rule: whether the records are a source's, or somebody's own word.
+            credential: the id of the credential that acts, where they are that.
 
         Raises:
             Unfit: a section to which records were added cannot be shown, and is not suspected yet.
@@ -277,7 +286,9 @@ class Recorder:
                     raise error.of_record(one.at) from None
                 taken.append(error)
         if linked:
-            await self._link(batch, await _rules(tx, tenant), incoming, taken, rule, atomic=atomic, careful=careful)
+            await self._link(
+                batch, await _rules(tx, tenant), incoming, taken, rule, credential, atomic=atomic, careful=careful
+            )
         await self._unlink(tx, tenant, batch, ended)
         await batch.derive()
         if suspected is not None:
@@ -306,6 +317,7 @@ class Recorder:
         incoming: Sequence[Incoming],
         taken: list[Result],
         rule: Rule,
+        credential: str | None,
         *,
         atomic: bool,
         careful: bool,
@@ -328,7 +340,7 @@ class Recorder:
         for place in sorted(told, key=weakest):
             saved = batch.checkpoint() if careful else {}
             try:
-                await self._linked(linker, incoming[place], taken, place, rule)
+                await self._linked(linker, incoming[place], taken, place, rule, credential)
             except Unavailable:
                 raise
             except PortraitError as error:
@@ -342,11 +354,13 @@ class Recorder:
             raise _Unlinked(unlinked)
 
     @staticmethod
-    async def _linked(linker: Linker, one: Incoming, results: list[Result], place: int, rule: Rule) -> None:
+    async def _linked(
+        linker: Linker, one: Incoming, results: list[Result], place: int, rule: Rule, credential: str | None
+    ) -> None:
         """Link what one record is evidence of."""
         assert one.linked is not None
         by_hand = rule is Rule.LINK
-        stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0)
+        stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0, credential)
         if by_hand:
             await linker.lift(one.identifier, _mentioned(one), stated)
         taken = results[place]

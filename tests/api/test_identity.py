@@ -76,7 +76,7 @@ async def test_the_explanation_says_who_told_what_when_and_what_became_of_it(run
     (pair,) = found["apart"]
     assert pair.pop("recordedAt").startswith("2026-06-01T12:00:00")
     ends = [named("B"), named("phone:+4930901820")]
-    assert pair == {"identifiers": ends, "rule": "unlink", "source": "api"}
+    assert pair == {"identifiers": ends, "rule": "unlink", "source": "api", "credential": None}
 
 
 async def test_a_candidate_says_the_reason_in_words_too(running):

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from api.test_access import ROLES, call, declared
 from harness import TENANT, ndjson, service
+from portrait.access import service as access_service
 from portrait.access.keys import mint
 from portrait.api.paths import Paths
+from portrait.model import time
+from portrait.model.errors import StorageFull
 
+SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
 PLUGIN = '''
 from typing import Annotated
 
@@ -184,3 +188,96 @@ async def test_a_sections_failure_names_its_tenant_and_its_request_in_the_log(fa
     answer = await failing.profile("c1", "computed")
     assert json.loads(answer.text)["sections"][0]["error"]["code"] == "section_failed"
     assert said(caplog, "computed") == [(f"tenant {TENANT}, request {answer.headers['X-Request-Id']}", True)]
+
+
+async def act(running, key, action, **more):
+    body = {"action": action, **more}
+    answer = await running.client.post("/api/v1/identity", json=body, headers={"X-API-Key": key})
+    assert answer.status_code == 200, answer.text
+
+
+async def explained(running, key, customer_id):
+    answer = await running.client.get(
+        "/api/v1/identity/explain", params={"customerId": customer_id}, headers={"X-API-Key": key}
+    )
+    return answer.json()
+
+
+async def test_an_action_names_the_key_that_acted_whatever_source_it_gives(guarded_anywhere):
+    running = guarded_anywhere
+    keys = {role: await running.key(role) for role in ("editor", "admin")}
+    editor, admin = (keys[role].split("_")[1] for role in ("editor", "admin"))
+    mine = {"headers": {"X-API-Key": keys["editor"]}}
+    phone, email, cookie = (
+        {"type": type_, "value": value}
+        for type_, value in (("phone", "+4930901820"), ("email", "a@example.org"), ("cookie_id", "c-1"))
+    )
+    for customer in ("A", "B"):
+        await running.told("segments", SEGMENT, customer, **mine)
+    await running.told("identities", [email], "A", **mine)
+    await act(running, keys["editor"], "link", canonicalId="A", identifiers=[phone], source="crm")
+    await act(running, keys["admin"], "merge", targetId="A", sourceId="B", source="crm")
+    for _ in range(2):
+        found = await explained(running, keys["editor"], "A")
+        by_type = {one["type"]: one["path"][0]["evidence"] for one in found["identifiers"]}
+        assert [(one["rule"], one["source"], one["credential"]) for one in by_type["phone"]] == [
+            ("link", "crm", editor)
+        ]
+        assert [(one["rule"], one["credential"]) for one in by_type["email"]] == [("record", None)]
+        assert [(one["rule"], one["source"], one["credential"]) for one in found["merges"]] == [("merge", "crm", admin)]
+        await running.services.upkeep.rebuild()
+    await act(running, keys["editor"], "unmerge", targetId="A", sourceId="B")
+    await act(running, keys["admin"], "unlink", canonicalId="A", identifier=phone)
+    await running.told("identities", [cookie], "B", **mine)
+    await act(running, keys["admin"], "cannot-link", identifier=email, other=cookie, source="desk")
+    found = (await explained(running, keys["editor"], "A"))["apart"]
+    assert {(one["rule"], one["source"], one["credential"]) for one in found} == {
+        ("unmerge", "api", editor), ("unlink", "api", admin), ("cannot_link", "desk", admin),
+    }  # fmt: skip
+    await running.checked()
+
+
+async def used(running, admin):
+    answer = await running.client.get("/api/v1/keys", headers={"X-API-Key": admin})
+    assert answer.status_code == 200, answer.text
+    await running.services.access.close()
+    return {one["id"]: one["lastUsedAt"] for one in answer.json()["data"]}
+
+
+async def test_the_last_use_of_a_key_is_noted_within_ten_minutes_and_costs_no_request_anything(
+    guarded_anywhere, monkeypatch
+):
+    running, clock = guarded_anywhere, guarded_anywhere.clock
+    monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", 0)
+    admin, viewer = await running.key("admin"), await running.key("viewer")
+    ends = await running.key("viewer", expires_at=clock.now + time.HOUR)
+    ids = [one.split("_")[1] for one in (admin, viewer, ends)]
+
+    async def ask(key, status=200):
+        answer = await running.client.get("/api/v1/customers", headers={"X-API-Key": key})
+        assert answer.status_code == status
+
+    assert set((await used(running, admin)).values()) == {None}
+    first = await used(running, admin)
+    assert first[ids[0]] is not None
+    assert first[ids[1]] is None
+    clock.advance(599)
+    await ask(viewer)
+    assert (await used(running, admin))[ids[0]] == first[ids[0]]
+    clock.advance(2)
+    write = running.services.store.write
+
+    async def full(*_):
+        raise StorageFull("No room.")
+
+    monkeypatch.setattr(running.services.store, "write", full)
+    await used(running, admin)
+    monkeypatch.setattr(running.services.store, "write", write)
+    assert (await used(running, admin))[ids[0]] == first[ids[0]], "it is not tried at every request"
+    clock.advance(3600)
+    await ask(ends, 401)
+    await used(running, admin)
+    last = await used(running, admin)
+    assert last[ids[0]] > first[ids[0]]
+    assert last[ids[1]] is not None
+    assert last[ids[2]] is None

@@ -9,6 +9,7 @@ import pytest
 from harness import TENANT, interaction, ndjson, portrait, service
 from portrait.cli import cli
 from portrait.cli.options import DATA
+from portrait.model import time
 from portrait.settings import SETTINGS
 
 
@@ -70,7 +71,9 @@ def test_a_key_is_printed_once_alone_listed_without_its_secret_and_taken_back(da
     assert len(made.stdout.splitlines()) == 1
     listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
     assert key not in listed
-    key_id, role, last_four, state, name, minter = listed.strip().split("\t")
+    key_id, role, last_four, state, name, minter, made_at, ends_at, used_at = listed.strip().split("\t")
+    assert (ends_at, used_at) == ("no end", "not used")
+    assert abs(time.parse(made_at) - time.system_clock()) < time.HOUR
     assert (role, last_four, state, minter, name) == ("editor", f"…{key[-4:]}", "live", "command line", "import")
     assert portrait("key", "revoke", key_id, "--tenant", TENANT, database=database).returncode == 0
     assert "\trevoked\t" in portrait("key", "list", "--tenant", TENANT, database=database).stdout
@@ -83,6 +86,7 @@ def test_a_key_is_a_viewers_unless_it_says_otherwise(database):
     assert portrait(*words, database=database).returncode == 0
     listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
     assert listed.split("\t")[1:4:2] == ["viewer", "live"]
+    assert listed.split("\t")[7] == "2999-01-01T00:00:00Z"
 
 
 def test_a_key_that_would_have_ended_already_is_refused(database):
@@ -108,12 +112,24 @@ async def test_revoking_a_key_lists_what_it_made_and_takes_it_along(database):
         parent = (await access.create_key(None, "platform")).credential.id
         child = (await access.create_key(TENANT, "admin", name="a child", minted_by=parent)).credential
         grandchild = (await access.create_key(TENANT, "viewer", minted_by=child.id)).credential
+    made = [time.rfc3339(one.created_at) for one in (child, grandchild)]
     lines = [
-        [child.id, TENANT, "admin", f"…{child.last_four}", "{}", "a child", parent],
-        [grandchild.id, TENANT, "viewer", f"…{grandchild.last_four}", "{}", "", child.id],
+        [child.id, TENANT, "admin", f"…{child.last_four}", "{}", "a child", parent, made[0], "no end", "not used"],
+        [
+            grandchild.id,
+            TENANT,
+            "viewer",
+            f"…{grandchild.last_four}",
+            "{}",
+            "",
+            child.id,
+            made[1],
+            "no end",
+            "not used",
+        ],
     ]
     listed = portrait("key", "list", "--tenant", TENANT, database=database).stdout
-    assert f"\tlive\ta child\t{parent}\n" in listed
+    assert f"\tlive\ta child\t{parent}\t" in listed
     for words, state in (((), "live"), (("--descendants",), "revoked")):
         done = portrait("key", "revoke", parent, "--platform", *words, database=database)
         assert done.returncode == 0, done.stderr

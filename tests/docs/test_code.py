@@ -98,7 +98,8 @@ def test_the_picture_is_what_the_command_prints(tmp_path):
         return done.stdout
 
     command("tenant", "create", TENANT)
-    command("load", str(SAMPLE), "--tenant", TENANT, "--refused", str(tmp_path / "refused.jsonl"))
+    beside = {f"--{kind}": str(tmp_path / f"{kind}.jsonl") for kind in ("refused", "warned")}
+    command("load", str(SAMPLE), "--tenant", TENANT, *(word for pair in beside.items() for word in pair))
     if os.environ.get("WRITE_DOCS"):
         _draw(command("show", "CUST002", "--tenant", TENANT, "--json"))
     printed = command("show", "CUST002", "--tenant", TENANT)

@@ -88,9 +88,9 @@ def test_postgresql_would_get_the_declared_schema_too():
     later = {
         f"CREATE TABLE {table}": f"WITH {to}" for table, to in re.findall(r"ALTER TABLE (\w+) SET (\(.*\));", script)
     }
-    added = {
-        f"CREATE TABLE {table}": column for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (.*);", script)
-    }
+    added: dict[str, list[str]] = {}
+    for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (.*);", script):
+        added.setdefault(f"CREATE TABLE {table}", []).append(column.replace('"', ""))
     statements = script.split(";")
     dropped = {name: at for at, one in enumerate(statements) for name in re.findall(r"DROP INDEX (\w+)", one)}
     made = {at: re.search(r"INDEX (\w+)", one) for at, one in enumerate(statements)}
@@ -101,7 +101,7 @@ def test_postgresql_would_get_the_declared_schema_too():
     ]
     for one in written:
         if isinstance(one, tuple) and one[0] in added:
-            one[1].insert(-1, added[one[0]].replace('"', ""))
+            one[1][-1:-1] = added[one[0]]
     written = [
         (*one[:2], later.get(one[0], one[2])) if isinstance(one, tuple) else one
         for one in written

@@ -1,6 +1,7 @@
 """Who is calling, for which tenant, in which role; and the tenants and keys behind that."""
 
 import asyncio
+import contextlib
 import re
 import secrets
 import time
@@ -19,8 +20,9 @@ from portrait.model.errors import (
     TenantForbidden,
     TenantRequired,
     Unauthenticated,
+    Unavailable,
 )
-from portrait.model.time import Clock
+from portrait.model.time import HOUR, Clock
 from portrait.sections.base import ROLES, one_of_roles
 from portrait.storage.contract import Credential, Store, Tenant, Transaction
 
@@ -33,6 +35,8 @@ ADMIN_OR_PLATFORM = frozenset({"admin", PLATFORM})
 PLATFORM_ONLY = frozenset({PLATFORM})
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NOTED_EVERY = HOUR // 6
+"""How exactly it is known when a key was used last, in microseconds: so seldom does a key's use cost a write."""
 REMEMBERED_SECONDS = 0.5
 """How long a credential found good, or a tenant, is taken without asking the database, in seconds: the most that a
 revocation is late."""
@@ -85,10 +89,17 @@ class Access:
         self._strangers = Strangers()
         self._asking: dict[bytes, asyncio.Event] = {}
         """Keys that are being looked up: whoever presents one of them meanwhile waits for the same answer."""
+        self._noted: OrderedDict[str, int] = OrderedDict()
+        """When the use of keys was noted here last, or tried to, by their ids."""
+        self._noting: set[asyncio.Task[None]] = set()
         self._revoked = 0
         """How many keys were taken back here: what was looked up before the last is not remembered after it."""
         self._tenants: OrderedDict[str, tuple[float, Tenant]] = OrderedDict()
         """Tenants by id: another process may have changed a tenant's rules, so none is remembered for long."""
+
+    async def close(self) -> None:
+        """Finish noting which keys were used."""
+        await asyncio.gather(*self._noting)
 
     @property
     def is_open(self) -> bool:
@@ -332,6 +343,7 @@ class Access:
             why = f"The API key {'is wrong' if is_wrong else 'was revoked'}. {_ANOTHER}"
             _remember(self._refused, known_as, (time.monotonic() + REMEMBERED_SECONDS, why))
             raise Unauthenticated(why)
+        self._consider_use(credential)
         if revoked == self._revoked:
             _remember(self._credentials, known_as, (time.monotonic() + REMEMBERED_SECONDS, credential))
         return credential
@@ -339,6 +351,20 @@ class Access:
     def _remembered_tenant(self, tenant_id: str) -> Tenant | None:
         held = self._tenants.get(tenant_id)
         return held[1] if held is not None and held[0] > time.monotonic() else None
+
+    def _consider_use(self, credential: Credential) -> None:
+        """Have it noted that a key is used, unless that was done lately; no request waits for it."""
+        now = self._clock()
+        last = max(credential.last_used_at or 0, self._noted.get(credential.id, 0))
+        if now - last >= NOTED_EVERY and not descent.ended(credential, now):
+            _remember(self._noted, credential.id, now)
+            task = asyncio.create_task(self._note_use(credential, now))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
+
+    async def _note_use(self, credential: Credential, now: int) -> None:
+        with contextlib.suppress(Unavailable):  # then its next use is noted
+            await self._store.write(credential.tenant, lambda tx: tx.note_use(credential.id, now))
 
     async def _tenant(self, tenant_id: str) -> Tenant | None:
         if (remembered := self._remembered_tenant(tenant_id)) is not None:

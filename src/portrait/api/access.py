@@ -60,6 +60,8 @@ class Key(msgspec.Struct, rename="camel"):
     revoked_at: Moment | None
     minted_by: str | None
     """The id of the key that made it; `platform` for a key of the platform's; null where none did."""
+    last_used_at: Moment | None
+    """The last use that was noted, which is every 10 minutes at most; null where none was."""
 
 
 class NewKeyAnswer(Key, rename="camel"):
@@ -84,7 +86,7 @@ class AccessResources:
         key = {
             "id": "4kXo2Qm7Ra1Z", "role": "viewer", "name": "website", "lastFour": "x8Qf",
             "createdAt": "2026-01-01T00:00:00Z", "expiresAt": None, "revokedAt": None,
-            "mintedBy": "9fTb3Wc8Kd2Y",
+            "mintedBy": "9fTb3Wc8Kd2Y", "lastUsedAt": "2026-03-01T12:00:00Z",
         }  # fmt: skip
         last = {"cursor": None, "hasMore": False}
         return [
@@ -213,5 +215,5 @@ def _key(one: Credential) -> Key:
 
     return Key(
         one.id, one.role, one.name, one.last_four, time.rfc3339(one.created_at), shown(one.expires_at),
-        shown(one.revoked_at), one.minted_by,
+        shown(one.revoked_at), one.minted_by, shown(one.last_used_at),
     )  # fmt: skip

@@ -89,10 +89,15 @@ class Resolved(msgspec.Struct, rename="camel"):
     canonical_id: str
 
 
+Credential = str | None
+"""The id of the key that acted; null for a record or matching, on the command line, and while all are let in."""
+
+
 class Evidence(msgspec.Struct, rename="camel"):
     """What one source says of a link."""
 
     source: str | None
+    credential: Credential
     rule: str
     confidence: float
     effective_at: Moment
@@ -121,6 +126,8 @@ class ShownMerge(msgspec.Struct, rename="camel"):
     target_id: str
     at: Moment
     rule: str
+    source: str | None
+    credential: Credential
     identifiers: list[Named]
 
 
@@ -130,6 +137,7 @@ class ShownApart(msgspec.Struct, rename="camel"):
     identifiers: list[Named]
     rule: str
     source: str | None
+    credential: Credential
     recorded_at: Moment
 
 
@@ -192,6 +200,7 @@ class IdentityResource:
 
     async def _do(self, call: Call, asked: Any, *, dry: bool) -> Effect:
         tenant, by = call.tenant, asked.source or SOURCE
+        more: Any = {"credential": call.caller.key_id, "dry": dry}
         match asked:
             case LinkIdentifiers():
                 records = [
@@ -202,14 +211,14 @@ class IdentityResource:
                     raise errors.InvalidRecord(f"Field `canonicalId` {fault}.")
                 body = msgspec.json.encode(records)
                 incoming = Parser(tenant, by).records(body, asked.canonical_id, self._section)
-                return await self._identities.link(tenant.id, incoming, dry=dry)
+                return await self._identities.link(tenant.id, incoming, **more)
             case Unlink():
                 identifier = _identifier(tenant, asked.identifier)
-                return await self._identities.unlink(tenant.id, asked.canonical_id, identifier, by, dry=dry)
+                return await self._identities.unlink(tenant.id, asked.canonical_id, identifier, by, **more)
             case MergeCustomers():
-                return await self._identities.merge(tenant.id, asked.target_id, asked.source_id, by, dry=dry)
+                return await self._identities.merge(tenant.id, asked.target_id, asked.source_id, by, **more)
             case Unmerge():
-                return await self._identities.unmerge(tenant.id, asked.target_id, asked.source_id, by, dry=dry)
+                return await self._identities.unmerge(tenant.id, asked.target_id, asked.source_id, by, **more)
             case _:
                 a, b = (_identifier(tenant, one) for one in (asked.identifier, asked.other))
                 decide = {
@@ -217,7 +226,7 @@ class IdentityResource:
                     Reject: self._identities.reject,
                     CannotLink: self._identities.keep_apart,
                 }[type(asked)]
-                return await decide(tenant.id, a, b, by, dry=dry)
+                return await decide(tenant.id, a, b, by, **more)
 
     async def explain(self, call: Call) -> Answer:
         """Show why a customer's identifiers are one person."""
@@ -388,12 +397,15 @@ def _reasoned(one: Why) -> Reasoned:
 
 def _merge(one: Merge) -> ShownMerge:
     named = [Named(*one.link.a), Named(*one.link.b)]
-    return ShownMerge(one.source, one.into, rfc3339(one.link.since), one.link.told[0].rule, named)
+    told, since = one.told, rfc3339(one.link.since)
+    return ShownMerge(one.source, one.into, since, told.rule, told.source, told.credential, named)
 
 
 def _apart(one: Apart) -> ShownApart:
     told = one.told
-    return ShownApart([Named(*one.a), Named(*one.b)], told.rule, told.source, rfc3339(told.recorded_at))
+    return ShownApart(
+        [Named(*one.a), Named(*one.b)], told.rule, told.source, told.credential, rfc3339(told.recorded_at)
+    )
 
 
 def _link(link: Link) -> ShownLink:
@@ -402,7 +414,9 @@ def _link(link: Link) -> ShownLink:
 
 
 def _evidence(told: Told) -> Evidence:
-    return Evidence(told.source, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at))
+    return Evidence(
+        told.source, told.credential, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at)
+    )
 
 
 def _listed(one: Waiting) -> ListedCandidate:

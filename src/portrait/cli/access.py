@@ -110,7 +110,10 @@ def create_key(
 @click.option("--platform", is_flag=True, help="List the platform's own keys.")
 @takes(*DATA)
 def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
-    """List API keys: id, role, last four characters, state, name, the id of the key that made it."""
+    """List API keys: id, role, last four characters, state, name, the id of the key that made it; then three moments.
+
+    These are: when it was made, when it ends, and when it was used last, which is noted every 10 minutes at most.
+    """
     owner = _owner(tenant_id, platform=platform)
 
     async def work(services: Services) -> None:
@@ -132,8 +135,17 @@ async def _show(
             state = "revoked" if one.revoked_at is not None else "expired" if ended(one, now) else "live"
             minter = one.minted_by or COMMAND_LINE
             owner = [one.tenant or PLATFORM] if tenants else []
-            say(one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter)
+            moments = (
+                time.rfc3339(one.created_at),
+                _moment(one.expires_at, "no end"),
+                _moment(one.last_used_at, "not used"),
+            )
+            say(one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter, *moments)
         after = page[-1].id
+
+
+def _moment(moment: int | None, otherwise: str) -> str:
+    return otherwise if moment is None else time.rfc3339(moment)
 
 
 @key.command("revoke")
@@ -145,8 +157,7 @@ async def _show(
 def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendants: bool, **options: Any) -> None:
     """Take an API key back: named by its id, or whole.
 
-    What it made is listed, and what that made in turn: id, tenant, role, last four characters, state, name, the id of
-    the key that made it.
+    What it made is listed, and what that made in turn: id, tenant, role, and what else `key list` prints.
     """
     owner = _owner(tenant_id, platform=platform)
 

@@ -112,7 +112,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
         for link in one.path:
             say(f"    {_link(link)}")
     for merge in found.merges:
-        say(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}")
+        say(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.told)}")
     for apart in found.apart:
         say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
     for candidate in found.candidates:
@@ -418,12 +418,17 @@ def _shown(identifier: Identifier) -> str:
 
 
 def _said(what: str, told: Told) -> str:
-    return f"{what} by {told.source or 'nobody named'}, {rfc3339(told.recorded_at)}"
+    return f"{what} by {_teller(told)}, {rfc3339(told.recorded_at)}"
+
+
+def _teller(told: Told) -> str:
+    """Return who says something: the source that is named, and the key that acted."""
+    key = f" (key {told.credential})" if told.credential else ""
+    return f"{told.source or 'nobody named'}{key}"
 
 
 def _link(link: Link) -> str:
     told = "; ".join(
-        f"{one.rule} by {one.source or 'nobody named'}, {one.confidence:g}, {rfc3339(one.recorded_at)}"
-        for one in link.told
+        f"{one.rule} by {_teller(one)}, {one.confidence:g}, {rfc3339(one.recorded_at)}" for one in link.told
     )
     return f"{_shown(link.a)} - {_shown(link.b)}: {told}"

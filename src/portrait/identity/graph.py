@@ -38,6 +38,8 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     status: str
     into: str | None
     """The customer id that stayed, where the link joined two profiles."""
+    credential: str | None = None
+    """The id of the credential that acted, where somebody decided it by the API."""
 
     @property
     def order(self) -> tuple[int, bytes]:
@@ -78,6 +80,11 @@ class Merge(NamedTuple):
     """The customer id that went."""
     into: str
     """The customer id that stayed."""
+
+    @property
+    def told(self) -> Told:
+        """What was said first, by which the two became one."""
+        return min(self.link.told, key=lambda one: (one.since, one.order))
 
 
 class Graph:

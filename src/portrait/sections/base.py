@@ -31,8 +31,8 @@ Normalise = Callable[[Record], tuple[str, ...]]
 
 
 def one_of_roles(roles: Collection[str]) -> str:
-    """Return roles in words, those that may most first: who may call, where a caller may not."""
-    return " or ".join(sorted(roles, key=lambda role: ROLES.index(role) if role in ROLES else -1)) or "nobody"
+    """Return roles in words: who may, where a caller may not."""
+    return " or ".join(sorted(roles)) or "nobody"
 
 
 class OwnCode:

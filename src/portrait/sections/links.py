@@ -31,6 +31,7 @@ class Decision(Record, frozen=True, omit_defaults=True):
     confidence: Annotated[float, impersonal] = 1.0
     status: Annotated[str, impersonal] = LINKED
     into: Annotated[str | None, personal] = None
+    credential: Annotated[str | None, impersonal] = None
 
 
 class LinksState(msgspec.Struct, frozen=True, array_like=True):
@@ -221,7 +222,7 @@ def _told(fact: Fact) -> Told:
     made = _decision.decode(fact.body)
     return Told(
         fact.recorded_at, fact.id, fact.source, made.value, made.confidence, made.rule, made.at, made.since,
-        made.status, made.into,
+        made.status, made.into, made.credential,
     )  # fmt: skip
 
 
@@ -249,7 +250,7 @@ LINKS = StoredSection(
     key_fields={},
     kind="state",
     fold=Links(),
-    version=1,
+    version=2,
     upgrade=None,
     effective=None,
     normalise=None,

@@ -68,6 +68,8 @@ class Credential(NamedTuple):
     revoked_at: int | None
     minted_by: str | None = None
     """The id of the credential that minted it; None: none did, it was made on the command line."""
+    last_used_at: int | None = None
+    """The last use that was noted; None: none was yet."""
 
 
 class ProfileReads(Protocol):
@@ -285,6 +287,10 @@ class AccessWrites(Protocol):
 
         Whoever mints asks so for the minter: a transaction that has revoked one then sees all that was ever minted.
         """
+        ...
+
+    async def note_use(self, credential_id: str, at: int) -> None:
+        """Note that a credential, of whichever tenant, was used; a later use that is noted stays."""
         ...
 
     async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:

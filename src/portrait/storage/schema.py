@@ -101,6 +101,7 @@ credentials = Table(
     _moment("expires_at", nullable=True),
     _moment("revoked_at", nullable=True),
     _text("minted_by", nullable=True),
+    _moment("last_used_at", nullable=True),
     Index("credentials_by_tenant", "tenant", "id"),
     Index("credentials_by_minter", "minted_by"),
 )

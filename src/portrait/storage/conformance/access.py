@@ -95,7 +95,7 @@ async def test_tenants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None
 async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
     """`put_credential`, `credential`: every field and byte is kept, None too; an unknown one is None."""
     put = [
-        Credential("a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0, "m \u00e9\U0001f600"),
+        Credential("a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0, "m \u00e9\U0001f600", MAX),
         Credential("b", None, "platform", "", b"", "", 0, None, None),
     ]
     await put_credentials(store, *put)
@@ -103,6 +103,17 @@ async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
         assert await _credential(store, one.id) == one
     for unknown in ("", "A", "a ", "c"):
         assert await _credential(store, unknown) is None
+
+
+async def test_the_last_use_of_a_credential_is_noted_and_no_others(store: Store) -> None:
+    """`note_use`: the latest use that was noted counts, in whatever order they come; no other credential's changes."""
+    await put_credentials(store, credential("a"), credential("b", None), credential("c", OTHER))
+    for at in (MIN, 5, 7, 6):
+        await store.write(TENANT, lambda tx, at=at: tx.note_use("a", at))  # type: ignore[misc]  # mypy knows no lambda with a default
+    await store.write(None, lambda tx: tx.note_use("nobody", 9))
+    assert await _credential(store, "a") == credential("a")._replace(last_used_at=7)
+    assert await _credential(store, "b") == credential("b", None)
+    assert await _credential(store, "c") == credential("c", OTHER)
 
 
 async def test_credentials_are_listed_of_one_tenant_or_of_the_platform(store: Store) -> None:

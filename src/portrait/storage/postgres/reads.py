@@ -30,8 +30,8 @@ the order of the whole, `facts_by_key` alone that of the look-up, which asks for
 EXISTS would be planned as a join with all deletes.
 """
 _CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by"
-    " FROM credentials"
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
+    " last_used_at FROM credentials"
 )
 
 

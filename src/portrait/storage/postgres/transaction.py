@@ -238,7 +238,7 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at, minted_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            " revoked_at, minted_by, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             *credential,
         )
 
@@ -246,6 +246,11 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(f"SELECT pg_advisory_xact_lock_shared({_MINTING})")
         return await self.credential(credential_id)
+
+    async def note_use(self, credential_id: str, at: int) -> None:
+        """See the contract."""
+        sql = "UPDATE credentials SET last_used_at = greatest(last_used_at, $1) WHERE id = $2"
+        await self._rows(sql, at, credential_id)
 
     async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
         """See the contract."""

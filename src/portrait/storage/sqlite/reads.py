@@ -21,8 +21,8 @@ _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
 WANTED = "(SELECT value AS w FROM json_each(?)) CROSS JOIN"
 """Joins what an `array` wants, each as `w`, with a table, in this order: a seek for each."""
 _CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by"
-    " FROM credentials"
+    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
+    " last_used_at FROM credentials"
 )
 
 

@@ -125,13 +125,18 @@ class SqliteTransaction(SqliteReads):
         """See the contract."""
         self._put(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at, minted_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " revoked_at, minted_by, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [credential],
         )
 
     async def hold_credential(self, credential_id: str) -> Credential | None:
         """See the contract: nobody else writes while this transaction runs."""
         return await self.credential(credential_id)
+
+    async def note_use(self, credential_id: str, at: int) -> None:
+        """See the contract."""
+        sql = "UPDATE credentials SET last_used_at = max(coalesce(last_used_at, ?), ?) WHERE id = ?"
+        self._put(sql, [(at, at, credential_id)])
 
     async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
         """See the contract."""
