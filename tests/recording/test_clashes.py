@@ -81,6 +81,8 @@ async def test_one_that_is_told_of_the_other_identifier_once_they_are_one_does_n
     line = {"identifier": {"type": "customer_id", "value": "b"}, "section": "interactions", "record": SECOND}
     assert (await anywhere.client.post("/api/v1/records", json=[line])).json()["recorded"] == 1
     assert await shown(anywhere) == [("other", None), ("e", {"from_": "a"})]
+    await anywhere.told("interactions", event("new", 0), "a")
+    assert await shown(anywhere) == [("new", None), ("other", None), ("e", {"from_": "a"})]
     await anywhere.checked()
 
 
