@@ -218,6 +218,23 @@ def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
     assert beside(database, "warned") is None
 
 
+def test_a_consent_without_a_moment_loaded_again_grants_nothing_that_was_withdrawn_and_is_counted(database):
+    def consent(status):
+        record = {"kind": "consent", "purpose": "marketing", "status": status}
+        return {"customerId": "c1", "section": "consent", "record": record, "source": f"source of {status}"}
+
+    load(database, ndjson([consent("granted")]))
+    load(database, ndjson([consent("revoked")]))
+    done, _ = load(database, ndjson([consent("granted")]))
+    assert (done.returncode, done.stderr.splitlines()[:2]) == (
+        0, ["0 recorded, 1 duplicates, 0 refused", "1 warnings: 1 no_moment"],
+    )  # fmt: skip
+    assert [(one["line"], one["code"]) for one in beside(database, "warned")] == [(1, "no_moment")]
+    with apsw.Connection(str(database)) as connection:
+        shown = connection.execute("SELECT body FROM documents WHERE section = 'consent'").fetchall()
+    assert [json.loads(body)[0]["status"] for (body,) in shown] == ["revoked"]
+
+
 def test_a_phone_or_an_email_that_cannot_be_read_is_counted_and_listed_each_time(database):
     lines = [
         evidence("A", "+4930901820", "phone"),
