@@ -21,10 +21,11 @@ class Said(NamedTuple):
     confidence: float
     source: str | None = None
     at: int = 0
+    order: tuple[int, bytes] = (0, b"")
 
 
 def of(*stated):
-    return combined([Said(one, f"s{place}") for place, one in enumerate(stated)], NOW)
+    return combined([Said(one, "s" * (place + 1)) for place, one in enumerate(stated)], NOW)
 
 
 # The odds of p are p / (1 - p); those of several sources multiply.
@@ -56,6 +57,14 @@ def test_what_holds_later_does_not_count_yet():
     assert combined([Said(0.9, "crm", NOW + 1)], NOW) is None
     assert combined([Said(0.9, "crm", NOW)], NOW) == 0.9
     assert combined([Said(0.6, "crm"), Said(0.9, "web", NOW + 1)], NOW) == 0.6
+
+
+@given(st.permutations(range(10)))
+def test_the_nights_of_one_export_are_one_source_whose_newest_word_counts(order):
+    nights = [Said(0.5 + night / 100, f"crm-2026-11-{night + 10}", 0, (night, b"")) for night in range(10)]
+    assert combined([nights[night] for night in order], NOW) == 0.59
+    assert combined([*nights, Said(0.6, "web", 0, (99, b""))], NOW) == of(0.59, 0.6)
+    assert combined([Said(0.6), Said(0.6, "7"), Said(0.6, "crm")], NOW) == of(0.6, 0.6, 0.6), "no name is a name too"
 
 
 within = st.floats(1 - CAP, CAP)

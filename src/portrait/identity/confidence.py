@@ -4,10 +4,12 @@ The weights of evidence add in log-odds, after Fellegi and Sunter (1969, "A Theo
 it: M = log2(λ / (1 - λ)) + Σ log2(m / u), p = 2^M / (1 + 2^M). With even prior odds (λ = ½) a single source that
 states p keeps just that p.
 
-One source's evidence is correlated, so each source counts once, by what it said last. Where others speak too a source
-counts for no more than `CAP`.
+One source's evidence is correlated, so each source counts once, by what it said last. Sources whose names are the same
+but for digits count as one: `crm-2026-11-29` and `crm-2026-11-30` are two nights of one export. Where others speak too
+a source counts for no more than `CAP`.
 """
 
+import re
 from collections.abc import Iterable
 from math import log2
 from typing import Protocol
@@ -34,13 +36,29 @@ class Stated(Protocol):
         """From when it holds, in microseconds."""
         ...
 
+    @property
+    def order(self) -> tuple[int, bytes]:
+        """What decides which of two was said last."""
+        ...
+
+
+def family(source: str) -> str:
+    """Return a source's name without its digits, under which it counts."""
+    return _DIGITS.sub("", source)
+
+
+_DIGITS = re.compile(r"\d+")
+
 
 def combined(stated: Iterable[Stated], now: int) -> float | None:
     """Return the confidence in a link at a moment; None where no source speaks of it yet.
 
     One that is stated with certainty is certain. Rounded to 6 decimals, so that it is one text everywhere.
     """
-    held = [one.confidence for one in stated if one.at <= now]
+    newest: dict[str | None, Stated] = {}
+    for one in sorted((one for one in stated if one.at <= now), key=lambda one: one.order):
+        newest[None if one.source is None else family(one.source)] = one
+    held = [one.confidence for one in newest.values()]
     if not held:
         return None
     if len(held) == 1 or max(held) == 1.0:
