@@ -3,10 +3,12 @@
 An `int` compares, sorts and stores alike on every engine; the text form is made only where people or clients read it.
 """
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -22,6 +24,8 @@ DAY = 24 * HOUR
 Clock = Callable[[], int]
 """Gives the present moment. Services take one, so that tests can say what time it is."""
 
+_BEYOND = re.compile(r"(?<=:\d\d\.\d{6})\d+")
+"""What a text says of a second beyond microseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -57,14 +61,27 @@ def to_datetime(value: int) -> datetime:
     return _EPOCH + timedelta(microseconds=value)
 
 
+def truncated(value: Any) -> Any:
+    """Return a JSON value with the moments in its texts cut off at microseconds; they would be rounded otherwise.
+
+    Others cut off: an event that comes by way of one of them and directly must be one. And rounded up, the last moment
+    of a year would be the next year's, and that of 9999 none.
+    """
+    if isinstance(value, str):
+        return _BEYOND.sub("", value)
+    if isinstance(value, list):
+        return [truncated(one) for one in value]
+    return {name: truncated(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
 def parse(text: str) -> int:
-    """Return the moment that an RFC 3339 text names.
+    """Return the moment that an RFC 3339 text names, in whole microseconds: what is beyond is cut off.
 
     Raises:
         InvalidParameter: the text is not RFC 3339, or has no offset.
     """
     try:
-        return moment(to_utc(msgspec.convert(text, datetime)))
+        return moment(to_utc(msgspec.convert(truncated(text), datetime)))
     except (ValueError, msgspec.ValidationError) as error:
         raise InvalidParameter("must be an RFC 3339 timestamp with an offset or Z") from error
 

@@ -29,13 +29,17 @@ sensitive = classified("sensitive")
 """The field is of a special category (health, belief, …) or as grave."""
 
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A moment: RFC 3339 with an offset or Z, kept and shown in UTC."""
+"""A moment: RFC 3339 with an offset or Z, kept and shown in UTC, in whole microseconds: what is beyond is cut off."""
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 """A text that is not empty."""
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", gc=False):
     """Base of every section's record: immutable, camelCase outside, unknown fields refused."""
+
+
+_FINE = re.compile(rb"\.\d{7}")
+"""Seconds that are told in more than microseconds, or a number like them."""
 
 
 class Field(NamedTuple):
@@ -134,9 +138,12 @@ class Shape:
         self.extras = extras
         self._names = frozenset(field.name for field in self.fields[self.members[0]])
         self._decoder = msgspec.json.Decoder(schema)
-        self._convert = partial(msgspec.convert, type=schema)
+        self._convert = partial(msgspec.convert, type=schema, str_keys=True)
         # "deterministic" sorts the members of free-form objects: equal records are equal bytes.
         self._encode = msgspec.json.Encoder(order="deterministic").encode
+        self._moments = frozenset(
+            field.name for fields in self.fields.values() for field in fields if field.is_timestamp
+        )
         self._times = {
             member: tuple(field for field in fields if field.is_timestamp) for member, fields in self.fields.items()
         }
@@ -153,7 +160,7 @@ class Shape:
             InvalidRecord: the record breaks the schema; the detail names the field.
         """
         try:
-            record = self._decoder.decode(raw) if self.extras is None else self._convert(self._gather(raw))
+            record = self._read(raw)
         except msgspec.ValidationError as error:
             raise InvalidRecord(self._explain(str(error))) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -173,7 +180,11 @@ class Shape:
         """
         named = {_key_schema(member, keys[member]): member for member in self.members}
         try:
-            found = msgspec.json.decode(raw, type=Union[tuple(named)])  # noqa: UP007  # made at run time
+            of_any: Any = Union[tuple(named)]  # noqa: UP007  # made at run time
+            if self._is_fine(raw):
+                found = msgspec.convert(self._cut_off(strict_json.decode(raw)), of_any, str_keys=True)
+            else:
+                found = msgspec.json.decode(raw, type=of_any)
         except msgspec.ValidationError as error:
             raise InvalidRecord(self._explain(str(error))) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -188,6 +199,24 @@ class Shape:
                 }
             )
         )
+
+    def _read(self, raw: bytes) -> Record:
+        if self.extras is None and not self._is_fine(raw):
+            read: Record = self._decoder.decode(raw)
+            return read
+        value = strict_json.decode(raw) if self.extras is None else self._gather(raw)
+        found: Record = self._convert(self._cut_off(value))
+        return found
+
+    def _is_fine(self, raw: bytes) -> bool:
+        """Tell whether a text may tell a moment in more than microseconds."""
+        return bool(self._moments) and _FINE.search(raw) is not None
+
+    def _cut_off(self, value: Any) -> Any:
+        """Return a record as JSON with its moments cut off at microseconds."""
+        if not isinstance(value, dict):
+            return value
+        return value | {name: time.truncated(value[name]) for name in self._moments & value.keys()}
 
     def encode(self, record: Record) -> bytes:
         """Return a record as canonical JSON: equal records give equal bytes."""
