@@ -32,6 +32,9 @@ VALUES = {
     "integer below -2^63": b"-9223372036854775809",
     "integer of 5,000 digits": b"1" * 5000,
     "deep integer": b'{"a":[1,{"b":99999999999999999999}]}',
+    "a key twice": b'{"a":1,"a":2}',
+    "a key twice, spelled otherwise": b'{"a":1,"\\u0061":2}',
+    "a key twice, further in": b'[{"a":[{"b":1},{"c":{"d":1,"e":2,"d":1}}]}]',
     "NaN": b"NaN",
     "Infinity": b"Infinity",
     "-Infinity": b"[-Infinity]",
@@ -57,7 +60,6 @@ VALUES = {
 BODIES = {
     "empty": b"",
     "white space": b" \n ",
-    "BOM": b"\xef\xbb\xbf" + SEGMENT,
     "UTF-16": SEGMENT.decode().encode("utf-16"),
     "cut off": SEGMENT[:-1],
     "followed by more": SEGMENT + b"x",
@@ -128,12 +130,36 @@ async def test_a_bad_value_in_an_element_of_a_bulk_array_is_refused_or_refuses_t
 
 
 @pytest.mark.parametrize(
-    "value", [b"9223372036854775807", b"-9223372036854775808", b"[" * 62 + b"]" * 62, b'"\\ud83d\\ude00"']
+    "value",
+    [
+        b"9223372036854775807",
+        b"-9223372036854775808",
+        b"[" * 62 + b"]" * 62,
+        b'"\\ud83d\\ude00"',
+        b'[{"a":1},{"a":2}]',
+        b'{"a":{"a":1},"b":"\\"a\\":1"}',
+        b'{"a\\"":"a","a":",\\"a\\":"}',
+    ],
 )
 async def test_what_lies_within_the_bounds_is_taken_and_shown_as_given(running, value):
     answer = await send(running, "/api/v1/customers/c1/consent", HEAD + value + TAIL)
     assert answer.status_code == 201
     assert (await running.section("consent"))[0]["value"] == json.loads(value)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "body"),
+    [
+        ("/api/v1/customers/c1/segments", JSON, SEGMENT),
+        ("/api/v1/customers/c1/segments", JSON, b"[" + SEGMENT + b"]"),
+        ("/api/v1/records", JSON, b'[{"customerId":"c1","section":"segments","record":' + SEGMENT + b"}]"),
+        ("/api/v1/records", NDJSON, b'{"customerId":"c1","section":"segments","record":' + SEGMENT + b"}"),
+    ],
+)
+async def test_a_byte_order_mark_before_a_body_is_passed_over(running, path, kind, body):
+    answer = await send(running, path, b"\xef\xbb\xbf" + body, kind)
+    assert answer.json()["recorded"] == 1
+    assert (await send(running, path, b"\xef\xbb" + body, kind)).json().get("recorded") in {0, None}
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -1,6 +1,7 @@
 """Operations: what the API can do, declared once for routing, access and the OpenAPI document."""
 
 import asyncio
+import codecs
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -256,7 +257,7 @@ class Call:
         return kind
 
     async def body(self) -> bytes:
-        """Return the whole body.
+        """Return the whole body, without a byte-order mark.
 
         Raises:
             BodyTooLarge, BodyTooSlow: it is more than 1 MiB, or stopped arriving.
@@ -265,7 +266,7 @@ class Call:
         received = b"".join([chunk async for chunk in self.stream(MAX_BODY, BODY_SECONDS)])
         if self.admitted is not None:
             await self.admitted()
-        return received
+        return received.removeprefix(codecs.BOM_UTF8)
 
     async def stream(self, limit: int, seconds: float) -> AsyncIterator[bytes]:
         """Yield the body as it arrives.

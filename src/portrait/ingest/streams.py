@@ -16,7 +16,9 @@ _blanks = re.compile(rb"[ \t\r\n]*")
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of NDJSON with their numbers from 0; empty ones are counted and left out.
+    """Yield the lines of NDJSON with their numbers from 0, without a byte-order mark before one.
+
+    Empty ones are counted and left out.
 
     Of a line longer than a record may be, only so much is held as shows that it is.
     """
@@ -28,11 +30,11 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         first, *more = block.split(b"\n")
         rest += first[: MAX_LINE + 1 - len(rest)]
         for text in more:
-            if line := bytes(rest.strip()):
+            if line := _bare(rest):
                 yield index, line
             index += 1
             rest = bytearray(text)
-    if line := bytes(rest.strip()):
+    if line := _bare(rest):
         yield index, line
 
 
@@ -44,6 +46,7 @@ def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
         BodyTooLarge: an element is longer than a record may be, or there are too many.
     """
     window = _Window(stream)
+    window.skip_mark()
     window.take(b"[")
     index = 0
     if window.next() != b"]":
@@ -58,6 +61,11 @@ def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     window.take(b"]")
     if window.next():
         raise window.malformed("nothing may follow the array")
+
+
+def _bare(line: bytearray) -> bytes:
+    """Return a line without white space around it, and without the mark with which its file or a part of it began."""
+    return bytes(line.strip().removeprefix(codecs.BOM_UTF8).lstrip())
 
 
 class _Window:
@@ -77,6 +85,12 @@ class _Window:
             self._start = found.end() if found else self._start
             if self._start < len(self._data) or not self._more():
                 return self._data[self._start : self._start + 1]
+
+    def skip_mark(self) -> None:
+        """Go past a byte-order mark, if the stream begins with one."""
+        while len(self._data) < len(codecs.BOM_UTF8) and self._more():
+            pass
+        self._start = len(codecs.BOM_UTF8) if self._data.startswith(codecs.BOM_UTF8) else 0
 
     def take(self, wanted: bytes) -> None:
         """Go past the next byte.

@@ -110,7 +110,7 @@ class HeadTooSlow(InvalidRequest):
 
 
 class MalformedJson(InvalidRequest):
-    """Not JSON, or JSON that no store can keep: NUL, lone surrogates, integers beyond 64 bit, depth beyond 64."""
+    """Not JSON, JSON that no store can keep (NUL, integers beyond 64 bit, depth beyond 64), or a key given twice."""
 
     code = "malformed_json"
 

@@ -1,9 +1,11 @@
 """JSON as Portrait takes it: RFC 8259, less what some store or client cannot keep.
 
 Refused with the place named, on every engine alike: NUL, lone surrogates, NaN and infinities, integers beyond 64 bit,
-depth beyond 64, text that is not UTF-8. The common case costs one pass of compiled code over the bytes.
+depth beyond 64, text that is not UTF-8, a key that an object has twice. The common case costs some passes of compiled
+code over the bytes.
 """
 
+import json
 import re
 from itertools import accumulate
 from typing import Any
@@ -19,6 +21,9 @@ _long_integer = b"0" * 19
 _brackets = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # A text that is never closed goes to the end, once: nothing here looks at a byte twice.
 _strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_names = re.compile(rb'("(?:[^"\\]++|\\.)*+"?)\s*+(:)?', re.DOTALL)
+"""A text, and a colon where it is a key."""
+_plain_name = re.compile(r"[A-Za-z_][\w-]{0,63}", re.ASCII)
 _one_kind = bytes.maketrans(b"{}", b"[]")
 _steps = bytes.maketrans(b"[]", b"\x01\xff")
 """Brackets as what they do to the depth, as signed bytes."""
@@ -46,6 +51,8 @@ def check(raw: bytes) -> None:
         raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {place}).")
     if _long_integer in raw.translate(_zeros):
         _check_integers(raw)
+    if _may_repeat(raw):
+        _check_names(raw)
 
 
 def decode(raw: bytes) -> Any:
@@ -180,6 +187,29 @@ def _check_integers(raw: bytes) -> None:
             ahead.extend(value)
         elif isinstance(value, dict):
             ahead.extend(value.values())
+
+
+def _may_repeat(raw: bytes) -> bool:
+    """Tell whether some object of a text may have a key twice: two keys are spelt alike, or one in a way of its own."""
+    names = [name for name, colon in _names.findall(raw) if colon]
+    return len(set(names)) < len(names) or b"\\" in b"".join(names)
+
+
+def _check_names(raw: bytes) -> None:
+    """Look at the keys of every object: which of two that are the same counts, each reader decides otherwise."""
+    try:
+        json.loads(raw, object_pairs_hook=_hold_once, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return  # no JSON, which the decoder says better
+
+
+def _hold_once(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            shown = f"Field `{name}`" if _plain_name.fullmatch(name) else "A field"
+            raise MalformedJson(f"{shown} stands twice in one object of the JSON: send it once.")
+        seen.add(name)
 
 
 def _first_not_utf8(raw: bytes, error: UnicodeDecodeError) -> int:
