@@ -249,7 +249,7 @@ class Identities:
         made = rules.DEFAULT if raw is None else rules.parse(raw)
 
         async def work(tx: Transaction) -> None:
-            held = await tx.tenant(tenant)
+            held = await tx.hold_rules(tenant, alone=True)
             before = rules.read(held.rules if held else None)
             if made.region != before.region and await tx.fact_identifiers(tenant, None, 1):
                 raise InvalidRules(

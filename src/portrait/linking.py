@@ -98,7 +98,7 @@ class Linker:
             one: await self._people(one, ends, other if sure else None, graph),
             other: await self._people(other, _ends(states, other), one if sure else None, graph),
         }
-        proposal = Proposal(one, other, stated.confidence, (x, y), graph, people, stated.rule)
+        proposal = Proposal(one, other, stated.confidence, (x, y), graph, people, stated.rule, given=(a.value, b.value))
         reason, gives_way = decided(self._rules, proposal, self._now)
         shared = [each for each in (one, other) if self._rules.is_shared(each, people[each])]
         if reason is not None and is_held:

@@ -28,6 +28,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.model.warning import RecordWarning
+from portrait.naming import Naming, depends_on_region
 from portrait.repetition import Taken, novelty
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
@@ -71,8 +72,8 @@ Result = Taken | PortraitError
 """What became of one record, or why it was refused."""
 
 
-class _Unlinked(Exception):  # no error: the records are recorded again, without those
-    """Records cannot be linked as they say, though no rule refuses it.
+class _LeftOut(Exception):  # no error: the records are recorded again, without those
+    """Some records cannot be recorded as they say.
 
     Args:
         why: by their places among those that are recorded together, for what reason.
@@ -80,6 +81,14 @@ class _Unlinked(Exception):  # no error: the records are recorded again, without
 
     def __init__(self, why: Mapping[int, PortraitError]) -> None:
         self.why = why
+
+
+class _Unnamed(_LeftOut):
+    """Records cannot be named as they say, under the rules that hold now."""
+
+
+class _Unlinked(_LeftOut):
+    """Records cannot be linked as they say, though no rule refuses it."""
 
 
 class Recorder:
@@ -178,6 +187,7 @@ class Recorder:
         """
         suspected: dict[Place, PortraitError] = {}
         refused: dict[int, PortraitError] = {}
+        is_careful = False
         while True:
             rest = [one for place, one in enumerate(incoming) if place not in refused]
             work = partial(
@@ -187,13 +197,14 @@ class Recorder:
                 suspected=suspected,
                 failures=failures,
                 atomic=atomic,
-                careful=bool(refused),
+                careful=is_careful,
             )
             try:
                 taken = iter(await self._store.write(tenant, work))
             except Unfit as error:
                 suspected |= error.why
-            except _Unlinked as error:
+            except _LeftOut as error:
+                is_careful |= isinstance(error, _Unlinked)
                 places = [place for place in range(len(incoming)) if place not in refused]
                 refused |= {places[place]: why for place, why in error.why.items()}
             else:
@@ -256,8 +267,10 @@ class Recorder:
 
         Raises:
             Unfit: a section to which records were added cannot be shown, and is not suspected yet.
+            _Unnamed: records cannot be named under the rules that hold now.
             _Unlinked: records cannot be linked.
         """
+        incoming = await _named_anew(tx, tenant, incoming, atomic=atomic)
         batch = self._batch(tx, tenant)
         judge = Judge(batch, suspected or {})
         linked = [one for one in incoming if one.linked is not None]
@@ -308,7 +321,7 @@ class Recorder:
             await judge.add(one, fact)
             for repeated in {question, question._replace(moment=None)}:
                 known.setdefault(repeated, []).append(fact)
-        return taken
+        return taken._replace(warnings=(*one.warnings, *taken.warnings))
 
     async def _link(
         self,
@@ -416,6 +429,36 @@ class Recorder:
             await linker.retract(identifier, identifier_of(record, tenants.region), {Rule.RECORD})
 
 
+async def _named_anew(
+    tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool
+) -> Sequence[Incoming]:
+    """Return records with phones in the form that the tenant's region gives them, which nobody changes meanwhile.
+
+    What parsed them may not have heard yet of a region that was set; a form that is stored stays as it is for good.
+
+    Raises:
+        _Unnamed: records cannot be named under the rules that hold now, and not all are to be recorded or none.
+    """
+    if not any(map(depends_on_region, incoming)):
+        return incoming
+    held = await tx.hold_rules(tenant)
+    if held is None:
+        return incoming
+    naming = Naming(held)
+    found: list[Incoming] = []
+    wrong: dict[int, PortraitError] = {}
+    for place, one in enumerate(incoming):
+        try:
+            found.append(naming.anew(one) if depends_on_region(one) else one)
+        except PortraitError as error:
+            if atomic:
+                raise (error if len(incoming) == 1 else error.of_record(one.at)) from None
+            wrong[place] = error
+    if wrong:
+        raise _Unnamed(wrong)
+    return found
+
+
 async def _rules(tx: Transaction, tenant: str) -> Rules:
     """Return a tenant's rules as they are now, whichever process changed them."""
     found = await tx.tenant(tenant)
@@ -435,5 +478,5 @@ def _outcome(incoming: Sequence[Incoming], results: Sequence[Result]) -> Outcome
             continue
         outcome.recorded += result.is_new
         outcome.duplicates += not result.is_new
-        outcome.warnings += [Warned(one.at, *warning) for warning in (*one.warnings, *result.warnings)]
+        outcome.warnings += [Warned(one.at, *warning) for warning in result.warnings]
     return outcome

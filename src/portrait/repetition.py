@@ -17,7 +17,7 @@ class Taken(NamedTuple):
     is_new: bool
     """Whether it says what was not known already."""
     warnings: tuple[RecordWarning, ...] = ()
-    """What is doubtful about it, beside what shows in the record itself."""
+    """What is doubtful about it."""
 
 
 def novelty(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:

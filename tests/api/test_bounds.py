@@ -24,6 +24,7 @@ from portrait.ingest import records, streams
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson, SectionForbidden
 from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fault, name_fault
+from portrait.naming import MAX_NAMED
 from portrait.sections.base import ROLES
 from portrait.sections.links import LINKS
 
@@ -54,6 +55,10 @@ SHAPES = {
     "never closed, of quotes": lambda size: b"[" * 65 + b'"' * (size + 1),
     "a NUL after backslashes": lambda size: b'"' + b"\\" * size + b'\\\\u0000"',
     "what is spelled as NUL": lambda size: b'"' + b"\\\\u0000" * size + b'"',
+    "names": lambda size: b'{"a":1,' * 60 + b'"a":1,' * size + b"}" * 60,
+    "names, never closed": lambda size: b'{"' + b'\\"' * size,
+    "spelled otherwise": lambda size: b'{"' + b"\\u0061" * size + b'":1}',
+    "blanks behind texts": lambda size: b'"a"' + b" " * size + b'"',
     "digits": lambda size: b"[" + b"1111111111111111111," * (size // 10) + b"1]",
 }
 
@@ -79,6 +84,30 @@ def test_depth_is_told_apart_at_64(tree, around):
         depth += 1
         level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
     assert checked(json.dumps([tree] + [[]] * 100).encode()) == (depth + 1 <= strict_json.MAX_DEPTH)
+
+
+@given(
+    st.recursive(
+        st.integers(0, 3) | st.text('a":,{}[]\\', max_size=6),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.lists(st.tuples(st.text('ab":\\', max_size=2), inner), max_size=4)
+        ),
+        max_leaves=8,
+    ),
+    st.booleans(),
+)
+def test_a_key_is_found_twice_where_one_object_has_it_twice(tree, escaped):
+    twice = False
+
+    def written(value):
+        nonlocal twice
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            twice |= len(dict(value)) < len(value)
+            names = [json.dumps(name).replace("a", "\\u0061") if escaped else json.dumps(name) for name, _ in value]
+            return "{" + ",".join(f"{name} : {written(one)}" for name, (_, one) in zip(names, value, strict=True)) + "}"
+        return f"[{','.join(map(written, value))}]" if isinstance(value, list) else json.dumps(value)
+
+    assert checked(written(tree).encode()) == (not twice)
 
 
 class Trickle(io.RawIOBase):
@@ -232,7 +261,7 @@ async def test_a_refusal_names_some_types_and_not_all_there_are(running):
     await running.client.put(f"{IDENTITY}/rules", json={"types": types})
     answer = await tried(running, "resolve", identifier="other:x")
     assert answer.json()["code"] == "unknown_identifier_type"
-    assert answer.json()["detail"].count(",") == records.MAX_NAMED - 1
+    assert answer.json()["detail"].count(",") == MAX_NAMED - 1
 
 
 async def test_rules_that_are_too_long_are_not_read(running, monkeypatch):

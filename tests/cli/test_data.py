@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import apsw
@@ -241,7 +242,7 @@ def test_a_phone_or_an_email_that_cannot_be_read_is_counted_and_listed_each_time
         evidence("A", "030 901820", "phone"),
         evidence("B", "b at example.org"),
         evidence("B", "b@example.org"),
-        {"identifier": {"type": "phone", "value": "0170 1234567"}, "section": "interactions", "record": interaction(1)},
+        evidence("B", "0170 1234567", "phone"),
     ]
     for recorded, duplicates in ((5, 0), (0, 5)):
         done, refused = load(database, ndjson(lines))
@@ -266,6 +267,87 @@ def test_a_side_file_from_before_goes_when_all_lines_are_taken(database):
     assert side is not None
     _, side = load(database, ndjson(LINES))
     assert side is None
+
+
+CRM = [
+    {"customerId": "c1", "section": "identities", "record": {"type": "phone", "value": "020 7946 0018"}},
+    {"customerId": "c1", "section": "identities", "record": {"type": "email", "value": "ann@example.org"}},
+    {"customerId": "c2", "section": "identities", "record": {"type": "phone", "value": "0000000000"}},
+    {"customerId": "c2", "section": "identities", "record": {"type": "email", "value": "no email"}},
+    {"customerId": "c3", "section": "identities", "record": {"type": "phone", "value": "7946 0018"}},
+    {"customerId": "c3", "section": "identities", "record": {"type": "email", "value": "see notes"}},
+    {"customerId": "c4", "section": "identities", "record": {"type": "phone", "value": "7946 0018"}},
+    {"customerId": "c1", "section": "consent",
+     "record": {"kind": "consent", "purpose": "marketing", "channel": "email", "status": "granted"}},
+    {"customerId": "NULL", "section": "identities", "record": {"type": "email", "value": "x@example.org"}},
+]  # fmt: skip
+"""What an export of a CRM holds."""
+
+
+@pytest.mark.parametrize(
+    ("region", "doubts"),
+    [
+        ("GB", {2: {"blocked_value"}, 3: {"blocked_value"}, 4: {"unreadable_phone"}, 5: {"unreadable_email"},
+                6: {"unreadable_phone", "uncertain_value"}, 7: {"no_moment"}}),
+        (None, {0: {"unreadable_phone"}, 2: {"blocked_value"}, 3: {"blocked_value"}, 4: {"unreadable_phone"},
+                5: {"unreadable_email"}, 6: {"unreadable_phone", "uncertain_value"}, 7: {"no_moment"}}),
+    ],
+    ids=["with its region", "without a region"],
+)  # fmt: skip
+def test_an_export_loads_with_every_doubt_counted_and_listed(tmp_path, region, doubts):
+    database = tmp_path / "portrait.db"
+    made = portrait("tenant", "create", TENANT, *(["--region", region] if region else []), database=database)
+    assert ("without + are read as numbers of GB" if region else 'holds {"region": "GB"}') in made.stderr
+    done, refused = load(database, ndjson(CRM))
+    assert [(one["line"], one["code"]) for one in refused] == [(9, "blocked_identifier")]
+    listed = beside(database, "warned")
+    found = {}
+    for one in listed:
+        found.setdefault(one["line"] - 1, set()).add(one["code"])
+        assert json.loads(one["text"]) == CRM[one["line"] - 1]
+        assert one["detail"]
+    assert found == doubts
+    counted = Counter(one["code"] for one in listed)
+    by_code = ", ".join(f"{count} {code}" for code, count in sorted(counted.items()))
+    assert done.stderr.splitlines()[:2] == ["8 recorded, 0 duplicates, 1 refused", f"{len(listed)} warnings: {by_code}"]
+    shown = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
+    assert "020 7946 0018" in shown.stdout, "what is doubtful is there all the same"
+
+
+def test_a_word_for_none_is_refused_as_customer_and_an_apostrophe_before_a_number_is_left_out(database):
+    lines = [
+        {"customerId": one, "section": "interactions", "record": interaction(number)}
+        for number, one in enumerate(["NULL", "0", "undefined", "'7210448301122", "7210448301122", "'tis", "N/A"])
+    ]
+    lines += [evidence("B", "none@none.com"), evidence("B", "B") | {"record": {"type": "customer_id", "value": "NaN"}}]
+    done, refused = load(database, ndjson(lines))
+    assert done.returncode == 3
+    assert [(one["line"], one["code"]) for one in refused] == [(n, "blocked_identifier") for n in (1, 2, 3, 7)]
+    assert all("allowedValues" in one["detail"] for one in refused)
+    assert [(one["line"], one["code"]) for one in beside(database, "warned")] == [
+        (4, "apostrophe"),
+        (8, "blocked_value"),
+        (9, "blocked_value"),
+    ]
+    with apsw.Connection(str(database)) as connection:
+        told_of = connection.execute("SELECT DISTINCT value FROM facts WHERE section = 'interactions' ORDER BY 1")
+        assert list(told_of) == [("'tis",), ("7210448301122",)]
+
+
+def test_a_byte_order_mark_refuses_nothing_wherever_a_file_began(database):
+    mark, good = b"\xef\xbb\xbf", ndjson(LINES[:2])
+    done, side = load(database, mark + good + mark + b"\n" + mark + b" " + ndjson(LINES[2:]))
+    assert (done.returncode, side) == (0, None)
+    assert done.stderr == "5 recorded, 0 duplicates, 0 refused\n"
+
+
+def test_a_line_with_a_key_twice_is_refused(database):
+    twice = b'{"customerId":"a","customerId":"b",' + ndjson(LINES[:1])[1:]
+    inner = ndjson(LINES[1:2]).replace(b'"id":', b'"id":"x","id":')
+    done, side = load(database, twice + inner + ndjson(LINES[2:3]))
+    assert done.stderr.splitlines()[0] == "1 recorded, 0 duplicates, 2 refused"
+    assert [(one["line"], one["code"]) for one in side] == [(1, "malformed_json"), (2, "malformed_json")]
+    assert side[0]["detail"] == "Field `customerId` stands twice in one object of the JSON: send it once."
 
 
 def test_the_side_file_can_be_named(database):

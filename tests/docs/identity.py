@@ -1,6 +1,6 @@
 """What the page on identity says, worked out from the code: one function a generated block."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import log2
 from typing import Any
 
@@ -10,7 +10,17 @@ from docs.reference import _attributes, code, table
 from portrait.identity import rules
 from portrait.identity.confidence import CAP, combined
 from portrait.identity.graph import LINKED, Graph, Told
-from portrait.identity.rules import BLOCKED, BLOCKED_PATTERNS, DEFAULT, DEFAULT_TYPES, WORDS, Reason, TypeRule
+from portrait.identity.placeholders import (
+    CONSTANTS,
+    HASHED,
+    MACRO,
+    NAMELESS,
+    NO_DOMAINS,
+    NO_MAILBOXES,
+    NULLS,
+    WORDS,
+)
+from portrait.identity.rules import DEFAULT, DEFAULT_TYPES, Reason, TypeRule
 from portrait.model.identifier import Identifier
 
 Said = tuple[str, float]
@@ -70,18 +80,30 @@ def blocked() -> str:
     return table(
         "blocked | which",
         (
-            ("values, whatever their case", ", ".join(map(code, sorted(BLOCKED)))),
-            ("patterns of whole values", ", ".join(map(code, BLOCKED_PATTERNS))),
+            ("words for none", _listed(NULLS)),
+            ("words for nobody in particular", _listed(NAMELESS)),
+            ("other words", _listed(WORDS - NULLS - NAMELESS)),
+            ("constants of many devices, without signs", _listed(CONSTANTS)),
+            ("names in brackets, that were to be filled in", code(MACRO.pattern)),
+            ("hashes of an empty text and of the words for none", _listed(HASHED)),
+            ("zeros, signs alone, one character six times or more", "`000-000`, `---`, `ffffffff-ffff-…`"),
+            ("phones", "zeros, one digit six times or more, digits in a row: see below"),
+            ("e-mails, before the @ of any domain", _listed(NO_MAILBOXES)),
+            ("e-mails, a word before the @ of such a domain, or of one called by a word", _listed(NO_DOMAINS)),
         ),
     )
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(map(code, sorted(words)))
 
 
 def reasons() -> str:
     """Every reason, in the order in which the first one is given; that of matching, which asks no other, last."""
     first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
     order = [*first, *(reason for reason, _ in rules._GUARDS), Reason.REVIEW]
-    assert set(order) == set(Reason) == set(WORDS), "a reason is given nowhere, or has no words"
-    return table("reason | meaning", ((code(reason.value), WORDS[reason]) for reason in order))
+    assert set(order) == set(Reason) == set(rules.WORDS), "a reason is given nowhere, or has no words"
+    return table("reason | meaning", ((code(reason.value), rules.WORDS[reason]) for reason in order))
 
 
 def told(said: Sequence[Said]) -> tuple[Told, ...]:

@@ -34,6 +34,7 @@ from portrait.ingest.records import Parser
 from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
+from portrait.naming import Naming
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Tenant
 
@@ -355,7 +356,7 @@ def _asked(call: Call) -> str:
 
 
 def _identifier(tenant: Tenant, named: Named) -> Identifier:
-    return Parser(tenant, SOURCE).named(named.type, named.value).identifier
+    return Naming(tenant).named(named.type, named.value).identifier
 
 
 def _effect(effect: Effect) -> ShownEffect:

@@ -16,10 +16,10 @@ from portrait.api.operation import Answer, Body, Call, Example, Operation, encod
 from portrait.api.profile import CUSTOMER_ID, EXAMPLE, SectionError, schema_of
 from portrait.api.schemas import component
 from portrait.identifying import Identities
-from portrait.ingest.records import Parser
 from portrait.model import errors
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
+from portrait.naming import Naming
 from portrait.reading import Plan, Profile, Reader
 from portrait.sections.registry import BUILT_IN, Registry
 
@@ -156,7 +156,7 @@ class Lookup:
                 raise errors.InvalidRecord(f"Field `customerId` {fault}.")
             return _Sought(customer(wanted.customer_id), plan, by_id=True)
         assert wanted.identifier is not msgspec.UNSET
-        named = Parser(call.tenant, None).named(wanted.identifier.type, wanted.identifier.value)
+        named = Naming(call.tenant).named(wanted.identifier.type, wanted.identifier.value)
         return _Sought(named.identifier, plan, by_id=False)
 
     async def flat(self, call: Call) -> Answer:

@@ -5,9 +5,9 @@ from portrait.cli.options import Refused
 from portrait.cli.printing import say
 from portrait.explaining import known_head_of
 from portrait.identity import rules
-from portrait.ingest.records import Parser
 from portrait.model.errors import BlockedIdentifier, InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
+from portrait.naming import Naming
 from portrait.storage.contract import Tenant
 
 
@@ -31,10 +31,10 @@ async def found_customer(services: Services, tenant: Tenant, given: str) -> str:
 
 def _identifiers(tenant: Tenant, given: str) -> list[Identifier]:
     """Return the identifiers that a value may be, one of each type that lets it be one."""
-    parser, found = Parser(tenant, None), []
+    naming, found = Naming(tenant), []
     for type_ in rules.read(tenant.rules).all_types:
         try:
-            found.append(parser.named(type_, given).identifier)
+            found.append(naming.named(type_, given).identifier)
         except (InvalidRecord, BlockedIdentifier):
             continue
     return found

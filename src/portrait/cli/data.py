@@ -104,7 +104,7 @@ async def load_stream(
     progress: "_Bar | None" = None,
 ) -> Loaded:
     """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
-    parser = Parser(tenant, SOURCE)
+    parser = Parser(tenant, SOURCE, is_export=True)
     texts: dict[int, bytes] = {}
 
     def parsed() -> Iterator[Incoming | Refusal]:

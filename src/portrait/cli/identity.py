@@ -1,5 +1,6 @@
 """`portrait identity …`: who is who, and why."""
 
+import codecs
 import heapq
 import sys
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
+from portrait.naming import Naming
 from portrait.storage.contract import Tenant
 
 SOURCE = "command"
@@ -378,7 +380,7 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
     if file and default:
         raise click.UsageError("Give either --file or --default.")
 
-    raw = Path(file).read_bytes() if file else None
+    raw = Path(file).read_bytes().removeprefix(codecs.BOM_UTF8) if file else None
 
     async def work(services: Services) -> Any:
         tenant = await known_tenant(services, tenant_id)
@@ -410,7 +412,7 @@ def _act(
 
 
 def _identifier(tenant: Tenant, type_: str, value: str) -> Identifier:
-    return Parser(tenant, SOURCE).named(type_, value).identifier
+    return Naming(tenant).named(type_, value).identifier
 
 
 def _shown(identifier: Identifier) -> str:

@@ -14,7 +14,8 @@ from msgspec import Meta
 
 from portrait.identity.graph import Graph, Link, Profile, Sets
 from portrait.identity.normalise import region_fault
-from portrait.identity.patterns import MAX_LENGTH, Patterns
+from portrait.identity.patterns import Patterns
+from portrait.identity.placeholders import is_nobodys, is_uncertain
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
 from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
@@ -65,6 +66,7 @@ class Reason(StrEnum):
     SHARED_IDENTIFIER = "shared_identifier"
     LOW_CONFIDENCE = "low_confidence"
     COMPONENT_CAP = "component_cap"
+    UNCERTAIN_VALUE = "uncertain_value"
 
 
 WORDS = {
@@ -73,6 +75,7 @@ WORDS = {
     Reason.UNKNOWN_TYPE: "The tenant's rules know no such type of identifier.",
     Reason.BLOCKED_VALUE: "The value is one that many people have, or none.",
     Reason.CANNOT_LINK: "The two profiles were set apart, and only an explicit merge joins them again.",
+    Reason.UNCERTAIN_VALUE: "The value, no whole and valid number or no address, may be several people's.",
     Reason.UNIQUE_TYPE: "Two profiles with identifiers of a type that a person has one of are not joined.",
     Reason.LIMIT: "The profile would have more identifiers of one type than the limit.",
     Reason.WEAK_EVIDENCE: "A device, cookie or anonymous id alone does not join two people who are known apart.",
@@ -110,32 +113,6 @@ DEFAULT_TYPES = {
 }
 """The built-in types, and what holds for them where a tenant says nothing else."""
 
-BLOCKED = frozenset(
-    {
-        "anonymous", "customer", "default", "deleted", "email", "false", "guest", "id", "invalid", "n/a", "na", "nan",
-        "nil", "no", "noemail", "none", "not applicable", "not_authenticated", "not provided", "null", "phone",
-        "redacted", "test", "true", "undefined", "unknown", "user", "void", "xxx", "[]", "{}", "[object object]",
-        "test@test.com", "test@example.com", "none@none.com", "na@na.com", "no@email.com", "noemail@noemail.com",
-        "noreply@example.com", "unknown@unknown.com", "null@null.com", "a@a.com", "x@x.com", "no@no.com",
-        "asdf@asdf.com",
-    }
-)  # fmt: skip
-"""Values that say nothing of a person, in lower case: what forms, libraries and people put where there is none."""
-
-BLOCKED_PATTERNS = (
-    r"[\s0\-+.:_]*",
-    r"-1",
-    r"(\S)\1{5,}",
-    r"(?:\+1)?\W*(\d)(?:\W*\1){6,}",
-    r"(?:\+1|\(?)123\W*456\W*7890",
-)
-"""Patterns of whole values that say nothing of a person: one character over and over, digits in a row. With `+1`, which
-a tenant's region puts before it, no person's number is of one digit; with other countries' prefixes some are.
-
-They are Python's, for RE2 has no references to a group. Each is linear: what is repeated never matches what follows it,
-so that going back finds nothing to try."""
-_JUNK = tuple(re.compile(one, re.IGNORECASE) for one in BLOCKED_PATTERNS)
-
 _NAME = r"^[a-z][a-z0-9_]{0,63}$(?!\n)"
 _Text = Annotated[str, Meta(min_length=1, max_length=512)]
 _Type = Annotated[str, Meta(pattern=_NAME)]
@@ -150,6 +127,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     """Further values that are never linked, whatever their case."""
     blocked_patterns: list[_Text] = []
     """Further regular expressions, in RE2's form: what one matches as a whole, whatever its case, is never linked."""
+    allowed_values: list[_Text] = []
+    """Values that count, whatever their case, although they are blocked as built in: a customer id `NA`, say."""
     shared: Literal["warn", "demote", "split"] = "split"
     """What becomes of a shared identifier: a warning only; no further link; or it is split off its profile besides."""
     max_identifiers: Annotated[int, Meta(ge=2, le=1000)] = 1000
@@ -159,7 +138,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     weak_guard: bool = True
     """Whether weak identifiers are kept from joining people who are known apart."""
     block_junk: bool = True
-    """Whether the built-in blocked values are blocked."""
+    """Whether what is built in is blocked, and what may be several people's is kept from joining any."""
     region: str | None = None
     """Where phone numbers without a country's prefix are from: ISO 3166-1 alpha-2."""
 
@@ -190,22 +169,38 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return frozenset(one.casefold() for one in self.blocked_values)
 
     @cached_property
-    def _values(self) -> frozenset[str]:
-        return self._own_values | BLOCKED if self.block_junk else self._own_values
+    def _allowed(self) -> frozenset[str]:
+        return frozenset(one.casefold() for one in self.allowed_values)
 
-    def blocks(self, identifier: Identifier) -> bool:
-        """Tell whether an identifier's value, in its matched form, says nothing of a person.
+    def blocks(self, identifier: Identifier, given: str | None = None) -> bool:
+        """Tell whether an identifier's value says nothing of a person, in its matched form or as it was given.
 
-        A customer id is the company's own word, which only the tenant's own lists block.
+        A customer id is the company's own word: built in are words for none, and of the tenant's lists the values.
+
+        Args:
+            identifier: the identifier.
+            given: its value as it was given; None: it is not known.
         """
-        value = identifier.value
-        if not value:
+        texts = {identifier.value, identifier.value if given is None else given}
+        if not identifier.value or any(one.casefold() in self._own_values for one in texts):
             return True
-        if identifier.type == CUSTOMER_ID:
-            return value.casefold() in self._own_values
-        if value.casefold() in self._values or self.patterns.match(value):
+        if identifier.type != CUSTOMER_ID and any(map(self.patterns.match, texts)):
             return True
-        return self.block_junk and len(value) <= MAX_LENGTH and any(one.fullmatch(value) for one in _JUNK)
+        return self._holds(texts) and is_nobodys(identifier, given, self.region)
+
+    def is_null_id(self, identifier: Identifier) -> bool:
+        """Tell whether an identifier is a customer id that is a word for none, blocked by nothing but that."""
+        texts = {identifier.value}
+        is_own = identifier.value.casefold() in self._own_values
+        return identifier.type == CUSTOMER_ID and not is_own and self._holds(texts) and is_nobodys(identifier)
+
+    def is_uncertain(self, identifier: Identifier) -> bool:
+        """Tell whether an identifier's value may be several people's, so that it joins no two of them."""
+        return self._holds({identifier.value}) and is_uncertain(identifier, self.region)
+
+    def _holds(self, texts: AbstractSet[str]) -> bool:
+        """Tell whether what is built in holds for a value: the tenant has not allowed it."""
+        return self.block_junk and not any(one.casefold() in self._allowed for one in texts)
 
     def is_sure(self, rule: str, confidence: float) -> bool:
         """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
@@ -330,6 +325,8 @@ class Proposal(NamedTuple):
     rule: Rule = Rule.RECORD
     tied: AbstractSet[Identifier] | None = None
     """What sure links tie to something else; None: those of the graph."""
+    given: tuple[str | None, str | None] = (None, None)
+    """The values of the ends as they were given; None: they are not known."""
 
 
 def decided(rules: Rules, told: Proposal, now: int) -> tuple[Reason | None, list[Link]]:
@@ -370,7 +367,7 @@ def refusal(rules: Rules, told: Proposal, now: int) -> Reason | None:
     ends = told.a, told.b
     if not all(rules.knows(one.type) for one in ends):
         return Reason.UNKNOWN_TYPE
-    if any(rules.blocks(one) for one in ends):
+    if any(rules.blocks(one, given) for one, given in zip(ends, told.given, strict=True)):
         return Reason.BLOCKED_VALUE
     if told.profiles[0] == told.profiles[1]:
         return None
@@ -408,6 +405,15 @@ def _is_apart(rules: Rules, told: Proposal, now: int) -> bool:
 def _is_too_large(rules: Rules, told: Proposal, now: int) -> bool:
     del now
     return sum(len(one.members) for one in told.profiles) > rules.max_identifiers
+
+
+def _is_uncertain(rules: Rules, told: Proposal, now: int) -> bool:
+    """Tell whether an end that may be several people's belongs to somebody already; by hand it may be linked."""
+    del now
+    ends = zip((told.a, told.b), told.profiles, strict=True)
+    return told.rule is not Rule.LINK and any(
+        len(profile.members) > 1 and rules.is_uncertain(one) for one, profile in ends
+    )
 
 
 def _is_between_many(rules: Rules, told: Proposal, now: int) -> bool:
@@ -463,6 +469,7 @@ def _is_over_limit(rules: Rules, told: Proposal, now: int) -> bool:
 _GUARDS: tuple[tuple[Reason, Callable[[Rules, Proposal, int], bool]], ...] = (
     (Reason.CANNOT_LINK, _is_apart),
     (Reason.COMPONENT_CAP, _is_too_large),
+    (Reason.UNCERTAIN_VALUE, _is_uncertain),
     (Reason.SHARED_IDENTIFIER, _is_between_many),
     (Reason.UNIQUE_TYPE, _joins_two),
     (Reason.WEAK_EVIDENCE, _is_weak),

@@ -7,26 +7,16 @@ import msgspec
 
 from portrait import request
 from portrait.failures import Failures
-from portrait.identity import rules
-from portrait.identity.normalise import is_readable, normalise
-from portrait.incoming import LINK_WEIGHT, Incoming, Linked, Named
+from portrait.incoming import LINK_WEIGHT, Incoming, Named
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
-from portrait.model.errors import (
-    BlockedIdentifier,
-    BodyTooLarge,
-    InvalidParameter,
-    InvalidRecord,
-    InvalidRequest,
-    SectionFailed,
-    UnknownIdentifierType,
-)
+from portrait.model.errors import BodyTooLarge, InvalidParameter, InvalidRecord, InvalidRequest, SectionFailed
 from portrait.model.fact import Op
-from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
-from portrait.model.warning import UNREADABLE_EMAIL, UNREADABLE_PHONE, RecordWarning
+from portrait.model.identifier import CUSTOMER_ID
+from portrait.model.warning import APOSTROPHE
+from portrait.naming import Naming, without_apostrophe
 from portrait.recording import Refusal
 from portrait.sections.base import Parsed, StoredSection
-from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Tenant
 
@@ -34,14 +24,11 @@ MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
 MAX_LINKS = MAX_RECORDS // LINK_WEIGHT
 """The most of these that link identifiers: an array is one transaction, and others wait for it."""
-MAX_NAMED = 20
-"""The most types of identifiers that a refusal names."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
-_UNREADABLE = {"email": UNREADABLE_EMAIL, "phone": UNREADABLE_PHONE}
 _envelope = frozenset({"record", "effectiveAt", "source"})
 _line = _envelope | {"customerId", "identifier", "section", "op", "key"}
 
@@ -69,11 +56,19 @@ _whole_line = msgspec.json.Decoder(_Line)
 
 
 class Parser:
-    """Turns JSON texts into records on their way in, for one tenant."""
+    """Turns JSON texts into records on their way in, for one tenant.
 
-    def __init__(self, tenant: Tenant, source: str | None) -> None:
+    Args:
+        tenant: the tenant.
+        source: the source of records that name none.
+        is_export: whether the texts are a file's, which some other system wrote out: words for none are no customer ids
+            then, and an apostrophe before a number is not part of one.
+    """
+
+    def __init__(self, tenant: Tenant, source: str | None, *, is_export: bool = False) -> None:
+        self._naming = Naming(tenant, is_export=is_export)
+        self._is_export = is_export
         self._key_secret = tenant.key_secret
-        self._rules = rules.read(tenant.rules)
         self._source = source
         self._failures = Failures(tenant.id, request.current())
 
@@ -93,7 +88,8 @@ class Parser:
             raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         if not texts:
             raise InvalidRecord("The array holds no record. Send at least one.")
-        named = self.named(CUSTOMER_ID, customer_id)
+        named = self._naming.named(CUSTOMER_ID, customer_id)
+        self._naming.hold_subject(named)
         found = []
         for index, text in enumerate(texts):
             try:
@@ -137,6 +133,9 @@ class Parser:
             line = _whole_line.decode(text)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             line = self._by_member(text, registry)
+        marked = line.customer_id
+        if self._is_export and line.customer_id is not msgspec.UNSET:
+            line.customer_id = without_apostrophe(line.customer_id)
         named = self._named(line.customer_id, line.identifier)
         section = registry.stored(line.section)
         if line.op == Op.DELETE:
@@ -147,8 +146,10 @@ class Parser:
             raise InvalidRecord('Field `key` goes with `"op": "delete"` alone.')
         if line.record is None:
             raise InvalidRecord("Field `record` is required.")
-        incoming = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
-        return incoming._replace(is_line=True)
+        self._naming.hold_subject(named)
+        found = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        marks = () if line.customer_id == marked else (APOSTROPHE,)
+        return found._replace(is_line=True, warnings=(*marks, *found.warnings))
 
     def _ended(self, index: int, named: Named, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
@@ -159,9 +160,7 @@ class Parser:
             parsed = Parsed(None, line.key or "", b"", None)
         else:
             parsed = section.parse_key(bytes(line.record), self._key_secret)
-        if isinstance(parsed.record, Identity):
-            other = identifier_of(parsed.record, self._rules.region)
-            parsed = parsed._replace(key=section.key(tuple(other), self._key_secret))
+        parsed, _ = self._naming.keyed(parsed, section)
         return Incoming(
             index, named.identifier, section, parsed, at, line.source or self._source, named.value,
             op=Op.DELETE, is_line=True,
@@ -192,57 +191,18 @@ class Parser:
         self, index: int, named: Named, section: StoredSection, text: bytes, at: int | None, source: str | None
     ) -> Incoming:
         parsed = section.parse(text, self._key_secret)
-        linked = None
-        if isinstance(parsed.record, Identity):
-            parsed, linked = self._linked(parsed, parsed.record, section)
-        identifiers = (named.identifier, linked.named.identifier) if linked else (named.identifier,)
-        doubts = self._doubts(identifiers)
+        parsed, linked = self._naming.linked(parsed, section)
+        doubts = self._naming.doubts(named, linked)
         return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked, doubts)
-
-    def _linked(self, parsed: Parsed, record: Identity, section: StoredSection) -> tuple[Parsed, Linked]:
-        """Return the identifier that an identity record names, and the record under the key that this gives it."""
-        other = identifier_of(record, self._rules.region)
-        if fault := value_fault(other, record.value):
-            raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
-        key = section.key(tuple(other), self._key_secret)
-        return parsed._replace(key=key), Linked(Named(other, record.value), record.confidence)
-
-    def _doubts(self, identifiers: Iterable[Identifier]) -> tuple[RecordWarning, ...]:
-        """Return what is doubtful about the identifiers that a record names; a blocked one's link is refused anyway."""
-        unread = [one for one in identifiers if not is_readable(*one) and not self._rules.blocks(one)]
-        return tuple(dict.fromkeys(_UNREADABLE[one.type] for one in unread))
 
     def _named(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Named:
         """Return the one identifier that a line names."""
         if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
             raise _one_name()
         if customer_id is not msgspec.UNSET:
-            return self.named(CUSTOMER_ID, customer_id)
+            return self._naming.named(CUSTOMER_ID, customer_id)
         assert identifier is not msgspec.UNSET
-        return self.named(identifier.type, identifier.value)
-
-    def named(self, type_: str, value: str) -> Named:
-        """Return an identifier in the form in which it is matched, beside its value as it was given.
-
-        Raises:
-            InvalidRecord: the value breaks its rule: that of names, for a customer id, or of length.
-            UnknownIdentifierType: the tenant knows no such type.
-            BlockedIdentifier: the value says nothing of a person.
-        """
-        if not self._rules.knows(type_):
-            known = ", ".join(list(self._rules.all_types)[:MAX_NAMED])
-            raise UnknownIdentifierType(
-                f"This type of identifier is not known to the tenant. Known are: {known}. "
-                "An administrator adds others to the tenant's identity rules."
-            )
-        found = Identifier(type_, normalise(type_, value, self._rules.region))
-        if fault := value_fault(found, value):
-            raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
-        if self._rules.blocks(found):
-            raise BlockedIdentifier(
-                "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."
-            )
-        return Named(found, value)
+        return self._naming.named(identifier.type, identifier.value)
 
     def _by_member(self, text: bytes, registry: Registry) -> _Line:
         """Return a line that cannot be decoded at once, one member after the other: to say what is wrong first."""

@@ -274,8 +274,17 @@ class AccessWrites(Protocol):
         """Add a tenant; False, and nothing done, where its id is taken."""
         ...
 
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+        """Return a tenant by id, whose rules nobody sets until this transaction ends.
+
+        Args:
+            tenant: the tenant.
+            alone: whether nobody else holds them either: whoever sets them then sees all that was recorded under them.
+        """
+        ...
+
     async def set_rules(self, tenant: str, rules: bytes | None) -> None:
-        """Set a tenant's identity rules; None: all as by default."""
+        """Set a tenant's identity rules, which are held alone; None: all as by default."""
         ...
 
     async def put_credential(self, credential: Credential) -> None:

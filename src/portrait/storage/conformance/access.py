@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from portrait.model.identifier import customer
 from portrait.storage.conformance.support import (
     BINARY,
     MAX,
@@ -12,6 +13,7 @@ from portrait.storage.conformance.support import (
     TENANT,
     ask,
     credential,
+    fact,
     paged,
     put_credentials,
     put_tenant,
@@ -258,3 +260,36 @@ async def test_a_credential_held_is_revoked_only_after_the_transaction(store: St
 
     for number in range(20):  # one after another: once connections are there, the two begin together
         await both(f"k{number:02}")
+
+
+async def test_rules_that_are_held_are_set_only_after_the_transaction(store: Store) -> None:
+    """`hold_rules`: what is recorded under rules is there for whoever holds them alone to set others."""
+    assert await store.write(None, lambda tx: tx.hold_rules("unknown")) is None
+    tenants = [Tenant(f"t{number:02}", "", 1, b"k" * 32) for number in range(20)]
+    for one in tenants:
+        assert await put_tenant(store, one)
+    assert await store.write("t00", lambda tx: tx.hold_rules("t00")) == tenants[0]
+    assert await store.write("t00", lambda tx: tx.hold_rules("t00", alone=True)) == tenants[0]
+
+    async def record(tx: Transaction, tenant: str) -> bool:
+        held = await tx.hold_rules(tenant)
+        assert held is not None
+        if held.rules is not None:
+            return False
+        for _ in range(10):  # long enough for rules that are not waited with
+            assert await tx.tenant(tenant) == held
+        await tx.append(tenant, [fact(customer("c"), 1)])
+        return True
+
+    async def set_and_look(tx: Transaction, tenant: str) -> int:
+        await tx.hold_rules(tenant, alone=True)
+        found = len(await tx.fact_identifiers(tenant, None, 10))
+        await tx.set_rules(tenant, b"{}")
+        return found
+
+    for one in tenants:  # one after another: once connections are there, the two begin together
+        recorded, seen = await asyncio.gather(
+            store.write(one.id, partial(record, tenant=one.id)),
+            store.write(one.id, partial(set_and_look, tenant=one.id)),
+        )
+        assert seen == recorded

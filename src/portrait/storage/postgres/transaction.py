@@ -27,6 +27,8 @@ CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
 """A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 COPY_FROM = 32
 """From so many facts on, COPY is faster than an INSERT."""
+_RULES = 0x506F7277
+"""The advisory lock on a tenant's rules, the first number of two: the second is the tenant's."""
 _MINTING = 0x506F7276
 """The advisory lock that whoever mints shares, and whoever revokes has alone. One for all: both are rare and short."""
 
@@ -229,6 +231,13 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES ($1, $2, $3, $4, $5)"
         return bool(await self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", *tenant))
+
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+        """See the contract."""
+        lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+        # A statement of its own: the next one sees what whoever held them alone has set.
+        await self._rows(f"SELECT {lock}({_RULES}, hashtext($1))", tenant)
+        return await self.tenant(tenant)
 
     async def set_rules(self, tenant: str, rules: bytes | None) -> None:
         """See the contract."""

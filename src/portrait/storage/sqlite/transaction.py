@@ -117,6 +117,11 @@ class SqliteTransaction(SqliteReads):
         sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES (?, ?, ?, ?, ?)"
         return bool(self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", tenant))
 
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+        """See the contract: nobody else writes while this transaction runs."""
+        del alone
+        return await self.tenant(tenant)
+
     async def set_rules(self, tenant: str, rules: bytes | None) -> None:
         """See the contract."""
         self._put("UPDATE tenants SET identity_rules = ? WHERE id = ?", [(rules, tenant)])
