@@ -259,6 +259,15 @@ async def test_the_platforms_key_makes_tenants_and_their_keys_and_reads_no_custo
             assert (answer.status_code, answer.json()["code"]) == (403, "role_forbidden")
 
 
+@pytest.mark.parametrize(("region", "status"), [("GB", 201), (None, 201), ("gb", 422), ("XX", 400), (1, 422)])
+async def test_a_tenant_is_made_with_a_region(guarded, region, status):
+    platform = {"X-API-Key": str((await guarded.services.access.create_key(None, "platform")).key)}
+    answer = await guarded.client.post("/api/v1/tenants", json={"id": "third", "region": region}, headers=platform)
+    assert answer.status_code == status, answer.text
+    if status == 201:
+        assert (await guarded.services.identities.rules("third")).region == region
+
+
 @pytest.mark.parametrize("name", ["n" * 201, "a\nb", "a\x00"], ids=["long", "of two lines", "with NUL"])
 async def test_a_name_keeps_its_rule_wherever_it_comes_from(guarded, name):
     access = guarded.services.access

@@ -1,5 +1,6 @@
 """The commands that look after tenants, keys, settings and the database."""
 
+import json
 import os
 
 import apsw
@@ -38,6 +39,16 @@ def database(tmp_path):
     loaded = portrait("load", "-", "--tenant", TENANT, database=path, input=lines.decode(), cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr
     return path
+
+
+def test_a_tenant_is_made_with_a_region_that_there_is(tmp_path):
+    path = tmp_path / "portrait.db"
+    made = portrait("tenant", "create", "shop", "--region", "uk", database=path)
+    assert (made.returncode, made.stdout) == (1, "")
+    assert "two capital letters" in made.stderr
+    assert portrait("tenant", "create", "shop", "--region", "GB", database=path).returncode == 0
+    shown = portrait("identity", "rules", "--tenant", "shop", database=path)
+    assert json.loads(shown.stdout)["region"] == "GB"
 
 
 @pytest.mark.parametrize("words", [(), *COMMANDS, ("tenant",), ("key",), ("db",)], ids=" ".join)

@@ -10,8 +10,11 @@ from collections.abc import Collection, Hashable
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeVar
 
+import msgspec
+
 from portrait.access import descent, keys
 from portrait.access.strangers import Strangers
+from portrait.identity.normalise import region_fault
 from portrait.model.errors import (
     InvalidParameter,
     KeyNotFound,
@@ -171,17 +174,25 @@ class Access:
                 f"This credential's role is {caller.role}; this operation is for {one_of_roles(roles)}."
             )
 
-    async def create_tenant(self, tenant_id: str, name: str | None = None) -> Tenant:
+    async def create_tenant(self, tenant_id: str, name: str | None = None, region: str | None = None) -> Tenant:
         """Add a tenant.
 
+        Args:
+            tenant_id: its id.
+            name: its name for people; None: its id.
+            region: where its phone numbers without a country's prefix are from, as ISO 3166-1 alpha-2.
+
         Raises:
-            InvalidParameter: the id or the name breaks its rule.
+            InvalidParameter: the id, the name or the region breaks its rule.
             TenantExists: the id is taken.
         """
         if not TENANT_ID.fullmatch(tenant_id):
             raise InvalidParameter(f"A tenant's id must match {TENANT_ID.pattern}.")
         _check_name(name or tenant_id)
-        tenant = Tenant(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32))
+        if region is not None and (fault := region_fault(region)):
+            raise InvalidParameter(f"A tenant's region {fault}.")
+        rules = None if region is None else msgspec.json.encode({"region": region})
+        tenant = Tenant(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32), rules)
         if not await self._store.write(None, lambda tx: tx.put_tenant(tenant)):
             raise TenantExists("A tenant with this id exists already.")
         return tenant

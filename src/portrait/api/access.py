@@ -30,6 +30,8 @@ class NewTenant(msgspec.Struct, forbid_unknown_fields=True):
 
     id: Annotated[str, msgspec.Meta(pattern=f"^{TENANT_ID.pattern}$", examples=["my-tenant"])]
     name: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    region: Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", examples=["GB"])] | None = None
+    """Where phone numbers without + and a country's code are from; it can be set only before the first record."""
 
 
 class Tenant(msgspec.Struct, rename="camel"):
@@ -145,7 +147,7 @@ class AccessResources:
     async def create_tenant(self, call: Call) -> Answer:
         """Make a tenant."""
         asked = await decoded(call, NewTenant)
-        return json_answer(_tenant(await self._access.create_tenant(asked.id, asked.name)), 201)
+        return json_answer(_tenant(await self._access.create_tenant(asked.id, asked.name, asked.region)), 201)
 
     async def list_tenants(self, call: Call) -> Answer:
         """List tenants."""

@@ -25,6 +25,12 @@ REACH = (
 )
 """What is said where a key of the platform's is made."""
 
+NO_REGION = (
+    "It has no region: phone numbers without + and the country's code are not read, and join nobody. Before its first"
+    ' record it can be given one: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
+)
+"""What is said where a tenant is made without a region."""
+
 
 @click.group()
 def tenant() -> None:
@@ -34,15 +40,24 @@ def tenant() -> None:
 @tenant.command("create")
 @click.argument("tenant_id")
 @click.option("--name", help="The tenant's name for people. [default: its id]")
+@click.option("--region", help="Where phone numbers without + and a country's code are from: ISO 3166-1, such as GB.")
 @takes(*DATA)
-def create_tenant(tenant_id: str, name: str | None, **options: Any) -> None:
-    """Make a tenant."""
+def create_tenant(tenant_id: str, name: str | None, region: str | None, **options: Any) -> None:
+    """Make a tenant.
+
+    Without a region, phone numbers that are told without + and the country's code are not read: each is taken with a
+    warning, is shown, and joins nobody. A region can be set only before the tenant's first record.
+    """
 
     async def work(services: Services) -> None:
-        await services.access.create_tenant(tenant_id, name)
+        await services.access.create_tenant(tenant_id, name, region)
 
     run(options, work, create=True)
     say(f"Tenant {tenant_id} is made. Next: portrait key create --tenant {tenant_id} --role editor", err=True)
+    say(
+        NO_REGION.format(tenant_id) if region is None else f"Phone numbers without + are read as numbers of {region}.",
+        err=True,
+    )
 
 
 @tenant.command("list")
