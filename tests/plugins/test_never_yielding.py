@@ -75,6 +75,25 @@ async def test_calls_that_wait_behind_one_that_never_yields_are_answered_elsewhe
     assert answers == ["deadline_exceeded", ["good"], ["other"], ["good"]]
 
 
+async def test_calls_that_came_to_the_loop_together_with_one_that_never_yields_are_answered_elsewhere():
+    queued, released = threading.Event(), threading.Event()
+
+    async def function(context):
+        (released if context == "hangs" else queued).wait()
+        return context
+
+    loops = calls.Loops("tier", function, lambda context, count: None)
+    until = asyncio.get_running_loop().time() + DEADLINE
+    called = [asyncio.create_task(loops.call(one, until)) for one in ("first", "hangs", "good")]
+    await asyncio.sleep(0.1)  # all are on their way to the loop, which the first holds
+    queued.set()
+    first, hangs, good = await asyncio.gather(*called, return_exceptions=True)
+    released.set()
+    loops.close()
+    assert (first, good) == (("first", None), ("good", None))
+    assert isinstance(hangs, TimeoutError)
+
+
 async def test_loops_that_hang_are_bounded_then_the_section_is_busy_at_once(plugged, monkeypatch):
     monkeypatch.setattr(calls, "MAX_LOOPS", 2)
     for name in ("hangs1", "hangs2"):

@@ -240,13 +240,18 @@ class _Call:
 
     def begin(self, function: Function, context: object) -> None:
         """Start the function: run by the loop."""
+        self._task = self._loop.create_task(self._run(function, context))
+        self._task.add_done_callback(self._end)
+
+    async def _run(self, function: Function, context: object) -> Outcome:
+        # Only here it has begun: several may have come to the loop before the first of them got its turn.
         with self._lock:
             if self._withdrawn:
-                self._running.down()
-                return
+                return None, None
             self._begun = True
-        self._task = self._loop.create_task(_caught(function, context))
-        self._task.add_done_callback(self._end)
+        outcome = await _caught(function, context)
+        _settle(self._answer, outcome)  # at once: the next call may hold the loop
+        return outcome
 
     def withdrawn(self) -> bool:
         """Take the call back, and tell whether that could be done: one that has begun cannot be."""
