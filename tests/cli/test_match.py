@@ -417,5 +417,5 @@ def test_a_tenant_that_is_not_there_is_said_whatever_is_matched(place, tmp_path)
             [sys.executable, "-m", *given], capture_output=True, text=True, check=False, env=os.environ
         )
         assert done.returncode == 1
-        assert "portrait tenant create nowhere" in done.stderr
+        assert "There is no tenant nowhere. There are: my-tenant." in done.stderr
     assert not place.work.exists()

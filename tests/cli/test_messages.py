@@ -266,7 +266,11 @@ def test_ctrl_c_ends_a_command_with_a_line_that_says_what_stays(database):
     file = database.parent / "many.jsonl"
     file.write_bytes(ndjson(told(f"c{number % 500}", "interactions", interaction(number)) for number in range(50_000)))
     words = command("load", str(file), "--tenant", TENANT, database=database)
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # Who runs the tests may have it ignored, as a shell does for what runs in the background; that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # before any thread
+    )  # fmt: skip
 
     def facts():
         with closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
