@@ -80,17 +80,19 @@ _EXTENSION = re.compile(r"[;,#]|[^\W\d_]")
 _LEAST_REPEATED = 6
 """So many times does a digit stand at the least for a number to be one digit over and over."""
 _LEAST_IN_A_ROW = 5
+_KEPT = 4096
+"""How many judgements are kept: a record asks for each more than once, and the next record often for the same."""
 
 
-def is_nobodys(identifier: Identifier, given: str | None = None, region: str | None = None) -> bool:
+@lru_cache(maxsize=_KEPT)
+def is_nobodys(identifier: Identifier, given: str, region: str | None = None) -> bool:
     """Tell whether an identifier's value says nothing of a person.
 
     Args:
         identifier: the identifier, in the form in which it is matched.
-        given: its value as it was given; None: it is not known.
+        given: its value as it was given.
         region: where phone numbers without a country's prefix are from.
     """
-    given = identifier.value if given is None else given
     texts = [one for one in dict.fromkeys((identifier.value, given)) if len(one) <= MAX_LENGTH]
     if identifier.type == CUSTOMER_ID:
         return any(map(_is_null, texts))

@@ -181,22 +181,23 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
             identifier: the identifier.
             given: its value as it was given; None: it is not known.
         """
-        texts = {identifier.value, identifier.value if given is None else given}
+        given = identifier.value if given is None else given
+        texts = {identifier.value, given}
         if not identifier.value or any(one.casefold() in self._own_values for one in texts):
             return True
         if identifier.type != CUSTOMER_ID and any(map(self.patterns.match, texts)):
             return True
-        return self._holds(texts) and is_nobodys(identifier, given, self.region)
+        return is_nobodys(identifier, given, self.region) and self._holds(texts)
 
     def is_null_id(self, identifier: Identifier) -> bool:
         """Tell whether an identifier is a customer id that is a word for none, blocked by nothing but that."""
-        texts = {identifier.value}
-        is_own = identifier.value.casefold() in self._own_values
-        return identifier.type == CUSTOMER_ID and not is_own and self._holds(texts) and is_nobodys(identifier)
+        if identifier.type != CUSTOMER_ID or not is_nobodys(identifier, identifier.value, self.region):
+            return False
+        return identifier.value.casefold() not in self._own_values and self._holds({identifier.value})
 
     def is_uncertain(self, identifier: Identifier) -> bool:
         """Tell whether an identifier's value may be several people's, so that it joins no two of them."""
-        return self._holds({identifier.value}) and is_uncertain(identifier, self.region)
+        return is_uncertain(identifier, self.region) and self._holds({identifier.value})
 
     def _holds(self, texts: AbstractSet[str]) -> bool:
         """Tell whether what is built in holds for a value: the tenant has not allowed it."""

@@ -42,7 +42,8 @@ class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False
     """A line of a bulk, when nothing is wrong with it."""
 
     section: str
-    record: msgspec.Raw | None = None
+    record: msgspec.Raw = msgspec.Raw()
+    """Empty where there is none: no JSON text is."""
     customer_id: str | msgspec.UnsetType = msgspec.UNSET
     identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
     effective_at: str | None = None
@@ -144,7 +145,7 @@ class Parser:
             raise InvalidRecord("Field `op` must be `delete`, or left out.")
         if line.key is not None:
             raise InvalidRecord('Field `key` goes with `"op": "delete"` alone.')
-        if line.record is None:
+        if not bytes(line.record):
             raise InvalidRecord("Field `record` is required.")
         self._naming.hold_subject(named)
         found = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
@@ -154,12 +155,13 @@ class Parser:
     def _ended(self, index: int, named: Named, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
         at = self._said(line.source, line.effective_at)
-        if (line.key is None) == (line.record is None):
+        named_by = bytes(line.record)
+        if (line.key is None) == (not named_by):
             raise InvalidRecord("A delete names its record by either `key` or, in `record`, the fields of its key.")
-        if line.record is None:
+        if not named_by:
             parsed = Parsed(None, line.key or "", b"", None)
         else:
-            parsed = section.parse_key(bytes(line.record), self._key_secret)
+            parsed = section.parse_key(named_by, self._key_secret)
         parsed, _ = self._naming.keyed(parsed, section)
         return Incoming(
             index, named.identifier, section, parsed, at, line.source or self._source, named.value,
@@ -224,7 +226,7 @@ class Parser:
         check_source(source)
         at = self._optional(members, "effectiveAt")
         op, key = self._optional(members, "op"), self._optional(members, "key")
-        return _Line(section, members.get("record"), customer_id, identifier, at, source, op, key)
+        return _Line(section, members.get("record", msgspec.Raw()), customer_id, identifier, at, source, op, key)
 
     def _optional(self, members: dict[str, msgspec.Raw], name: str) -> str | None:
         return None if bytes(members.get(name, b"null")) == b"null" else self._string(members, name)

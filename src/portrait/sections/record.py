@@ -201,11 +201,12 @@ class Shape:
         )
 
     def _read(self, raw: bytes) -> Record:
-        if self.extras is None and not self._is_fine(raw):
+        is_fine = self._is_fine(raw)
+        if self.extras is None and not is_fine:
             read: Record = self._decoder.decode(raw)
             return read
         value = strict_json.decode(raw) if self.extras is None else self._gather(raw)
-        found: Record = self._convert(self._cut_off(value))
+        found: Record = self._convert(self._cut_off(value) if is_fine else value)
         return found
 
     def _is_fine(self, raw: bytes) -> bool:
