@@ -230,7 +230,7 @@ def test_a_word_for_none_is_no_customer_id_unless_the_tenant_says_so(value):
 
 
 @pytest.mark.parametrize(
-    "value", ["test", "user", "xxx", "111111", "-1", "customer", "none@none.com", "00731", "nobody's", "~"]
+    "value", ["test", "user", "xxx", "111111", "-1", "customer", "none@none.com", "00731", "nobody", "~"]
 )
 def test_other_words_are_the_companys_own(value):
     assert not Rules().blocks(customer(value))

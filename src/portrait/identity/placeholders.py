@@ -26,7 +26,7 @@ NULLS = frozenset(
 )  # fmt: skip
 """What says that there is no value. No customer id is one of these either."""
 
-NAMELESS = frozenset({"anonymous", "guest", "no id", "no name", "nobody", "no user", "not authenticated"})
+NAMELESS = frozenset({"anonymous", "guest", "no id", "no name", "no user", "not authenticated"})
 """What says that it is nobody in particular. No customer id is one of these either."""
 
 WORDS = (
@@ -34,7 +34,7 @@ WORDS = (
     | NAMELESS
     | {
         "admin", "asdf", "customer", "default", "deleted", "demo", "dummy", "email", "example", "fake", "id", "info",
-        "invalid", "mail", "me", "name", "no", "no address", "no email", "no mail", "no number", "no phone", "nomail",
+        "invalid", "mail", "me", "name", "no", "no address", "no email", "no mail", "no number", "no phone", "nobody",
         "opt out", "opted out", "phone", "private", "qwerty", "redacted", "removed", "sample", "someone", "tba", "tbd",
         "test", "tester", "testing", "test test", "true", "user", "username", "x", "xx", "xxx", "yes", "you",
         "your email",
