@@ -18,6 +18,8 @@ from portrait.turns import Turns
 
 BURST_SECONDS = 0.5
 """A tenant's requests wait in the order in which they came for so long, in seconds: a burst passes."""
+LATE_SECONDS = 0.1
+"""A burst has passed once a tenant's oldest has waited for less than this, in seconds: a queue that stays is none."""
 SHED_SECONDS = 0.01
 """After that, how long a request waits until it gives way to newer ones, in seconds."""
 LOOK_SECONDS = 0.01
@@ -75,6 +77,8 @@ class Gate:
         self._waiting: Turns[Waiter] = Turns(most)
         self._shedding: dict[str | None, float] = {}
         """Tenants whose newest come first, with the moment of the last refusal for each."""
+        self._late: dict[str | None, float] = {}
+        """Tenants whose oldest is late, with the moment at which the first of those that were late came."""
         self._most = limit(self)
         """How many may be under way, found anew in each turn of the event loop that sees to those who wait."""
         self._under_way = 0
@@ -178,13 +182,16 @@ class Gate:
             self._shed(asyncio.get_running_loop().time())
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Refuse those who wait for too long, and see whether others may begin."""
+        """Find out of whom too many wait, and see whether others may begin."""
         now = loop.time()
         # Whoever was refused nothing for as long as a burst may last is heard in order again.
         self._shedding = {one: last for one, last in self._shedding.items() if now - last < BURST_SECONDS}
-        for tenant, oldest in self._waiting.oldest():
-            if now - oldest.since >= BURST_SECONDS:
-                self._shedding[tenant] = now
+        self._late = {
+            tenant: self._late.get(tenant, oldest.since)
+            for tenant, oldest in self._waiting.oldest()
+            if now - oldest.since >= LATE_SECONDS
+        }
+        self._shedding |= {tenant: now for tenant, since in self._late.items() if now - since >= BURST_SECONDS}
         self._turn_soon()
         self._tell(now)
         self._looking = self._waiting.size > 0

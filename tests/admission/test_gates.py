@@ -307,6 +307,57 @@ def test_who_has_waited_for_longer_than_a_burst_is_refused_though_few_wait():
     virtual.run(scenario())
 
 
+async def served(gate):
+    """Be served by a gate's one server, which serves a hundred before one who waits for them is late."""
+    if not gate.enter():
+        await gate.wait("a")
+    await asyncio.sleep(admission.LATE_SECONDS / 100)
+    gate.leave()
+
+
+async def crowd(gate, clients, seconds):
+    """Let clients come, each again once it was served, or a while after it was refused; return when some were."""
+    loop = asyncio.get_running_loop()
+    refused = []
+
+    async def client():
+        while loop.time() < seconds:
+            try:
+                await served(gate)
+            except Overloaded:
+                refused.append(loop.time())
+                await asyncio.sleep(admission.LATE_SECONDS)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return refused
+
+
+def test_a_queue_that_stays_long_is_overload_though_nobody_waits_for_as_long_as_a_burst_may_last():
+    async def scenario():
+        refused = await crowd(Gate("things", lambda _: 1), 200, 2 * admission.BURST_SECONDS)
+        assert refused
+        assert refused[0] >= admission.BURST_SECONDS
+
+    virtual.run(scenario())
+
+
+def test_a_queue_that_stays_short_is_none():
+    async def scenario():
+        assert await crowd(Gate("things", lambda _: 1), 50, 4 * admission.BURST_SECONDS) == []
+
+    virtual.run(scenario())
+
+
+def test_bursts_of_which_each_is_over_before_the_next_are_none():
+    async def scenario():
+        loop, gate = asyncio.get_running_loop(), Gate("things", lambda _: 1)
+        while loop.time() < 4 * admission.BURST_SECONDS:
+            await asyncio.gather(*(served(gate) for _ in range(200)))
+            await asyncio.sleep(admission.LATE_SECONDS)
+
+    virtual.run(scenario())
+
+
 def test_of_a_tenant_that_floods_who_has_waited_is_refused_and_of_another_not():
     async def scenario():
         gate = Gate("things", lambda _: 0, most=5)
