@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.01
 """How often those that wait are looked at, in seconds; only while any do."""
 MOST_WAITING = 1024
 """The most requests of one kind that wait in one process."""
-SHED_WAITING = 32
+SHED_WAITING = 12
 """And how many of a tenant's wait then: more are refused at the door."""
 READS_A_TURN = 32
 """So many reads begin in one turn of the event loop; then the loop sees to what has come meanwhile."""

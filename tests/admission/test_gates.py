@@ -358,6 +358,21 @@ def test_bursts_of_which_each_is_over_before_the_next_are_none():
     virtual.run(scenario())
 
 
+def test_of_a_tenant_that_floods_few_wait_and_more_are_refused_at_once():
+    async def scenario():
+        gate = Gate("things", lambda _: 0, most=40)
+        flood = [asyncio.ensure_future(gate.wait("a")) for _ in range(41)]
+        await asyncio.wait(flood)
+        flood = [asyncio.ensure_future(gate.wait("a")) for _ in range(40)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert gate.waiting == admission.SHED_WAITING
+        assert len([one for one in flood if one.done()]) == 40 - admission.SHED_WAITING
+        await asyncio.wait(flood)
+
+    virtual.run(scenario())
+
+
 def test_of_a_tenant_that_floods_who_has_waited_is_refused_and_of_another_not():
     async def scenario():
         gate = Gate("things", lambda _: 0, most=5)
