@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import cycle
 
@@ -49,12 +49,16 @@ class ClosedLoop:
         self.start([connection for _, connection in opened], now)
         loop.call_later(self.plan.warmup + self.plan.seconds + GRACE, self._done.set)
         await self._done.wait()
-        if self.under_way:
-            self.fault("requests without an answer", self.under_way)
+        for what, count in self.left().items():
+            self.fault(what, count)
         result = self._result()
         for transport, _ in opened:
             transport.abort()
         return result
+
+    def left(self) -> Counter[str]:
+        """Return what was waited for in vain."""
+        return +Counter({"requests without an answer": self.under_way})
 
     def start(self, connections: list[Connection], now: float) -> None:
         """Send the first requests."""
@@ -130,6 +134,10 @@ class OpenLoop(ClosedLoop):
         # The one that waited longest is used first: none is idle for so long that the server closes it.
         self._idle: deque[Connection] = deque()
         self._timer = timer(self._step)
+
+    def left(self) -> Counter[str]:
+        """Return what was waited for in vain: where some never had a connection, the others may have just begun."""
+        return super().left() + Counter({"requests for which no connection came free": len(self._due)})
 
     def start(self, connections: list[Connection], now: float) -> None:
         """Start the timer."""

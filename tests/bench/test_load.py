@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from bench.generator import ClosedLoop
+from bench import generator
+from bench.generator import ClosedLoop, OpenLoop
 from bench.load import Plan, fire
 from bench.process import Failure
 
@@ -139,3 +140,10 @@ def test_an_open_loop_counts_waiting_from_when_a_request_was_due(port):
     # One connection takes 20 ms an answer: at 200 a second they queue, and the later ones wait ever longer.
     result = fire(plan(port, "/slow-pieces", rate=200.0, connections=1, seconds=0.5, warmup=0))
     assert result.p99 > 500
+
+
+async def test_what_an_open_loop_could_not_send_for_want_of_a_connection_is_told_apart(port, monkeypatch):
+    monkeypatch.setattr(generator, "GRACE", 0.0)
+    result = await OpenLoop(plan(port, "/slow", rate=100.0, connections=1, seconds=0.2, warmup=0)).run()
+    assert result.faults["requests without an answer"] == 1
+    assert result.faults["requests for which no connection came free"] >= 10
