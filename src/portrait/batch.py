@@ -1,62 +1,36 @@
-"""One transaction's working set: the customers that it locks, their states, and the facts that it adds."""
+"""One transaction's work: it locks customers, loads what is needed, and puts what follows from the facts it adds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from portrait import folding
-from portrait.identity.graph import Profile, aliases, first_owner
-from portrait.identity.rules import Rule
+from portrait.identity.graph import Profile, first_owner
 from portrait.incoming import Incoming, Named
-from portrait.model.document import HEAD, Document, Head, head_document, stale
-from portrait.model.errors import PortraitError, SectionFailed, SectionTooLarge, TooManyKeys
-from portrait.model.fact import Fact, Op, fact_id
+from portrait.model.document import HEAD, Document, head_document, stale
+from portrait.model.errors import SectionFailed, SectionTooLarge
+from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
-from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.links import LINKS, Decision, LinksState, link_key, shown_by, told_at
+from portrait.sections.base import StoredSection
+from portrait.sections.links import LINKS, LinksState, shown_by
 from portrait.storage.contract import Asked, StoredState, Transaction
-
-Place = tuple[str, Identifier]
-"""Where a state is: its section's name and its identifier."""
+from portrait.working_set import Place, WorkingSet
 
 
-class Batch:
-    """One transaction's working set: the customers it locked, their states, and the facts it adds.
+class Batch(WorkingSet):
+    """One transaction's working set, with the transaction: what it loads, and what it puts in the end.
 
     Args:
         tx: the transaction.
         tenant: the tenant.
         now: the present moment.
-        sections: every stored section by name: joining two customers renders all that either has.
+        sections: every stored section by name.
     """
 
     def __init__(self, tx: Transaction, tenant: str, now: int, sections: Mapping[str, StoredSection]) -> None:
+        super().__init__(now, sections)
         self._tx = tx
         self._tenant = tenant
-        self.now = now
-        self._sections = {**sections, LINKS.name: LINKS}
-        self._heads: dict[str, Head | None] = {}
-        self._owners: dict[Identifier, str] = {}
-        self._new: set[Identifier] = set()
-        """Nothing was told of these before."""
-        self._claimed: dict[Identifier, str] = {}
-        """Of the new ones those that are registered already, for nobody else to take them, and as whose."""
-        self._members: dict[str, Sequence[Identifier]] = {}
-        self._merged: dict[str, str] = {}
-        """Customers that were merged away, with those that stay."""
-        self._regrouped: set[str] = set()
-        """Customers whose identifiers are others now."""
-        self._states: dict[Place, Any] = {}
-        self._unreadable: dict[Place, PortraitError] = {}
-        """States that the section's own code cannot fold."""
-        self._touched: dict[Place, StoredSection] = {}
-        self._facts: list[Fact] = []
-        self._told: dict[str, int] = {}
-        """Of each customer, the moment of the newest telling."""
-        self.unfit: dict[tuple[str, str], PortraitError] = {}
-        """Why sections cannot be shown, by their names and customer ids; known once all is derived."""
 
     async def open(self, told_of: Iterable[Named], mentioned: Iterable[Identifier] = (), *, claim: bool) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
@@ -71,30 +45,12 @@ class Batch:
         """
         subjects = dict(told_of)
         wanted = list(dict.fromkeys((*subjects, *mentioned)))
-        made: dict[Identifier, str] = {}
-        while True:
-            resolved = await self._tx.resolve(self._tenant, wanted)
-            owners = {one: owner for one, owner in resolved.items() if one not in self._claimed}
-            new = [one for one in wanted if one not in owners]
-            if new and not claim:
-                return False
-            own = [owner for one in new if (owner := first_owner(one)) is not None]
-            needed = {*owners.values(), *own} - self._heads.keys()
-            if needed:
-                self._heads |= await self._tx.lock(self._tenant, sorted(needed))
-                confirmed = all(self._confirms(one, owner) for one, owner in owners.items())
-                if not confirmed or any(self._heads[owner] for owner in own):
-                    continue
-            unclaimed = {
-                one: made.setdefault(one, generated().value)
-                for one in new
-                if one.type != CUSTOMER_ID and one not in self._claimed
-            }
-            taken = await self._tx.claim(self._tenant, unclaimed) if unclaimed else set()
-            self._claimed |= {one: unclaimed[one] for one in taken}
-            if len(taken) == len(unclaimed):
-                break
-        self._settle(owners, new, {*owners.values(), *own})
+        new = await self._enter(wanted, claim=claim)
+        if new is None:
+            return False
+        if len(wanted) > len(subjects) and self._told:
+            # What is said of two is later than all that was told of either: which came first is seen by that.
+            self._told = dict.fromkeys(self._told, max(self._told.values()))
         unnamed = []
         for one in new:
             if one not in subjects:
@@ -106,135 +62,85 @@ class Batch:
         # One that was taken from its profile, and nobody had since, may still know from whom it is kept apart.
         await self._load(LINKS, unnamed)
         for one in unnamed:
-            anchor = customer(made[one])
+            anchor = customer(self._made[one])
             self.regroup((), [Profile(anchor.value, tuple(sorted((anchor, one))))])
             self.found(Named(one, subjects[one]), anchor)
         return True
 
+    async def reach(self, identifiers: Iterable[Identifier]) -> None:
+        """Take the customers of other identifiers in; one that is nobody's is kept from others until the end.
+
+        A customer id of which nothing was ever told is passed over.
+        """
+        missing = [one for one in dict.fromkeys(identifiers) if one not in self._owners and one not in self._new]
+        unseen = [one for one in missing if one.type == CUSTOMER_ID]
+        known = await self._tx.resolve(self._tenant, unseen) if unseen else {}
+        if missing := [one for one in missing if one.type != CUSTOMER_ID or one in known]:
+            await self._enter(missing, claim=True)
+
+    async def _enter(self, wanted: Sequence[Identifier], *, claim: bool) -> list[Identifier] | None:
+        """Resolve and lock the customers of identifiers, and return those that are new; None: some are, unclaimed."""
+        while True:
+            resolved = await self._tx.resolve(self._tenant, wanted)
+            owners = {one: owner for one, owner in resolved.items() if one not in self._claimed}
+            new = [one for one in wanted if one not in owners]
+            if new and not claim:
+                return None
+            own = [owner for one in new if (owner := first_owner(one)) is not None]
+            needed = {*owners.values(), *own} - self._heads.keys()
+            if needed:
+                self._heads |= await self._tx.lock(self._tenant, sorted(needed))
+                confirmed = all(self._confirms(one, owner) for one, owner in owners.items())
+                if not confirmed or any(self._heads[owner] for owner in own):
+                    continue
+            unclaimed = {
+                one: self._made.setdefault(one, generated().value)
+                for one in new
+                if one.type != CUSTOMER_ID and one not in self._claimed
+            }
+            taken = await self._tx.claim(self._tenant, unclaimed) if unclaimed else set()
+            self._claimed |= {one: unclaimed[one] for one in taken}
+            if len(taken) == len(unclaimed):
+                break
+        self._settle(owners, new, {*owners.values(), *own})
+        return new
+
     def _settle(self, owners: Mapping[Identifier, str], new: Iterable[Identifier], concerned: Collection[str]) -> None:
         """Note whose identifiers are whose. Who is locked but not concerned was merged away while we waited for it."""
-        self._new = set(new)
-        self._states |= {(LINKS.name, one): LINKS.fold.empty() for one in self._new if one.type == CUSTOMER_ID}
-        self._members = {
-            owner: head.identifiers(owner) if (head := self._heads[owner]) else (customer(owner),)
-            for owner in concerned
-        }
-        self._owners = dict(owners)
-        self._owners |= {
-            one: owner for owner, members in self._members.items() if self._heads[owner] for one in members
-        }
+        self._new.update(new)
+        self._states |= {(LINKS.name, one): LINKS.fold.empty() for one in new if one.type == CUSTOMER_ID}
+        for owner in concerned - self._members.keys():
+            head = self._heads[owner]
+            self._members[owner] = members = head.identifiers(owner) if head else (customer(owner),)
+            if head:
+                self._owners |= dict.fromkeys(members, owner)
+                self._before |= dict.fromkeys(members, Profile(owner, tuple(members)))
+        self._owners |= owners
         # Of each customer later than anything told before, whatever this machine's clock says.
-        self._told = {owner: max(self.now, head.updated_at if head else 0) for owner, head in self._heads.items()}
-
-    def found(self, first: Named, anchor: Identifier) -> None:
-        """Give identifiers that no customer id names a customer id made for them, by a link from the first of them.
-
-        Args:
-            first: the identifier, of a profile whose customer id is the one made.
-            anchor: the customer id.
-        """
-        self._heads[anchor.value] = None
-        self._new.add(anchor)
-        self._states[LINKS.name, anchor] = LINKS.fold.empty()
-        self.link(first, Named(anchor, anchor.value), Decision(rule=Rule.FIRST_SEEN))
-
-    def _confirms(self, identifier: Identifier, owner: str) -> bool:
-        """Tell whether a customer's head, now that it is locked, says that an identifier is the customer's."""
-        head = self._heads[owner]
-        return head is not None and head.merged_into is None and identifier in head.identifiers(owner)
-
-    def members_of(self, identifier: Identifier) -> Sequence[Identifier]:
-        """Return all identifiers of the customer that an identifier belongs to."""
-        return self._members[self._owners[identifier]]
-
-    def profile_of(self, identifier: Identifier) -> Profile:
-        """Return the profile that an identifier belongs to; one of its own where it belongs to nobody yet."""
-        owner = self._owners.get(identifier)
-        if owner is None:
-            return Profile(first_owner(identifier), (identifier,))
-        return Profile(owner, tuple(self._members[owner]))
-
-    def is_known(self, identifier: Identifier) -> bool:
-        """Tell whether an identifier belongs to a customer."""
-        return identifier in self._owners
+        for owner, head in self._heads.items():
+            self._told.setdefault(owner, max(self.now, head.updated_at if head else 0))
 
     async def links(self, identifiers: Iterable[Identifier]) -> list[LinksState]:
         """Return the links of some identifiers of customers that are locked."""
-        wanted = list(dict.fromkeys(identifiers))
-        await self._load(LINKS, wanted)
-        return [self._states[LINKS.name, one] for one in wanted]
+        return list((await self.states(LINKS, identifiers)).values())
 
-    async def has_records(self, identifiers: Iterable[Identifier]) -> bool:
-        """Tell whether anything but links was told of any of some identifiers."""
+    async def states(self, section: StoredSection, identifiers: Iterable[Identifier]) -> dict[Identifier, Any]:
+        """Return the states of some identifiers of customers that are locked.
+
+        Raises:
+            SectionFailed: the section's own code cannot fold one.
+        """
+        wanted = dict.fromkeys(identifiers)
+        await self._load(section, wanted)
+        return {one: self.state((section.name, one)) for one in wanted}
+
+    async def with_records(self, identifiers: Iterable[Identifier]) -> set[Identifier]:
+        """Return those of some identifiers of which anything but links was told."""
         wanted = set(identifiers)
-        if any(fact.identifier in wanted and fact.section != LINKS.name for fact in self._facts):
-            return True
-        known = wanted - self._new
+        found = {fact.identifier for fact in self._facts if fact.section != LINKS.name} & wanted
+        known = wanted - found - self._new
         states = await self._tx.states_of(self._tenant, known) if known else {}
-        return any(section != LINKS.name for _, section in states)
-
-    def link(
-        self,
-        a: Named,
-        b: Named,
-        decision: Decision,
-        source: str | None = None,
-        *,
-        apart: bool = False,
-        both: bool = True,
-    ) -> None:
-        """Add the facts that tell of a link what was decided, at both its ends.
-
-        Args:
-            a: one end, of a customer that is locked.
-            b: the other.
-            decision: what was decided; the value is filled in, and the times, where they are 0, with this moment.
-            source: who says so.
-            apart: whether it is a ban on linking them.
-            both: whether to tell it at the other end too.
-        """
-        owner = self._owners[a.identifier]
-        theirs = self._owners.get(b.identifier, owner)
-        # Later than anything told of either: links are gone through as they came.
-        self._told[owner] = self._told[theirs] = max(self._told[owner], self._told[theirs])
-        held = decision
-        for one, other in ((a, b), (b, a)) if both else ((a, b),):
-            at = self._tick_of(self._owners.get(one.identifier, owner))
-            held = msgspec.structs.replace(held, value=other.value, at=held.at or at, since=held.since or at)
-            body = LINKS.shape.encode(held)
-            name, version, key = LINKS.name, LINKS.version, link_key(other.identifier, apart=apart)
-            self.apply(LINKS, Fact(one.identifier, name, key, Op.PUT, body, at, at, source, fact_id(at), version))
-
-    def regroup(self, before: Iterable[Profile], after: Sequence[Profile]) -> None:
-        """Have identifiers belong to other profiles from now on.
-
-        Args:
-            before: the profiles as they were, of customers that are locked.
-            after: the profiles that the same identifiers form; those without a customer id belong to nobody.
-        """
-        known = [owner for profile in before if (owner := profile.customer_id) is not None]
-        freed = [one for profile in after for one in profile.members if one not in self._owners]
-        told = max(
-            self.now,
-            *(self._told.get(owner, 0) for owner in known),
-            *(told_at(state) for one in freed if (state := self._states.get((LINKS.name, one))) is not None),
-        )
-        for owner in known:
-            self._members.pop(owner, None)
-        self._regrouped.update(known)
-        for profile in after:
-            owner = profile.customer_id
-            for one in profile.members:
-                if owner is None:
-                    self._owners.pop(one, None)
-                else:
-                    self._owners[one] = owner
-            if owner is not None:
-                self._members[owner] = profile.members
-                self._told[owner] = max(told, self._told.get(owner, 0))
-                self._regrouped.add(owner)
-                self._merged.pop(owner, None)
-                self._merged |= dict.fromkeys(aliases(profile), owner)
+        return found | {identifier for identifier, section in states if section != LINKS.name}
 
     async def known(self, incoming: Sequence[Incoming], asked: Sequence[Asked]) -> dict[Asked, list[Fact]]:
         """Load what deciding on records takes: the states, and the facts that they may repeat or end."""
@@ -257,67 +163,6 @@ class Batch:
             await self._load(sections[name], identifiers)
         wanted = {question for question in wanted if question.identifier not in self._new}
         return await self._tx.known(self._tenant, wanted) if wanted else {}
-
-    def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
-        """Tell whether a record under a key is live, or lies ahead, in a loaded state."""
-        if self.current(identifier, section, key) is not None:
-            return True
-        now, state = self._told[self._owners[identifier]], self.state((section.name, identifier))
-        with section.own_code():
-            return any(held.key == key for held in section.state_fold.upcoming(state, now))
-
-    def current(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
-        """Return the body that counts now for a key of a loaded state section, or None."""
-        now, state = self._told[self._owners[identifier]], self.state((section.name, identifier))
-        with section.own_code():
-            return section.state_fold.current(state, key, now)
-
-    def state(self, place: Place) -> Any:
-        """Return a state that is loaded.
-
-        Raises:
-            SectionFailed: the section's own code cannot fold it.
-        """
-        if place in self._unreadable:
-            raise self._unreadable[place]
-        return self._states[place]
-
-    def fact(self, one: Incoming, identifier: Identifier | None = None) -> Fact:
-        """Return the fact that a record, or an end, becomes at the next moment, of its identifier or another one."""
-        told_of = identifier or one.identifier
-        recorded_at, at = self._tick(told_of), one.moment
-        return Fact(
-            told_of, one.section.name, one.parsed.key, one.op, one.parsed.body,
-            recorded_at if at is None else at, recorded_at, one.source, fact_id(recorded_at), one.section.version,
-        )  # fmt: skip
-
-    def apply(self, section: StoredSection, fact: Fact) -> None:
-        """Add a fact and fold it.
-
-        Raises:
-            TooManyKeys: it would add a key beyond the limit.
-            SectionFailed: the section's own code raised an error.
-        """
-        place = section.name, fact.identifier
-        before = self.state(place)
-        with section.own_code():
-            after = section.fold.apply(before, fact)
-            held = section.fold.keys(after)
-            is_over = held > MAX_KEYS and held > section.fold.keys(before)
-        if is_over:
-            what = "events ahead of now" if section.kind == "events" else "live keys"
-            raise TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
-        self._states[place] = after
-        self._touched[place] = section
-        self._facts.append(fact)
-
-    def checkpoint(self) -> Mapping[str, Any]:
-        """Return what `restore` goes back to."""
-        return {name: value.copy() for name, value in vars(self).items() if isinstance(value, dict | set | list)}
-
-    def restore(self, saved: Mapping[str, Any]) -> None:
-        """Forget all that was done since a checkpoint, which can be gone back to once."""
-        vars(self).update(saved)
 
     async def finish(self, *, bounded: bool = False) -> None:
         """Derive what follows from the facts, and put all of it: at once, as reading is done.
@@ -344,12 +189,6 @@ class Batch:
             (place[1], place[0]): self._storable(place, section) for place, section in self._touched.items()
         }
 
-    def _is_asked_for(self, fact: Fact) -> bool:
-        """Tell whether facts are looked up for what a fact changes: what takes an end's room, what was told first."""
-        is_event = self._touched[fact.section, fact.identifier].kind == "events"
-        owner = self._owners.get(fact.identifier)
-        return fact.op is Op.DELETE or (is_event and owner is not None and len(self._members[owner]) > 1)
-
     async def put(self) -> None:
         """Append the facts, and put what was derived from them."""
         if not self._is_appended:
@@ -358,13 +197,6 @@ class Batch:
         await self._put_owners()
         await self._tx.put_states(self._tenant, self._stored)
         await self._tx.put_documents(self._tenant, self._documents)
-
-    def unfit_records(self) -> Iterator[tuple[Place, PortraitError]]:
-        """Yield where facts were added to a section that cannot be shown now, and why it cannot."""
-        for place in dict.fromkeys((fact.section, fact.identifier) for fact in self._facts):
-            error = self.unfit.get((place[0], self._owners.get(place[1], "")))
-            if error is not None and place[0] != LINKS.name:
-                yield place, error
 
     def _storable(self, place: Place, section: StoredSection) -> StoredState:
         stored = folding.store_state(section, self._states[place])
@@ -452,13 +284,6 @@ class Batch:
                     self._states[name, identifier] = state
         return changed
 
-    def _only_gained(self, owner: str) -> bool:
-        """Tell whether a customer kept all its identifiers, and got none but such as nothing was told of before."""
-        head = self._heads.get(owner)
-        before = set(head.identifiers(owner)) if head else set()
-        after = set(self._members.get(owner, ()))
-        return not (head and head.merged_into) and before <= after and after - before <= self._new
-
     async def _lock_aliases(self) -> None:
         """Lock those that were or are merged away: their heads change, and who is told of them may hold theirs."""
         if unlocked := (self._regrouped | self._merged.keys()) - self._heads.keys():
@@ -491,10 +316,3 @@ class Batch:
             states, unreadable = await folding.readable_states(self._tx, self._tenant, section, told_of)
             self._states.update({(section.name, one): state for one, state in states.items()})
             self._unreadable.update({(section.name, one): error for one, error in unreadable.items()})
-
-    def _tick(self, identifier: Identifier) -> int:
-        return self._tick_of(self._owners[identifier])
-
-    def _tick_of(self, owner: str) -> int:
-        self._told[owner] += 1
-        return self._told[owner]

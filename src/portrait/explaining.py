@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from portrait import folding
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Told
-from portrait.identity.rules import Reason, Rule
+from portrait.identity.rules import Reason
 from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound
 from portrait.model.identifier import Identifier, customer
@@ -234,21 +234,14 @@ async def crossovers_of(
 
 
 def refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
-    """Return the newest refusal of a link that no source's word made hold otherwise; None where there is none.
+    """Return the newest claim of a link that was refused, where no source's holds; None where there is none.
 
-    What was split off was let through once, and is refused since: unless the two are one person for another reason, or
-    somebody has taken the link back since.
+    What an earlier version split off is refused, unless the two are one person for another reason.
     """
     if any(one.status == LINKED for one in told):
         return None
-    back = [one.order for one in told if one.status == RETRACTED and one.rule != Rule.SPLIT]
-    every = (
-        one
-        for one in told
-        if one.status != RETRACTED
-        or (one.rule == Rule.SPLIT and not one_person and one.order > max(back, default=(0, b"")))
-    )
-    return max(every, key=lambda one: one.order, default=None)
+    every = (one for one in told if one.status != RETRACTED or not one_person)
+    return max(every, key=lambda one: (one.at, one.confidence, one.source or ""), default=None)
 
 
 def _refusals(state: LinksState, identifier: Identifier, everyone: Collection[Identifier]) -> Iterator[Candidate]:

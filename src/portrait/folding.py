@@ -1,7 +1,6 @@
 """From facts and states to documents: what recording, reading and upkeep share, over the storage contract alone."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any, TypeVar
 
 import msgspec
@@ -241,7 +240,13 @@ def joined(section: StoredSection, states: Iterable[Any]) -> Any:
         return held[0]
     with section.own_code():
         empty = section.fold.empty()
-        return reduce(section.fold.join, [state for state in held if state != empty] or [empty])
+        held = [state for state in held if state != empty] or [empty]
+        while len(held) > 1:  # by twos, and those by twos: what many hold is gone through a few times
+            held = [
+                section.fold.join(*held[place : place + 2]) if place + 1 < len(held) else held[place]
+                for place in range(0, len(held), 2)
+            ]
+        return held[0]
 
 
 def needs_links(section: StoredSection, state: Any) -> bool:

@@ -5,20 +5,21 @@ from typing import NamedTuple, TypeVar
 
 from portrait import request
 from portrait.batch import Batch
-from portrait.explaining import crossovers_of, head_of, known_head_of, refused
+from portrait.explaining import crossovers_of, head_of, refused
 from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.graph import Profile
 from portrait.identity.rules import Rule, Rules
 from portrait.incoming import Incoming
-from portrait.linking import Linker, Stated, opened
+from portrait.linking import Linker, opened
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
+from portrait.neighbourhood import Stated
 from portrait.recording import Recorder
 from portrait.sections.links import told_of
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Reads, Store, Transaction
+from portrait.storage.contract import Store, Transaction
 
 T = TypeVar("T")
 
@@ -75,8 +76,8 @@ class Identities:
         """
         failures = Failures(tenant, request.current())
 
-        async def work(tx: Transaction) -> None:
-            await self._recorder.link_all(tx, tenant, incoming, failures, credential)
+        async def work(tx: Transaction) -> list[Batch]:
+            return [await self._recorder.link_all(tx, tenant, incoming, failures, credential)]
 
         named = [each for one in incoming if one.linked for each in (one.identifier, one.linked.named.identifier)]
         return await self._act(tenant, list(dict.fromkeys(named)), work, dry=dry)
@@ -104,10 +105,11 @@ class Identities:
         if a == b:
             raise SelfLink("A customer cannot be merged with itself: name two customers.")
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> list[Batch]:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             await linker.merge(a, b, Stated(1.0, by, Rule.MERGE, credential=credential))
             await batch.finish(bounded=True)
+            return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
@@ -153,7 +155,7 @@ class Identities:
             return await self._part(tenant, a, identifier, Stated(1.0, by, Rule.UNLINK, credential=credential), dry=dry)
         except CustomerNotFound:
             await head_of(self._store, tenant, customer_id)
-            raise NotMerged("This identifier is not the customer's: there is nothing to take back.") from None
+            raise NotMerged(_NOT_THEIRS) from None
 
     async def accept(
         self,
@@ -172,11 +174,12 @@ class Identities:
             LinkRefused: the profile would have too many identifiers.
         """
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> list[Batch]:
             batch, linker = await self._reviewed(tx, tenant, a, b)
             # A person's word, and so certain, whatever it was that they had before them.
-            await linker.join(*await linker.as_given(a, b), Stated(1.0, by, Rule.ACCEPTED, credential=credential))
+            await linker.accept(a, b, Stated(1.0, by, Rule.ACCEPTED, credential=credential))
             await batch.finish()
+            return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
@@ -197,10 +200,11 @@ class Identities:
             StillMerged: they are one person.
         """
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> list[Batch]:
             batch, linker = await self._reviewed(tx, tenant, a, b)
             await linker.ban(a, b, Stated(1.0, by, Rule.REJECTED, credential=credential))
             await batch.finish()
+            return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
@@ -224,15 +228,92 @@ class Identities:
         if a == b:
             raise SelfLink("An identifier cannot be kept apart from itself: name two.")
 
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> list[Batch]:
             try:
                 batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             except CustomerNotFound:
                 raise IdentifierNotFound from None
             await linker.ban(a, b, Stated(1.0, by, Rule.CANNOT_LINK, credential=credential))
             await batch.finish()
+            return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def allow(
+        self,
+        tenant: str,
+        a: Identifier,
+        b: Identifier,
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
+    ) -> Effect:
+        """Let two identifiers be one person again, which somebody set apart; what waited for that holds.
+
+        Raises:
+            NotMerged: nobody set just these two apart.
+            IdentifierNotFound: neither belongs to anybody.
+        """
+
+        async def work(tx: Transaction) -> list[Batch]:
+            known = [one for one in (a, b) if one in await tx.resolve(tenant, (a, b))]
+            if not known:
+                raise IdentifierNotFound
+            batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
+            await linker.allow(a, b, Stated(1.0, by, Rule.ALLOW_LINK, credential=credential))
+            await batch.finish()
+            return [batch]
+
+        return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def move(
+        self,
+        tenant: str,
+        source: str,
+        target: str,
+        incoming: Sequence[Incoming],
+        by: str | None,
+        *,
+        credential: str | None = None,
+        dry: bool = False,
+    ) -> Effect:
+        """Take an identifier from one customer and give it to another, as somebody's old number that is another's now.
+
+        Args:
+            tenant: the tenant.
+            source: the customer id that it is taken from.
+            target: the customer id that gets it.
+            incoming: the identity record of the target that names it.
+            by: the source of the decision, as the caller names it.
+            credential: the id of the credential that acts; None: none does, or all are let in.
+            dry: whether to change nothing, and only tell what would be.
+
+        Raises:
+            SelfLink: both customers are the same, or the identifier is one of their own ids.
+            CustomerNotFound: one of them is not known.
+            NotMerged: the identifier is not the first customer's.
+            LinkRefused: a rule refuses the link with the second.
+        """
+        (one,) = incoming
+        assert one.linked is not None
+        a, b, moved = customer(source), customer(target), one.linked.named.identifier
+        if a == b or moved in {a, b}:
+            raise SelfLink("Name two customers, and an identifier that is neither's own id.")
+        failures = Failures(tenant, request.current())
+
+        async def work(tx: Transaction) -> list[Batch]:
+            try:
+                batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b, moved))
+            except CustomerNotFound:
+                for name in (source, target):
+                    await head_of(tx, tenant, name)
+                raise NotMerged(_NOT_THEIRS) from None
+            await linker.part(a, moved, Stated(1.0, by, Rule.UNLINK, credential=credential))
+            await batch.finish()
+            return [batch, await self._recorder.link_all(tx, tenant, incoming, failures, credential)]
+
+        return await self._act(tenant, (a, b, moved), work, dry=dry)
 
     async def rules(self, tenant: str) -> Rules:
         """Return a tenant's rules."""
@@ -262,10 +343,11 @@ class Identities:
         return made
 
     async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, *, dry: bool) -> Effect:
-        async def work(tx: Transaction) -> None:
+        async def work(tx: Transaction) -> list[Batch]:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
             await linker.part(a, b, stated)
             await batch.finish()
+            return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
 
@@ -273,16 +355,17 @@ class Identities:
         self,
         tenant: str,
         identifiers: Sequence[Identifier],
-        work: Callable[[Transaction], Awaitable[None]],
+        work: Callable[[Transaction], Awaitable[list[Batch]]],
         *,
         dry: bool,
     ) -> Effect:
         """Do something to the profiles of some identifiers, and return what it does; with `dry` it is taken back."""
 
         async def whole(tx: Transaction) -> Effect:
-            before = await _profiles(tx, tenant, identifiers)
-            await work(tx)
-            after = await _profiles(tx, tenant, {*identifiers, *(one for each in before for one in each.members)})
+            batches = await work(tx)
+            before = _sorted(_profile(one, (batch.was(one) for batch in batches)) for one in identifiers)
+            everyone = {*identifiers, *(one for each in before for one in each.members)}
+            after = _sorted(_profile(one, (batch.becomes(one) for batch in reversed(batches))) for one in everyone)
             crossed = {
                 name
                 for one in after
@@ -307,6 +390,7 @@ class Identities:
         if not await tx.resolve(tenant, [a]):
             raise _nothing_waits()
         batch, linker = await opened(tx, tenant, self._clock(), self._sections, [a], [b])
+        await linker.load((a, b))
         (state,) = await batch.links((a,))
         one_person = batch.profile_of(a) == batch.profile_of(b)
         if refused(told_of(state, a, b), one_person=one_person) is None:
@@ -319,19 +403,16 @@ class _Undone(Exception):  # no error: it takes a transaction back whose result 
         self.effect = effect
 
 
-async def _profiles(reads: Reads, tenant: str, identifiers: Iterable[Identifier]) -> tuple[Profile, ...]:
-    """Return the profiles of some identifiers, in order; one of nobody's is one without a customer id."""
-    wanted = list(identifiers)
-    # A customer's head says whose it is without a lock; resolving customer ids alone takes locks that a write needs,
-    # and taken here, out of their order, they would only be in others' way.
-    owners = await reads.resolve(tenant, [one for one in wanted if one.type != CUSTOMER_ID])
-    for one in wanted:
-        if one.type == CUSTOMER_ID and (head := await known_head_of(reads, tenant, one.value)) is not None:
-            owners[one] = head.merged_into or one.value
-    members = await reads.members(tenant, set(owners.values()))
-    found = {Profile(owner, tuple(held)) for owner, held in members.items()}
-    found |= {Profile(None, (one,)) for one in wanted if one not in owners}
-    return tuple(sorted(found, key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
+def _profile(identifier: Identifier, found: Iterable[Profile | None]) -> Profile:
+    """Return the first profile that was found of an identifier; of nobody's, one without a customer id."""
+    return next((one for one in found if one is not None), Profile(None, (identifier,)))
+
+
+def _sorted(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
+    return tuple(sorted(set(profiles), key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
+
+
+_NOT_THEIRS = "This identifier is not the customer's: there is nothing to take back."
 
 
 def _nothing_waits() -> NotMerged:

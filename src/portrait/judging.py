@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Mapping
 
 from portrait import folding
-from portrait.batch import Batch, Place
+from portrait.batch import Batch
 from portrait.incoming import Incoming
 from portrait.model.errors import PortraitError, SectionTooLarge
 from portrait.model.fact import Fact
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import Events, Latest
 from portrait.sections.links import shown_by
+from portrait.working_set import Place
 
 MAX_REFUSED = 100
 """So many records of one identifier and section are tried and refused; those that follow are refused untried."""

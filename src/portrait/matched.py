@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from portrait import folding
-from portrait.identity.graph import LINKED, RETRACTED, Link, Profile, Told
-from portrait.identity.rules import Reason, Rule
-from portrait.linking import Linker, Stated, opened
+from portrait.claims import decided_words, graph_of_words, state_of, words_of
+from portrait.identity.graph import LINKED, RETRACTED, Profile
+from portrait.identity.rules import Rule, read
+from portrait.linking import opened
 from portrait.model.document import records_of
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
-from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, keeping
+from portrait.sections.links import LINKS, LinksState, bans_of, ends_of
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Store, Transaction
 
@@ -75,18 +76,15 @@ class Matches:
         found = ["unknown" for one in pairs if not {customer(one.left), customer(one.right)} <= known]
         if known:
             batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
-            await batch.links(known)  # all at once
+            await linker.load(known)
+            pairs = [one for one in pairs if {customer(one.left), customer(one.right)} <= known]
             for one in pairs:
-                a, b = customer(one.left), customer(one.right)
-                if {a, b} <= known:
-                    (state,) = await batch.links((a,))
-                    said = next((told for told in ends_of(state, a).get(b, ()) if told.source == by), None)
-                    if said is not None and _is_said(one, said):
-                        found.append(said.status)
-                        continue
-                    stated = Stated(one.probability, by, Rule.MATCH)
-                    reason = await linker.suggest(a, b, stated, links=one.links)
-                    found.append(LINKED if reason is None else reason.value)
+                linker.suggest(customer(one.left), customer(one.right), one.probability, by, links=one.links)
+            linker.decide()
+            for one in pairs:
+                reason = linker.found_alike(customer(one.left), customer(one.right), by)
+                found.append(LINKED if reason is None else reason.value)
+            await linker.apply()
             await batch.finish()
         return found
 
@@ -102,7 +100,7 @@ class Matches:
             states = await folding.load_states(self._store, tenant, LINKS, page)
             for one in page:
                 if any(
-                    told.source == by and told.status != RETRACTED
+                    told.source == by and told.status != RETRACTED and told.rule != Rule.RECORD
                     for every in ends_of(states[one], one).values()
                     for told in every
                 ):
@@ -111,23 +109,13 @@ class Matches:
         return done
 
     async def _forgotten(self, tenant: str, identifier: Identifier, by: str, tx: Transaction) -> int:
-        owner = (await tx.resolve(tenant, [identifier])).get(identifier)
-        if owner is None:
+        if identifier not in await tx.resolve(tenant, [identifier]):
             return 0
-        members = (await tx.members(tenant, [owner])).get(owner, [])
-        states = await folding.load_states(tx, tenant, LINKS, members)
-        others = {other for one in members for other in ends_of(states[one], one)}
-        known = (await tx.resolve(tenant, {*members, *others})).keys()
-        batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
-        # Those of its members that were seen before it was locked, with all that is told of them.
-        held = [one for one in batch.profile_of(identifier).members if one in known]
-        state: LinksState = folding.joined(LINKS, await batch.links(held))
-        _, fallen = _unsaid(state, by)
-        done = sum([await linker.forget(one, by) for one in held])
-        for link in fallen:
-            await linker.retract(link.a, link.b, {Rule.RECORD, Rule.MATCH})
-        for link in fallen:
-            await _decided_anew(linker, link)
+        batch, linker = await opened(tx, tenant, self._clock(), self._sections, [identifier])
+        await linker.load([identifier])
+        done = linker.forget(by)
+        linker.decide()
+        await linker.apply()
         await batch.finish()
         return done
 
@@ -146,6 +134,8 @@ class Matches:
             UnknownSection: one is not stored.
         """
         wanted = [self._registry.stored(name).name for name in sections]
+        held_tenant = await self._store.tenant(tenant)
+        found = read(held_tenant.rules if held_tenant else None)
         after: str | None = None
         while page := await self._store.customers(tenant, after, CHUNK):
             heads = {name: head.identifiers(name) for name, head in page}
@@ -154,58 +144,30 @@ class Matches:
                 self._store, tenant, LINKS, [one for members in heads.values() for one in members]
             )
             for name, members in heads.items():
-                state: LinksState = folding.joined(LINKS, (links[one] for one in members))
-                rest, _ = _unsaid(state, by)
-                if rest == state:
+                words = words_of({one: links[one] for one in members})
+                rest = [word for word in words.values() if not (word.source == by and word.rule != Rule.RECORD)]
+                if len(rest) == len(words):
                     held = {one.section: records_of(one.body) for one in documents[name] if one.section}
                     yield _row(name, held, wanted)
                     continue
-                for profile in graph_of([rest], members).profiles():
+                bans = [frozenset(pair) for pair in bans_of(links[one] for one in members)]
+                rest = decided_words(rest, bans, members, found)
+                for profile in graph_of_words(rest, members).profiles():
                     if profile.customer_id is not None:
-                        yield _row(profile.customer_id, await self._shown(tenant, profile, rest, wanted), wanted)
+                        shown = await self._shown(tenant, profile, state_of(rest, profile.members), wanted)
+                        yield _row(profile.customer_id, shown, wanted)
             after = page[-1][0]
 
     async def _shown(self, tenant: str, profile: Profile, links: LinksState, wanted: Sequence[str]) -> dict[str, Any]:
         """Return what some sections, and `identities`, would show of a profile with these links."""
         now = self._clock()
-        own = LinksState({one.tag: links.ends.get(one.tag, {}) for one in profile.members})
-        documents = [folding.render(LINKS, own, now)]
+        documents = [folding.render(LINKS, links, now)]
         for name in wanted:
             section = self._registry.stored(name)
             if section.document != LINKS.document:
                 state = await folding.load_joined(self._store, tenant, section, profile.members, now)
                 documents.append(folding.render(section, state, now))
         return {one.section: records_of(one.body) for one in documents}
-
-
-def _is_said(one: Suggested, said: Told) -> bool:
-    """Tell whether a pair that waits was told just so before; one that may link now is decided on anew."""
-    waits = said.status not in {LINKED, RETRACTED} and said.confidence == one.probability
-    return waits and not (one.links and said.status == Reason.REVIEW)
-
-
-def _unsaid(state: LinksState, by: str) -> tuple[LinksState, list[Link]]:
-    """Return a profile's links as though one source had said nothing, and those that fall with what it found alike.
-
-    No rule was asked of what joined two that were one person already by a match: without it, that falls too. A
-    person's own word stands, whatever it followed.
-    """
-    fallen = graph_of([state]).leaning(
-        lambda told: told.source == by and told.rule == Rule.MATCH,
-        lambda told: told.rule not in {Rule.RECORD, Rule.MATCH},
-    )
-    pairs = {frozenset((link.a, link.b)) for link in fallen}
-    return keeping(state, lambda ends, told: told.source != by and (told.status != LINKED or ends not in pairs)), fallen
-
-
-async def _decided_anew(linker: Linker, link: Link) -> None:
-    """Have the rules decide on a link that fell: what they refuse waits for review again."""
-    for told in link.told:
-        stated = Stated(told.confidence, told.source, Rule(told.rule), told.at)
-        if told.rule == Rule.MATCH:
-            await linker.suggest(link.a, link.b, stated, links=False)
-        else:
-            await linker.link(*await linker.as_given(link.a, link.b, told.source), stated)
 
 
 def _row(name: str, held: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:

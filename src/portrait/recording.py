@@ -9,14 +9,15 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from portrait import request
-from portrait.batch import Batch, Place
+from portrait.batch import Batch
 from portrait.ending import Ended, not_held, record_ended
+from portrait.evidence import ended_pairs, pairs_of
 from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.rules import WORDS, Rule, Rules
 from portrait.incoming import Incoming
 from portrait.judging import Judge, Unfit
-from portrait.linking import Linker, Stated, refused
+from portrait.linking import Linker
 from portrait.model.errors import (
     CustomerNotFound,
     Defect,
@@ -31,10 +32,10 @@ from portrait.model.warning import RecordWarning
 from portrait.naming import Naming, depends_on_region
 from portrait.repetition import Taken, novelty
 from portrait.sections.base import Parsed, StoredSection
-from portrait.sections.identities import Identity, identifier_of
-from portrait.sections.links import LINKS, shown_by
+from portrait.sections.links import LINKS
 from portrait.storage.contract import Asked, Store, Transaction
 from portrait.together import Together
+from portrait.working_set import Place
 
 _log = logging.getLogger("portrait.recording")
 MAX_CHUNK = 1000
@@ -72,8 +73,8 @@ Result = Taken | PortraitError
 """What became of one record, or why it was refused."""
 
 
-class _LeftOut(Exception):  # no error: the records are recorded again, without those
-    """Some records cannot be recorded as they say.
+class _Unnamed(Exception):  # no error: the records are recorded again, without those
+    """Some records cannot be named as they say, under the rules that hold now.
 
     Args:
         why: by their places among those that are recorded together, for what reason.
@@ -81,14 +82,6 @@ class _LeftOut(Exception):  # no error: the records are recorded again, without 
 
     def __init__(self, why: Mapping[int, PortraitError]) -> None:
         self.why = why
-
-
-class _Unnamed(_LeftOut):
-    """Records cannot be named as they say, under the rules that hold now."""
-
-
-class _Unlinked(_LeftOut):
-    """Records cannot be linked as they say, though no rule refuses it."""
 
 
 class Recorder:
@@ -133,14 +126,17 @@ class Recorder:
         incoming: Sequence[Incoming],
         failures: Failures,
         credential: str | None = None,
-    ) -> None:
-        """Take identity records as somebody's own word, all or none: a link that a rule refuses refuses them all.
+    ) -> Batch:
+        """Take identity records as somebody's own word, all or none; return the working set.
 
         Raises:
             LinkRefused, SelfLink: a link cannot be; the detail says why.
             InvalidRequest, Conflict: the first record refused.
         """
-        await self._record(tx, tenant, incoming, None, failures, atomic=True, rule=Rule.LINK, credential=credential)
+        batch, _ = await self._record(
+            tx, tenant, incoming, None, failures, atomic=True, rule=Rule.LINK, credential=credential
+        )
+        return batch
 
     async def record_each(self, tenant: str, incoming: Sequence[Incoming]) -> Outcome:
         """Take every record that can be taken, and say why each of the others was refused.
@@ -187,7 +183,6 @@ class Recorder:
         """
         suspected: dict[Place, PortraitError] = {}
         refused: dict[int, PortraitError] = {}
-        is_careful = False
         while True:
             rest = [one for place, one in enumerate(incoming) if place not in refused]
             work = partial(
@@ -197,17 +192,16 @@ class Recorder:
                 suspected=suspected,
                 failures=failures,
                 atomic=atomic,
-                careful=is_careful,
             )
             try:
-                taken = iter(await self._store.write(tenant, work))
+                _, results = await self._store.write(tenant, work)
             except Unfit as error:
                 suspected |= error.why
-            except _LeftOut as error:
-                is_careful |= isinstance(error, _Unlinked)
+            except _Unnamed as error:
                 places = [place for place in range(len(incoming)) if place not in refused]
                 refused |= {places[place]: why for place, why in error.why.items()}
             else:
+                taken = iter(results)
                 return [refused[place] if place in refused else next(taken) for place in range(len(incoming))]
 
     async def delete(
@@ -247,11 +241,10 @@ class Recorder:
         failures: Failures | None,
         *,
         atomic: bool,
-        careful: bool = False,
         rule: Literal[Rule.RECORD, Rule.LINK] = Rule.RECORD,
         credential: str | None = None,
-    ) -> list[Result]:
-        """Record what can be recorded.
+    ) -> tuple[Batch, list[Result]]:
+        """Record what can be recorded; return the working set, and what became of each record.
 
         Args:
             tx: the transaction.
@@ -261,14 +254,12 @@ class Recorder:
                 one by one. None: whatever becomes of what sections show.
             failures: logs what sections' code raises at records; None: whoever waits for a record does.
             atomic: whether to take all or none.
-            careful: whether to go on after a record that cannot be linked, to find all of them: that costs every link.
             rule: whether the records are a source's, or somebody's own word.
             credential: the id of the credential that acts, where they are that.
 
         Raises:
             Unfit: a section to which records were added cannot be shown, and is not suspected yet.
             _Unnamed: records cannot be named under the rules that hold now.
-            _Unlinked: records cannot be linked.
         """
         incoming = await _named_anew(tx, tenant, incoming, atomic=atomic)
         batch = self._batch(tx, tenant)
@@ -298,11 +289,8 @@ class Recorder:
                 if atomic:
                     raise error.of_record(one.at) from None
                 taken.append(error)
-        if linked:
-            await self._link(
-                batch, await _rules(tx, tenant), incoming, taken, rule, credential, atomic=atomic, careful=careful
-            )
-        await self._unlink(tx, tenant, batch, ended)
+        if linked or ended:
+            await self._link(tx, tenant, batch, incoming, taken, ended, known, rule, credential)
         await batch.derive()
         if suspected is not None:
             judge.check()
@@ -310,7 +298,7 @@ class Recorder:
         for why in batch.unfit.values():
             failures.log(why)
         await batch.put()
-        return taken
+        return batch, taken
 
     @staticmethod
     async def _take(batch: Batch, judge: Judge, one: Incoming, known: dict[Asked, list[Fact]]) -> Taken:
@@ -325,65 +313,41 @@ class Recorder:
 
     async def _link(
         self,
+        tx: Transaction,
+        tenant: str,
         batch: Batch,
-        tenants: Rules,
         incoming: Sequence[Incoming],
-        taken: list[Result],
+        results: list[Result],
+        ended: Sequence[Ended],
+        known: Mapping[Asked, Sequence[Fact]],
         rule: Rule,
         credential: str | None,
-        *,
-        atomic: bool,
-        careful: bool,
     ) -> None:
-        """Link what records are evidence of, the strongest first, and note what the rules refuse.
+        """Decide anew on what is claimed of the identifiers that records, or ends of records, name.
 
         Raises:
-            _Unlinked: records cannot be linked, and not all are to be recorded or none.
+            LinkRefused, SelfLink: somebody links two by hand, and a rule refuses it.
         """
-        linker = Linker(batch, tenants, self._clock())
-
-        def weakest(place: int) -> int:
-            one = incoming[place]
-            return max(tenants.of(one.identifier.type).priority, tenants.of(_mentioned(one).type).priority)
-
-        told = [place for place, one in enumerate(incoming) if one.linked and isinstance(taken[place], Taken)]
-        ends = [each for place in told for each in (incoming[place].identifier, _mentioned(incoming[place]))]
-        await batch.links(member for one in ends for member in batch.profile_of(one).members)  # all at once
-        unlinked: dict[int, PortraitError] = {}
-        for place in sorted(told, key=weakest):
-            saved = batch.checkpoint() if careful else {}
-            try:
-                await self._linked(linker, incoming[place], taken, place, rule, credential)
-            except Unavailable:
-                raise
-            except PortraitError as error:
-                if atomic:
-                    raise (error if len(incoming) == 1 else error.of_record(incoming[place].at)) from None
-                unlinked[place] = error
-                if not careful:
-                    break
-                batch.restore(saved)
-        if unlinked:
-            raise _Unlinked(unlinked)
-
-    @staticmethod
-    async def _linked(
-        linker: Linker, one: Incoming, results: list[Result], place: int, rule: Rule, credential: str | None
-    ) -> None:
-        """Link what one record is evidence of."""
-        assert one.linked is not None
-        by_hand = rule is Rule.LINK
-        stated = Stated(one.linked.confidence, one.source, rule, one.effective_at or 0, credential)
-        if by_hand:
-            await linker.lift(one.identifier, _mentioned(one), stated)
-        taken = results[place]
-        assert isinstance(taken, Taken)
-        anew = not taken.is_new and not by_hand
-        reason, holds = await linker.link(one.named, one.linked.named, stated, anew=anew)
-        if reason is not None and by_hand and not holds:
-            raise refused(reason)
-        if reason is not None:
-            results[place] = taken._replace(warnings=(*taken.warnings, RecordWarning(reason.value, WORDS[reason])))
+        section = self._sections.get(LINKS.document)
+        if section is None:
+            return
+        rules = await _rules(tx, tenant)
+        linker = Linker(batch, rules, self._clock())
+        taken = [place for place, one in enumerate(incoming) if one.linked and isinstance(results[place], Taken)]
+        pairs = ended_pairs(ended, known, rules.region) | pairs_of([incoming[place] for place in taken])
+        await linker.load(one for pair in pairs for one in pair)
+        await linker.follow(section, pairs)
+        linker.decide()
+        if rule is Rule.LINK:
+            linker.link([incoming[place] for place in taken], credential)
+        for place in taken:
+            reason, _ = linker.outcome(incoming[place], by_hand=rule is Rule.LINK)
+            result = results[place]
+            assert isinstance(result, Taken)
+            if reason is not None:
+                warning = RecordWarning(reason.value, WORDS[reason])
+                results[place] = result._replace(warnings=(*result.warnings, warning))
+        await linker.apply()
 
     def _batch(self, tx: Transaction, tenant: str) -> Batch:
         return Batch(tx, tenant, self._clock(), self._sections)
@@ -408,25 +372,8 @@ class Recorder:
         ended = record_ended(batch, end, known)
         if not ended:
             raise not_held()
-        await self._unlink(tx, tenant, batch, ended)
+        await self._link(tx, tenant, batch, [], [], ended, known, Rule.RECORD, None)
         await batch.finish()
-
-    async def _unlink(self, tx: Transaction, tenant: str, batch: Batch, ended: Iterable[Ended]) -> None:
-        """Take back the links that ended records were the evidence of; what somebody said by hand stays."""
-        evidence = [
-            (section, identifier, body)
-            for section, identifier, key, body in ended
-            if shown_by(section) is LINKS and body is not None
-            if not batch.is_known(identifier) or batch.current(identifier, section, key) is None
-        ]
-        if not evidence:
-            return
-        tenants = await _rules(tx, tenant)
-        linker = Linker(batch, tenants, self._clock())
-        for section, identifier, body in evidence:
-            record = section.shape.decode(body)
-            assert isinstance(record, Identity)
-            await linker.retract(identifier, identifier_of(record, tenants.region), {Rule.RECORD})
 
 
 async def _named_anew(

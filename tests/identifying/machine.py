@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from harness import Clock
 from portrait.app import build
+from portrait.folding import load_states
 from portrait.identity.rules import read
 from portrait.ingest.records import Parser
 from portrait.matched import Suggested
@@ -24,7 +25,8 @@ from portrait.model.errors import (
     StillMerged,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
+from portrait.sections.links import bans_of
 
 TENANT = "t"
 RUNS = int(os.environ.get("PORTRAIT_TEST_MACHINE_RUNS", "30"))
@@ -57,6 +59,14 @@ RULES = [
     {"shared": "split", "types": {"device_id": {"weak": True, "sharedFrom": 2}}, "maxIdentifiers": 6},
     {"types": {"email": {"unique": True}, "anonymous_id": {"weak": True, "limit": 1, "windowDays": 1}}},
 ]
+
+
+def without_made(held):
+    """Return what is held without the customer ids made here: one that was made meanwhile for somebody stays theirs."""
+    shown, owners = held
+    return shown, {
+        one: owner for one, owner in owners.items() if not (one.type == CUSTOMER_ID and is_generated(one.value))
+    }
 
 
 class Machine(RuleBasedStateMachine):
@@ -139,6 +149,23 @@ class Machine(RuleBasedStateMachine):
         """What joining two may be refused with: too many identifiers, where the rules know so few."""
         return (LinkRefused,) if self.rules.max_identifiers < len(NAMED) else ()
 
+    def apart(self, a, b):
+        """Tell whether identifiers of the profiles of two, other than just these two, are kept apart."""
+        store, links = self.services.store, self.services.registry.find_folded("links")
+        owners = {one: self.owner(one) for one in (a, b)}
+        held = self.run(store.members(TENANT, set(filter(None, owners.values()))))
+        x, y = ({Identifier(*one), *held.get(owners[one], ())} for one in (a, b))
+        if x & y:
+            return False
+        states = self.run(load_states(store, TENANT, links, x | y))
+        just = {Identifier(*a), Identifier(*b)}
+        return any(len({*pair} & x) == len({*pair} & y) == 1 and {*pair} != just for pair in bans_of(states.values()))
+
+    def merging(self, into, source):
+        """Return what a merge has to be refused with."""
+        a, b = (CUSTOMER_ID, into), (CUSTOMER_ID, source)
+        return self.faults(into, source, one_person=False) or (LinkRefused if self.apart(a, b) else None)
+
     async def held(self):
         """Return every document by customer, heads not among them, and every identifier's owner."""
         store = self.services.store
@@ -199,7 +226,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(into=customers, source=customers)
     def merge(self, into, source):
-        must = self.faults(into, source, one_person=False)
+        must = self.merging(into, source)
         self.done(self.services.identities.merge(TENANT, into, source, None), must, self.capped)
 
     @rule(into=customers, source=customers)
@@ -214,16 +241,17 @@ class Machine(RuleBasedStateMachine):
         if len(set(owners.values())) < 2:
             return
         before = self.run(self.held())
-        if self.done(identities.merge(TENANT, into, source, None), may=self.capped) is None:
+        if self.done(identities.merge(TENANT, into, source, None), self.merging(into, source), self.capped) is None:
             return
-        survivor, gone = owners[customer(into)], owners[customer(source)]
-        self.run(identities.unmerge(TENANT, survivor, gone, None))
-        assert self.run(self.held()) == before
+        self.run(identities.unmerge(TENANT, into, source, None))
+        after = self.run(self.held())
+        for x, y in zip(without_made(before), without_made(after), strict=True):
+            assert [(one, x.get(one), y.get(one)) for one in {*x, *y} if x.get(one) != y.get(one)] == []
 
     @rule(into=customers, source=customers)
     def a_preview_changes_nothing(self, into, source):
         before = self.run(self.held())
-        must = self.faults(into, source, one_person=False)
+        must = self.merging(into, source)
         effect = self.done(self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.capped)
         if effect is None:
             return
@@ -239,7 +267,8 @@ class Machine(RuleBasedStateMachine):
             return
         a, b = explained.candidates[0].a, explained.candidates[0].b
         if accept:
-            self.done(identities.accept(TENANT, a, b, None), may=self.capped)
+            must = LinkRefused if self.apart(a, b) else None
+            self.done(identities.accept(TENANT, a, b, None), must, self.capped)
         else:
             self.done(identities.reject(TENANT, a, b, None), StillMerged if self.owner(a) == self.owner(b) else None)
 

@@ -129,14 +129,28 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
         (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
 
 
-async def test_what_has_as_many_links_as_may_be_gets_no_more(free, monkeypatch):
-    monkeypatch.setattr(linking, "MAX_KEYS", 2)
-    emails = [evidence(f"email:{name}@example.org") for name in "abc"]
-    assert await warned(free, "A", *emails, emails[0]) == [(2, "component_cap")]
-    assert await warned(free, "B", emails[0]) == []
-    assert await warned(free, "C", emails[0]) == [(0, "component_cap")], "the other end has its links too"
-    assert await owner(free, "email:c@example.org") is None
-    await free.checked()
+async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
+    monkeypatch.setattr(linking, "MOST_WAITING", 2)
+    await each(running, *(tie(name, "email:e@example.org") for name in "ABCDEF"))
+    for name in "ABCDEF":
+        (waits,) = (await explained(running, name))["candidates"]
+        assert (waits["other"]["value"], waits["reason"]) == ("e@example.org", "shared_identifier")
+    await running.checked()
+
+
+async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(running):
+    cookies = [f"cookie_id:k{number}" for number in range(150)]
+    lines = [tie(cookie, "A") for cookie in cookies]
+    found = await running.client.post("/api/v1/records", json=lines)
+    assert len(found.json()["warnings"]) == 50
+    await each(running, line("B", "segments", SEGMENT))
+    for action in ("merge", "unmerge"):
+        await act(running, action, targetId="A", sourceId="B")
+    assert await owner(running, cookies[0]) == "A"
+    await act(running, "unlink", canonicalId="A", identifier=cookies[0])
+    assert await owner(running, cookies[0]) != "A"
+    assert await owner(running, cookies[100]) == "A", "the first that waited has the place that is free"
+    await running.checked()
 
 
 async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):
@@ -256,7 +270,7 @@ async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
     assert await owner(running, "email:e@example.org") == "B"
     assert await running.section("identities", "A") == []
     (waits,) = (await explained(running, "A"))["candidates"]
-    assert (waits["other"]["value"], waits["reason"], waits["confidence"]) == ("E@example.org", "low_confidence", 0.3)
+    assert (waits["other"]["value"], waits["reason"], waits["confidence"]) == ("E@example.org", "unique_type", 0.3)
     await running.checked()
 
 

@@ -64,13 +64,15 @@ async def test_nothing_can_be_told_of_a_number_that_may_be_anybodys(anywhere):
 
 
 async def test_somebody_may_link_such_a_number_by_hand_or_accept_it(anywhere):
-    for number, customer in (("555-0123", "B"), ("555-0124", "C")):
-        await each(anywhere, tie(f"cookie_id:{customer}", f"phone:{number}"), tie(customer, f"phone:{number}"))
-        await parted(anywhere, customer, f"cookie_id:{customer}")
+    await each(anywhere, tie("cookie_id:B", "phone:555-0123"), tie("cookie_id:C", "phone:555-0124"))
     await act(anywhere, "link", canonicalId="B", identifiers=["phone:555-0123"])
     assert await owner(anywhere, "cookie_id:B") == "B"
-    await act(anywhere, "accept", identifier="C", other="phone:555-0124")
+    await each(anywhere, tie("C", "phone:555-0124"))
+    assert await owner(anywhere, "phone:555-0124") == "C", "what a customer gives goes before what a cookie does"
+    await parted(anywhere, "C", "cookie_id:C")
+    await act(anywhere, "accept", identifier="cookie_id:C", other="phone:555-0124")
     assert await owner(anywhere, "cookie_id:C") == "C"
+    await anywhere.checked()
 
 
 async def test_visitors_who_log_in_as_undefined_are_not_one_customer(anywhere):

@@ -13,7 +13,6 @@ from harness import TENANT, ndjson, service
 from portrait import recording
 from portrait.model.errors import SectionFailed
 from portrait.model.identifier import customer
-from portrait.recording import Recorder
 from portrait.sections import base, fold
 
 PLUGIN = '''
@@ -196,33 +195,17 @@ async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alo
         assert await one.section("segments", "B") == [segment("s")]
 
 
-async def test_full_links_refuse_the_line_about_them_alone_and_leave_no_trace(tmp_path, each_url, monkeypatch):
+async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as one:
         others = [customer(f"other{number}") for number in range(12)]
         await bulk(one, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
-        for other in others:  # who is kept apart takes a key among the links, and none among the evidence
+        for other in others:
             await one.services.identities.keep_apart(TENANT, customer("A"), other, None)
-        monkeypatch.setattr("portrait.batch.MAX_KEYS", 12)
-        runs = []
-        usual = Recorder._record
-        monkeypatch.setattr(Recorder, "_record", lambda *args, **more: runs.append(1) or usual(*args, **more))
-        before = await one.services.store.fact_identifiers(TENANT, None, 100)
-        lines = [
-            line("B", "identities", email("b@example.org")),
-            line("A", "identities", email("more@example.org")),
-            line("A", "segments", segment("t")),
-            line("C", "identities", email("c@example.org")),
-        ]
-        lines[2:2] = [line("A", "identities", email(f"more{number}@example.org")) for number in range(9)]
+        monkeypatch.setattr("portrait.working_set.MAX_KEYS", 12)
+        lines = [line("A", "identities", email(f"more{number}@example.org")) for number in range(5)]
         answer = await bulk(one, *lines)
-        assert refusals(answer) == [(number, "too_many_keys") for number in range(1, 11)]
-        assert answer["recorded"] == 3
-        assert len(runs) == 3, "however many lines are refused, the chunk is recorded anew twice at the most"
-        assert [each["value"] for each in await one.section("identities", "C")] == ["c@example.org"]
-        known = await one.services.store.fact_identifiers(TENANT, None, 100)
-        assert {each.value for each in known} - {each.value for each in before} == {
-            "B", "b@example.org", "C", "c@example.org",
-        }  # fmt: skip
+        assert (answer["recorded"], answer["refused"]) == (5, [])
+        assert len(await one.section("identities", "A")) == 5
         monkeypatch.undo()
         await one.checked()
 
@@ -246,7 +229,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
             for other in apart:
                 await one.services.identities.keep_apart(TENANT, customer("A"), customer(other), None)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("portrait.batch.MAX_KEYS", 4)
+                patch.setattr("portrait.working_set.MAX_KEYS", 4)
                 answer = await bulk(one, *chunk) if chunk else {"refused": []}
             await one.checked()
             shown = [

@@ -13,9 +13,11 @@ from portrait.api.identity_actions import (
     EXAMPLES,
     PREVIEWED,
     Accept,
+    AllowLink,
     CannotLink,
     LinkIdentifiers,
     MergeCustomers,
+    Move,
     Named,
     Preview,
     Reject,
@@ -30,6 +32,7 @@ from portrait.explaining import Apart, Candidate, Explainer, Explanation, Waitin
 from portrait.identifying import Effect, Identities
 from portrait.identity.graph import Link, Merge, Profile, Told
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
+from portrait.incoming import Incoming
 from portrait.ingest.records import Parser
 from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
@@ -204,15 +207,11 @@ class IdentityResource:
         more: Any = {"credential": call.caller.key_id, "dry": dry}
         match asked:
             case LinkIdentifiers():
-                records = [
-                    {"type": one.type, "value": one.value, "confidence": asked.confidence} for one in asked.identifiers
-                ]
-                fault = name_fault(asked.canonical_id)
-                if fault:
-                    raise errors.InvalidRecord(f"Field `canonicalId` {fault}.")
-                body = msgspec.json.encode(records)
-                incoming = Parser(tenant, by).records(body, asked.canonical_id, self._section)
+                incoming = self._evidence(tenant, by, "canonicalId", asked.canonical_id, asked, asked.identifiers)
                 return await self._identities.link(tenant.id, incoming, **more)
+            case Move():
+                incoming = self._evidence(tenant, by, "targetId", asked.target_id, asked, [asked.identifier])
+                return await self._identities.move(tenant.id, asked.source_id, asked.target_id, incoming, by, **more)
             case Unlink():
                 identifier = _identifier(tenant, asked.identifier)
                 return await self._identities.unlink(tenant.id, asked.canonical_id, identifier, by, **more)
@@ -226,8 +225,24 @@ class IdentityResource:
                     Accept: self._identities.accept,
                     Reject: self._identities.reject,
                     CannotLink: self._identities.keep_apart,
+                    AllowLink: self._identities.allow,
                 }[type(asked)]
                 return await decide(tenant.id, a, b, by, **more)
+
+    def _evidence(
+        self,
+        tenant: Tenant,
+        by: str,
+        field: str,
+        customer_id: str,
+        asked: LinkIdentifiers | Move,
+        named: Sequence[Named],
+    ) -> Sequence[Incoming]:
+        """Return the identity records that an action makes of a customer."""
+        if fault := name_fault(customer_id):
+            raise errors.InvalidRecord(f"Field `{field}` {fault}.")
+        records = [{"type": one.type, "value": one.value, "confidence": asked.confidence} for one in named]
+        return Parser(tenant, by).records(msgspec.json.encode(records), customer_id, self._section)
 
     async def explain(self, call: Call) -> Answer:
         """Show why a customer's identifiers are one person."""
@@ -284,7 +299,7 @@ class IdentityResource:
             Operation(
                 id="act_on_identity", method="POST", path="/api/v1/identity", tag="identity", handler=self.act,
                 roles=WRITE, success=200,
-                summary="Resolve, link, unlink, merge, unmerge, accept, reject, cannot-link or preview",
+                summary="Ask, link, unlink, move, merge, unmerge, accept, reject, keep apart, or preview one of these",
                 description="`action` says what. What an action does is answered as the profiles before and after; "
                 "`preview` answers the same and changes nothing. A link that a rule of the tenant's refuses is "
                 f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",

@@ -78,10 +78,26 @@ class Reject(_Action, tag="reject", kw_only=True):
 
 
 class CannotLink(_Action, tag="cannot-link", kw_only=True):
-    """Keep two identifiers from being one person, until somebody merges, accepts or links them."""
+    """Keep two identifiers from being one person, until somebody merges, accepts, links or allows just these two."""
 
     identifier: Named
     other: Named
+
+
+class AllowLink(_Action, tag="allow-link", kw_only=True):
+    """Let two identifiers be one person again, which somebody set apart."""
+
+    identifier: Named
+    other: Named
+
+
+class Move(_Action, tag="move", kw_only=True):
+    """Take an identifier from one customer, the source, and give it to another, the target."""
+
+    target_id: CustomerId
+    source_id: CustomerId
+    identifier: Named
+    confidence: Confidence = 1.0
 
 
 class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", tag="preview"):
@@ -92,7 +108,7 @@ class Preview(msgspec.Struct, forbid_unknown_fields=True, tag_field="action", ta
 
 PREVIEWED: dict[str, type[Any]] = {
     "link": LinkIdentifiers, "unlink": Unlink, "merge": MergeCustomers, "unmerge": Unmerge, "accept": Accept,
-    "reject": Reject, "cannot-link": CannotLink,
+    "reject": Reject, "cannot-link": CannotLink, "allow-link": AllowLink, "move": Move,
 }  # fmt: skip
 ACTIONS: dict[str, type[Any]] = {"resolve": Resolve, **PREVIEWED, "preview": Preview}
 
@@ -109,6 +125,12 @@ def _identifier(type_: str, value: str) -> dict[str, str]:
 
 _LINK = {"action": "link", "canonicalId": "CUST001", "identifiers": [_identifier("device_id", "android-7d31")]}
 _MERGE = {"action": "merge", "targetId": "CUST001", "sourceId": "CUST004"}
+
+_APART = {
+    "action": "cannot-link",
+    "identifier": _identifier("email", "john@example.com"),
+    "other": _identifier("email", "amir@example.net"),
+}
 
 EXAMPLES: dict[str, Example] = {
     "resolve": Example({"action": "resolve", "identifier": _identifier("email", "john@example.com")}),
@@ -136,12 +158,19 @@ EXAMPLES: dict[str, Example] = {
         },
         (_identities("CUST003", "email", "maria@example.org"),),
     ),
-    "cannot-link": Example(
+    "cannot-link": Example(_APART),
+    "allow-link": Example(
+        {**_APART, "action": "allow-link"},
+        (Step(_PATH, _APART),),
+    ),
+    "move": Example(
         {
-            "action": "cannot-link",
-            "identifier": _identifier("email", "john@example.com"),
-            "other": _identifier("email", "amir@example.net"),
-        }
+            "action": "move",
+            "sourceId": "CUST001",
+            "targetId": "CUST004",
+            "identifier": _identifier("device_id", "android-7d31"),
+        },
+        (Step(_PATH, _LINK),),
     ),
     "preview": Example({"action": "preview", "of": {**_MERGE, "sourceId": "CUST003"}}),
 }

@@ -3,7 +3,7 @@
 import codecs
 import heapq
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from portrait.explaining import Candidate, Explanation
 from portrait.identifying import Effect
 from portrait.identity.graph import LINKED, Link, Told
 from portrait.identity.rules import WORDS, shown
+from portrait.incoming import Incoming
 from portrait.ingest.records import Parser, check_source
 from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
@@ -160,9 +161,7 @@ def link(
     """Link an identifier to a customer."""
 
     async def work(services: Services, tenant: Tenant) -> Effect:
-        record = msgspec.json.encode({"type": type_, "value": value, "confidence": confidence})
-        section = services.registry.stored("identities")
-        incoming = Parser(tenant, SOURCE).records(record, customer_id, section)
+        incoming = _evidence(services, tenant, customer_id, type_, value, confidence)
         return await services.identities.link(tenant.id, incoming, dry=preview)
 
     _act(tenant_id, options, work, preview=preview)
@@ -189,6 +188,26 @@ def unlink(
     async def work(services: Services, tenant: Tenant) -> Effect:
         identifier = _identifier(tenant, type_, value)
         return await services.identities.unlink(tenant.id, customer_id, identifier, SOURCE, dry=preview)
+
+    _act(tenant_id, options, work, preview=preview)
+
+
+@identity.command("move")
+@click.argument("source_id", callback=_name)
+@click.argument("target_id", callback=_name)
+@click.argument("type_", metavar="TYPE", callback=_text)
+@click.argument("value", callback=_text)
+@_preview
+@_tenant
+@takes(*DATA)
+def move(
+    *, source_id: str, target_id: str, type_: str, value: str, preview: bool, tenant_id: str, **options: Any
+) -> None:
+    """Take an identifier from one customer, the first, and give it to another."""
+
+    async def work(services: Services, tenant: Tenant) -> Effect:
+        incoming = _evidence(services, tenant, target_id, type_, value, 1.0)
+        return await services.identities.move(tenant.id, source_id, target_id, incoming, SOURCE, dry=preview)
 
     _act(tenant_id, options, work, preview=preview)
 
@@ -284,7 +303,7 @@ def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -
 @_tenant
 @takes(*DATA)
 def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -> None:
-    """Keep two identifiers from being one person, until somebody merges, accepts or links them."""
+    """Keep two identifiers from being one person, until somebody merges, accepts, links or allows just these two."""
 
     async def work(services: Services) -> None:
         tenant = await known_tenant(services, tenant_id)
@@ -293,6 +312,21 @@ def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: A
 
     run(options, work)
     say("The two are kept apart.")
+
+
+@identity.command("allow-link")
+@_pair
+@_preview
+@_tenant
+@takes(*DATA)
+def allow_link(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
+    """Let two identifiers be one person again, which somebody set apart."""
+
+    async def work(services: Services, tenant: Tenant) -> Effect:
+        a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
+        return await services.identities.allow(tenant.id, a, b, SOURCE, dry=preview)
+
+    _act(tenant_id, options, work, preview=preview)
 
 
 @identity.command("match")
@@ -389,6 +423,14 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
         return shown(await services.identities.rules(tenant.id))
 
     say_json(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2).decode())
+
+
+def _evidence(
+    services: Services, tenant: Tenant, customer_id: str, type_: str, value: str, confidence: float
+) -> Sequence[Incoming]:
+    """Return the identity record that names an identifier of a customer's."""
+    record = msgspec.json.encode({"type": type_, "value": value, "confidence": confidence})
+    return Parser(tenant, SOURCE).records(record, customer_id, services.registry.stored("identities"))
 
 
 def _act(

@@ -5,13 +5,14 @@ whether it is kept up link by link or derived anew.
 """
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import msgspec
 
 from portrait.identity.confidence import combined
+from portrait.identity.rules import BY_HAND
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
 
 LINKED = "linked"
@@ -34,17 +35,29 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at: int
     """From when it holds, by the source's word, in microseconds."""
     since: int
-    """When this source first told it without a break, in microseconds."""
+    """From when this source says it without a break: the moment that it named, else when we were told, in
+    microseconds."""
     status: str
     into: str | None
     """The customer id that stayed, where the link joined two profiles."""
     credential: str | None = None
     """The id of the credential that acted, where somebody decided it by the API."""
+    timed: bool = False
+    """Whether the source named the moment from which it counts."""
+    policy: str | None = None
+    """Under which rules it was decided: see `identity.rules.Rules.name`."""
+    follows: bool = False
+    """Whether it holds only because the two are one person in another way: it joins nothing by itself."""
 
     @property
     def order(self) -> tuple[int, bytes]:
         """What decides which of two of one source counts."""
         return self.recorded_at, self.id
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether it is a person's own word, or leads to an id of Portrait's making."""
+        return self.rule in BY_HAND
 
 
 class Link(NamedTuple):
@@ -109,6 +122,7 @@ class Graph:
                 if live and other in ends:
                     found[min(one, other), max(one, other)] = live
         self.links = sorted((_link(*pair, told) for pair, told in found.items()), key=lambda link: link.order)
+        self._joining = [link for link in self.links if not all(told.follows for told in link.told)]
 
     def profiles(self) -> list[Profile]:
         """Return the connected sets, by their first identifier.
@@ -128,15 +142,17 @@ class Graph:
         """Go through the links as they came; return the sets, the customer id of each by its root, and the merges."""
         sets = Sets(self.identifiers)
         first: dict[str, int] = {}
-        for link in self.links:
+        for link in self._joining:
             for one in (link.a, link.b):
                 if one.type == CUSTOMER_ID:
                     first.setdefault(one.value, link.since)
         kept = {one: one.value if one.type == CUSTOMER_ID else None for one in self.identifiers}
         merges = []
-        for link in self.links:
+        for link in self._joining:
             a, b = sets.find(link.a), sets.find(link.b)
             if a == b:
+                if link.into is not None and customer(link.into) in sets.members(a):
+                    kept[a] = link.into  # decided on when the two were not one yet, as far as was known
                 continue
             ids = {kept[a], kept[b]} - {None}
             stays = _survivor(kept[a], kept[b], link.into, first)
@@ -144,56 +160,11 @@ class Graph:
             kept[sets.join(a, b)] = stays
         return sets, kept, merges
 
-    def parts(self, x: Profile, y: Profile) -> list[frozenset[Identifier]]:
-        """Return the pairs that keep two profiles apart."""
-        return [pair for pair in self.apart if len(pair & set(x.members)) == 1 and len(pair & set(y.members)) == 1]
-
-    def crossing(self, a: Identifier, b: Identifier) -> list[Link]:
-        """Return the links to take back so that two identifiers are apart again.
-
-        The links are gone through as they came, and those that would have joined the two are the ones: what each side
-        held before stays with it, and what came later stays with the side that it was linked to first.
-        """
-        sets = Sets(self.identifiers)
-        found = []
-        for link in self.links:
-            x, y = sets.find(link.a), sets.find(link.b)
-            if {x, y} == {sets.find(a), sets.find(b)} and x != y:
-                found.append(link)
-            elif x != y:
-                sets.join(x, y)
-        return found
-
-    def leaning(self, is_left_out: Callable[[Told], bool], stands: Callable[[Told], bool]) -> list[Link]:
-        """Return the links that join two who without some others would be apart, but were one when the link came.
-
-        Args:
-            is_left_out: tells what the others are, by what a source says of a link.
-            stands: tells what leans on nothing, whatever it followed.
-        """
-        parts = [
-            (out, link.a, link.b, told)
-            for link in self.links
-            for out in (True, False)
-            if (told := tuple(one for one in link.told if is_left_out(one) == out))
-        ]
-        whole, rest = Sets(self.identifiers), Sets(self.identifiers)
-        found = []
-        for out, a, b, told in sorted(parts, key=lambda part: (min(one.since for one in part[3]), *part[1:3])):
-            were_one = whole.meet(a, b)
-            if out:
-                continue
-            if were_one and rest.find(a) != rest.find(b) and not any(map(stands, told)):
-                found.append(_link(a, b, told))
-            else:
-                rest.meet(a, b)
-        return found
-
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
         """Return since when each two identifiers that are one person are so, in microseconds."""
         sets = Sets(self.identifiers)
         found = {}
-        for link in self.links:
+        for link in self._joining:
             x, y = sets.find(link.a), sets.find(link.b)
             if x != y:
                 for one, other in product(sets.members(x), sets.members(y)):

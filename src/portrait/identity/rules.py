@@ -1,28 +1,27 @@
-"""Which links are let through: one tenant's rules, with careful defaults, and the reasons for which they refuse."""
+"""One tenant's rules of which links are let through, with careful defaults, and the reasons for which they refuse."""
 
 import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from hashlib import blake2b
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
-from portrait.identity.graph import Graph, Link, Profile, Sets
 from portrait.identity.normalise import region_fault
 from portrait.identity.patterns import Patterns
 from portrait.identity.placeholders import is_nobodys, is_uncertain
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
-from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
-from portrait.model.time import DAY
+from portrait.model.identifier import CUSTOMER_ID, Identifier
 
 MAX_RULES = 2**18
 """The longest JSON text of a tenant's rules, in bytes."""
+_UNRANKED = 100
+"""The rank of a source that the rules do not name."""
 _KEPT = 256
 """How many tenants' rules are kept as they were read."""
 _log = logging.getLogger("portrait.identity")
@@ -46,10 +45,16 @@ class Rule(StrEnum):
     REJECTED = "rejected"
     CANNOT_LINK = "cannot_link"
     """Somebody keeps two apart."""
+    ALLOW_LINK = "allow_link"
+    """Somebody lets two be linked again who were kept apart."""
     MATCH = "match"
     """Matching in batch found them alike."""
     SPLIT = "split"
     """An identifier was taken to be shared, and was split off."""
+
+
+BY_HAND = frozenset({Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})
+"""Where links come from that are a person's own word, or lead to an id of Portrait's making."""
 
 
 class Reason(StrEnum):
@@ -74,7 +79,7 @@ WORDS = {
     Reason.SELF_LINK: "An identifier is not linked with itself.",
     Reason.UNKNOWN_TYPE: "The tenant's rules know no such type of identifier.",
     Reason.BLOCKED_VALUE: "The value is one that many people have, or none.",
-    Reason.CANNOT_LINK: "The two profiles were set apart, and only an explicit merge joins them again.",
+    Reason.CANNOT_LINK: "Two of their identifiers were set apart; merging or allowing just these two lifts that.",
     Reason.UNCERTAIN_VALUE: "The value, no whole and valid number or no address, may be several people's.",
     Reason.UNIQUE_TYPE: "Two profiles with identifiers of a type that a person has one of are not joined.",
     Reason.LIMIT: "The profile would have more identifiers of one type than the limit.",
@@ -139,6 +144,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     """Whether weak identifiers are kept from joining people who are known apart."""
     block_junk: bool = True
     """Whether what is built in is blocked, and what may be several people's is kept from joining any."""
+    source_ranks: dict[_Text, Annotated[int, Meta(ge=0, le=1000)]] = {}
+    """Of claims that contradict each other that of the source with the lower number holds; of one unnamed it is 100."""
     region: str | None = None
     """Where phone numbers without a country's prefix are from: ISO 3166-1 alpha-2."""
 
@@ -150,6 +157,17 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
             name: msgspec.structs.replace(rule, limit=most) if rule.limit is not None and rule.limit > most else rule
             for name, rule in (DEFAULT_TYPES | self.types).items()
         }
+
+    @cached_property
+    def name(self) -> str | None:
+        """What tells these rules from others, as a short text; None: they are those by default."""
+        if self == DEFAULT:
+            return None
+        return blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=6).hexdigest()
+
+    def rank(self, source: str | None) -> int:
+        """Return the rank of a source among those whose claims contradict each other: the lower one's hold."""
+        return _UNRANKED if source is None else self.source_ranks.get(source, _UNRANKED)
 
     def of(self, type_: str) -> TypeRule:
         """Return the rule of a type."""
@@ -206,11 +224,6 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     def is_sure(self, rule: str, confidence: float) -> bool:
         """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
         return rule != Rule.RECORD or confidence >= self.min_confidence
-
-    def is_shared(self, identifier: Identifier, people: int) -> bool:
-        """Tell whether an identifier that is seen with so many people is taken to be shared."""
-        most = self.of(identifier.type).shared_from
-        return most is not None and people >= most
 
 
 _UNKNOWN = TypeRule()
@@ -309,184 +322,6 @@ def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
     usual = DEFAULT_TYPES.get(name, _UNKNOWN).limit
     beyond = rule.limit > rules.max_identifiers and rule.limit != usual
     return "`limit` is beyond `maxIdentifiers`" if beyond else None
-
-
-class Proposal(NamedTuple):
-    """A link that somebody tells, and what it would join."""
-
-    a: Identifier
-    b: Identifier
-    confidence: float
-    profiles: tuple[Profile, Profile]
-    """The profiles of the two ends; the same twice where they are one already."""
-    graph: Graph
-    """The links of both."""
-    people: dict[Identifier, int]
-    """With how many people each end was seen, this link counted."""
-    rule: Rule = Rule.RECORD
-    tied: AbstractSet[Identifier] | None = None
-    """What sure links tie to something else; None: those of the graph."""
-    given: tuple[str | None, str | None] = (None, None)
-    """The values of the ends as they were given; None: they are not known."""
-
-
-def decided(rules: Rules, told: Proposal, now: int) -> tuple[Reason | None, list[Link]]:
-    """Return the first reason for which a tenant's rules refuse a link, and which unsure links give way if none does.
-
-    A sure link is decided on as though no unsure one had come before it. Then those at what it joins are gone through
-    as they came, and the ones that would join what a rule keeps apart give way. So a guess never keeps out, by coming
-    first, what is known; and where it contradicts nothing it stays.
-    """
-    unsure = [link for link in told.graph.links if not _is_sure(rules, link)]
-    if not unsure or not rules.is_sure(told.rule, told.confidence):
-        return refusal(rules, told, now), []
-    sets = Sets(one for profile in told.profiles for one in profile.members)
-    for link in told.graph.links:
-        if _is_sure(rules, link):
-            sets.join(sets.find(link.a), sets.find(link.b))
-    x, y = sets.find(told.a), sets.find(told.b)
-    if x == y or refusal(rules, told._replace(profiles=(_profile(sets, x), _profile(sets, y))), now) is not None:
-        return refusal(rules, told, now), []
-    sets.join(x, y)
-    tied = _tied(rules, told.graph.links) | _named((told.a, told.b))
-    gives_way = []
-    for link in unsure:
-        x, y = sets.find(link.a), sets.find(link.b)
-        again = Proposal(
-            link.a, link.b, max(one.confidence for one in link.told), (_profile(sets, x), _profile(sets, y)),
-            told.graph, {}, tied=tied,
-        )  # fmt: skip
-        if x != y and sets.find(told.a) in {x, y} and _between(rules, again, now) is not None:
-            gives_way.append(link)
-        else:
-            sets.join(x, y)
-    return None, gives_way
-
-
-def refusal(rules: Rules, told: Proposal, now: int) -> Reason | None:
-    """Return the first reason for which a tenant's rules refuse a link; None where they let it through."""
-    ends = told.a, told.b
-    if not all(rules.knows(one.type) for one in ends):
-        return Reason.UNKNOWN_TYPE
-    if any(rules.blocks(one, given) for one, given in zip(ends, told.given, strict=True)):
-        return Reason.BLOCKED_VALUE
-    if told.profiles[0] == told.profiles[1]:
-        return None
-    return _between(rules, told, now)
-
-
-def _between(rules: Rules, told: Proposal, now: int) -> Reason | None:
-    """Return the first reason for which two profiles are kept apart."""
-    return next((reason for reason, refuses in _GUARDS if refuses(rules, told, now)), None)
-
-
-def _profile(sets: Sets, root: Identifier) -> Profile:
-    return Profile(None, tuple(sets.members(root)))
-
-
-def _is_sure(rules: Rules, link: Link) -> bool:
-    return any(rules.is_sure(one.rule, one.confidence) for one in link.told)
-
-
-def _tied(rules: Rules, links: Iterable[Link]) -> set[Identifier]:
-    """Return what sure links tie to something else."""
-    return {one for link in links if _is_sure(rules, link) for one in _named(link[:2])}
-
-
-def _named(ends: tuple[Identifier, Identifier]) -> set[Identifier]:
-    """Return both ends of a link; none where one is an id of Portrait's making, which is nothing else."""
-    return set() if any(map(_is_generated, ends)) else set(ends)
-
-
-def _is_apart(rules: Rules, told: Proposal, now: int) -> bool:
-    del rules, now
-    return bool(told.graph.parts(*told.profiles))
-
-
-def _is_too_large(rules: Rules, told: Proposal, now: int) -> bool:
-    del now
-    return sum(len(one.members) for one in told.profiles) > rules.max_identifiers
-
-
-def _is_uncertain(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether an end that may be several people's belongs to somebody already; by hand it may be linked."""
-    del now
-    ends = zip((told.a, told.b), told.profiles, strict=True)
-    return told.rule is not Rule.LINK and any(
-        len(profile.members) > 1 and rules.is_uncertain(one) for one, profile in ends
-    )
-
-
-def _is_between_many(rules: Rules, told: Proposal, now: int) -> bool:
-    del now
-    return rules.shared != "warn" and any(rules.is_shared(one, told.people.get(one, 0)) for one in (told.a, told.b))
-
-
-def _joins_two(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether both profiles hold a type that a person has one of; no two profiles hold one identifier."""
-    del now
-    x, y = ({type_ for type_ in naming(rules, one.members) if rules.of(type_).unique} for one in told.profiles)
-    return bool(x & y)
-
-
-def _is_weak(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether what names a thing would join two who are known, by one type, as different people."""
-    del now
-    weak = rules.of(told.a.type).weak or rules.of(told.b.type).weak
-    x, y = (naming(rules, one.members) for one in told.profiles)
-    return rules.weak_guard and weak and bool(x & y)
-
-
-def _is_unsure(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether both are somebody without this link, which is too weak to make them one.
-
-    Somebody is a customer id of the company's, or two identifiers that a sure link ties. A lone identifier is nobody
-    yet, whether or not it has records and so an id of Portrait's making: the order of records must not matter.
-    """
-    del now
-    if told.confidence >= rules.min_confidence:
-        return False
-    tied = _tied(rules, told.graph.links) if told.tied is None else told.tied
-    return all(
-        any(one in tied or (one.type == CUSTOMER_ID and not is_generated(one.value)) for one in profile.members)
-        for profile in told.profiles
-    )
-
-
-def _is_over_limit(rules: Rules, told: Proposal, now: int) -> bool:
-    """Tell whether any type would have more members than its limit, of those linked within its window."""
-    linked: dict[Identifier, int] = {}
-    for link in told.graph.links:
-        for one in (link.a, link.b):
-            linked.setdefault(one, link.since)
-    counted: Counter[str] = Counter()
-    for one in (one for profile in told.profiles for one in profile.members):
-        window = rules.of(one.type).window_days
-        if window is None or linked.get(one, now) > now - window * DAY:
-            counted[one.type] += not _is_generated(one)
-    return any(count > limit for type_, count in counted.items() if (limit := rules.of(type_).limit) is not None)
-
-
-_GUARDS: tuple[tuple[Reason, Callable[[Rules, Proposal, int], bool]], ...] = (
-    (Reason.CANNOT_LINK, _is_apart),
-    (Reason.COMPONENT_CAP, _is_too_large),
-    (Reason.UNCERTAIN_VALUE, _is_uncertain),
-    (Reason.SHARED_IDENTIFIER, _is_between_many),
-    (Reason.UNIQUE_TYPE, _joins_two),
-    (Reason.WEAK_EVIDENCE, _is_weak),
-    (Reason.LOW_CONFIDENCE, _is_unsure),
-    (Reason.LIMIT, _is_over_limit),
-)
-"""What keeps two profiles apart, in the order in which a reason is given."""
-
-
-def naming(rules: Rules, members: Iterable[Identifier]) -> set[str]:
-    """Return the types of those identifiers that name people: no things, and no generated id, nobody's word."""
-    return {one.type for one in members if not rules.of(one.type).weak and not _is_generated(one)}
-
-
-def _is_generated(identifier: Identifier) -> bool:
-    return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
 
 
 def shown(rules: Rules) -> dict[str, Any]:

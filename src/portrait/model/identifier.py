@@ -3,7 +3,8 @@
 import re
 import secrets
 import unicodedata
-from typing import NamedTuple, Self
+from functools import lru_cache
+from typing import NamedTuple
 
 CUSTOMER_ID = "customer_id"
 """The type of identifier that the API's paths carry; never normalised."""
@@ -25,11 +26,16 @@ class Identifier(NamedTuple):
         """The identifier as one text, unique: types hold no colon."""
         return f"{self.type}:{self.value}"
 
-    @classmethod
-    def of_tag(cls, tag: str) -> Self:
+    @staticmethod
+    def of_tag(tag: str) -> "Identifier":
         """Return the identifier with this tag."""
-        type_, _, value = tag.partition(":")
-        return cls(type_, value)
+        return _of_tag(tag)
+
+
+@lru_cache(maxsize=4096)  # a profile's identifiers are named by each other, over and over
+def _of_tag(tag: str) -> Identifier:
+    type_, _, value = tag.partition(":")
+    return Identifier(type_, value)
 
 
 def customer(customer_id: str) -> Identifier:

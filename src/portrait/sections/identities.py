@@ -1,15 +1,23 @@
 """Identity links: e-mail addresses, phone numbers, device ids and the like, with confidence."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
 from portrait.identity.normalise import normalise
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
-from portrait.sections.fold import Held, per_key
-from portrait.sections.record import Record, Text, impersonal, personal
+from portrait.sections.fold import Entry, Held, Latest, LatestState, per_key
+from portrait.sections.record import Record, Shape, Text, impersonal, personal
+
+
+class Identity(Record, frozen=True):
+    """Identity links (email, phone, device IDs) with confidence scores."""
+
+    type: Annotated[Text, impersonal, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
+    value: Annotated[Text, personal, Meta(pattern=r"\S", examples=["john@example.com"])]
+    confidence: Annotated[float, impersonal, Meta(ge=0, le=1, examples=[1.0])] = 1.0
 
 
 def highest_confidence(held: Sequence[Held]) -> Held:
@@ -27,19 +35,69 @@ def _key(record: Record) -> tuple[str, ...]:
     return (record.type, normalise(record.type, record.value))
 
 
-@register_profile_section(
-    "identities",
-    key=("type", "value"),
-    normalise=_key,
-    order="confidence",
-    combine=per_key(highest_confidence),
-)
-class Identity(Record, frozen=True):
-    """Identity links (email, phone, device IDs) with confidence scores."""
+class Evidence(NamedTuple):
+    """What one source says, at one identifier, of another."""
 
-    type: Annotated[Text, impersonal, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$", examples=["email"])]
-    value: Annotated[Text, personal, Meta(pattern=r"\S", examples=["john@example.com"])]
-    confidence: Annotated[float, impersonal, Meta(ge=0, le=1, examples=[1.0])] = 1.0
+    source: str | None
+    record: Identity
+    """What it said last."""
+    at: int
+    """From when that is true, in microseconds."""
+    recorded_at: int
+    id: bytes
+    since: int
+    """From when it has said so without a break, in microseconds."""
+    timed: bool
+    """Whether it named that moment."""
+
+
+class EvidenceFold(Latest):
+    """The fold of evidence: of each key what every source says, from its first word since the last end to its newest.
+
+    An end ends what all sources said. A late end that lies between two words of a source makes its words begin with the
+    newest, though there may have been others after the end.
+    """
+
+    def evidence(self, state: LatestState, key: str) -> Iterator[Evidence]:
+        """Yield what is said under a key now, or from a moment that lies ahead, by source."""
+        for history in state.histories.values():
+            by_source: dict[str | None, list[Entry]] = {}
+            for entry in _since_end(history.entries.get(key, [])):
+                by_source.setdefault(entry.source, []).append(entry)
+            for source, entries in by_source.items():
+                first, last = entries[0], entries[-1]
+                assert last.body is not None
+                record = self._shape.decode(last.body)
+                assert isinstance(record, Identity)
+                is_timed = first.effective_at != first.recorded_at
+                yield Evidence(
+                    source, record, last.effective_at, last.recorded_at, last.id, first.effective_at, is_timed
+                )
+
+    def _prune(self, entries: list[Entry], told_at: int) -> list[Entry]:
+        if len(entries) == 1:
+            return entries
+        ordered = sorted({entry.id: entry for entry in entries}.values())
+        due = [entry for entry in ordered if entry.effective_at <= told_at]
+        kept = [entry for entry in due if entry.body is None][-1:]
+        by_source: dict[str | None, list[Entry]] = {}
+        for entry in _since_end(due):
+            by_source.setdefault(entry.source, []).append(entry)
+        for told in by_source.values():
+            kept += [told[0], *told[1:][-1:]]
+        return sorted(kept) + ordered[len(due) :]
+
+
+def _since_end(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Return those of some entries of a key, in order, that come after its last end."""
+    ends = [index for index, entry in enumerate(entries) if entry.body is None]
+    return entries[ends[-1] + 1 :] if ends else entries
+
+
+FOLD = EvidenceFold(Shape(Identity, extras=None, where=__name__), _key, combine=per_key(highest_confidence),
+                    order=_confidence)  # fmt: skip
+
+register_profile_section("identities", key=("type", "value"), normalise=_key, fold=FOLD, version=2)(Identity)
 
 
 def identifier_of(record: Identity, region: str | None = None) -> Identifier:

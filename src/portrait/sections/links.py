@@ -4,12 +4,13 @@ A source's record in `identities` is evidence, and stays what it was. What becam
 a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from portrait.identity.graph import LINKED, Graph, Told
+from portrait.identity.graph import LINKED, RETRACTED, Graph, Told
+from portrait.identity.rules import Rule
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
 from portrait.sections.base import StoredSection
@@ -32,12 +33,20 @@ class Decision(Record, frozen=True, omit_defaults=True):
     status: Annotated[str, impersonal] = LINKED
     into: Annotated[str | None, personal] = None
     credential: Annotated[str | None, impersonal] = None
+    timed: Annotated[bool, impersonal] = False
+    policy: Annotated[str | None, impersonal] = None
+    follows: Annotated[bool, impersonal] = False
 
 
 class LinksState(msgspec.Struct, frozen=True, array_like=True):
-    """Per identifier and key of another, what each source says now."""
+    """Per identifier and key of another, what each source says now; what was taken back is not kept."""
 
     ends: dict[str, dict[str, list[Told]]] = {}
+    told: dict[str, int] = {}
+    """When something was told of each identifier last, in microseconds."""
+
+
+_EMPTY = LinksState()
 
 
 class Links:
@@ -48,29 +57,29 @@ class Links:
 
     def empty(self) -> LinksState:
         """Return the state before any fact."""
-        return LinksState()
+        return _EMPTY
 
     def apply(self, state: LinksState, fact: Fact) -> LinksState:
         """Return the state after one more fact."""
         tag = fact.identifier.tag
         held = state.ends.get(tag, {})
-        before, now = held.get(fact.key), _told(fact)
-        told = [now] if before is None else _newest([*before, now], fact.key)
-        return LinksState(state.ends | {tag: held | {fact.key: told}})
+        live = _live([*held.get(fact.key, ()), _told(fact)], fact.key)
+        ends = held | {fact.key: live} if live else {key: told for key, told in held.items() if key != fact.key}
+        at = max(_told_at(state, tag), fact.recorded_at)
+        return LinksState(state.ends | {tag: ends}, state.told | {tag: at})
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
-        """Return the state of two identifiers: the links of both."""
+        """Return the state of two identifiers: the links of both. Of one that both hold the one told more counts."""
         if a.ends.keys().isdisjoint(b.ends):  # as two identifiers' states are
-            return LinksState(a.ends | b.ends)
+            return LinksState(a.ends | b.ends, a.told | b.told)
+        tags = sorted(a.ends.keys() | b.ends.keys())
+        chosen = [(tag, max((a, b), key=lambda state: _told_at(state, tag))) for tag in tags]
         return LinksState(
             {
-                tag: {
-                    key: _newest([*ours.get(key, ()), *theirs.get(key, ())], key)
-                    for key in sorted(ours.keys() | theirs.keys())
-                }
-                for tag in sorted(a.ends.keys() | b.ends.keys())
-                for ours, theirs in [(a.ends.get(tag, {}), b.ends.get(tag, {}))]
-            }
+                tag: {key: live for key, told in sorted(state.ends.get(tag, {}).items()) if (live := _live(told, key))}
+                for tag, state in chosen
+            },
+            {tag: _told_at(state, tag) for tag, state in chosen},
         )
 
     def render(self, state: LinksState, now: int) -> tuple[list[Any], int | None]:
@@ -81,9 +90,9 @@ class Links:
             (one.at for one in every if one.status == LINKED and one.at > now), default=None
         )
 
-    def keys(self, state: LinksState) -> int:
-        """Return how many links an identifier has at most."""
-        return max(map(len, state.ends.values()), default=0)
+    def keys(self, state: LinksState) -> int:  # noqa: ARG002  # the cap of a profile bounds links, and nothing else does
+        """Return 0: no limit of keys keeps a link from being decided on, or taken back."""
+        return 0
 
 
 class Identified(NamedTuple):
@@ -135,37 +144,9 @@ def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier],
     return {pair: told for pair, told in sorted(newest.items()) if told.status == LINKED}
 
 
-def ends_with(state: LinksState, statuses: Collection[str]) -> list[tuple[Identifier, Identifier, Told]]:
-    """Return what is told of links with one of some statuses: at which end, of which other, and what."""
-    return [
-        (Identifier.of_tag(tag), Identifier.of_tag(key), told)
-        for tag, others in state.ends.items()
-        for key, each in others.items()
-        for told in each
-        if told.status in statuses and not key.startswith(_APART)
-    ]
-
-
 def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
     """Return the other ends of an identifier's links that hold."""
     return [other for other, told in ends_of(state, identifier).items() if any(one.status == LINKED for one in told)]
-
-
-def keeping(state: LinksState, stays: Callable[[frozenset[Identifier], Told], bool]) -> LinksState:
-    """Return a state with those links alone that a function of their two ends and of what is told of them keeps."""
-    return LinksState(
-        {
-            tag: {
-                key: [
-                    one
-                    for one in told
-                    if key.startswith(_APART) or stays(frozenset((Identifier.of_tag(tag), Identifier.of_tag(key))), one)
-                ]
-                for key, told in others.items()
-            }
-            for tag, others in state.ends.items()
-        }
-    )
 
 
 def only_bans(state: LinksState) -> LinksState:
@@ -181,8 +162,14 @@ def only_bans(state: LinksState) -> LinksState:
 
 def told_at(state: LinksState) -> int:
     """Return when something was told of a state's links last, in microseconds; 0: never."""
-    every = (one for others in state.ends.values() for told in others.values() for one in told)
-    return max((one.recorded_at for one in every), default=0)
+    return max((_told_at(state, tag) for tag in state.ends), default=0)
+
+
+def _told_at(state: LinksState, tag: str) -> int:
+    if (at := state.told.get(tag)) is not None:
+        return at
+    every = (one.recorded_at for told in state.ends.get(tag, {}).values() for one in told)
+    return max(every, default=0)
 
 
 def link_key(other: Identifier, *, apart: bool = False) -> str:
@@ -222,20 +209,34 @@ def _told(fact: Fact) -> Told:
     made = _decision.decode(fact.body)
     return Told(
         fact.recorded_at, fact.id, fact.source, made.value, made.confidence, made.rule, made.at, made.since,
-        made.status, made.into, made.credential,
+        made.status, made.into, made.credential, made.timed, made.policy,
+        made.follows,
     )  # fmt: skip
 
 
-def _newest(told: list[Told], key: str) -> list[Told]:
-    """Return of each source what it said last, in the order of sources; of a ban what anybody said last."""
+def _live(told: list[Told], key: str) -> list[Told]:
+    """Return what counts of what is told of a pair: of each source its newest record's word, and that of a person.
+
+    A record that ends takes back what records said, a person what anybody did. Of a ban what anybody said last counts.
+    """
     if key.startswith(_APART):
         return [max(told, key=lambda one: one.order)]
-    newest: dict[str | None, Told] = {}
-    for one in told:
-        held = newest.get(one.source)
-        if held is None or one.order > held.order:
-            newest[one.source] = one
-    return [newest[source] for source in sorted(newest, key=lambda source: (source is not None, source or ""))]
+    if len(told) == 1:
+        return [] if _is_back(told[0]) else told
+    newest: dict[tuple[bool, str | None], Told] = {}
+    for one in sorted(told, key=lambda one: one.order):
+        if not _is_back(one):
+            newest[one.is_by_hand, one.source] = one
+            continue
+        newest.pop((False, one.source), None)
+        if one.rule != Rule.RECORD:
+            newest.pop((True, one.source), None)
+    return sorted(newest.values(), key=lambda one: (one.source is not None, one.source or "", one.is_by_hand))
+
+
+def _is_back(told: Told) -> bool:
+    """Tell whether a word is taken back: what was split off by earlier versions waits, as what is refused does."""
+    return told.status == RETRACTED and told.rule != Rule.SPLIT
 
 
 _decision = msgspec.json.Decoder(Decision)

@@ -6,12 +6,17 @@ from typing import Any, Literal
 import msgspec
 
 from portrait import folding
+from portrait.claims import words_of
+from portrait.evidence import Pair, Said
 from portrait.identity.graph import Graph, Profile, aliases
+from portrait.identity.rules import Rule
 from portrait.model.document import HEAD, STALE, Document, Head, content_hash, head_document, stale
 from portrait.model.errors import PortraitError
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import StoredSection
+from portrait.sections.fold import LatestState
+from portrait.sections.identities import EvidenceFold
 from portrait.sections.links import LINKS, shown_by
 from portrait.sections.registry import Registry
 from portrait.storage.contract import StoredState, Transaction
@@ -28,11 +33,13 @@ class Component:
         tenant: whose identifiers they are.
         now: a moment at which all that is held had been rendered, in microseconds.
         report: where to count.
+        region: where the tenant's phone numbers without a country's prefix are from.
         facts: all facts of each identifier.
         graph: what links the identifiers.
         owners: the customer id under which each identifier is registered.
         documents: the documents and heads held, by customer id and section.
         states: the states held.
+        evidence: what is held of evidence at further identifiers, with which links wait for review.
     """
 
     def __init__(
@@ -42,11 +49,13 @@ class Component:
         now: int,
         report: Report,
         *,
+        region: str | None,
         facts: Mapping[Identifier, list[Fact]],
         graph: Graph,
         owners: dict[Identifier, str],
         documents: dict[tuple[str, str], Document],
         states: dict[tuple[Identifier, str], StoredState],
+        evidence: Mapping[Identifier, LatestState],
     ) -> None:
         self._registry = registry
         self._tenant = tenant
@@ -66,6 +75,7 @@ class Component:
         """The same by customer, or by identifier where it is nobody's."""
         report.facts += sum(map(len, facts.values()))
         folded = {one: self._fold(one, told) for one, told in facts.items()}
+        self._said, self._claimed = _links(registry, region, folded, evidence)
         for profile in graph.profiles():
             if profile.customer_id is not None and facts[customer(profile.customer_id)]:
                 report.customers += 1
@@ -169,8 +179,19 @@ class Component:
             found.setdefault(owner, []).append(stale(name))
         return found
 
+    @property
+    def pairs(self) -> set[Pair]:
+        """The pairs of which records claim other than what was decided on."""
+        return {pair for pair, _ in self._said ^ self._claimed}
+
     def compare(self) -> None:
-        """Report how what is held differs from what the facts say."""
+        """Report how what is held differs from what the facts say.
+
+        What live records claim is found without what was decided on: a second, independent way.
+        """
+        for place in sorted(self._said ^ self._claimed, key=str):
+            reason: Literal["missing", "unfounded"] = "missing" if place in self._said else "unfounded"
+            self._report.differences.append(Difference(self._tenant, "link", LINKS.document, reason))
         self._compare("identifier", self.owners, self._held_owners, lambda a, b, _: a == b)
         self._compare(
             "state",
@@ -233,3 +254,23 @@ class Component:
         if held.section != HEAD and content_hash(held.body) != held.hash:
             return False
         return held == derived
+
+
+def _links(
+    registry: Registry,
+    region: str | None,
+    folded: Mapping[Identifier, Mapping[str, Any]],
+    evidence: Mapping[Identifier, LatestState],
+) -> tuple[set[tuple[Pair, str | None]], set[tuple[Pair, str | None]]]:
+    """Return what live records claim, by pair and source, and on which of their claims something was decided."""
+    section = registry.find_stored(LINKS.document)
+    if section is None or not isinstance(section.fold, EvidenceFold):
+        return set(), set()
+    words = words_of({one: states[LINKS.name] for one, states in folded.items() if LINKS.name in states})
+    claimed = {((word.a, word.b), word.source) for word in words.values() if word.rule == Rule.RECORD}
+    own = {one: states[section.name] for one, states in folded.items() if section.name in states}
+    elsewhere = Said(section, region, evidence).claims()
+    # What only a further identifier says is judged with that.
+    said = Said(section, region, own).claims() | (elsewhere & claimed)
+    known = folded.keys() | evidence.keys()
+    return said, {one for one in claimed if one in said or known >= {*one[0]}}

@@ -10,7 +10,7 @@ class Difference(NamedTuple):
     """One place where what is held is not what the facts say."""
 
     tenant: str
-    kind: Literal["document", "state", "identifier", "head"]
+    kind: Literal["document", "state", "identifier", "head", "link"]
     section: str
     reason: Literal["missing", "different", "unfounded"]
 

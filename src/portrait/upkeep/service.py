@@ -1,12 +1,16 @@
 """What may be asked of upkeep, over one database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 
 from portrait import folding
+from portrait.evidence import Concerned, Pair
+from portrait.identity.rules import read
+from portrait.linking import opened
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.model.time import Clock
-from portrait.sections.links import LINKS, LinksState, graph_of, linked
+from portrait.sections.fold import LatestState
+from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, linked
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, StoredState, Transaction
 from portrait.upkeep.component import Component
@@ -84,7 +88,21 @@ class Upkeep:
         await tx.put_identifiers(
             tenant, {identifier: owner for one in held for identifier, owner in one.owners.items()}
         )
+        if pairs := {pair for one in held for pair in one.pairs}:
+            await self._decide(tx, tenant, pairs)
         return report
+
+    async def _decide(self, tx: Transaction, tenant: str, pairs: Collection[Pair]) -> None:
+        """Decide anew on what records claim of some pairs."""
+        ends = {one for pair in pairs for one in pair}
+        known = (await tx.resolve(tenant, ends)).keys()
+        sections = {section.name: section for section in self._registry.all_stored()}
+        batch, linker = await opened(tx, tenant, self._clock(), sections, known, ends - known)
+        await linker.load(ends)
+        await linker.follow(self._registry.stored(LINKS.document), {pair: Concerned(set(), {}) for pair in pairs})
+        linker.decide()
+        await linker.apply()
+        await batch.finish()
 
     async def _components_held(
         self, reads: Reads, tenant: str, identifiers: list[Identifier], report: Report
@@ -120,10 +138,14 @@ class Upkeep:
         states: dict[Identifier, dict[str, StoredState]] = {}
         for (identifier, section), state in (await reads.states_of(tenant, everyone)).items():
             states.setdefault(identifier, {})[section] = state
+        evidence = await self._evidence(reads, tenant, links, components)
+        held = await reads.tenant(tenant)
+        rules = read(held.rules if held else None)
         now = self._clock()  # once all is read: whatever is held was rendered before
         return [
             Component(
-                self._registry, tenant, now, report,
+                self._registry, tenant, now, report, region=rules.region,
+                evidence={one: state for one, state in evidence.items() if one not in members},
                 facts={one: facts[one] for one in sorted(members)},
                 graph=graph_of((links[one] for one in members), members),
                 owners={one: owners[one] for one in members if one in owners}
@@ -141,6 +163,20 @@ class Upkeep:
             )
             for members in components
         ]  # fmt: skip
+
+    async def _evidence(
+        self, reads: Reads, tenant: str, links: Mapping[Identifier, LinksState], components: Collection[set[Identifier]]
+    ) -> dict[Identifier, LatestState]:
+        """Return what is held of evidence at identifiers that are linked, or wait for it, where it can be read."""
+        section = self._registry.find_stored(LINKS.document)
+        further = {other for members in components for one in members for other in ends_of(links[one], one)}
+        if section is None or not further:
+            return {}
+        held = await reads.states(tenant, [(one, section.name) for one in further])
+        states = {one: folding.read_state(section, state) for (one, _), state in held.items()}
+        unread = {one for one, state in states.items() if state is None}
+        none = dict.fromkeys(further - unread, section.fold.empty())
+        return none | {one: state for one, state in states.items() if state is not None}
 
     async def _each(self, work: Callable[[str, list[Identifier]], Awaitable[None]], progress: Progress | None) -> None:
         done = 0

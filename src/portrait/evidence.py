@@ -1,0 +1,122 @@
+"""What live records say of who is one person: of which pairs a batch speaks, and what all sources say of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from portrait.ending import Ended
+from portrait.incoming import Incoming
+from portrait.model.fact import Fact, Op
+from portrait.model.identifier import Identifier
+from portrait.sections.base import StoredSection
+from portrait.sections.fold import LatestState
+from portrait.sections.identities import FOLD, Evidence, Identity, identifier_of
+from portrait.sections.links import LINKS, shown_by
+from portrait.storage.contract import Asked
+
+
+class Concerned(NamedTuple):
+    """What records of a batch say of one pair."""
+
+    sources: set[str | None]
+    """Whose records do."""
+    given: dict[Identifier, str]
+    """The values as they were given of those of whom records are told."""
+
+
+Pair = tuple[Identifier, Identifier]
+
+
+def pairs_of(incoming: Sequence[Incoming]) -> dict[Pair, Concerned]:
+    """Return the pairs, each in order, of which records are evidence; those of one identifier and itself are none."""
+    pairs: dict[Pair, Concerned] = {}
+    for one in incoming:
+        if one.linked is not None and one.identifier != one.linked.named.identifier:
+            concerned = pairs.setdefault(_pair(one.identifier, one.linked.named.identifier), Concerned(set(), {}))
+            concerned.sources.add(one.source)
+            concerned.given[one.identifier] = one.named.value
+    return pairs
+
+
+def ended_pairs(
+    ended: Sequence[Ended], known: Mapping[Asked, Sequence[Fact]], region: str | None
+) -> dict[Pair, Concerned]:
+    """Return the pairs of which records that ended were evidence.
+
+    Args:
+        ended: what ended, and where.
+        known: the facts that are known of each key.
+        region: where phone numbers without a country's prefix are from.
+    """
+    pairs: dict[Pair, Concerned] = {}
+    for section, identifier, key, _ in ended:
+        if shown_by(section) is LINKS:
+            facts = known.get(Asked(identifier, section.name, key, None), ())
+            for body in {section.bring_forward(fact).body for fact in facts if fact.op is Op.PUT}:
+                other = identifier_of(_record(section, body), region)
+                if other != identifier:
+                    pairs[_pair(identifier, other)] = Concerned(set(), {})
+    return pairs
+
+
+class Said:
+    """What live records say of pairs.
+
+    Args:
+        section: the section of evidence.
+        region: where phone numbers without a country's prefix are from.
+        states: its states.
+    """
+
+    def __init__(self, section: StoredSection, region: str | None, states: Mapping[Identifier, LatestState]) -> None:
+        self._section = section
+        self._region = region
+        self._states = states
+        self._keys: dict[tuple[Identifier, str], dict[Identifier, list[str]]] = {}
+
+    def of(self, one: Identifier, other: Identifier) -> list[Evidence]:
+        """Return what is said at one identifier of another, of each source and way of writing it."""
+        state = self._states.get(one)
+        if state is None:
+            return []
+        keys = self._keys.get((one, other.type))
+        if keys is None:
+            self._keys[one, other.type] = keys = self._named(state, other.type)
+        return [each for key in keys.get(other, ()) for each in FOLD.evidence(state, key)]
+
+    def claims(self) -> set[tuple[Pair, str | None]]:
+        """Return all that live records claim, by pair and source."""
+        found: set[tuple[Pair, str | None]] = set()
+        for one, state in self._states.items():
+            for key, body in _bodies(state).items():
+                other = identifier_of(_record(self._section, body), self._region)
+                if other != one:
+                    found.update((_pair(one, other), each.source) for each in FOLD.evidence(state, key))
+        return found
+
+    def _named(self, state: LatestState, type_: str) -> dict[Identifier, list[str]]:
+        """Return the keys under which a state names identifiers of a type."""
+        found: dict[Identifier, list[str]] = {}
+        for key, body in _bodies(state).items():
+            if (record := _record(self._section, body)).type == type_:
+                found.setdefault(identifier_of(record, self._region), []).append(key)
+        return found
+
+
+def _bodies(state: LatestState) -> dict[str, bytes]:
+    """Return of each key a body that was told: all of a key name the same identifier."""
+    return {
+        key: body
+        for history in state.histories.values()
+        for key, entries in history.entries.items()
+        if (body := next((entry.body for entry in entries if entry.body is not None), None)) is not None
+    }
+
+
+def _record(section: StoredSection, body: bytes) -> Identity:
+    record = section.shape.decode(body)
+    assert isinstance(record, Identity)
+    return record
+
+
+def _pair(one: Identifier, other: Identifier) -> Pair:
+    return (one, other) if one < other else (other, one)

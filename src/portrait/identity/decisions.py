@@ -1,0 +1,387 @@
+"""Which claims hold: all claims about some identifiers are decided together, so that no order of telling matters.
+
+Claims are gone through in one order, `precedence`, and each is let through unless a guard keeps apart what it would
+join. So a claim that came late is decided on as though it had come first, wherever it ranks before others.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from portrait.identity.graph import LINKED, Sets, groups_without
+from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
+from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
+from portrait.model.time import DAY
+
+FINAL = frozenset({Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE, Reason.REVIEW})
+"""Reasons that are about a claim itself: it stays refused whatever else is known."""
+
+
+class Claim(NamedTuple):
+    """That two identifiers are one person, as one source says now."""
+
+    a: Identifier
+    b: Identifier
+    """The two, in order."""
+    source: str | None
+    rule: str
+    """Where it comes from: see `identity.rules.Rule`."""
+    confidence: float
+    since: int
+    """From when it counts, in microseconds: the moment that its source named, else when it was recorded."""
+    timed: bool
+    """Whether its source named a moment."""
+    status: str
+    """What was decided on it before: linked, or the reason for which it was refused."""
+    settled: bool = False
+    """Whether that was decided under other rules than the tenant's of now, and stands."""
+    tried: bool = False
+    """Whether somebody links the two now: only if no rule refuses it, and all that is sure holds as it did."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it asks no guard but bans."""
+        return (self.rule in BY_HAND and not self.tried) or (self.settled and self.status == LINKED)
+
+    @property
+    def is_of_profiles(self) -> bool:
+        """Whether it says that two customers are one, with whatever else belongs to either."""
+        is_of_two = self.a.type == self.b.type == CUSTOMER_ID
+        return is_of_two and not self.tried and (self.rule == Rule.MATCH or self.rule in BY_HAND)
+
+
+def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
+    """Return the order in which claims are decided on: total, and the same whatever came first.
+
+    What somebody said of an identifier, and what was decided under earlier rules; what is sure before what is not; the
+    source's rank; strong types before weak; claims with a moment before those without; the earlier before the later,
+    for which claims without a moment have that of their arrival; and the claim's own text. Last come those that join
+    two customers as a whole: they join what either has by all others.
+    """
+
+    def key(claim: Claim) -> tuple[object, ...]:
+        own = claim.since, claim.a, claim.b, claim.source or ""
+        if claim.is_of_profiles:
+            return 4, claim.rule == Rule.MATCH, 0, False, *own
+        if claim.stands:
+            return 0, claim.rule != Rule.FIRST_SEEN, 0, False, *own
+        is_sure = rules.is_sure(claim.rule, claim.confidence)
+        rank = 2 if claim.tried else 1 if is_sure else 3
+        weakest = max(rules.of(claim.a.type).priority, rules.of(claim.b.type).priority)
+        return rank, rules.rank(claim.source), weakest, not claim.timed, *own
+
+    return key
+
+
+class Decisions(NamedTuple):
+    """What was decided on some claims."""
+
+    reasons: Sequence[Reason | None]
+    """Of each claim why it is refused; None: it holds."""
+    following: frozenset[int]
+    """The indexes of those that hold because the two are one person in another way: by themselves they were refused."""
+    shared: frozenset[Identifier]
+    """Identifiers that are seen with so many people that they are taken to be shared."""
+    sets: Sets
+    """The identifiers that are one person by what holds."""
+
+
+def decide(
+    claims: Sequence[Claim],
+    bans: Collection[frozenset[Identifier]],
+    identifiers: Collection[Identifier],
+    rules: Rules,
+) -> Decisions:
+    """Decide on all claims about some identifiers.
+
+    Which identifiers are shared follows from the people that they are seen with, and who is one person from which are
+    shared; and how large a profile will be from who is made one by hand. So all is gone through again until no further
+    identifier shows to be shared, and none of those whom somebody made one to be kept apart.
+
+    Args:
+        claims: the claims.
+        bans: the pairs that are not to be one person.
+        identifiers: all identifiers concerned; those of claims need not be among them.
+        rules: the tenant's rules.
+    """
+    key = precedence(rules)
+    order = sorted(range(len(claims)), key=lambda index: key(claims[index]))
+    seen = _seen(claims, rules)
+    shared: frozenset[Identifier] = frozenset()
+    parted: frozenset[int] = frozenset()
+    while True:
+        run = _Run(claims, bans, identifiers, rules, shared, parted)
+        for index in order:
+            run.consider(index)
+        if further := run.parted() - parted:
+            parted, shared = parted | further, frozenset()
+        elif further_shared := run.shared_among(seen):
+            shared |= further_shared
+        else:
+            return run.finish()
+
+
+def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, set[Identifier]]:
+    """Return what is seen, by sure claims, with each identifier of a type that may be shared."""
+    seen: dict[Identifier, set[Identifier]] = {}
+    for claim in claims:
+        if claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
+            for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                if rules.of(one.type).shared_from is not None:
+                    seen.setdefault(one, set()).add(other)
+    return {one: others for one, others in seen.items() if len(others) >= (rules.of(one.type).shared_from or 0)}
+
+
+class Group:
+    """Identifiers that are one person as far as claims were decided on."""
+
+    __slots__ = ("counts", "is_somebody", "names", "unique")
+
+    def __init__(self, one: Identifier, rules: Rules) -> None:
+        own = one.type == CUSTOMER_ID and is_generated(one.value)
+        rule = rules.of(one.type)
+        self.counts: dict[str, int] = {} if own else {one.type: 1}
+        self.names: frozenset[str] = _NONE if own or rule.weak else frozenset((one.type,))
+        """The types of its identifiers that name people: no things, and nothing of Portrait's making."""
+        self.unique: frozenset[str] = self.names if rule.unique else _NONE
+        self.is_somebody = one.type == CUSTOMER_ID and not own
+        """Whether it is a customer of the company's, or holds two identifiers that a sure claim ties."""
+
+    def take(self, other: "Group") -> None:
+        """Take in another group."""
+        for type_, count in other.counts.items():
+            self.counts[type_] = self.counts.get(type_, 0) + count
+        self.names |= other.names
+        self.unique |= other.unique
+        self.is_somebody |= other.is_somebody
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+class _Run:
+    """Goes through claims once, with what is taken to be shared."""
+
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        bans: Collection[frozenset[Identifier]],
+        identifiers: Collection[Identifier],
+        rules: Rules,
+        shared: frozenset[Identifier],
+        parted: frozenset[int],
+    ) -> None:
+        self._claims = claims
+        self._rules = rules
+        self._shared = shared
+        everyone = {*identifiers, *(one for claim in claims for one in (claim.a, claim.b))}
+        self.sets = Sets(everyone)
+        self._whole = self.sets
+        """The same, with those one whom somebody said to be: so large a profile will be."""
+        self._of_profiles = {index for index, claim in enumerate(claims) if claim.is_of_profiles and claim.stands}
+        if ahead := self._of_profiles - parted:
+            self._whole = Sets(everyone)
+            for index in ahead:
+                self._whole.meet(claims[index].a, claims[index].b)
+        self._groups = {one: Group(one, rules) for one in everyone}
+        self._linked: dict[Identifier, int] = {}
+        """Since when each identifier is linked with anything."""
+        self._bans = [pair for pair in bans if pair <= everyone]
+        self._reasons: dict[int, Reason | None] = {}
+        self._ties: list[tuple[Identifier, Identifier]] = []
+
+    def consider(self, index: int) -> None:
+        """Decide on one claim."""
+        claim = self._claims[index]
+        reason = self._reason(claim)
+        self._reasons[index] = reason
+        if reason is not None:
+            return
+        if claim.rule != Rule.FIRST_SEEN:
+            for one in (claim.a, claim.b):
+                self._linked.setdefault(one, claim.since)
+        root = self._join(claim.a, claim.b)
+        self._whole.meet(claim.a, claim.b)
+        if self._rules.is_sure(claim.rule, claim.confidence):
+            self._ties.append((claim.a, claim.b))
+            if not any(one.type == CUSTOMER_ID and is_generated(one.value) for one in (claim.a, claim.b)):
+                self._groups[root].is_somebody = True
+
+    def finish(self) -> Decisions:
+        """Return what was decided; a claim between two that became one person in another way holds."""
+        following = {
+            index
+            for index, reason in self._reasons.items()
+            if reason is not None and reason not in FINAL and self._are_one(self._claims[index])
+        }
+        reasons = [None if index in following else self._reasons[index] for index in range(len(self._claims))]
+        return Decisions(reasons, frozenset(following), frozenset(self._shared), self.sets)
+
+    def _are_one(self, claim: Claim) -> bool:
+        return self.sets.find(claim.a) == self.sets.find(claim.b)
+
+    def parted(self) -> set[int]:
+        """Return the indexes of claims that somebody made of two customers, and that bans keep from holding."""
+        return {index for index in self._of_profiles if self._reasons[index] is not None}
+
+    def shared_among(self, seen: Mapping[Identifier, Collection[Identifier]]) -> set[Identifier]:
+        """Return those of some identifiers that are seen with as many people as show one to be shared."""
+        return {
+            one
+            for one, others in seen.items()
+            if one not in self._shared and self._people(one, others) >= (self._rules.of(one.type).shared_from or 0)
+        }
+
+    def _people(self, identifier: Identifier, seen: Collection[Identifier]) -> int:
+        """Return with how many people an identifier is seen.
+
+        What remains connected without it is one person's. Of groups that hold nothing of one type two may be one
+        person's still, an address here and a number there; so it is the most groups that hold one type of what names
+        people. That is no more than there are identifiers of the type.
+        """
+        roots = {self.sets.find(one) for one in seen}
+        most: Counter[str] = Counter()
+        for root in roots:
+            for type_ in self._groups[root].names:
+                most[type_] += self._groups[root].counts[type_]
+        if max(most.values(), default=0) < (self._rules.of(identifier.type).shared_from or 0):
+            return 0
+        members = [one for root in roots for one in self.sets.members(root)]
+        everyone = set(members)
+        ties = [pair for pair in self._ties if pair[0] in everyone]
+        people = Counter(
+            type_
+            for group in groups_without(identifier, members, ties)
+            if not group_is_free(group, seen)
+            for type_ in naming(self._rules, group)
+        )
+        return max(people.values(), default=0)
+
+    def _reason(self, claim: Claim) -> Reason | None:
+        """Return why a claim is refused, as things stand; None: it holds."""
+        if claim.status in FINAL:
+            return Reason(claim.status)
+        if claim.settled and claim.status != LINKED:
+            return Reason(claim.status)
+        a, b = self.sets.find(claim.a), self.sets.find(claim.b)
+        if claim.stands:
+            return Reason.CANNOT_LINK if a != b and self.is_banned(claim, a, b) else None
+        if self._is_shared(claim):
+            return Reason.SHARED_IDENTIFIER
+        if a == b:
+            return None
+        return self._between(claim, a, b)
+
+    def _between(self, claim: Claim, a: Identifier, b: Identifier) -> Reason | None:
+        """Return the first reason for which two groups, by their roots, are kept apart."""
+        guards = _HARD if claim.rule == Rule.MATCH else _GUARDS
+        return next((reason for reason, refuses in guards if refuses(self, claim, a, b)), None)
+
+    def is_banned(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
+        """Tell whether somebody keeps a member of the one from a member of the other."""
+        return any({self.sets.find(one) for one in pair} == {a, b} for pair in self._bans)
+
+    def is_too_large(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
+        """Tell whether the profile would have more identifiers than there may be."""
+        return self._size(claim) > self._rules.max_identifiers
+
+    def is_uncertain(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
+        """Tell whether an end that may be several people's belongs to somebody already; by hand it may be linked."""
+        return not claim.tried and any(
+            len(self.sets.members(root)) > 1 and self._rules.is_uncertain(one)
+            for one, root in ((claim.a, a), (claim.b, b))
+        )
+
+    def joins_two(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
+        """Tell whether both hold a type that a person has one of."""
+        return not self._groups[a].unique.isdisjoint(self._groups[b].unique)
+
+    def is_weak(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
+        """Tell whether what names a thing would join two who are known, by one type, as different people."""
+        rules = self._rules
+        is_weak = rules.weak_guard and (rules.of(claim.a.type).weak or rules.of(claim.b.type).weak)
+        return is_weak and not self._groups[a].names.isdisjoint(self._groups[b].names)
+
+    def is_unsure(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
+        """Tell whether both are somebody without this claim, which is too weak to make them one."""
+        is_weak = claim.confidence < self._rules.min_confidence
+        return is_weak and self._groups[a].is_somebody and self._groups[b].is_somebody
+
+    def _size(self, claim: Claim) -> int:
+        """Return how many identifiers a profile would have that a claim makes."""
+        roots = {self._whole.find(claim.a), self._whole.find(claim.b)}
+        size = sum(len(self._whole.members(root)) for root in roots)
+        if size <= self._rules.max_identifiers:
+            return size
+        return counted(one for root in roots for one in self._whole.members(root))
+
+    def _is_shared(self, claim: Claim) -> bool:
+        """Tell whether a claim is refused for an end that is shared: where it is only demoted, its first one holds."""
+        shared = {claim.a, claim.b} & self._shared
+        if not shared or self._rules.shared == "warn" or claim.rule == Rule.MATCH:
+            return False
+        return self._rules.shared == "split" or (
+            not self._are_one(claim) and any(one in self._linked for one in shared)
+        )
+
+    def is_over_limit(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
+        """Tell whether any type would have more identifiers than its limit, of those linked within its window.
+
+        The window ends with the claim: what it is allowed depends on no clock.
+        """
+        x, y = self._groups[a].counts, self._groups[b].counts
+        for type_ in x if len(x) < len(y) else y:
+            rule = self._rules.of(type_)
+            if rule.limit is None or x.get(type_, 0) + y.get(type_, 0) <= rule.limit:
+                continue
+            if rule.window_days is None:
+                return True
+            begin = claim.since - rule.window_days * DAY
+            members = (*self.sets.members(a), *self.sets.members(b))
+            if sum(one.type == type_ and self._linked.get(one, claim.since) > begin for one in members) > rule.limit:
+                return True
+        return False
+
+    def _join(self, one: Identifier, other: Identifier) -> Identifier:
+        a, b = self.sets.find(one), self.sets.find(other)
+        if a == b:
+            return a
+        root = self.sets.join(a, b)
+        self._groups[root].take(self._groups[b if root == a else a])
+        return root
+
+
+_Guard = Callable[[_Run, Claim, Identifier, Identifier], bool]
+_HARD: tuple[tuple[Reason, _Guard], ...] = (
+    (Reason.CANNOT_LINK, _Run.is_banned),
+    (Reason.COMPONENT_CAP, _Run.is_too_large),
+)
+"""What keeps two apart whom matching found alike: it weighs what is said of people, not identifiers."""
+_GUARDS: tuple[tuple[Reason, _Guard], ...] = (
+    *_HARD,
+    (Reason.UNCERTAIN_VALUE, _Run.is_uncertain),
+    (Reason.UNIQUE_TYPE, _Run.joins_two),
+    (Reason.WEAK_EVIDENCE, _Run.is_weak),
+    (Reason.LOW_CONFIDENCE, _Run.is_unsure),
+    (Reason.LIMIT, _Run.is_over_limit),
+)
+"""What keeps two groups apart, in the order in which a reason is given."""
+
+
+def counted(identifiers: Iterable[Identifier]) -> int:
+    """Return how many identifiers count: those of Portrait's making, by which nobody knows anybody, do not."""
+    return sum(not (one.type == CUSTOMER_ID and is_generated(one.value)) for one in identifiers)
+
+
+def group_is_free(group: Iterable[Identifier], seen: Collection[Identifier]) -> bool:
+    """Tell whether a group holds nothing that was seen."""
+    return not any(one in seen for one in group)
+
+
+def naming(rules: Rules, members: Iterable[Identifier]) -> set[str]:
+    """Return the types of those identifiers that name people: no things, and nothing of Portrait's making."""
+    return {
+        one.type
+        for one in members
+        if not rules.of(one.type).weak and not (one.type == CUSTOMER_ID and is_generated(one.value))
+    }

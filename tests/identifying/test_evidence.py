@@ -1,0 +1,217 @@
+"""A claim lives while a live record or a person's word makes it; what moments, bans and moves do to it."""
+
+import pytest
+
+from harness import TENANT
+from identifying.acting import (
+    FREE,
+    SEGMENT,
+    act,
+    bulk,
+    each,
+    evidence,
+    explained,
+    line,
+    named,
+    owner,
+    refused,
+    rules,
+    tie,
+    tried,
+)
+from portrait.identity.rules import Rule
+from portrait.model.fact import Fact, Op, fact_id
+from portrait.model.identifier import Identifier
+from portrait.sections.links import LINKS, Decision, link_key
+
+E, F, P, D = "email:e@example.org", "email:f@example.org", "phone:+4930901820", "device_id:d"
+
+
+async def deleted(running, customer_id, tag):
+    """Delete the identity record that names an identifier."""
+    for one in (await running.client.get(f"/api/v1/customers/{customer_id}/identities")).json()["data"]:
+        if f"{one['record']['type']}:{one['record']['value']}" == tag:
+            answer = await running.client.delete(f"/api/v1/customers/{customer_id}/identities/{one['key']}")
+            assert answer.status_code == 204
+
+
+async def waiting(running, customer_id):
+    return {(one["other"]["value"], one["reason"]) for one in (await explained(running, customer_id))["candidates"]}
+
+
+# --- alive as long as somebody says so ---
+
+
+async def test_a_late_and_older_word_revives_no_link_whose_record_is_gone(running):
+    await each(running, tie("A", E, effectiveAt="2026-03-01T00:00:00Z"))
+    await deleted(running, "A", E)
+    await bulk(running, tie("A", E, 0.9, effectiveAt="2026-02-01T00:00:00Z"))
+    assert await owner(running, E) is None
+    assert await waiting(running, "A") == set()
+    await bulk(running, tie("A", E, 0.8))
+    assert await owner(running, E) == "A"
+    await running.checked()
+
+
+async def test_the_end_of_one_record_ends_no_word_that_is_told_at_the_other_end(running):
+    await each(running, tie("A", E, source="crm"), tie(E, "A", 0.7, source="web"))
+    await deleted(running, "A", E)
+    assert await running.section("identities", "A") == [evidence(E, 0.7)]
+    await deleted(running, "A", "customer_id:A")
+    assert await running.section("identities", "A") == []
+    assert await owner(running, E) != "A"
+    await running.checked()
+
+
+async def test_a_record_that_was_refused_waits_no_more_once_it_is_withdrawn(running):
+    await each(running, tie("B", E), tie("A", E))
+    assert await waiting(running, "A") == {("e@example.org", "unique_type")}
+    await deleted(running, "A", E)
+    assert await waiting(running, "A") == set()
+    assert await refused(running, "accept", identifier="A", other=E) == (409, "not_merged", None)
+    await running.checked()
+
+
+async def test_whoever_loses_what_kept_others_out_lets_the_next_in(running):
+    await each(running, tie("B", E), tie("A", E))
+    await deleted(running, "B", E)
+    assert await owner(running, E) == "A"
+    await running.checked()
+
+
+@pytest.mark.parametrize("reason", ["missing", "unfounded"])
+async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right(running, reason):
+    await each(running, tie("A", E), line("B", "segments", SEGMENT))
+    store = running.services.store
+    b, e = Identifier("customer_id", "B"), Identifier("email", "e@example.org")
+
+    async def told(tx):
+        """Tell of a link between B and the address, or take the one of A's back, as no record says."""
+        pairs = [(Identifier("customer_id", "A"), e)] if reason == "missing" else [(b, e)]
+        status = "retracted" if reason == "missing" else "limit"
+        at = 1_800_000_000_000_000
+        for pair in pairs:
+            for one, other in (pair, pair[::-1]):
+                at += 1
+                body = LINKS.shape.encode(Decision(rule=Rule.RECORD, value=other.value, at=at, since=at, status=status))
+                key = link_key(other)
+                fact = Fact(one, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
+                await tx.append(TENANT, [fact])
+
+    await store.write(TENANT, told)
+    found = [one for one in (await running.services.upkeep.check()).differences if one.kind == "link"]
+    assert {one.reason for one in found} == {reason}
+    await running.services.upkeep.rebuild()
+    await running.checked()
+    assert await owner(running, E) == "A"
+    assert await waiting(running, "B") == set()
+
+
+# --- moments ---
+
+
+async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running):
+    def consent(told_of, status, at):
+        record = {"kind": "consent", "purpose": "p", "status": status, "grantedAt": at if status == "granted" else None,
+                  "revokedAt": at if status == "revoked" else None}  # fmt: skip
+        return line(told_of, "consent", record)
+
+    lines = [
+        tie("A", E, effectiveAt="2024-01-01T00:00:00Z"),
+        consent("A", "revoked", "2024-06-01T00:00:00Z"),
+        consent(E, "granted", "2025-06-01T00:00:00Z"),
+    ]
+    await each(running, *reversed(lines))
+    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    await running.checked()
+
+
+async def test_what_three_duplicates_split_off_comes_back_once_they_are_one(running):
+    await each(running, *(tie(name, E) for name in "ABC"))
+    assert await owner(running, E) is None
+    for name in "BC":
+        await act(running, "merge", targetId="A", sourceId=name)
+    assert await owner(running, E) == "A"
+    await act(running, "unmerge", targetId="A", sourceId="C")
+    await act(running, "unmerge", targetId="A", sourceId="B")
+    assert await owner(running, E) is None
+    await running.checked()
+
+
+# --- bans ---
+
+
+async def test_a_ban_is_lifted_by_naming_just_the_two(running):
+    await each(running, *(line(one, "segments", SEGMENT) for one in ("father", "son", "son-2")))
+    await act(running, "cannot-link", identifier="father", other="son")
+    await act(running, "merge", targetId="son", sourceId="son-2")
+    for action in ({"targetId": "father", "sourceId": "son-2"}, {"targetId": "son-2", "sourceId": "father"}):
+        assert await refused(running, "merge", **action) == (409, "link_refused", "cannot_link")
+    text = (await tried(running, "merge", targetId="father", sourceId="son-2")).text
+    assert "son" not in text.replace("person", "").replace("reason", "")
+    allowing = {"action": "allow-link", "identifier": named("son"), "other": named("father")}
+    effect = await act(running, "preview", of=allowing)
+    assert effect["before"] == effect["after"]
+    await act(running, "allow-link", identifier="son", other="father")
+    assert await refused(running, "allow-link", identifier="son", other="father") == (409, "not_merged", None)
+    await act(running, "merge", targetId="father", sourceId="son-2")
+    assert await owner(running, "son") == "father"
+    await running.checked()
+
+
+async def test_what_a_ban_alone_kept_out_holds_once_it_is_lifted(running):
+    await rules(running, FREE)
+    await each(running, tie("A", E))
+    await act(running, "unlink", canonicalId="A", identifier=E)
+    assert await owner(running, E) is None
+    await act(running, "allow-link", identifier="A", other=E)
+    assert await owner(running, E) == "A"
+    await running.checked()
+
+
+# --- moving ---
+
+
+async def test_an_old_number_is_given_to_whom_it_belongs_now_in_one_action(running):
+    await each(running, tie("A", P), tie("A", E), tie("B", F), tie("B", P))
+    fields = {"sourceId": "A", "targetId": "B", "identifier": {"type": "phone", "value": "+4930901820"}}
+    previewed = await act(running, "preview", of={"action": "move", **fields})
+    assert await owner(running, P) == "A"
+    effect = await act(running, "move", **fields)
+    assert effect == previewed
+    assert await owner(running, P) == "B"
+    assert [one["value"] for one in await running.section("identities", "A")] == ["e@example.org"]
+    await each(running, tie("A", P, 0.9), tie(P, "A", source="web"))
+    assert await owner(running, P) == "B", "it does not go back by itself"
+    assert await refused(running, "move", **fields) == (409, "not_merged", None)
+    await running.checked()
+
+
+async def test_what_cannot_be_moved_stays_where_it_is(running):
+    await each(running, tie("A", P), tie("B", F))
+    number = {"type": "phone", "value": "+4930901820"}
+    assert await refused(running, "move", sourceId="A", targetId="A", identifier=number) == (422, "self_link", None)
+    own = {"type": "customer_id", "value": "A"}
+    assert await refused(running, "move", sourceId="A", targetId="B", identifier=own) == (422, "self_link", None)
+    nobody = (404, "customer_not_found", None)
+    assert await refused(running, "move", sourceId="X", targetId="B", identifier=number) == nobody
+    assert await refused(running, "move", sourceId="A", targetId="X", identifier=number) == nobody
+    other = {"type": "phone", "value": "+4930901821"}
+    assert await refused(running, "move", sourceId="A", targetId="B", identifier=other) == (409, "not_merged", None)
+    await running.checked()
+
+
+# --- ranks ---
+
+
+async def test_of_two_sources_the_one_that_ranks_before_the_other_is_believed(running):
+    await rules(running, {"sourceRanks": {"crm": 1, "form": 900}})
+    await each(running, tie("A", E, source="form"), tie("B", E, source="web"), tie("C", F, source="web"))
+    assert await owner(running, E) == "B"
+    await each(running, tie("C", E, source="crm"))
+    assert await owner(running, E) is None, "seen with three it is nobody's"
+    await each(running, tie("D", F, source="form"))
+    assert await owner(running, F) == "C"
+    await each(running, tie("D", F, 0.9, source="crm"))
+    assert await owner(running, F) == "D"
+    await running.checked()
