@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from bench.process import ROOT
-from portrait import distribution
+from portrait.serving import distribution
 
 LIBRARIES = ("uvicorn", "uvloop", "httptools", "asyncpg", "apsw")
 

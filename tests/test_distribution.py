@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from docs.pages import ROOT, files, relative
-from portrait import distribution
+from portrait.serving import distribution
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMMIT = "5f1d3e8c0b"

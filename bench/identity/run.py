@@ -18,8 +18,8 @@ from portrait.identity.rules import Reason
 from portrait.ingest.records import Parser
 from portrait.model.identifier import Identifier
 from portrait.model.time import SECOND
-from portrait.recording import Refusal
 from portrait.sections.links import is_own
+from portrait.writes.recording import Refusal
 
 TENANT = "bench"
 _PAGE = 10_000

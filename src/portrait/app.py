@@ -10,9 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from portrait import distribution, settings
+from portrait import settings
 from portrait.access.service import Access, Mode
-from portrait.admission import Admission
 from portrait.api.access import AccessResources
 from portrait.api.application import Application
 from portrait.api.bulk import Bulk
@@ -24,21 +23,23 @@ from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.computed import Computed, Reports
-from portrait.explaining import Explainer
-from portrait.folding import Overtaken
-from portrait.identifying import Identities
-from portrait.listing import Lists
-from portrait.matched import Matches
+from portrait.maintenance.service import Upkeep
 from portrait.model.errors import InvalidSetting, Unavailable
 from portrait.model.time import Clock, system_clock
-from portrait.reading import Reader
-from portrait.recording import Recorder
+from portrait.projection import Overtaken
+from portrait.reads.identity import Explainer
+from portrait.reads.lists import Lists
+from portrait.reads.profiles import Reader
 from portrait.sections import registry as section_registry
 from portrait.sections.base import MAX_SECTION_BYTES
 from portrait.sections.registry import Registry
+from portrait.serving import distribution
+from portrait.serving.admission import Admission
 from portrait.storage import sqlite
 from portrait.storage.contract import Store
-from portrait.upkeep.service import Upkeep
+from portrait.writes.identities import Identities
+from portrait.writes.match_links import Matches
+from portrait.writes.recording import Recorder
 
 
 class Resource(Protocol):

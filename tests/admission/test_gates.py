@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import virtual
-from portrait import admission, leaving
-from portrait.admission import Admission, Gate, Pace, Places
 from portrait.model.errors import Overloaded
+from portrait.serving import admission, leaving
+from portrait.serving.admission import Admission, Gate, Pace, Places
 
 PARSED, READ, REFUSED = 20e-6, 50e-6, 15e-6
 """What a request costs to arrive, to be answered, and to be refused, in seconds."""

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait.turns import Turns
+from portrait.serving.turns import Turns
 
 TENANTS = st.sampled_from(["a", "b", "c", None])
 

@@ -24,11 +24,11 @@ from portrait.ingest import records, streams
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson, SectionForbidden
 from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fault, name_fault
-from portrait.naming import MAX_NAMED
 from portrait.sections import registry
 from portrait.sections.base import ROLES
 from portrait.sections.links import LINKS
 from portrait.storage.contract import Tenant
+from portrait.writes.naming import MAX_NAMED
 
 IDENTITY, LOOKUP = "/api/v1/identity", "/api/v1/unified-profile"
 TOO_LONG = f"must have at most {MAX_VALUE_BYTES} bytes of UTF-8"

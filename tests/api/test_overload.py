@@ -13,13 +13,13 @@ import pytest
 import uvicorn
 
 from harness import TENANT, interaction, ndjson, service
-from portrait import admission, leaving
 from portrait.access import keys, strangers
 from portrait.access import service as access_service
 from portrait.api.connections import Limits
 from portrait.api.wire import protocol
-from portrait.incoming import LINK_WEIGHT
-from portrait.recording import MAX_CHUNK
+from portrait.serving import admission, leaving
+from portrait.writes.incoming import LINK_WEIGHT
+from portrait.writes.recording import MAX_CHUNK
 
 OTHER = "other"
 

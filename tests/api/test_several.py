@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from harness import service
-from portrait import several
+from portrait.reads import several
 
 PATH = "/api/v1/unified-profile"
 SEGMENT = {"segmentId": "s1", "segmentName": "x" * 1000, "memberSince": "2026-01-15T00:00:00Z"}

@@ -16,9 +16,9 @@ from harness import TENANT, interaction, ndjson, portrait
 from portrait.cli import data, portrait_view
 from portrait.identity.rules import WORDS, Reason
 from portrait.model.errors import StorageBusy, StorageFailed
-from portrait.recording import Outcome
 from portrait.sections import registry
 from portrait.storage.contract import Tenant
+from portrait.writes.recording import Outcome
 
 LINES = [{"customerId": "c1", "section": "interactions", "record": interaction(number)} for number in range(5)]
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}

@@ -16,12 +16,13 @@ import pytest
 from harness import TENANT
 from identifying.acting import evidence, line
 from matching.people import population
-from portrait import distribution, folding
+from portrait import projection as folding
 from portrait.app import build
 from portrait.cli import main
 from portrait.identity.graph import LINKED, RETRACTED
 from portrait.ingest.records import Parser
 from portrait.sections.links import LINKS, ends_of
+from portrait.serving import distribution
 
 PEOPLE, TRUTH = population(60)
 FIELDS = {"first_name": "firstName", "surname": "surname", "address": "address", "zip": "zip", "city": "city"}
@@ -128,7 +129,7 @@ class Place:
         """Run a command in a process that is killed once so many of its writes are committed."""
         code = f"""
 import os, signal
-from portrait import matched
+from portrait.writes import match_links as matched
 from portrait.cli import main
 matched.CHUNK = 5
 from portrait.storage.sqlite import store

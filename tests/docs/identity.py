@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from docs.reference import _attributes, code, table
-from portrait.identity import rules
+from portrait.identity import decisions, rules
 from portrait.identity.confidence import CAP, combined
 from portrait.identity.graph import LINKED, Graph, Told
 from portrait.identity.placeholders import (
@@ -101,7 +101,7 @@ def _listed(words: Iterable[str]) -> str:
 def reasons() -> str:
     """Every reason, in the order in which the first one is given; that of matching, which asks no other, last."""
     first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
-    order = [*first, *(reason for reason, _ in rules._GUARDS), Reason.REVIEW]
+    order = [*first, Reason.SHARED_IDENTIFIER, *(reason for reason, _ in decisions._GUARDS), Reason.REVIEW]
     assert set(order) == set(Reason) == set(rules.WORDS), "a reason is given nowhere, or has no words"
     return table("reason | meaning", ((code(reason.value), rules.WORDS[reason]) for reason in order))
 

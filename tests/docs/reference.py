@@ -201,10 +201,10 @@ def tables() -> str:
     return table("table | primary key | other columns | further indexes", parts)
 
 
-def layers() -> str:
-    """The layers as import-linter holds them, top first."""
+def layers(container: str = "portrait") -> str:
+    """The layers of a package as import-linter holds them, top first."""
     contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
-    found = next(one for one in contracts if one["type"] == "layers")["layers"]
+    found = next(one for one in contracts if one.get("containers") == [container])["layers"]
     return "```text\n" + "\n".join(found) + "\n```\n"
 
 

@@ -8,8 +8,8 @@ from docs.identity import PATHS, SEVERAL, told
 from docs.pages import DOCS
 from portrait.identity.confidence import CAP, combined
 from portrait.identity.rules import Reason
-from portrait.linking import refused
 from portrait.sections import registry
+from portrait.writes.linking import refused
 
 PAGE = DOCS / "explanation" / "identity.md"
 

@@ -99,6 +99,11 @@ def test_the_changelog_has_the_version():
 
 
 def test_every_room_is_described():
-    rooms = [room for line in reference.layers().splitlines()[1:-1] for room in line.split(" | ")]
     page = (DOCS / "explanation" / "architecture.md").read_text()
-    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == rooms
+    rooms, _, within = page.partition("\n| of `writes` |")
+    described = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`[^|]*) \|", within, re.MULTILINE)]
+    layers = [line.split(" | ") for line in reference.layers("portrait.writes").splitlines()[1:-1]]
+    assert re.findall(r"^\| `(\w+)` \|", rooms, re.MULTILINE) == [
+        room for line in reference.layers().splitlines()[1:-1] for room in line.split(" | ")
+    ]
+    assert [name for row in described for name in row] == [name for row in layers for name in row]

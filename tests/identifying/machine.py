@@ -13,10 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from harness import Clock
 from portrait.app import build
-from portrait.folding import load_states
 from portrait.identity.rules import read
 from portrait.ingest.records import Parser
-from portrait.matched import Suggested
 from portrait.model.errors import (
     CustomerNotFound,
     LinkRefused,
@@ -26,7 +24,9 @@ from portrait.model.errors import (
     UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
+from portrait.projection import load_states
 from portrait.sections.links import bans_of
+from portrait.writes.match_links import Suggested
 
 TENANT = "t"
 RUNS = int(os.environ.get("PORTRAIT_TEST_MACHINE_RUNS", "30"))

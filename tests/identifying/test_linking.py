@@ -24,10 +24,10 @@ from identifying.acting import (
     shown,
     tie,
 )
-from portrait import linking
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
+from portrait.writes import linking
 
 
 @pytest.fixture

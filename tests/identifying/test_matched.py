@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness import TENANT, service
 from identifying.acting import FREE, SEGMENT, act, bulk, held, line, owner, rules, shown, tie
-from portrait.matched import Suggested
+from portrait.writes.match_links import Suggested
 
 CUSTOMERS = [f"c{number}" for number in range(5)]
 SHARED = ["email:e@example.org", "phone:+4930901820", "device_id:d", "email:f@example.org", "anonymous_id:n"]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from harness import service
 from identifying.acting import FREE, SEGMENT, line, rules, tie
-from portrait.explaining import head_of
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
+from portrait.reads.identity import head_of
 
 ENDS = [
     *"ABC", "email:e@example.org", "email:f@example.org", "phone:+4930901820", "device_id:d1", "device_id:d2",

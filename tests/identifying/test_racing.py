@@ -16,15 +16,15 @@ from identifying import racing
 from identifying.acting import FREE, line, named, tie
 from identifying.racing import TRIPLES, Race, all_at_once, click, record
 from portrait.app import build
-from portrait.explaining import head_of
 from portrait.identity.rules import Rule
-from portrait.linking import opened
 from portrait.model import time
 from portrait.model.document import HEAD, read_head
 from portrait.model.errors import NotMerged
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
-from portrait.neighbourhood import Stated
+from portrait.reads.identity import head_of
+from portrait.writes.linking import opened
+from portrait.writes.neighbourhood import Stated
 from racers import begin, together
 
 MERGES = int(os.environ.get("PORTRAIT_TEST_MERGES", "1000"))

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from identifying.acting import FREE, SEGMENT, act, bulk, each, evidence, explained, line, named, owner, rules, tie
-from portrait import explaining
 from portrait.api import identity
 from portrait.identity.graph import LINKED
+from portrait.reads import identity as explaining
 
 LIST = "/api/v1/identity/candidates"
 E, C = "email:e@example.org", "cookie_id:c"

@@ -13,8 +13,8 @@ from identity.test_normalise import ADDRESSES, IANA_TEST_DOMAINS, NUMBERS, REGIO
 from portrait.api.lookup import MAX_PROFILES
 from portrait.identity.normalise import is_readable
 from portrait.identity.rules import DEFAULT
-from portrait.matched import Suggested
 from portrait.model.identifier import MAX_VALUE_BYTES, Identifier, is_generated
+from portrait.writes.match_links import Suggested
 
 FORMATS = (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966, PhoneNumberFormat.E164)
 

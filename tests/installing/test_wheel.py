@@ -9,7 +9,7 @@ import pytest
 
 from docs.pages import ROOT, blocks
 from harness import serving
-from portrait import distribution
+from portrait.serving import distribution
 
 pytestmark = [pytest.mark.registries, pytest.mark.timeout(1200)]
 

@@ -16,11 +16,11 @@ import pyarrow.parquet
 import pytest
 
 from matching.people import population
-from portrait import distribution
 from portrait.matching import Settings, match
 from portrait.matching.model import comparisons, named
 from portrait.matching.prepare import prepare
 from portrait.model.errors import InputRefused, InvalidSetting, StartRefused
+from portrait.serving import distribution
 
 SPARK = pytest.mark.skipif(
     importlib.util.find_spec("pyspark") is None or shutil.which("java") is None, reason="needs pyspark and java"

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from harness import TENANT, portrait, server, service
+from portrait.maintenance.report import Unregistered
 from portrait.model.errors import PluginRefused
 from portrait.sections import registry
-from portrait.upkeep.report import Unregistered
 from sections.facts import ROOT
 
 COMPUTED = "from portrait import register_profile_section\n"

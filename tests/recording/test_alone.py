@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import TENANT, ndjson, service
-from portrait import recording
 from portrait.model.errors import SectionFailed
 from portrait.model.identifier import customer
 from portrait.sections import base, fold
+from portrait.writes import recording
 
 PLUGIN = '''
 from typing import Annotated
@@ -201,7 +201,7 @@ async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, 
         await bulk(one, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
         for other in others:
             await one.services.identities.keep_apart(TENANT, customer("A"), other, None)
-        monkeypatch.setattr("portrait.working_set.MAX_KEYS", 12)
+        monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 12)
         lines = [line("A", "identities", email(f"more{number}@example.org")) for number in range(5)]
         answer = await bulk(one, *lines)
         assert (answer["recorded"], answer["refused"]) == (5, [])
@@ -229,7 +229,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
             for other in apart:
                 await one.services.identities.keep_apart(TENANT, customer("A"), customer(other), None)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("portrait.working_set.MAX_KEYS", 4)
+                patch.setattr("portrait.writes.working_set.MAX_KEYS", 4)
                 answer = await bulk(one, *chunk) if chunk else {"refused": []}
             await one.checked()
             shown = [
@@ -372,7 +372,7 @@ async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
     renders = []
     usual = fold.Latest.render
     monkeypatch.setattr(fold.Latest, "render", lambda *args: renders.append(1) or usual(*args))
-    monkeypatch.setattr("portrait.judging.MAX_REFUSED", 5)
+    monkeypatch.setattr("portrait.writes.judging.MAX_REFUSED", 5)
     answer = await bulk(small, *(line("A", "blob", blob(f"n{number}", SMALL + 1)) for number in range(50)))
     assert len(answer["refused"]) == 50
     assert len(renders) < 50

@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import interaction, service
-from portrait import folding, recording
+from portrait import projection as folding
 from portrait.model.errors import Overloaded, StorageBusy
-from portrait.together import WORTH, Together
+from portrait.writes import recording
+from portrait.writes.group_commit import WORTH, Together
 
 
 @pytest.fixture(autouse=True, scope="module")
 def unhurried():
     """No work counts as a long one because the machine is busy."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("portrait.together.LONG", 600)
+        patch.setattr("portrait.writes.group_commit.LONG", 600)
         yield
 
 
@@ -166,7 +167,7 @@ async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
 
 
 async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(monkeypatch):
-    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    monkeypatch.setattr("portrait.writes.group_commit.LONG", 0.01)
     let_go = asyncio.Event()
 
     async def run(key, taken):
@@ -188,7 +189,7 @@ async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(mon
 
 
 async def test_a_long_work_keeps_no_other_waiting(monkeypatch):
-    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    monkeypatch.setattr("portrait.writes.group_commit.LONG", 0.01)
     begun, let_go = asyncio.Event(), asyncio.Event()
 
     async def run(key, taken):
@@ -236,7 +237,7 @@ async def test_a_key_has_so_many_items_waiting_at_most_and_others_have_theirs():
 
 
 async def test_an_item_whose_work_does_not_begin_in_time_is_refused(monkeypatch):
-    monkeypatch.setattr("portrait.together.LONG", 0.01)
+    monkeypatch.setattr("portrait.writes.group_commit.LONG", 0.01)
     let_go, begun = asyncio.Event(), []
 
     async def run(key, taken):

@@ -8,7 +8,7 @@ import apsw
 import httpx
 
 from harness import TENANT, command, interaction, ndjson, portrait, server, service
-from portrait.upkeep import service as upkeep
+from portrait.maintenance import service as upkeep
 from sections.facts import ROOT
 
 SAMPLE = (ROOT / "src" / "portrait" / "cli" / "sample.jsonl").read_bytes()

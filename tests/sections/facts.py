@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from harness import START
-from portrait.folding import fold_facts
 from portrait.model import time
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
+from portrait.projection import fold_facts
 from portrait.sections import registry
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import Events

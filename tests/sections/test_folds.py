@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import START
-from portrait.folding import read_state, store_state
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
+from portrait.projection import read_state, store_state
 from sections.facts import AFTER, MINUTE, SECTIONS, STATE, TOLD, parsed, sayings, shown, state_of, told
 
 MOMENTS = st.integers(0, 150).map(lambda minutes: START + minutes * MINUTE)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import START
-from portrait.folding import read_state, store_state
 from portrait.model import time
 from portrait.model.fact import Op
+from portrait.projection import read_state, store_state
 from portrait.sections.fold import Entry, JoinedState, ends
 from sections.facts import MINUTE, SECTIONS, TOLD, Saying, parsed, shown, state_of, told
 

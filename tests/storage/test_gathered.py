@@ -12,12 +12,12 @@ from portrait.ingest.records import Parser
 from portrait.model.document import document, head_document
 from portrait.model.identifier import customer
 from portrait.model.time import system_clock
-from portrait.recording import Recorder
 from portrait.sections import registry
 from portrait.storage import postgres
 from portrait.storage.conformance.support import TENANT, append, fact, head, put_documents
 from portrait.storage.contract import StoredState, Tenant
 from portrait.storage.postgres import gathered, put
+from portrait.writes.recording import Recorder
 
 ROWS = (
     "INSERT INTO states SELECT 't', 'customer_id', n::text, 's', 1, '' FROM generate_series(1, 5) n",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait import leaving
 from portrait.model.errors import Overloaded, StorageBusy, StorageFailed
+from portrait.serving import leaving
 from portrait.storage.postgres.pool import Pool
 
 

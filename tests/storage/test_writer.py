@@ -7,8 +7,8 @@ from collections import Counter
 import apsw
 import pytest
 
-from portrait import leaving
 from portrait.model.errors import Overloaded, StorageBusy
+from portrait.serving import leaving
 from portrait.storage.sqlite import writer
 from portrait.storage.sqlite.writer import Writer
 

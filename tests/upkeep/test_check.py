@@ -7,10 +7,10 @@ import random
 import pytest
 
 from harness import TENANT, portrait, service
+from portrait.maintenance import service as upkeep
 from portrait.model.document import STALE, stale
 from portrait.model.identifier import customer
 from portrait.model.time import rfc3339_millis, system_clock
-from portrait.upkeep import service as upkeep
 
 SEGMENT = {"segmentId": "s", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
 CLICK = {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}

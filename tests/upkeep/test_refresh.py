@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness import START, TENANT, ndjson
-from portrait import folding
-from portrait.folding import Overtaken
+from portrait import projection as folding
+from portrait.maintenance import refresh
+from portrait.maintenance.service import Upkeep
 from portrait.model.document import STALE, Document
 from portrait.model.errors import StorageBusy
 from portrait.model.time import HOUR, rfc3339
-from portrait.upkeep import refresh
-from portrait.upkeep.service import Upkeep
+from portrait.projection import Overtaken
 
 MANY = 60
 SEGMENT = {"segmentId": "s", "segmentName": "what nobody may read in a log", "memberSince": "2026-01-15T00:00:00Z"}

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from portrait.admission import Gate
+from portrait.serving.admission import Gate
 
 AT_ONCE = 8
 """So many are looked up at once."""

@@ -11,9 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from portrait import leaving, request
 from portrait.access.service import READ, Access
-from portrait.admission import Admission, Gate
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
 from portrait.api.html import Page
@@ -21,6 +19,8 @@ from portrait.api.operation import WIRE, Answer, Call, Operation, Wire, check_qu
 from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
+from portrait.serving import leaving, request
+from portrait.serving.admission import Admission, Gate
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")

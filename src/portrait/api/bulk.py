@@ -10,12 +10,12 @@ import msgspec
 from portrait.access.service import WRITE
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, encode, json_answer
 from portrait.api.records import SOURCE, Source, Warned
-from portrait.incoming import Incoming
 from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
 from portrait.model import errors
-from portrait.recording import MAX_CHUNK, Recorder, Refusal
 from portrait.sections.registry import Registry
+from portrait.writes.incoming import Incoming
+from portrait.writes.recording import MAX_CHUNK, Recorder, Refusal
 
 MAX_BULK = 64 * 2**20
 """The largest body of a bulk, in bytes."""

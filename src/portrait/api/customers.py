@@ -7,10 +7,10 @@ import msgspec
 from portrait.access.service import READ
 from portrait.api import pages
 from portrait.api.operation import Answer, Call, Moment, Operation, json_answer
-from portrait.listing import Lists
 from portrait.model import errors
 from portrait.model.document import Head
 from portrait.model.time import rfc3339
+from portrait.reads.lists import Lists
 
 
 class Customer(msgspec.Struct, rename="camel"):

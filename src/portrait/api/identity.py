@@ -28,18 +28,18 @@ from portrait.api.identity_actions import (
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, encode, json_answer
 from portrait.api.records import SOURCE
 from portrait.api.schemas import component
-from portrait.explaining import Apart, Candidate, Explainer, Explanation, Waiting, Why
-from portrait.identifying import Effect, Identities
 from portrait.identity.graph import Link, Merge, Profile, Told
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
-from portrait.incoming import Incoming
 from portrait.ingest.records import Parser
 from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
-from portrait.naming import Naming
+from portrait.reads.identity import Apart, Candidate, Explainer, Explanation, Waiting, Why
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Tenant
+from portrait.writes.identities import Effect, Identities
+from portrait.writes.incoming import Incoming
+from portrait.writes.naming import Naming
 
 ADMIN = frozenset({"admin"})
 MAX_GONE_THROUGH = 2000

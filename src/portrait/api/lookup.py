@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from portrait import several
 from portrait.access.service import READ
 from portrait.api.bodies import converted, taken, value
 from portrait.api.errors import Problem, problem
@@ -15,13 +14,14 @@ from portrait.api.identity_actions import Named
 from portrait.api.operation import Answer, Body, Call, Example, Operation, encode, json_answer
 from portrait.api.profile import CUSTOMER_ID, EXAMPLE, SectionError, schema_of
 from portrait.api.schemas import component
-from portrait.identifying import Identities
 from portrait.model import errors
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
-from portrait.naming import Naming
-from portrait.reading import Plan, Profile, Reader
+from portrait.reads import several
+from portrait.reads.profiles import Plan, Profile, Reader
 from portrait.sections.registry import BUILT_IN, Registry
+from portrait.writes.identities import Identities
+from portrait.writes.naming import Naming
 
 PREFIX = "/api/v1/profiles/"
 MAX_PROFILES = 100

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from portrait.api.operation import DEFAULT_LIMIT, MAX_LIMIT, Call, Parameter
-from portrait.listing import Some
 from portrait.model.errors import InvalidParameter
+from portrait.reads.lists import Some
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from portrait.api.operation import Answer, Call, Operation, Parameter, check_que
 from portrait.api.schemas import component
 from portrait.model import errors
 from portrait.model.time import Clock
-from portrait.reading import Plan, Reader
+from portrait.reads.profiles import Plan, Reader
 from portrait.sections.base import Section, StoredSection
 from portrait.sections.registry import Registry
 

@@ -12,13 +12,13 @@ from portrait.api.bodies import taken
 from portrait.api.operation import Answer, Body, Call, Found, Moment, Operation, Parameter, Step, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
-from portrait.listing import Listed, Lists
 from portrait.model import errors
 from portrait.model.fact import Fact, Op
 from portrait.model.time import rfc3339
-from portrait.recording import Recorder
+from portrait.reads.lists import Listed, Lists
 from portrait.sections.base import StoredSection
 from portrait.storage.contract import Place
+from portrait.writes.recording import Recorder
 
 T = TypeVar("T")
 

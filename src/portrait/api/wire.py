@@ -7,10 +7,10 @@ from typing import Any
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from portrait import leaving
 from portrait.api.connections import Guard, Limits
 from portrait.api.guarded import FULL, Guarded
 from portrait.api.operation import WIRE
+from portrait.serving import leaving
 
 
 class OneWrite(Guarded):

@@ -4,11 +4,11 @@ import sys
 
 import click
 
-from portrait import distribution
 from portrait.cli import access, data, db, identity, info, serve
 from portrait.cli.options import Group
 from portrait.cli.printing import say
 from portrait.model.errors import PortraitError
+from portrait.serving import distribution
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

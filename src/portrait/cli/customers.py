@@ -3,12 +3,12 @@
 from portrait.app import Services
 from portrait.cli.options import Refused
 from portrait.cli.printing import say
-from portrait.explaining import known_head_of
 from portrait.identity import rules
 from portrait.model.errors import BlockedIdentifier, InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
-from portrait.naming import Naming
+from portrait.reads.identity import known_head_of
 from portrait.storage.contract import Tenant
+from portrait.writes.naming import Naming
 
 
 async def found_customer(services: Services, tenant: Tenant, given: str) -> str:

@@ -21,15 +21,15 @@ from portrait.cli import portrait_view
 from portrait.cli.customers import found_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
-from portrait.incoming import Incoming
 from portrait.ingest.formats import EXAMPLE, foreign
 from portrait.ingest.records import Parser, chunks
 from portrait.ingest.streams import lines
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
-from portrait.recording import MAX_CHUNK, Outcome, Refusal, Warned
 from portrait.storage.contract import Tenant
+from portrait.writes.incoming import Incoming
+from portrait.writes.recording import MAX_CHUNK, Outcome, Refusal, Warned
 
 SOURCE = "load"
 """The source of records that name none."""

@@ -13,7 +13,7 @@ from portrait import app
 from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.cli.printing import say
-from portrait.upkeep.report import Report
+from portrait.maintenance.report import Report
 
 SHOWN = 20
 """So many differences are shown one by one."""

@@ -16,18 +16,18 @@ from portrait.app import Services
 from portrait.cli.customers import found_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again, say_json
-from portrait.explaining import Candidate, Explanation
-from portrait.identifying import Effect
 from portrait.identity.graph import LINKED, Link, Told
 from portrait.identity.rules import WORDS, shown
-from portrait.incoming import Incoming
 from portrait.ingest.records import Parser, check_source
-from portrait.matched import Suggested
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
-from portrait.naming import Naming
+from portrait.reads.identity import Candidate, Explanation
 from portrait.storage.contract import Tenant
+from portrait.writes.identities import Effect
+from portrait.writes.incoming import Incoming
+from portrait.writes.match_links import Suggested
+from portrait.writes.naming import Naming
 
 SOURCE = "command"
 """The source of what is decided here."""

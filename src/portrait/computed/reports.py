@@ -3,7 +3,7 @@
 import logging
 import time
 
-from portrait import request
+from portrait.serving import request
 
 EVERY_SECONDS = 60.0
 """How long after a report the next of its kind waits, in seconds."""

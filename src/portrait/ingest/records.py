@@ -5,20 +5,20 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from portrait import request
-from portrait.failures import Failures
-from portrait.incoming import LINK_WEIGHT, Incoming, Named
 from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import BodyTooLarge, InvalidParameter, InvalidRecord, InvalidRequest, SectionFailed
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID
 from portrait.model.warning import APOSTROPHE
-from portrait.naming import Naming, without_apostrophe
-from portrait.recording import Refusal
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.registry import Registry
+from portrait.serving import request
+from portrait.serving.failures import Failures
 from portrait.storage.contract import Tenant
+from portrait.writes.incoming import LINK_WEIGHT, Incoming, Named
+from portrait.writes.naming import Naming, without_apostrophe
+from portrait.writes.recording import Refusal
 
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""

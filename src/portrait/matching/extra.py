@@ -3,8 +3,8 @@
 import importlib
 from typing import Any
 
-from portrait import distribution
 from portrait.model.errors import StartRefused
+from portrait.serving import distribution
 
 
 def needed(module: str, extra: str = "match") -> Any:

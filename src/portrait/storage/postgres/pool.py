@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from portrait.leaving import may_leave
 from portrait.model.errors import Overloaded, StorageBusy, StorageFailed
-from portrait.turns import Turns
+from portrait.serving.leaving import may_leave
+from portrait.serving.turns import Turns
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

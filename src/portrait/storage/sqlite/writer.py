@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import apsw
 
-from portrait.leaving import may_leave
 from portrait.model.errors import Overloaded, ShuttingDown, StorageBusy, StorageFailed
+from portrait.serving.leaving import may_leave
+from portrait.serving.turns import Turns
 from portrait.storage.contract import Work
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.transaction import SqliteTransaction
-from portrait.turns import Turns
 
 T = TypeVar("T")
 MAX_GROUP = 256

@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from portrait import folding
-from portrait.batch import Batch
-from portrait.incoming import Incoming
+from portrait import projection as folding
 from portrait.model.errors import PortraitError, SectionTooLarge
 from portrait.model.fact import Fact
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import Events, Latest
 from portrait.sections.links import shown_by
-from portrait.working_set import Place
+from portrait.writes.incoming import Incoming
+from portrait.writes.unit_of_work import Batch
+from portrait.writes.working_set import Place
 
 MAX_REFUSED = 100
 """So many records of one identifier and section are tried and refused; those that follow are refused untried."""

@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from portrait import folding
+from portrait import projection as folding
 from portrait.identity.graph import Profile, first_owner
-from portrait.incoming import Incoming, Named
 from portrait.model.document import HEAD, Document, head_document, stale
 from portrait.model.errors import SectionFailed, SectionTooLarge
 from portrait.model.fact import Fact, Op
@@ -14,7 +13,8 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generat
 from portrait.sections.base import StoredSection
 from portrait.sections.links import LINKS, LinksState, shown_by
 from portrait.storage.contract import Asked, StoredState, Transaction
-from portrait.working_set import Place, WorkingSet
+from portrait.writes.incoming import Incoming, Named
+from portrait.writes.working_set import Place, WorkingSet
 
 
 class Batch(WorkingSet):

@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from portrait import folding
+from portrait import projection as folding
 from portrait.model.document import STALE, stale
 from portrait.model.errors import SectionFailed, Unavailable
 from portrait.model.time import Clock

@@ -7,13 +7,13 @@ import msgspec
 
 from portrait.identity.graph import Profile, aliases, first_owner
 from portrait.identity.rules import Rule
-from portrait.incoming import Incoming, Named
 from portrait.model.document import Head
 from portrait.model.errors import PortraitError, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, link_key, told_at
+from portrait.writes.incoming import Incoming, Named
 
 Place = tuple[str, Identifier]
 """Where a state is: its section's name and its identifier."""

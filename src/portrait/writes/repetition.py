@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from portrait.batch import Batch
-from portrait.incoming import Incoming
 from portrait.model.errors import EventConflict, InvalidRecord
 from portrait.model.fact import Fact, Op
 from portrait.model.warning import NO_MOMENT, RecordWarning
 from portrait.sections.base import MAX_AHEAD
+from portrait.writes.incoming import Incoming
+from portrait.writes.unit_of_work import Batch
 
 
 class Taken(NamedTuple):

@@ -3,23 +3,23 @@
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from portrait import request
-from portrait.batch import Batch
-from portrait.explaining import crossovers_of, head_of, refused
-from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.graph import Profile
 from portrait.identity.rules import Rule, Rules
-from portrait.incoming import Incoming
-from portrait.linking import Linker, opened
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
-from portrait.neighbourhood import Stated
-from portrait.recording import Recorder
+from portrait.reads.identity import crossovers_of, head_of, refused
 from portrait.sections.links import told_of
 from portrait.sections.registry import Registry
+from portrait.serving import request
+from portrait.serving.failures import Failures
 from portrait.storage.contract import Store, Transaction
+from portrait.writes.incoming import Incoming
+from portrait.writes.linking import Linker, opened
+from portrait.writes.neighbourhood import Stated
+from portrait.writes.recording import Recorder
+from portrait.writes.unit_of_work import Batch
 
 T = TypeVar("T")
 

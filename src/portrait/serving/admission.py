@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from portrait.leaving import may_leave
 from portrait.model.errors import Overloaded
-from portrait.turns import Turns
+from portrait.serving.leaving import may_leave
+from portrait.serving.turns import Turns
 
 BURST_SECONDS = 0.5
 """A tenant's requests wait in the order in which they came for so long, in seconds: a burst passes."""

@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 
-from portrait import folding
-from portrait.evidence import Concerned, Pair
+from portrait import projection as folding
 from portrait.identity.rules import read
-from portrait.linking import opened
+from portrait.maintenance.component import Component
+from portrait.maintenance.refresh import Refresher
+from portrait.maintenance.report import Report
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.model.time import Clock
@@ -13,9 +14,8 @@ from portrait.sections.fold import LatestState
 from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, linked
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Reads, Store, StoredState, Transaction
-from portrait.upkeep.component import Component
-from portrait.upkeep.refresh import Refresher
-from portrait.upkeep.report import Report
+from portrait.writes.evidence import Concerned, Pair
+from portrait.writes.linking import opened
 
 CHUNK = 200
 """How many customers are compared in one snapshot or rebuilt in one transaction."""

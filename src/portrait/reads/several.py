@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from portrait.computed import Deadlines
 from portrait.model.errors import AnswerTooLarge, CustomerNotFound
-from portrait.reading import Loaded, Plan, Profile, Reader
+from portrait.reads.profiles import Loaded, Plan, Profile, Reader
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 import logging
 
-from portrait import request
 from portrait.model.errors import PortraitError, SectionFailed
+from portrait.serving import request
 
 _log = logging.getLogger("portrait.sections")
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from portrait.identity import rules
 from portrait.identity.normalise import is_readable, normalise
-from portrait.incoming import Incoming, Linked, Named
 from portrait.model.errors import BlockedIdentifier, InvalidRecord, UnknownIdentifierType
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
@@ -19,6 +18,7 @@ from portrait.model.warning import (
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
 from portrait.storage.contract import Tenant
+from portrait.writes.incoming import Incoming, Linked, Named
 
 MAX_NAMED = 20
 """The most types of identifiers that a refusal names."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from portrait import folding
+from portrait import projection as folding
 from portrait.computed import Reports
 from portrait.model.document import Head, read_head
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable

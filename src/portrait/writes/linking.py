@@ -8,12 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from portrait.batch import Batch
-from portrait.claims import Word, key_of
 from portrait.identity.decisions import FINAL, counted
 from portrait.identity.graph import LINKED, RETRACTED, Profile, survivor
 from portrait.identity.rules import WORDS, Reason, Rule, read
-from portrait.incoming import Incoming, Named
 from portrait.model.errors import (
     BlockedIdentifier,
     CustomerNotFound,
@@ -25,10 +22,13 @@ from portrait.model.errors import (
     UnknownIdentifierType,
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
-from portrait.neighbourhood import Neighbourhood, Stated
 from portrait.sections.base import StoredSection
 from portrait.sections.links import Decision
 from portrait.storage.contract import Transaction
+from portrait.writes.claims import Word, key_of
+from portrait.writes.incoming import Incoming, Named
+from portrait.writes.neighbourhood import Neighbourhood, Stated
+from portrait.writes.unit_of_work import Batch
 
 MOST_WAITING = 1000
 """How many claims wait at an identifier that others name: further ones wait at their other ends alone."""

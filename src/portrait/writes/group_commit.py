@@ -6,8 +6,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from portrait.leaving import may_leave
 from portrait.model.errors import Overloaded, StorageBusy
+from portrait.serving.leaving import may_leave
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")

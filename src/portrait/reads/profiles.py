@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from portrait import folding
+from portrait import projection as folding
 from portrait.computed import FAILED, Computed, Context, Deadlines, Part, Reports
 from portrait.model.document import HEAD, Document, Head, content_hash, read_head
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable, UnknownSection

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from portrait import folding
-from portrait.claims import decided_words, graph_of_words, state_of, words_of
+from portrait import projection as folding
 from portrait.identity.graph import LINKED, RETRACTED, Profile
 from portrait.identity.rules import Rule, read
-from portrait.linking import opened
 from portrait.model.document import records_of
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
 from portrait.sections.links import LINKS, LinksState, bans_of, ends_of
 from portrait.sections.registry import Registry
 from portrait.storage.contract import Store, Transaction
+from portrait.writes.claims import decided_words, graph_of_words, state_of, words_of
+from portrait.writes.linking import opened
 
 CHUNK = 200
 """How many identifiers are gone through, or pairs decided on, at once."""

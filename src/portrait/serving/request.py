@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar
 
-_answered: ContextVar[str | None] = ContextVar("portrait.request", default=None)
+_answered: ContextVar[str | None] = ContextVar("portrait.serving.request", default=None)
 
 
 def answering(request_id: str) -> None:

@@ -5,17 +5,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from portrait.batch import Batch
-from portrait.claims import NEW, Key, Word, graph_of_words, key_of, words_of
-from portrait.evidence import Concerned, Pair, Said
 from portrait.identity.decisions import Claim, Decisions, decide, precedence
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Sets
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
-from portrait.incoming import Incoming, Named
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
 from portrait.sections.identities import Evidence
 from portrait.sections.links import LinksState, bans_of
+from portrait.writes.claims import NEW, Key, Word, graph_of_words, key_of, words_of
+from portrait.writes.evidence import Concerned, Pair, Said
+from portrait.writes.incoming import Incoming, Named
+from portrait.writes.unit_of_work import Batch
 
 MOST = 1000
 """About so many identifiers are decided on together: what waits between further ones stays as it was decided."""

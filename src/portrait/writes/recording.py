@@ -8,16 +8,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from portrait import request
-from portrait.batch import Batch
-from portrait.ending import Ended, not_held, record_ended
-from portrait.evidence import ended_pairs, pairs_of
-from portrait.failures import Failures
 from portrait.identity import rules
 from portrait.identity.rules import WORDS, Rule, Rules
-from portrait.incoming import Incoming
-from portrait.judging import Judge, Unfit
-from portrait.linking import Linker
 from portrait.model.errors import (
     CustomerNotFound,
     Defect,
@@ -29,13 +21,21 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.model.warning import RecordWarning
-from portrait.naming import Naming, depends_on_region
-from portrait.repetition import Taken, novelty
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.links import LINKS
+from portrait.serving import request
+from portrait.serving.failures import Failures
 from portrait.storage.contract import Asked, Store, Transaction
-from portrait.together import Together
-from portrait.working_set import Place
+from portrait.writes.ending import Ended, not_held, record_ended
+from portrait.writes.evidence import ended_pairs, pairs_of
+from portrait.writes.group_commit import Together
+from portrait.writes.incoming import Incoming
+from portrait.writes.judging import Judge, Unfit
+from portrait.writes.linking import Linker
+from portrait.writes.naming import Naming, depends_on_region
+from portrait.writes.repetition import Taken, novelty
+from portrait.writes.unit_of_work import Batch
+from portrait.writes.working_set import Place
 
 _log = logging.getLogger("portrait.recording")
 MAX_CHUNK = 1000

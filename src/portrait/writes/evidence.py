@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from portrait.ending import Ended
-from portrait.incoming import Incoming
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
@@ -12,6 +10,8 @@ from portrait.sections.fold import LatestState
 from portrait.sections.identities import FOLD, Evidence, Identity, identifier_of
 from portrait.sections.links import LINKS, shown_by
 from portrait.storage.contract import Asked
+from portrait.writes.ending import Ended
+from portrait.writes.incoming import Incoming
 
 
 class Concerned(NamedTuple):

@@ -3,16 +3,16 @@
 from collections.abc import MutableMapping, Sequence
 from typing import NamedTuple
 
-from portrait.batch import Batch
-from portrait.folding import first_body
-from portrait.incoming import Incoming
 from portrait.model.errors import CustomerNotFound, InvalidRecord, RecordNotFound
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
+from portrait.projection import first_body
 from portrait.sections.base import MAX_AHEAD, StoredSection
 from portrait.sections.fold import Events
 from portrait.sections.links import shown_by
 from portrait.storage.contract import Asked
+from portrait.writes.incoming import Incoming
+from portrait.writes.unit_of_work import Batch
 
 
 class Ended(NamedTuple):

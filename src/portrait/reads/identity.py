@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from portrait import folding
+from portrait import projection as folding
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Told
 from portrait.identity.rules import Reason
 from portrait.model.document import Head, known_head, read_head

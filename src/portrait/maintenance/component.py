@@ -5,11 +5,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from portrait import folding
-from portrait.claims import words_of
-from portrait.evidence import Pair, Said
+from portrait import projection as folding
 from portrait.identity.graph import Graph, Profile, aliases
 from portrait.identity.rules import Rule
+from portrait.maintenance.report import Difference, Report
 from portrait.model.document import HEAD, STALE, Document, Head, content_hash, head_document, stale
 from portrait.model.errors import PortraitError
 from portrait.model.fact import Fact
@@ -20,7 +19,8 @@ from portrait.sections.identities import EvidenceFold
 from portrait.sections.links import LINKS, shown_by
 from portrait.sections.registry import Registry
 from portrait.storage.contract import StoredState, Transaction
-from portrait.upkeep.report import Difference, Report
+from portrait.writes.claims import words_of
+from portrait.writes.evidence import Pair, Said
 
 
 class Component:

@@ -1,0 +1,1 @@
+"""The way out: profiles, lists, and why identifiers are one person. Nothing here writes."""
