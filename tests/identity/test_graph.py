@@ -1,8 +1,9 @@
-"""The identity graph by itself: profiles, the id that stays, the cut, since when, and the widest path."""
+"""The identity graph by itself: profiles, the id that stays, since when, the widest path, and what follows."""
 
 from itertools import combinations, pairwise
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,14 +12,13 @@ from portrait.identity.graph import (
     LINKED,
     RETRACTED,
     Graph,
-    Profile,
     Told,
     aliases,
     first_owner,
     groups_without,
     survivor,
 )
-from portrait.identity.rules import Reason
+from portrait.identity.rules import Reason, Rule
 from portrait.model.fact import fact_id
 from portrait.model.identifier import Identifier, customer, generated, is_generated
 
@@ -39,12 +39,14 @@ class Tie(NamedTuple):
     into: str | None = None
     status: str = LINKED
     at: int = 0
+    follows: bool = False
 
 
 def told(tie, value, source=None):
     return Told(
-        tie.since, fact_id(tie.since), source, value, tie.confidence, "record", tie.at, tie.since, tie.status, tie.into
-    )
+        tie.since, fact_id(tie.since), source, value, tie.confidence, "record", tie.at, tie.since, tie.status, tie.into,
+        follows=tie.follows,
+    )  # fmt: skip
 
 
 def graph(*ties, nodes=(), apart=()):
@@ -138,9 +140,16 @@ SURVIVORS = {
     "the first of two made here": ([Tie(NONA, E, 1), Tie(ANON, F, 2), Tie(E, F, 3)], NONA.value),
     "what was decided then": ([Tie(B, F, 1), Tie(A, E, 2), Tie(E, F, 3, into="A")], "A"),
     "what was decided last": ([Tie(A, B, 1, into="A"), Tie(A, C, 2, into="C")], "C"),
+    "what was decided when the two were one already": (
+        [Tie(A, E, 1), Tie(B, E, 2), Tie(A, B, 3, into="B")], "B"),
+    "what was decided last of one that they were already": (
+        [Tie(A, E, 1), Tie(B, E, 2), Tie(A, B, 3, into="B"), Tie(E, F, 4, into="A"), Tie(A, F, 5, into="A")], "A"),
+    "not what is none of theirs, when the two were one already": (
+        [Tie(A, E, 1), Tie(B, E, 2), Tie(A, B, 3, into="C")], "A"),
+    "not what only follows": ([Tie(A, E, 1), Tie(B, E, 2), Tie(A, B, 3, into="B", follows=True)], "A"),
     "not what names neither": ([Tie(B, F, 1), Tie(A, E, 2), Tie(E, F, 3, into="C")], "B"),
     "none": ([Tie(E, F, 1)], None),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("ties", "stays"), SURVIVORS.values(), ids=SURVIVORS)
@@ -178,50 +187,7 @@ def test_who_owns_what_nobody_knew():
     assert not any(map(is_generated, ("anon_", "anon_1", "anon_" + "g" * 32, "anon_" + "0" * 33, "x", "")))
 
 
-# --- the cut ---
-
-
-@given(some_ties(), st.sampled_from(list(combinations(NODES, 2))))
-def test_the_cut_parts_two_and_nothing_else(ties, ends):
-    a, b = ends
-    whole = graph(*ties, nodes=NODES)
-    cut = {pair_of(link) for link in whole.crossing(a, b)}
-    rest = [tie for tie in ties if {tie.a, tie.b} not in cut]
-    assert b not in reached(a, rest)
-    if b not in reached(a, ties):
-        assert cut == set()
-    # Of those that were one with the two, each stays with one of them; all else is as it was.
-    before = reached(a, ties) | reached(b, ties)
-    assert reached(a, rest) | reached(b, rest) == before
-    assert all(len(pair & reached(a, rest)) == len(pair & reached(b, rest)) == 1 for pair in cut)
-    others = [one for one in whole.profiles() if not before & set(one.members)]
-    assert [one for one in graph(*rest, nodes=NODES).profiles() if not before & set(one.members)] == others
-
-
-@given(some_ties(), st.sampled_from(list(combinations(NODES, 2))), some_ties(most=3))
-def test_parting_two_gives_back_what_each_was(ties, ends, later):
-    a, b = ends
-    before = graph(*ties, nodes=NODES)
-    if b in reached(a, ties):
-        return
-    merged = [*ties, Tie(a, b, 1000)]
-    assert [pair_of(link) for link in graph(*merged, nodes=NODES).crossing(a, b)] == [{a, b}]
-    # Whatever was linked since, what each side had before stays with it.
-    known = {frozenset(tie[:2]) for tie in merged}
-    more = [*merged, *(tie._replace(since=tie.since + 2000) for tie in later if frozenset(tie[:2]) not in known)]
-    cut = {pair_of(link) for link in graph(*more, nodes=NODES).crossing(a, b)}
-    rest = [tie for tie in more if {tie.a, tie.b} not in cut]
-    for profile in before.profiles():
-        if {a, b} & set(profile.members):
-            assert set(profile.members) <= reached(profile.members[0], rest)
-
-
-def test_what_came_later_stays_with_the_side_that_it_was_linked_to_first():
-    merged = [Tie(A, E, 1), Tie(B, F, 2), Tie(A, B, 3), Tie(B, P, 4), Tie(A, P, 5), Tie(A, D, 6)]
-    assert [pair_of(link) for link in graph(*merged).crossing(A, B)] == [{A, B}, {A, P}]
-
-
-# --- since when, and who is kept apart ---
+# --- since when ---
 
 
 @given(some_ties())
@@ -231,15 +197,6 @@ def test_two_are_one_since_the_first_moment_at_which_links_lead_from_one_to_the_
         since = [tie.since for tie in ties if other in reached(one, [each for each in ties if each.since <= tie.since])]
         assert found.get((one, other)) == min(since, default=None)
     assert all(one < other for one, other in found)
-
-
-def test_pairs_keep_apart_the_profiles_that_hold_one_of_each():
-    apart = {frozenset((A, F)), frozenset((A, P))}
-    held = graph(Tie(A, E), Tie(B, F), nodes=(P, D), apart=apart)
-    x, y, z, d = (Profile(None, members) for members in ((A, E), (B, F), (P,), (D,)))
-    assert held.parts(x, y) == held.parts(y, x) == [{A, F}]
-    assert held.parts(x, z) == [{A, P}]
-    assert held.parts(y, z) == held.parts(x, d) == held.parts(y, d) == []
 
 
 # --- the widest path ---
@@ -305,28 +262,53 @@ def test_certainty_is_certain_however_long_the_path_and_of_equal_paths_the_short
     assert [pair_of(link) for link in square.path(A, P, NOW)] == [{A, P}]
 
 
-# --- what leans on others ---
-
-MATCHED, BY_HAND = 0.9, 0.8
+# --- what follows ---
 
 
-@pytest.mark.parametrize(
-    ("disputed", "leans"),
-    [
-        (Tie(B, E, 20), [{B, E}, {A, P}]),  # A and B were one already, and without the match are not
-        (Tie(B, E, 5), []),  # it joined them itself: the match followed
-        (Tie(B, E, 20, BY_HAND), []),  # somebody's word, and so what came after leans on that
-    ],
-    ids=["after", "before", "by hand"],
-)
-def test_what_leans_on_a_match_came_when_two_were_one_by_it(disputed, leans):
-    made = graph(Tie(A, E, 1), Tie(A, B, 10, MATCHED), disputed, Tie(B, P, 30), Tie(A, P, 40), Tie(B, C, 50))
-    found = made.leaning(lambda one: one.confidence == MATCHED, lambda one: one.confidence == BY_HAND)
-    assert [set(pair_of(link)) for link in found] == leans
+@given(some_ties(), st.sets(st.integers(0, 8)))
+def test_links_whose_words_all_follow_join_nothing(ties, following):
+    made = [tie._replace(follows=place in following) for place, tie in enumerate(ties)]
+    joining = [tie for tie in made if not tie.follows]
+    held, alone = graph(*made, nodes=NODES), graph(*joining, nodes=NODES)
+    assert [pair_of(link) for link in held.links] == [{tie.a, tie.b} for tie in made], "they are links all the same"
+    assert held.profiles() == alone.profiles()
+    assert held.joined_at() == alone.joined_at()
+    assert [merge[1:] for merge in held.merges()] == [merge[1:] for merge in alone.merges()]
 
 
-def test_one_pair_that_was_matched_and_then_told_leans_by_what_was_told_alone():
-    matched, said = told(Tie(A, B, 10, MATCHED), "B", "match"), told(Tie(A, B, 20), "B", "crm")
-    made = Graph({A: {B: [matched, said]}, B: {A: [matched, said]}})
-    (found,) = made.leaning(lambda one: one.source == "match", lambda one: False)
-    assert [one.source for one in found.told] == ["crm"]
+def test_one_word_that_does_not_follow_is_enough_to_join():
+    every = [told(Tie(A, E, 1, follows=True), "e", "crm"), told(Tie(A, E, 2), "e", "web")]
+    (profile,) = Graph({A: {E: every}, E: {A: every}}).profiles()
+    assert profile.members == (A, E)
+
+
+def test_a_link_that_follows_says_how_sure_we_are():
+    held = graph(Tie(A, E, 1, 0.5), Tie(E, P, 2, 0.5), Tie(A, P, 3, 0.9, follows=True))
+    assert {one: confidence for one, (confidence, _) in held.confidences(A, NOW).items()} == {A: 1.0, P: 0.9, E: 0.5}
+
+
+def test_a_customer_id_that_only_follows_was_not_linked_first():
+    held = graph(Tie(A, D, 1, follows=True), Tie(B, F, 2), Tie(A, E, 3), Tie(E, F, 4), Tie(F, D, 5))
+    (profile,) = held.profiles()
+    assert profile.customer_id == "B"
+
+
+# --- what is stored ---
+
+
+def test_what_was_stored_before_joins_and_has_neither_a_moment_nor_a_policy():
+    now = told(Tie(A, E), "e", "crm")
+    earlier = msgspec.msgpack.encode(msgspec.to_builtins(now, builtin_types=[bytes])[:11])
+    assert msgspec.msgpack.decode(earlier, type=Told) == now
+    assert (now.timed, now.policy, now.follows) == (False, None, False)
+
+
+def test_a_word_is_stored_with_all_that_was_decided():
+    said = msgspec.structs.replace(told(Tie(A, E), "e", "crm"), timed=True, policy="0123456789ab", follows=True)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Told) == said
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_a_persons_word_is_by_hand_and_so_is_what_leads_to_an_id_made_here(rule):
+    said = msgspec.structs.replace(told(Tie(A, E), "e"), rule=rule.value)
+    assert said.is_by_hand == (rule in {Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})

@@ -39,6 +39,11 @@ class Claim(NamedTuple):
     """Whether somebody links the two now: only if no rule refuses it, and all that is sure holds as it did."""
 
     @property
+    def is_refused(self) -> bool:
+        """Whether it stays refused, whatever else is known."""
+        return self.status in FINAL or (self.settled and self.status != LINKED)
+
+    @property
     def stands(self) -> bool:
         """Whether it asks no guard but bans."""
         return (self.rule in BY_HAND and not self.tried) or (self.settled and self.status == LINKED)
@@ -48,6 +53,9 @@ class Claim(NamedTuple):
         """Whether it says that two customers are one, with whatever else belongs to either."""
         is_of_two = self.a.type == self.b.type == CUSTOMER_ID
         return is_of_two and not self.tried and (self.rule == Rule.MATCH or self.rule in BY_HAND)
+
+
+_FIRST = (False, 0)
 
 
 def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
@@ -62,12 +70,13 @@ def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
     def key(claim: Claim) -> tuple[object, ...]:
         own = claim.since, claim.a, claim.b, claim.source or ""
         if claim.is_of_profiles:
-            return 4, claim.rule == Rule.MATCH, 0, False, *own
+            return 4, claim.rule == Rule.MATCH, _FIRST, False, *own
         if claim.stands:
-            return 0, claim.rule != Rule.FIRST_SEEN, 0, False, *own
+            return 0, claim.rule != Rule.FIRST_SEEN, _FIRST, False, *own
         is_sure = rules.is_sure(claim.rule, claim.confidence)
         rank = 2 if claim.tried else 1 if is_sure else 3
-        weakest = max(rules.of(claim.a.type).priority, rules.of(claim.b.type).priority)
+        types = rules.of(claim.a.type), rules.of(claim.b.type)
+        weakest = any(one.weak for one in types), max(one.priority for one in types)
         return rank, rules.rank(claim.source), weakest, not claim.timed, *own
 
     return key
@@ -174,11 +183,16 @@ class _Run:
         self._claims = claims
         self._rules = rules
         self._shared = shared
+        self._parted = parted
         everyone = {*identifiers, *(one for claim in claims for one in (claim.a, claim.b))}
         self.sets = Sets(everyone)
         self._whole = self.sets
         """The same, with those one whom somebody said to be: so large a profile will be."""
-        self._of_profiles = {index for index, claim in enumerate(claims) if claim.is_of_profiles and claim.stands}
+        self._of_profiles = {
+            index
+            for index, claim in enumerate(claims)
+            if claim.is_of_profiles and claim.stands and not claim.is_refused
+        }
         if ahead := self._of_profiles - parted:
             self._whole = Sets(everyone)
             for index in ahead:
@@ -193,7 +207,7 @@ class _Run:
     def consider(self, index: int) -> None:
         """Decide on one claim."""
         claim = self._claims[index]
-        reason = self._reason(claim)
+        reason = Reason.CANNOT_LINK if index in self._parted else self._reason(claim)
         self._reasons[index] = reason
         if reason is not None:
             return
@@ -259,9 +273,7 @@ class _Run:
 
     def _reason(self, claim: Claim) -> Reason | None:
         """Return why a claim is refused, as things stand; None: it holds."""
-        if claim.status in FINAL:
-            return Reason(claim.status)
-        if claim.settled and claim.status != LINKED:
+        if claim.is_refused:
             return Reason(claim.status)
         a, b = self.sets.find(claim.a), self.sets.find(claim.b)
         if claim.stands:

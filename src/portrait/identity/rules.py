@@ -160,10 +160,18 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def name(self) -> str | None:
-        """What tells these rules from others, as a short text; None: they are those by default."""
-        if self == DEFAULT:
+        """What tells rules that mean another thing, as a short text; None: they mean what they do by default."""
+        said = {
+            "types": {name: rule for name, rule in self.all_types.items() if rule != DEFAULT.all_types.get(name)},
+            **{
+                field: sorted(value) if isinstance(value, list) else value
+                for field in self.__struct_fields__
+                if field != "types" and (value := getattr(self, field)) != getattr(DEFAULT, field)
+            },
+        }
+        if said == {"types": {}}:
             return None
-        return blake2b(msgspec.json.encode(self, order="deterministic"), digest_size=6).hexdigest()
+        return blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).hexdigest()
 
     def rank(self, source: str | None) -> int:
         """Return the rank of a source among those whose claims contradict each other: the lower one's hold."""

@@ -69,7 +69,7 @@ class Word(msgspec.Struct, frozen=True):
             known: the identifiers all of whose claims are known; one between others stays as it was decided.
             tried: whether somebody makes it now, if no rule refuses it.
         """
-        is_settled = self.policy != rules.name or self.a not in known or self.b not in known
+        is_settled = (self.policy != rules.name and not self.follows) or self.a not in known or self.b not in known
         return Claim(
             self.a, self.b, self.source, self.rule, self.confidence, self.since or LAST, self.timed, self.status,
             settled=is_settled and self.status != NEW, tried=tried,

@@ -164,6 +164,8 @@ class Linker(Neighbourhood):
         stays = (into or survivor(x, y, self.graph().links)) if both else None
         self.state(a, b, stated, into=stays)
         self.decide()
+        if (word := self._words[key]).status != LINKED:
+            raise refused(Reason(word.status))
         self._keep_whole(x, y, stated, stays)
         await self.apply()
 
