@@ -16,7 +16,7 @@ import pytest
 from harness import TENANT
 from identifying.acting import evidence, line
 from matching.people import population
-from portrait import projection as folding
+from portrait import projection
 from portrait.app import build
 from portrait.cli import main
 from portrait.identity.graph import LINKED, RETRACTED
@@ -169,7 +169,7 @@ main()
 
         async def work(services):
             every = await services.store.fact_identifiers(TENANT, None, 10_000)
-            states = await folding.load_states(services.store, TENANT, LINKS, every)
+            states = await projection.load_states(services.store, TENANT, LINKS, every)
             return sorted(
                 (one, other, each.source, each.rule, each.confidence, each.status)
                 for one in every

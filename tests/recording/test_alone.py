@@ -210,6 +210,29 @@ async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, 
         await one.checked()
 
 
+async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(tmp_path, each_url, monkeypatch):
+    async with opened(tmp_path, each_url, None) as one:
+        monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 6)
+        monkeypatch.setattr("portrait.writes.unit_of_work.MAX_KEYS", 6)
+        cookies = [{"type": "cookie_id", "value": name} for name in "kl"]
+        await bulk(one, *(line("A", "identities", cookie) for cookie in cookies))
+        told_of = ["A", *cookies]
+        lines = [
+            {**line("A", "segments", segment(f"s{number}")), **({} if of == "A" else {"identifier": of})}
+            for number, of in enumerate(told_of * 3)
+        ]
+        for each in lines:
+            if "identifier" in each:
+                del each["customerId"]
+        answer = await bulk(one, *lines)
+        assert refusals(answer) == [(number, "too_many_keys") for number in (6, 7, 8)]
+        again = await bulk(one, lines[0] | {"record": segment("s0") | {"segmentName": "other"}})
+        assert (again["recorded"], again["refused"]) == (1, []), "what is known already may change"
+        assert len(await one.section("segments", "A")) == 6
+        monkeypatch.undo()
+        await one.checked()
+
+
 IDENTIFIERS = [email(f"e{number}@example.org") for number in range(4)] + [{"type": "device_id", "value": "d"}]
 
 

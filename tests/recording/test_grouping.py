@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import interaction, service
-from portrait import projection as folding
+from portrait import projection
 from portrait.model.errors import Overloaded, StorageBusy
 from portrait.writes import recording
 from portrait.writes.group_commit import WORTH, Together
@@ -282,7 +282,7 @@ async def test_requests_that_come_together_share_transactions_and_answer_each_fo
 
 
 async def test_a_plugin_that_fails_at_one_record_leaves_the_others_of_its_group_alone(tmp_path, monkeypatch):
-    render = folding.render
+    render = projection.render
 
     def fragile(section, states, now):
         document = render(section, states, now)
@@ -290,7 +290,7 @@ async def test_a_plugin_that_fails_at_one_record_leaves_the_others_of_its_group_
             raise ZeroDivisionError
         return document
 
-    monkeypatch.setattr(folding, "render", fragile)
+    monkeypatch.setattr(projection, "render", fragile)
     async with service(tmp_path) as running:
         sent = [
             (f"c{number}", {**interaction(number), "offerId": "fatal" if number == 5 else "o"}) for number in range(12)

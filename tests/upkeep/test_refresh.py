@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from harness import START, TENANT, ndjson
-from portrait import projection as folding
+from portrait import projection
 from portrait.maintenance import refresh
 from portrait.maintenance.service import Upkeep
 from portrait.model.document import STALE, Document
@@ -216,7 +216,7 @@ async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
 
 
 def test_no_more_of_what_reads_found_overtaken_is_remembered_than_may_be(monkeypatch):
-    monkeypatch.setattr(folding, "MAX_OVERTAKEN", 2)
+    monkeypatch.setattr(projection, "MAX_OVERTAKEN", 2)
     overtaken = Overtaken()
     for _ in range(2):
         for name in ("a", "b", "c"):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.identity.graph import Graph, Profile, aliases
 from portrait.identity.rules import Rule
 from portrait.maintenance.report import Difference, Report
@@ -99,8 +99,8 @@ class Component:
                 continue
             try:
                 with section.own_code():
-                    states[name] = folding.fold_facts(section, told)
-                    self.states[identifier, name] = folding.store_state(section, states[name])
+                    states[name] = projection.fold_facts(section, told)
+                    self.states[identifier, name] = projection.store_state(section, states[name])
             except PortraitError:
                 self._failed_states.add((identifier, name))
         return states
@@ -134,21 +134,21 @@ class Component:
     ) -> Document:
         with section.own_code():
             states = self._of_each(section, profile, folded)
-            if folding.may_clash(section, states):
+            if projection.may_clash(section, states):
                 facts = {one: [f for f in self._facts[one] if f.section == section.name] for one in profile.members}
-                shown = folding.without_told_otherwise(section, facts)
-                states = [folding.fold_facts(section, told) for told in shown.values()]
-            state = folding.joined(section, states)
-            if folding.needs_links(section, state):
-                state = folding.linked(state, self._of_each(LINKS, profile, folded))
-            return folding.render(section, state, now)
+                shown = projection.without_told_otherwise(section, facts)
+                states = [projection.fold_facts(section, told) for told in shown.values()]
+            state = projection.joined(section, states)
+            if projection.needs_links(section, state):
+                state = projection.linked(state, self._of_each(LINKS, profile, folded))
+            return projection.render(section, state, now)
 
     @staticmethod
     def _of_each(section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]]) -> list[Any]:
         return [folded[one].get(section.name, section.fold.empty()) for one in profile.members]
 
     def _head(self, customer_id: str, **changes: Any) -> Head:
-        first = folding.head_of(self._facts[customer(customer_id)])
+        first = projection.head_of(self._facts[customer(customer_id)])
         assert first is not None
         return msgspec.structs.replace(first, **{"updated_at": first.created_at, **changes})
 
@@ -238,7 +238,7 @@ class Component:
         assert section is not None
         if held.version != derived.version:
             return True  # folded by older code: the next use folds it anew
-        ours, theirs = folding.read_state(section, derived), folding.read_state(section, held)
+        ours, theirs = projection.read_state(section, derived), projection.read_state(section, held)
         # Joined with itself a state lets go of all that can no longer count: how much of that it still holds depends on
         # the order in which it was told.
         try:

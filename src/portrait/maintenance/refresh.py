@@ -12,7 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.model.document import STALE, stale
 from portrait.model.errors import SectionFailed, Unavailable
 from portrait.model.time import Clock
@@ -36,7 +36,7 @@ Place = tuple[str, str, str]
 class Refresher:
     """Renders documents anew, as long as there are any to render."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: folding.Overtaken) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: projection.Overtaken) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -159,13 +159,13 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
     if not states:
         await tx.drop_documents(tenant, customer_id, [section.name])
         return True
-    older = [one for (one, _), state in states.items() if folding.read_state(source, state) is None]
+    older = [one for (one, _), state in states.items() if projection.read_state(source, state) is None]
     if older:
-        anew = await folding.load_states(tx, tenant, source, older)
+        anew = await projection.load_states(tx, tenant, source, older)
         await tx.put_states(
-            tenant, {(one, source.name): folding.store_state(source, state) for one, state in anew.items()}
+            tenant, {(one, source.name): projection.store_state(source, state) for one, state in anew.items()}
         )
-    fresh = folding.render(source, await folding.load_joined(tx, tenant, source, members, now), now)
+    fresh = projection.render(source, await projection.load_joined(tx, tenant, source, members, now), now)
     if fresh.valid_until is not None and fresh.valid_until <= now:
         raise SectionFailed.of(section.name)
     await tx.put_documents(tenant, {customer_id: [fresh]})

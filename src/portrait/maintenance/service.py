@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.identity.rules import read
 from portrait.maintenance.component import Component
 from portrait.maintenance.refresh import Refresher
@@ -26,7 +26,7 @@ Progress = Callable[[int], None]
 class Upkeep:
     """Checks, rebuilds and refreshes one database."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: folding.Overtaken) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Clock, overtaken: projection.Overtaken) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
@@ -120,7 +120,7 @@ class Upkeep:
             facts |= {one: [] for one in missing}
             for fact in await reads.facts(tenant, missing):
                 facts[fact.identifier].append(fact)
-            links |= {one: folding.fold_facts(LINKS, facts[one]) for one in missing}
+            links |= {one: projection.fold_facts(LINKS, facts[one]) for one in missing}
             for first, members in list(ahead.items()):
                 wider = members | {link for one in members for link in linked(links[one], one)}
                 if min(wider) < first:
@@ -173,7 +173,7 @@ class Upkeep:
         if section is None or not further:
             return {}
         held = await reads.states(tenant, [(one, section.name) for one in further])
-        states = {one: folding.read_state(section, state) for (one, _), state in held.items()}
+        states = {one: projection.read_state(section, state) for (one, _), state in held.items()}
         unread = {one for one, state in states.items() if state is None}
         none = dict.fromkeys(further - unread, section.fold.empty())
         return none | {one: state for one, state in states.items() if state is not None}

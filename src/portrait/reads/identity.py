@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Told
 from portrait.identity.rules import Reason
 from portrait.model.document import Head, known_head, read_head
@@ -149,7 +149,7 @@ class Explainer:
         wanted = list(identifiers)
         for begin in range(0, len(wanted), IDENTIFIERS_AT_ONCE):
             some = wanted[begin : begin + IDENTIFIERS_AT_ONCE]
-            for one, state in (await folding.load_states(self._store, tenant, LINKS, some)).items():
+            for one, state in (await projection.load_states(self._store, tenant, LINKS, some)).items():
                 yield one, state
             await asyncio.sleep(0)  # reading from SQLite gives nobody a turn
 
@@ -194,8 +194,8 @@ class Explainer:
         return max(self._clock(), head.updated_at)
 
     async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
-        states = await folding.load_states(self._store, tenant, LINKS, members)
-        joined: LinksState = folding.joined(LINKS, states.values())
+        states = await projection.load_states(self._store, tenant, LINKS, members)
+        joined: LinksState = projection.joined(LINKS, states.values())
         return joined
 
 
@@ -227,8 +227,8 @@ async def crossovers_of(
     section = registry.find_stored("experiments")
     if section is None or len(members) < 2:
         return ()
-    states = await folding.load_states(reads, tenant, section, members)
-    state = folding.joined(section, states.values())
+    states = await projection.load_states(reads, tenant, section, members)
+    state = projection.joined(section, states.values())
     told_at = state.told_at if isinstance(state, LatestState) else 0
     return crossovers(section, state, max(now, told_at))
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.computed import Reports
 from portrait.model.document import Head, read_head
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable
@@ -117,7 +117,7 @@ class Lists:
         found: list[Fact] = []
         while page := await self._store.events(tenant, members, section.name, before, limit):
             with self._own_code(tenant, section):
-                found += await folding.first_told(self._store, tenant, section, members, page)
+                found += await projection.first_told(self._store, tenant, section, members, page)
             before = Place(page[-1].effective_at, page[-1].id)
             if len(found) >= limit or len(page) < limit:
                 break
@@ -152,7 +152,7 @@ class Lists:
         survivor, head = await self._head(tenant, customer_id)
         now = self._now(head)
         with self._own_code(tenant, section):
-            return await folding.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
+            return await projection.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
 
     def _now(self, head: Head) -> int:
         """Return the present moment: never before the last that was told, whatever the clock says."""

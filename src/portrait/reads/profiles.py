@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.computed import FAILED, Computed, Context, Deadlines, Part, Reports
 from portrait.model.document import HEAD, Document, Head, content_hash, read_head
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable, UnknownSection
@@ -88,7 +88,7 @@ class Reader:
         registry: Registry,
         clock: Clock,
         computed: Computed,
-        overtaken: folding.Overtaken,
+        overtaken: projection.Overtaken,
         reports: Reports,
     ) -> None:
         self._store = store
@@ -232,7 +232,7 @@ class Reader:
     ) -> Document:
         assert isinstance(section, StoredSection)
         section = shown_by(section)
-        return folding.render(section, await folding.load_joined(self._store, tenant, section, members, now), now)
+        return projection.render(section, await projection.load_joined(self._store, tenant, section, members, now), now)
 
     async def _anew(
         self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
@@ -255,12 +255,12 @@ class Reader:
             if section is None:
                 raise UnknownSection("A computed section can read stored sections only.")
             document = await self._anew(tenant, members, section, loaded.now)
-            if document is None or folding.is_too_large(shown_by(section), document):
+            if document is None or projection.is_too_large(shown_by(section), document):
                 raise SectionFailed.of(name)
             records: list[Any] = msgspec.json.decode(document.body)
             return records
 
-        links = await folding.load_joined(self._store, tenant, LINKS, members, loaded.now)
+        links = await projection.load_joined(self._store, tenant, LINKS, members, loaded.now)
         given = (Identifier(one.record.type, one.record.value) for one in identified(links, loaded.now))
         identifiers = tuple(dict.fromkeys([*members, *given]))
         context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())

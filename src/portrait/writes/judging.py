@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.model.errors import PortraitError, SectionTooLarge
 from portrait.model.fact import Fact
 from portrait.sections.base import STATE_TIMES, StoredSection
@@ -11,7 +11,7 @@ from portrait.sections.fold import Events, Latest
 from portrait.sections.links import shown_by
 from portrait.writes.incoming import Incoming
 from portrait.writes.unit_of_work import Batch
-from portrait.writes.working_set import Place
+from portrait.writes.working_set import Place, too_many_keys
 
 MAX_REFUSED = 100
 """So many records of one identifier and section are tried and refused; those that follow are refused untried."""
@@ -75,13 +75,15 @@ class Judge:
         if is_size and growth <= self._room.get(place, 0):
             self._room[place] -= growth
             return
-        stored = folding.store_state(section, self._batch.state(place))
-        if folding.is_state_too_large(section, stored):
+        stored = projection.store_state(section, self._batch.state(place))
+        if projection.is_state_too_large(section, stored):
             raise section.too_large()
         left = STATE_TIMES * section.max_bytes - len(stored.body)
+        if self._batch.is_crowded(fact.identifier, section):
+            raise too_many_keys(section)
         if shown_by(section) is section:
             rendered = await self._batch.rendered(fact.identifier, section)
-            if folding.is_too_large(section, rendered):
+            if projection.is_too_large(section, rendered):
                 raise section.too_large()
             left = min(left, section.max_bytes - len(rendered.body))
         self._room[place] = left

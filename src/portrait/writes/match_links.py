@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.identity.graph import LINKED, RETRACTED, Profile
 from portrait.identity.rules import Rule, read
 from portrait.model.document import records_of
@@ -97,7 +97,7 @@ class Matches:
         done = 0
         after: Identifier | None = None
         while page := await self._store.fact_identifiers(tenant, after, CHUNK):
-            states = await folding.load_states(self._store, tenant, LINKS, page)
+            states = await projection.load_states(self._store, tenant, LINKS, page)
             for one in page:
                 if any(
                     told.source == by and told.status != RETRACTED and told.rule != Rule.RECORD
@@ -140,7 +140,7 @@ class Matches:
         while page := await self._store.customers(tenant, after, CHUNK):
             heads = {name: head.identifiers(name) for name, head in page}
             documents = await self._store.all_documents(tenant, heads)
-            links = await folding.load_states(
+            links = await projection.load_states(
                 self._store, tenant, LINKS, [one for members in heads.values() for one in members]
             )
             for name, members in heads.items():
@@ -161,12 +161,12 @@ class Matches:
     async def _shown(self, tenant: str, profile: Profile, links: LinksState, wanted: Sequence[str]) -> dict[str, Any]:
         """Return what some sections, and `identities`, would show of a profile with these links."""
         now = self._clock()
-        documents = [folding.render(LINKS, links, now)]
+        documents = [projection.render(LINKS, links, now)]
         for name in wanted:
             section = self._registry.stored(name)
             if section.document != LINKS.document:
-                state = await folding.load_joined(self._store, tenant, section, profile.members, now)
-                documents.append(folding.render(section, state, now))
+                state = await projection.load_joined(self._store, tenant, section, profile.members, now)
+                documents.append(projection.render(section, state, now))
         return {one.section: records_of(one.body) for one in documents}
 
 

@@ -4,17 +4,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from portrait import projection as folding
+from portrait import projection
 from portrait.identity.graph import Profile, first_owner
 from portrait.model.document import HEAD, Document, head_document, stale
 from portrait.model.errors import SectionFailed, SectionTooLarge
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
-from portrait.sections.base import StoredSection
+from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, LinksState, shown_by
 from portrait.storage.contract import Asked, StoredState, Transaction
 from portrait.writes.incoming import Incoming, Named
-from portrait.writes.working_set import Place, WorkingSet
+from portrait.writes.working_set import Place, WorkingSet, too_many_keys
 
 
 class Batch(WorkingSet):
@@ -185,6 +185,10 @@ class Batch(WorkingSet):
             await self._tx.append(self._tenant, self._facts)
             await self._refill()
         self._documents = await self._derived()
+        for name, identifier in self._grown:
+            section, owner = self._touched[name, identifier], self._owners.get(identifier)
+            if owner is not None and (name, owner) not in self.unfit and self.is_crowded(identifier, section):
+                self.unfit[name, owner] = too_many_keys(section)
         self._stored = {
             (place[1], place[0]): self._storable(place, section) for place, section in self._touched.items()
         }
@@ -199,10 +203,23 @@ class Batch(WorkingSet):
         await self._tx.put_documents(self._tenant, self._documents)
 
     def _storable(self, place: Place, section: StoredSection) -> StoredState:
-        stored = folding.store_state(section, self._states[place])
-        if folding.is_state_too_large(section, stored) and place[1] in self._owners:
+        stored = projection.store_state(section, self._states[place])
+        if projection.is_state_too_large(section, stored) and place[1] in self._owners:
             self.unfit[section.name, self._owners[place[1]]] = section.too_large()
         return stored
+
+    def is_crowded(self, identifier: Identifier, section: StoredSection) -> bool:
+        """Tell whether all identifiers of a customer together hold more keys than there may be, in a section they show.
+
+        Raises:
+            SectionFailed: the section's own code raised an error.
+        """
+        members = self.members_of(identifier)
+        if len(members) < 2 or shown_by(section) is not section:
+            return False
+        with section.own_code():
+            state = projection.joined(section, (self.state((section.name, one)) for one in members))
+            return bool(section.fold.keys(state) > MAX_KEYS)
 
     async def rendered(self, identifier: Identifier, section: StoredSection) -> Document:
         """Return what a section shows of the customer that an identifier belongs to, as things stand.
@@ -213,13 +230,13 @@ class Batch(WorkingSet):
         owner = self._owners[identifier]
         members = self._members[owner]
         states = {member: self.state((section.name, member)) for member in members}
-        if folding.may_clash(section, states.values()):
-            settled = await folding.settled(self._tx, self._tenant, section, states, self._told[owner])
-            return folding.render(section, settled, self._told[owner])
-        state = folding.joined(section, states.values())
-        if folding.needs_links(section, state):
-            state = folding.linked(state, await self.links(members))
-        return folding.render(section, state, self._told[owner])
+        if projection.may_clash(section, states.values()):
+            settled = await projection.settled(self._tx, self._tenant, section, states, self._told[owner])
+            return projection.render(section, settled, self._told[owner])
+        state = projection.joined(section, states.values())
+        if projection.needs_links(section, state):
+            state = projection.linked(state, await self.links(members))
+        return projection.render(section, state, self._told[owner])
 
     async def _derived(self) -> dict[str, list[Document]]:
         """Return the documents that change, heads among them, by customer id."""
@@ -234,12 +251,12 @@ class Batch(WorkingSet):
             if known is not None:
                 try:
                     made = await self.rendered(self._members[customer_id][0], known)
-                    if folding.is_too_large(known, made):
+                    if projection.is_too_large(known, made):
                         self.unfit[name, customer_id] = known.too_large()
                 except SectionFailed as error:
                     self.unfit[name, customer_id] = error
             documents[customer_id].append(made)
-        heads = folding.new_heads(self._facts, self._owners, self._members, self._heads, self._merged)
+        heads = projection.new_heads(self._facts, self._owners, self._members, self._heads, self._merged)
         for customer_id, head in heads.items():
             documents[customer_id].append(head_document(head))
         return documents
@@ -279,7 +296,7 @@ class Batch(WorkingSet):
             changed[members[identifier], name] = section
             held = stored.get((identifier, name))
             if section is not None and held is not None and (name, identifier) not in self._states:
-                state = folding.read_state(section, held)
+                state = projection.read_state(section, held)
                 if state is not None:
                     self._states[name, identifier] = state
         return changed
@@ -304,7 +321,7 @@ class Batch(WorkingSet):
             section = self._touched[name, identifier]
             if section.kind == "events":
                 until, state = self._told[self._owners[identifier]], self._states[name, identifier]
-                self._states[name, identifier] = await folding.refilled(
+                self._states[name, identifier] = await projection.refilled(
                     self._tx, self._tenant, section, identifier, state, until
                 )
 
@@ -313,6 +330,6 @@ class Batch(WorkingSet):
         self._states.update({(section.name, one): section.fold.empty() for one in missing})
         # Of one that is new nothing was told; but from whom it is kept apart may be known still.
         if told_of := [one for one in missing if section is LINKS or one not in self._new]:
-            states, unreadable = await folding.readable_states(self._tx, self._tenant, section, told_of)
+            states, unreadable = await projection.readable_states(self._tx, self._tenant, section, told_of)
             self._states.update({(section.name, one): state for one, state in states.items()})
             self._unreadable.update({(section.name, one): error for one, error in unreadable.items()})

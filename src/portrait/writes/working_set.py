@@ -49,6 +49,8 @@ class WorkingSet:
         self._unreadable: dict[Place, PortraitError] = {}
         """States that the section's own code cannot fold."""
         self._touched: dict[Place, StoredSection] = {}
+        self._grown: dict[Place, int] = {}
+        """How many keys states hold that got further ones."""
         self._facts: list[Fact] = []
         self._told: dict[str, int] = {}
         """Of each customer, the moment of the newest telling."""
@@ -238,10 +240,11 @@ class WorkingSet:
         with section.own_code():
             after = section.fold.apply(before, fact)
             held = section.fold.keys(after)
-            is_over = held > MAX_KEYS and held > section.fold.keys(before)
-        if is_over:
-            what = "events ahead of now" if section.kind == "events" else "live keys"
-            raise TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
+            is_more = held > section.fold.keys(before)
+        if is_more and held > MAX_KEYS:
+            raise too_many_keys(section)
+        if is_more:
+            self._grown[place] = held
         self._states[place] = after
         self._touched[place] = section
         self._facts.append(fact)
@@ -278,3 +281,9 @@ class WorkingSet:
         owner = self._owners[identifier]
         self._told[owner] += 1
         return self._told[owner]
+
+
+def too_many_keys(section: StoredSection) -> TooManyKeys:
+    """Return the error that says that a customer's section is full."""
+    what = "events ahead of now" if section.kind == "events" else "live keys"
+    return TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")
