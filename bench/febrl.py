@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from portrait.matching import Candidate, Settings, match
+from portrait.matching import ChosenPair, Settings, match
 from portrait.matching.choose import Pair, choose
 
 PAGE = Path(__file__).parent.parent / "docs" / "explanation" / "matching.md"
@@ -89,7 +89,7 @@ def _measured(data: str, frames: list[Any], links: Any, engine: Literal["duckdb"
         yield _row(data, link_at, again, truth, None)
 
 
-def _row(data: str, link_at: float, candidates: list[Candidate], truth: set[PairOfIds], seconds: float | None) -> Row:
+def _row(data: str, link_at: float, candidates: list[ChosenPair], truth: set[PairOfIds], seconds: float | None) -> Row:
     """Return the figures of the pairs that the links imply: two records of one cluster are one person."""
     clusters = _clusters((one.left, one.right) for one in candidates if one.links)
     found = {_ordered(pair) for cluster in clusters for pair in itertools.combinations(cluster, 2)}

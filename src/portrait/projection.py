@@ -12,7 +12,7 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import Events, EventsState, JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
-from portrait.storage.contract import Asked, Place, Reads, StoredState
+from portrait.storage.contract import FactsAsked, Place, Reads, StoredState
 
 T = TypeVar("T")
 MAX_OVERTAKEN = 10_000
@@ -168,7 +168,7 @@ async def _told_otherwise(
     bodies: dict[str, set[bytes]] = {}
     for key, body in events:
         bodies.setdefault(key, set()).add(body)
-    asked = {Asked(one, section.name, key, None) for one in identifiers for key in bodies}
+    asked = {FactsAsked(one, section.name, key, None) for one in identifiers for key in bodies}
     told: dict[str, list[Fact]] = {}
     for facts in (await reads.known(tenant, asked)).values() if asked else ():
         told.setdefault(facts[0].key, []).extend(facts)

@@ -27,7 +27,7 @@ from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fa
 from portrait.sections import registry
 from portrait.sections.base import ROLES
 from portrait.sections.links import LINKS
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.writes.naming import MAX_NAMED
 
 IDENTITY, LOOKUP = "/api/v1/identity", "/api/v1/unified-profile"
@@ -127,7 +127,7 @@ def test_a_line_with_nothing_wrong_is_read_at_once(more, monkeypatch):
     line = {"customerId": "c", "section": "segments", **more}
     line["record"] = line.get("record") and {"segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"} | line["record"]
     text = json.dumps({name: value for name, value in line.items() if value}).encode()
-    parser = records.Parser(Tenant("t", "t", 0, b"k" * 32), None)
+    parser = records.Parser(TenantRow("t", "t", 0, b"k" * 32), None)
     assert parser.line(0, text, registry.load(installed=False)).section.name == "segments"
 
 

@@ -148,7 +148,9 @@ async def test_others_have_their_turn_while_profiles_are_read(filled):
 
     ticking = asyncio.create_task(others())
     plan = filled.services.reader.plan("admin", ["segments"])
-    found = await several.profiles(filled.services.reader, "my-tenant", [several.Asked(n, plan) for n in NAMES], 2**30)
+    found = await several.profiles(
+        filled.services.reader, "my-tenant", [several.ProfileAsked(n, plan) for n in NAMES], 2**30
+    )
     ticking.cancel()
     assert len(found) == 100
     assert turns >= 100 // several.LOADED_AT_ONCE

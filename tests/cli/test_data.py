@@ -17,7 +17,7 @@ from portrait.cli import data, portrait_view
 from portrait.identity.rules import WORDS, Reason
 from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.sections import registry
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.writes.recording import Outcome
 
 LINES = [{"customerId": "c1", "section": "interactions", "record": interaction(number)} for number in range(5)]
@@ -146,7 +146,7 @@ def chunked(recorder, customers, monkeypatch, step=2):
         {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}
         for number, customer in enumerate(customers)
     )
-    tenant = Tenant(TENANT, "", 0, b"k" * 32)
+    tenant = TenantRow(TENANT, "", 0, b"k" * 32)
     return asyncio.run(data.load_stream(services, tenant, io.BytesIO(ndjson(rows))))
 
 

@@ -9,7 +9,7 @@ import msgspec
 from docs.reference import _attributes, code, table
 from portrait.identity import decisions, rules
 from portrait.identity.confidence import CAP, combined
-from portrait.identity.graph import LINKED, Graph, Told
+from portrait.identity.graph import LINKED, Graph, LinkRecord
 from portrait.identity.placeholders import (
     CONSTANTS,
     HASHED,
@@ -106,9 +106,11 @@ def reasons() -> str:
     return table("reason | meaning", ((code(reason.value), rules.WORDS[reason]) for reason in order))
 
 
-def told(said: Sequence[Said]) -> tuple[Told, ...]:
+def told(said: Sequence[Said]) -> tuple[LinkRecord, ...]:
     """What these sources say of a link, in the form that decides."""
-    return tuple(Told(0, b"", source, "", confidence, "record", 0, 0, LINKED, None) for source, confidence in said)
+    return tuple(
+        LinkRecord(0, b"", source, "", confidence, "record", 0, 0, LINKED, None) for source, confidence in said
+    )
 
 
 def several() -> str:
@@ -125,7 +127,7 @@ def several() -> str:
 
 
 def paths() -> str:
-    ends: dict[Identifier, dict[Identifier, Sequence[Told]]] = {}
+    ends: dict[Identifier, dict[Identifier, Sequence[LinkRecord]]] = {}
     for a, b, said in PATHS:
         ends.setdefault(a, {})[b] = told(said)
         ends.setdefault(b, {})[a] = told(said)

@@ -12,7 +12,7 @@ from portrait.identity.graph import (
     LINKED,
     RETRACTED,
     Graph,
-    Told,
+    LinkRecord,
     aliases,
     first_owner,
     groups_without,
@@ -43,7 +43,7 @@ class Tie(NamedTuple):
 
 
 def told(tie, value, source=None):
-    return Told(
+    return LinkRecord(
         tie.since, fact_id(tie.since), source, value, tie.confidence, "record", tie.at, tie.since, tie.status, tie.into,
         follows=tie.follows,
     )  # fmt: skip
@@ -299,13 +299,13 @@ def test_a_customer_id_that_only_follows_was_not_linked_first():
 def test_what_was_stored_before_joins_and_has_neither_a_moment_nor_a_policy():
     now = told(Tie(A, E), "e", "crm")
     earlier = msgspec.msgpack.encode(msgspec.to_builtins(now, builtin_types=[bytes])[:11])
-    assert msgspec.msgpack.decode(earlier, type=Told) == now
+    assert msgspec.msgpack.decode(earlier, type=LinkRecord) == now
     assert (now.timed, now.policy, now.follows) == (False, None, False)
 
 
 def test_a_word_is_stored_with_all_that_was_decided():
     said = msgspec.structs.replace(told(Tie(A, E), "e", "crm"), timed=True, policy="0123456789ab", follows=True)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=Told) == said
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=LinkRecord) == said
 
 
 @pytest.mark.parametrize("rule", Rule)

@@ -8,7 +8,7 @@ import pytest
 from harness import Clock
 from portrait.app import build
 from portrait.ingest.records import Parser
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 
 
 def line(section, record, **more):
@@ -34,7 +34,7 @@ async def told(database):
     services = build(database, clock=Clock(), auth="open", installed=False)
     secret = b"the same on all"
     try:
-        tenant = Tenant("t", "t", 0, secret)
+        tenant = TenantRow("t", "t", 0, secret)
         await services.store.write(None, lambda tx: tx.put_tenant(tenant))
         parser = Parser(tenant, "test")
         await services.recorder.record_all(

@@ -17,7 +17,7 @@ from portrait.model.errors import StorageFailed
 from portrait.model.identifier import Identifier
 from portrait.storage import conformance, migrations, postgres
 from portrait.storage.conformance.support import TENANT
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.storage.postgres.store import _Snapshot
 from portrait.storage.postgres.transaction import PostgresTransaction
 
@@ -51,7 +51,7 @@ async def test_a_profile_and_an_identifier_are_read_by_the_routers_fast_path(cit
 
 async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
     services = build(citus_url, auth="open", installed=False)
-    parser = Parser(Tenant("t", "t", 0, b"secret"), "test")
+    parser = Parser(TenantRow("t", "t", 0, b"secret"), "test")
 
     def incoming(number):
         record = {"id": f"i{number}", "interactionType": "x", "timestamp": "2026-03-01T00:00:00Z"}

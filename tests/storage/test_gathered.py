@@ -15,7 +15,7 @@ from portrait.model.time import system_clock
 from portrait.sections import registry
 from portrait.storage import postgres
 from portrait.storage.conformance.support import TENANT, append, fact, head, put_documents
-from portrait.storage.contract import StoredState, Tenant
+from portrait.storage.contract import StoredState, TenantRow
 from portrait.storage.postgres import gathered, put
 from portrait.writes.recording import Recorder
 
@@ -87,7 +87,7 @@ def sent(monkeypatch):
     ids=["customers", "devices"],
 )  # fmt: skip
 async def test_a_group_of_who_is_known_takes_few_statements(held, sent, told_of, statements):
-    parser, sections = Parser(Tenant("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
+    parser, sections = Parser(TenantRow("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
     recorder = Recorder(held, system_clock, sections.all_stored())
 
     async def group(number):

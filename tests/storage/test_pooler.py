@@ -29,7 +29,7 @@ from portrait.model.identifier import customer
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT as STORED
 from portrait.storage.conformance.support import append, fact
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 
 CASES = conformance.cases()
 C = customer("c")
@@ -163,7 +163,7 @@ async def test_writers_of_one_customer_wait_for_each_other(pooled_url):
 
     async def tell(number):
         one = services[number % 2]
-        incoming = Parser(Tenant("t", "t", 0, b"secret"), "test").line(0, line(number), one.registry)
+        incoming = Parser(TenantRow("t", "t", 0, b"secret"), "test").line(0, line(number), one.registry)
         return await one.recorder.record_all(TENANT, [incoming])
 
     outcomes = await asyncio.gather(*(tell(number) for number in range(40)))
@@ -231,7 +231,7 @@ def test_processes_that_serve_through_it_read_what_any_of_them_acknowledged(pool
 
     async def all_at_once(url):
         limits = httpx.Limits(max_keepalive_connections=0)
-        headers = {"X-Tenant-Id": TENANT}
+        headers = {"X-TenantRow-Id": TENANT}
         async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60) as client:
             await asyncio.gather(*(customer_of(client, f"c{number}") for number in range(20)))
 

@@ -27,7 +27,7 @@ from portrait.model.errors import (
 )
 from portrait.model.time import HOUR, Clock
 from portrait.sections.base import ROLES, one_of_roles
-from portrait.storage.contract import Credential, Store, Tenant, Transaction
+from portrait.storage.contract import Credential, Store, TenantRow, Transaction
 
 PLATFORM = "platform"
 """The role of the platform's own keys: they make tenants and tenants' keys, of every role. They read no customer; a key
@@ -62,7 +62,7 @@ V = TypeVar("V")
 class Caller(NamedTuple):
     """Who is calling."""
 
-    tenant: Tenant | None
+    tenant: TenantRow | None
     """The tenant that the call is for; None where it needs none and named none."""
     role: str
     key_id: str | None
@@ -97,7 +97,7 @@ class Access:
         self._noting: set[asyncio.Task[None]] = set()
         self._revoked = 0
         """How many keys were taken back here: what was looked up before the last is not remembered after it."""
-        self._tenants: OrderedDict[str, tuple[float, Tenant]] = OrderedDict()
+        self._tenants: OrderedDict[str, tuple[float, TenantRow]] = OrderedDict()
         """Tenants by id: another process may have changed a tenant's rules, so none is remembered for long."""
 
     async def close(self) -> None:
@@ -157,9 +157,9 @@ class Access:
         return tenant_id if tenant_id in self._tenants else None
 
     @staticmethod
-    def _for(tenant: Tenant | None, role: str, key_id: str | None, *, needs_tenant: bool) -> Caller:
+    def _for(tenant: TenantRow | None, role: str, key_id: str | None, *, needs_tenant: bool) -> Caller:
         if tenant is None and needs_tenant:
-            raise TenantRequired("No tenant is named. Send its id in the header X-Tenant-Id.")
+            raise TenantRequired("No tenant is named. Send its id in the header X-TenantRow-Id.")
         return Caller(tenant, role, key_id)
 
     @staticmethod
@@ -174,7 +174,7 @@ class Access:
                 f"This credential's role is {caller.role}; this operation is for {one_of_roles(roles)}."
             )
 
-    async def create_tenant(self, tenant_id: str, name: str | None = None, region: str | None = None) -> Tenant:
+    async def create_tenant(self, tenant_id: str, name: str | None = None, region: str | None = None) -> TenantRow:
         """Add a tenant.
 
         Args:
@@ -192,12 +192,12 @@ class Access:
         if region is not None and (fault := region_fault(region)):
             raise InvalidParameter(f"A tenant's region {fault}.")
         rules = None if region is None else msgspec.json.encode({"region": region})
-        tenant = Tenant(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32), rules)
+        tenant = TenantRow(tenant_id, name or tenant_id, self._clock(), secrets.token_bytes(32), rules)
         if not await self._store.write(None, lambda tx: tx.put_tenant(tenant)):
             raise TenantExists("A tenant with this id exists already.")
         return tenant
 
-    async def tenant(self, tenant_id: str) -> Tenant:
+    async def tenant(self, tenant_id: str) -> TenantRow:
         """Return a tenant by id.
 
         Raises:
@@ -212,7 +212,7 @@ class Access:
         """Look a tenant up anew: something of it has changed. Other processes do so within half a second."""
         self._tenants.pop(tenant_id, None)
 
-    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
         """Return up to `limit` tenants with ids above `after`, by id."""
         return await self._store.tenants(after, limit)
 
@@ -359,7 +359,7 @@ class Access:
             _remember(self._credentials, known_as, (time.monotonic() + REMEMBERED_SECONDS, credential))
         return credential
 
-    def _remembered_tenant(self, tenant_id: str) -> Tenant | None:
+    def _remembered_tenant(self, tenant_id: str) -> TenantRow | None:
         held = self._tenants.get(tenant_id)
         return held[1] if held is not None and held[0] > time.monotonic() else None
 
@@ -377,7 +377,7 @@ class Access:
         with contextlib.suppress(Unavailable):  # then its next use is noted
             await self._store.write(credential.tenant, lambda tx: tx.note_use(credential.id, now))
 
-    async def _tenant(self, tenant_id: str) -> Tenant | None:
+    async def _tenant(self, tenant_id: str) -> TenantRow | None:
         if (remembered := self._remembered_tenant(tenant_id)) is not None:
             return remembered
         if not TENANT_ID.fullmatch(tenant_id):

@@ -22,7 +22,7 @@ from portrait.api.operation import (
 from portrait.model import errors, time
 from portrait.model.identifier import name_fault
 from portrait.storage.contract import Credential
-from portrait.storage.contract import Tenant as StoredTenant
+from portrait.storage.contract import TenantRow as StoredTenant
 
 
 class NewTenant(msgspec.Struct, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from portrait.access.service import READ, Access
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
-from portrait.api.html import Page
+from portrait.api.html import HtmlPage
 from portrait.api.operation import WIRE, Answer, Call, Operation, Wire, check_query, encode, lines
 from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
@@ -60,7 +60,7 @@ class Application:
         fixed = {
             "/": docs.start(self.document),
             "/docs": docs.reference(self.document),
-            "/openapi.json": Page({"content-type": "application/json"}, encode(self.document)),
+            "/openapi.json": HtmlPage({"content-type": "application/json"}, encode(self.document)),
         }
         self._gates: dict[tuple[str, str], Gate | None] = {
             (one.method, one.path): None if one.public or one.is_long else self._gate(one) for one in operations

@@ -4,7 +4,7 @@ from html import escape
 from typing import Any
 
 from portrait.api import errors as api_errors
-from portrait.api.html import Page, code, page, prose
+from portrait.api.html import HtmlPage, code, page, prose
 from portrait.api.openapi import AUTHENTICATION
 
 _STYLE = """
@@ -23,7 +23,7 @@ export KEY=portrait_…                  # a key of a tenant's admin
 export PLATFORM_KEY=portrait_…         # for the operations on tenants: a key of the platform's"""
 
 
-def start(document: dict[str, Any]) -> Page:
+def start(document: dict[str, Any]) -> HtmlPage:
     """Return the page on which somebody begins who knows nothing but the address."""
     info = document["info"]
     first = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]["x-codeSamples"][0]["source"]
@@ -39,7 +39,7 @@ def start(document: dict[str, Any]) -> Page:
     return page(info["title"], body)
 
 
-def reference(document: dict[str, Any]) -> Page:
+def reference(document: dict[str, Any]) -> HtmlPage:
     """Return the page of an OpenAPI document."""
     by_tag: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
     for path, methods in document["paths"].items():

@@ -19,14 +19,14 @@ pre{background:var(--soft);padding:1rem;overflow:auto;border-radius:.4rem}
 """
 
 
-class Page(NamedTuple):
+class HtmlPage(NamedTuple):
     """A page as it is sent."""
 
     headers: Mapping[str, str]
     content: bytes
 
 
-def page(title: str, body: str, style: str = "") -> Page:
+def page(title: str, body: str, style: str = "") -> HtmlPage:
     """Return a page.
 
     Args:
@@ -49,7 +49,7 @@ def page(title: str, body: str, style: str = "") -> Page:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{rules}</style>{body}</html>"
     )
-    return Page(headers, content.encode())
+    return HtmlPage(headers, content.encode())
 
 
 def prose(text: str) -> str:

@@ -28,7 +28,7 @@ from portrait.api.identity_actions import (
 from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operation, Parameter, encode, json_answer
 from portrait.api.records import SOURCE
 from portrait.api.schemas import component
-from portrait.identity.graph import Link, Merge, Profile, Told
+from portrait.identity.graph import Link, LinkRecord, Merge, Profile
 from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
 from portrait.ingest.records import Parser
 from portrait.model import errors
@@ -36,7 +36,7 @@ from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
 from portrait.reads.identity import Apart, Candidate, Explainer, Explanation, Waiting, Why
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.writes.identities import Effect, Identities
 from portrait.writes.incoming import Incoming
 from portrait.writes.naming import Naming
@@ -231,7 +231,7 @@ class IdentityResource:
 
     def _evidence(
         self,
-        tenant: Tenant,
+        tenant: TenantRow,
         by: str,
         field: str,
         customer_id: str,
@@ -370,7 +370,7 @@ def _asked(call: Call) -> str:
     return customer_id
 
 
-def _identifier(tenant: Tenant, named: Named) -> Identifier:
+def _identifier(tenant: TenantRow, named: Named) -> Identifier:
     return Naming(tenant).named(named.type, named.value).identifier
 
 
@@ -429,7 +429,7 @@ def _link(link: Link) -> ShownLink:
     return ShownLink([Named(*link.a), Named(*link.b)], float(link.confidence), rfc3339(link.since), told)
 
 
-def _evidence(told: Told) -> Evidence:
+def _evidence(told: LinkRecord) -> Evidence:
     return Evidence(
         told.source, told.credential, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at)
     )

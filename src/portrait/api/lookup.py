@@ -18,7 +18,7 @@ from portrait.model import errors
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
 from portrait.reads import several
-from portrait.reads.profiles import Plan, Profile, Reader
+from portrait.reads.profiles import Plan, ProfileAnswer, Reader
 from portrait.sections.registry import BUILT_IN, Registry
 from portrait.writes.identities import Identities
 from portrait.writes.naming import Naming
@@ -125,7 +125,7 @@ class Lookup:
     async def _several(self, call: Call, sought: "Sequence[_Sought | errors.PortraitError]") -> Answer:
         wanted = [one for one in sought if isinstance(one, _Sought)]
         owners = await self._identities.owners(call.tenant.id, {one.identifier for one in wanted})
-        known = [several.Asked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]
+        known = [several.ProfileAsked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]
         found = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
         pieces: list[bytes] = []
         for one in sought:
@@ -133,7 +133,7 @@ class Lookup:
             if isinstance(outcome, _Sought):
                 outcome = next(found) if outcome.identifier in owners else outcome.unknown()
             pieces.append(b"," if pieces else b'{"data":[')
-            if isinstance(outcome, Profile):
+            if isinstance(outcome, ProfileAnswer):
                 pieces += (b'{"status":200,"profile":', *outcome.pieces(self._clock()), b"}")
             else:
                 status, _, shown = problem(outcome, call.request_id)

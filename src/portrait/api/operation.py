@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope
 from portrait.access.service import Caller
 from portrait.model import errors, time
 from portrait.model.identifier import name_fault
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 
 MAX_BODY = 2**20
 """The largest body of a single request, in bytes."""
@@ -184,7 +184,7 @@ class Call:
         """Waits until the request may begin, once its body is here."""
 
     @property
-    def tenant(self) -> Tenant:
+    def tenant(self) -> TenantRow:
         """The tenant that the call is for."""
         assert self.caller.tenant is not None
         return self.caller.tenant

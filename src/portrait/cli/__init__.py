@@ -5,18 +5,18 @@ import sys
 import click
 
 from portrait.cli import access, data, db, identity, info, serve
-from portrait.cli.options import Group
+from portrait.cli.options import CommandGroup
 from portrait.cli.printing import say
 from portrait.model.errors import PortraitError
 from portrait.serving import distribution
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--config", type=click.Path(dir_okay=False), help="A TOML file with settings. [default: portrait.toml]")
 @click.version_option(package_name=distribution.NAME)
 def cli(config: str | None) -> None:
     """Everything known about one customer, in one call."""
-    del config  # read by Group, before any command's own options
+    del config  # read by CommandGroup, before any command's own options
 
 
 for _command in (

@@ -27,9 +27,9 @@ from portrait.ingest.streams import lines
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
-from portrait.writes.recording import MAX_CHUNK, Outcome, Refusal, Warned
+from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal
 
 SOURCE = "load"
 """The source of records that name none."""
@@ -45,7 +45,7 @@ SOME_REFUSED = 3
 """The exit code when some lines were refused."""
 
 
-class Loaded(Outcome):
+class LoadOutcome(Outcome):
     """What became of the lines of a file."""
 
     warned: dict[str, int] = msgspec.field(default_factory=dict)
@@ -74,7 +74,7 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
     sides = _Sides.beside(file, refused, warned)
     size = None if file == "-" else Path(file).stat().st_size
 
-    async def work(services: Services) -> Loaded:
+    async def work(services: Services) -> LoadOutcome:
         tenant = await known_tenant(services, tenant_id)
         # What a chunk makes lives until its commit and holds no cycles: there is nothing to look for.
         gc.freeze()
@@ -98,11 +98,11 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
 
 async def load_stream(
     services: Services,
-    tenant: Tenant,
+    tenant: TenantRow,
     stream: BinaryIO,
     beside: "_Sides | None" = None,
     progress: "_Bar | None" = None,
-) -> Loaded:
+) -> LoadOutcome:
     """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
     parser = Parser(tenant, SOURCE, is_export=True)
     texts: dict[int, bytes] = {}
@@ -154,7 +154,7 @@ class _Writing:
         self._beside = beside
         self._progress = progress
         self._chunks: deque[_Chunk] = deque()
-        self._total = Loaded()
+        self._total = LoadOutcome()
 
     async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
@@ -174,7 +174,7 @@ class _Writing:
                 await asyncio.sleep(error.retry_after)
         return await self._services.recorder.record_each(self._tenant, incoming)
 
-    async def end(self) -> Loaded:
+    async def end(self) -> LoadOutcome:
         """Return what became of all chunks, when all are written."""
         while self._chunks:
             await self._take()
@@ -262,7 +262,7 @@ class _SideFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, said: Refusal | Warned, text: bytes) -> None:
+    def write(self, said: Refusal | RecordWarned, text: bytes) -> None:
         """Add a line: its number from 1, what is said of it, and the line itself."""
         if self._file is None:
             private = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds people's records

@@ -16,14 +16,14 @@ from portrait.app import Services
 from portrait.cli.customers import found_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again, say_json
-from portrait.identity.graph import LINKED, Link, Told
+from portrait.identity.graph import LINKED, Link, LinkRecord
 from portrait.identity.rules import WORDS, shown
 from portrait.ingest.records import Parser, check_source
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
 from portrait.reads.identity import Candidate, Explanation
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 from portrait.writes.identities import Effect
 from portrait.writes.incoming import Incoming
 from portrait.writes.match_links import Suggested
@@ -160,7 +160,7 @@ def link(
 ) -> None:
     """Link an identifier to a customer."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         incoming = _evidence(services, tenant, customer_id, type_, value, confidence)
         return await services.identities.link(tenant.id, incoming, dry=preview)
 
@@ -185,7 +185,7 @@ def unlink(
 ) -> None:
     """Take an identifier from a customer, and keep it from coming back by itself."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         identifier = _identifier(tenant, type_, value)
         return await services.identities.unlink(tenant.id, customer_id, identifier, SOURCE, dry=preview)
 
@@ -205,7 +205,7 @@ def move(
 ) -> None:
     """Take an identifier from one customer, the first, and give it to another."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         incoming = _evidence(services, tenant, target_id, type_, value, 1.0)
         return await services.identities.move(tenant.id, source_id, target_id, incoming, SOURCE, dry=preview)
 
@@ -221,7 +221,7 @@ def move(
 def merge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **options: Any) -> None:
     """Make one customer of two: the target's id stays."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         return await services.identities.merge(tenant.id, target_id, source_id, SOURCE, dry=preview)
 
     _act(tenant_id, options, work, preview=preview)
@@ -236,7 +236,7 @@ def merge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **op
 def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **options: Any) -> None:
     """Part two customers that were merged: each is again what it was."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         return await services.identities.unmerge(tenant.id, target_id, source_id, SOURCE, dry=preview)
 
     _act(tenant_id, options, work, preview=preview)
@@ -275,7 +275,7 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
 def accept(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
     """Make a link hold that waits for review."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
         return await services.identities.accept(tenant.id, a, b, SOURCE, dry=preview)
 
@@ -322,7 +322,7 @@ def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: A
 def allow_link(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
     """Let two identifiers be one person again, which somebody set apart."""
 
-    async def work(services: Services, tenant: Tenant) -> Effect:
+    async def work(services: Services, tenant: TenantRow) -> Effect:
         a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
         return await services.identities.allow(tenant.id, a, b, SOURCE, dry=preview)
 
@@ -426,7 +426,7 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
 
 
 def _evidence(
-    services: Services, tenant: Tenant, customer_id: str, type_: str, value: str, confidence: float
+    services: Services, tenant: TenantRow, customer_id: str, type_: str, value: str, confidence: float
 ) -> Sequence[Incoming]:
     """Return the identity record that names an identifier of a customer's."""
     record = msgspec.json.encode({"type": type_, "value": value, "confidence": confidence})
@@ -434,7 +434,7 @@ def _evidence(
 
 
 def _act(
-    tenant_id: str, options: dict[str, Any], work: Callable[[Services, Tenant], Awaitable[Effect]], *, preview: bool
+    tenant_id: str, options: dict[str, Any], work: Callable[[Services, TenantRow], Awaitable[Effect]], *, preview: bool
 ) -> None:
     async def whole(services: Services) -> Effect:
         return await work(services, await known_tenant(services, tenant_id))
@@ -453,7 +453,7 @@ def _act(
         say(f"experiment {experiment}: two variants were seen; the first counts", err=True)
 
 
-def _identifier(tenant: Tenant, type_: str, value: str) -> Identifier:
+def _identifier(tenant: TenantRow, type_: str, value: str) -> Identifier:
     return Naming(tenant).named(type_, value).identifier
 
 
@@ -461,11 +461,11 @@ def _shown(identifier: Identifier) -> str:
     return f"{identifier.type} {identifier.value}"
 
 
-def _said(what: str, told: Told) -> str:
+def _said(what: str, told: LinkRecord) -> str:
     return f"{what} by {_teller(told)}, {rfc3339(told.recorded_at)}"
 
 
-def _teller(told: Told) -> str:
+def _teller(told: LinkRecord) -> str:
     """Return who says something: the source that is named, and the key that acted."""
     key = f" (key {told.credential})" if told.credential else ""
     return f"{told.source or 'nobody named'}{key}"

@@ -15,7 +15,7 @@ from portrait.app import Services, build
 from portrait.cli.printing import say
 from portrait.model.errors import TenantForbidden
 from portrait.settings import ENVIRONMENT_PREFIX, SETTINGS, check, from_file
-from portrait.storage.contract import Tenant
+from portrait.storage.contract import TenantRow
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ LISTED = 20
 _OURS = re.compile(rf"{ENVIRONMENT_PREFIX}_(?!TEST_|BENCH_)\w+")
 
 
-class Refused(click.ClickException):
+class CommandRefused(click.ClickException):
     """A command cannot do what it is asked to: said in the form of all refusals."""
 
     def show(self, file: IO[Any] | None = None) -> None:
@@ -40,13 +40,13 @@ class Refused(click.ClickException):
         say(f"portrait: {self.message}", err=True)
 
 
-class Stopped(Refused):
+class Stopped(CommandRefused):
     """A command was stopped by Ctrl-C."""
 
     exit_code = 130
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """The top command: reads the settings file before the commands read their options."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -144,7 +144,7 @@ def open_services(options: dict[str, Any], **more: Any) -> Services:
     return build(options["database"], plugins=options["plugin"], **chosen, **more)
 
 
-async def known_tenant(services: Services, tenant_id: str) -> Tenant:
+async def known_tenant(services: Services, tenant_id: str) -> TenantRow:
     """Return a tenant, or end with words that say which there are."""
     try:
         return await services.access.tenant(tenant_id)
@@ -156,7 +156,7 @@ async def known_tenant(services: Services, tenant_id: str) -> Tenant:
         more = ", …" if len(there) > LISTED else ""
         words += [f"There are: {', '.join(there[:LISTED])}{more}."] if there else ["There is none yet."]
         words += ["A new one is made by portrait tenant create."]
-        raise Refused(" ".join(words)) from None
+        raise CommandRefused(" ".join(words)) from None
 
 
 def tenant_option(help_: str, *, required: bool = True) -> Callable[[F], F]:

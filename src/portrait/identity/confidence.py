@@ -18,7 +18,7 @@ CAP = 0.999
 """The most that one of several sources counts for; 1 - CAP is the least."""
 
 
-class Stated(Protocol):
+class Weighed(Protocol):
     """What one source says."""
 
     @property
@@ -50,12 +50,12 @@ def family(source: str) -> str:
 _DIGITS = re.compile(r"\d+")
 
 
-def combined(stated: Iterable[Stated], now: int) -> float | None:
+def combined(stated: Iterable[Weighed], now: int) -> float | None:
     """Return the confidence in a link at a moment; None where no source speaks of it yet.
 
     One that is stated with certainty is certain. Rounded to 6 decimals, so that it is one text everywhere.
     """
-    newest: dict[str | None, Stated] = {}
+    newest: dict[str | None, Weighed] = {}
     for one in sorted((one for one in stated if one.at <= now), key=lambda one: one.order):
         newest[None if one.source is None else family(one.source)] = one
     held = [one.confidence for one in newest.values()]

@@ -21,7 +21,7 @@ RETRACTED = "retracted"
 which a rule refused the link."""
 
 
-class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one source says of one end of a link, as it was decided last."""
 
     recorded_at: int
@@ -68,7 +68,7 @@ class Link(NamedTuple):
     since: int
     confidence: float
     into: str | None
-    told: tuple[Told, ...]
+    told: tuple[LinkRecord, ...]
 
     @property
     def order(self) -> tuple[int, Identifier, Identifier]:
@@ -95,7 +95,7 @@ class Merge(NamedTuple):
     """The customer id that stayed."""
 
     @property
-    def told(self) -> Told:
+    def told(self) -> LinkRecord:
         """What was said first, by which the two became one."""
         return min(self.link.told, key=lambda one: (one.since, one.order))
 
@@ -110,12 +110,12 @@ class Graph:
 
     def __init__(
         self,
-        ends: Mapping[Identifier, Mapping[Identifier, Sequence[Told]]],
+        ends: Mapping[Identifier, Mapping[Identifier, Sequence[LinkRecord]]],
         apart: Collection[frozenset[Identifier]] = (),
     ) -> None:
         self.identifiers = set(ends)
         self.apart = set(apart)
-        found: dict[tuple[Identifier, Identifier], tuple[Told, ...]] = {}
+        found: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
         for one, others in ends.items():
             for other, told in others.items():
                 live = tuple(each for each in told if each.status == LINKED)
@@ -281,7 +281,7 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
     return min((a, b), key=lambda one: (is_generated(one), first.get(one, never), one.encode()))
 
 
-def _link(a: Identifier, b: Identifier, told: tuple[Told, ...]) -> Link:
+def _link(a: Identifier, b: Identifier, told: tuple[LinkRecord, ...]) -> Link:
     first = min(told, key=lambda one: (one.since, one.id))
     into = next((one.into for one in sorted(told, key=lambda one: one.since) if one.into is not None), None)
     return Link(a, b, first.since, 0.0, into, told)

@@ -15,8 +15,8 @@ from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.registry import Registry
 from portrait.serving import request
 from portrait.serving.failures import Failures
-from portrait.storage.contract import Tenant
-from portrait.writes.incoming import LINK_WEIGHT, Incoming, Named
+from portrait.storage.contract import TenantRow
+from portrait.writes.incoming import LINK_WEIGHT, GivenIdentifier, Incoming
 from portrait.writes.naming import Naming, without_apostrophe
 from portrait.writes.recording import Refusal
 
@@ -66,7 +66,7 @@ class Parser:
             then, and an apostrophe before a number is not part of one.
     """
 
-    def __init__(self, tenant: Tenant, source: str | None, *, is_export: bool = False) -> None:
+    def __init__(self, tenant: TenantRow, source: str | None, *, is_export: bool = False) -> None:
         self._naming = Naming(tenant, is_export=is_export)
         self._is_export = is_export
         self._key_secret = tenant.key_secret
@@ -112,7 +112,7 @@ class Parser:
             self._failures.log(error)
             return Refusal(index, error.code, error.detail)
 
-    def _record(self, index: int, text: bytes, named: Named, section: StoredSection) -> Incoming:
+    def _record(self, index: int, text: bytes, named: GivenIdentifier, section: StoredSection) -> Incoming:
         strict_json.check(text)
         # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
         members = self._object(text) if b'"record"' in text else {}
@@ -152,7 +152,7 @@ class Parser:
         marks = () if line.customer_id == marked else (APOSTROPHE,)
         return found._replace(is_line=True, warnings=(*marks, *found.warnings))
 
-    def _ended(self, index: int, named: Named, section: StoredSection, line: _Line) -> Incoming:
+    def _ended(self, index: int, named: GivenIdentifier, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
         at = self._said(line.source, line.effective_at)
         named_by = bytes(line.record)
@@ -171,7 +171,7 @@ class Parser:
     def _enveloped(
         self,
         index: int,
-        named: Named,
+        named: GivenIdentifier,
         section: StoredSection,
         record: msgspec.Raw,
         source: str | None,
@@ -190,14 +190,22 @@ class Parser:
             raise InvalidRecord(f"Field `effectiveAt` {error.detail}.") from None
 
     def _incoming(
-        self, index: int, named: Named, section: StoredSection, text: bytes, at: int | None, source: str | None
+        self,
+        index: int,
+        named: GivenIdentifier,
+        section: StoredSection,
+        text: bytes,
+        at: int | None,
+        source: str | None,
     ) -> Incoming:
         parsed = section.parse(text, self._key_secret)
         parsed, linked = self._naming.linked(parsed, section)
         doubts = self._naming.doubts(named, linked)
         return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked, doubts)
 
-    def _named(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Named:
+    def _named(
+        self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType
+    ) -> GivenIdentifier:
         """Return the one identifier that a line names."""
         if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
             raise _one_name()

@@ -4,8 +4,8 @@ It needs the extra `match`; nothing of it is imported before `match` is called. 
 of where they are kept.
 """
 
-from portrait.matching.choose import Candidate
+from portrait.matching.choose import ChosenPair
 from portrait.matching.model import COLUMNS
-from portrait.matching.run import Outcome, Progress, Settings, match
+from portrait.matching.run import MatchingOutcome, Progress, Settings, match
 
-__all__ = ["COLUMNS", "Candidate", "Outcome", "Progress", "Settings", "match"]
+__all__ = ["COLUMNS", "ChosenPair", "MatchingOutcome", "Progress", "Settings", "match"]

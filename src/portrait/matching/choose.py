@@ -32,7 +32,7 @@ class Pair(msgspec.Struct, frozen=True, order=True):
     """Whether what it says keeps it from linking without review, however probable."""
 
 
-class Candidate(msgspec.Struct, frozen=True, order=True):
+class ChosenPair(msgspec.Struct, frozen=True, order=True):
     """A pair and what is to be done with it."""
 
     left: str
@@ -44,7 +44,7 @@ class Candidate(msgspec.Struct, frozen=True, order=True):
 
 def choose(
     pairs: Iterable[Pair], *, link_at: float, largest: int, agreement: float, one_to_one: bool = False
-) -> list[Candidate]:
+) -> list[ChosenPair]:
     """Return a candidate for each pair, in order of the ids; those that link make no cluster of more than `largest`.
 
     `agreement` is the least average probability of the pairs across two clusters that a link joins; a pair that is not
@@ -61,7 +61,7 @@ def choose(
     made = []
     for pair, reason in chosen:
         told: Reason = reason if reason is not None else ("implied" if clusters.joined(pair) else "between")
-        made.append(Candidate(pair.left, pair.right, pair.probability, told == "", told))
+        made.append(ChosenPair(pair.left, pair.right, pair.probability, told == "", told))
     return sorted(made)
 
 

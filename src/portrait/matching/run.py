@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from portrait.matching.choose import Candidate, Pair, choose
+from portrait.matching.choose import ChosenPair, Pair, choose
 from portrait.matching.engine import SPILL, Engine, opened
 from portrait.matching.extra import needed
 from portrait.matching.model import comparisons
@@ -60,10 +60,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidSetting("largest and block must be 2 at least, chunk 1, and agreement between 0 and 1.")
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class MatchingOutcome(msgspec.Struct, frozen=True):
     """What a run found."""
 
-    candidates: list[Candidate]
+    candidates: list[ChosenPair]
     """In order of the ids, left of the first table where there are two."""
     records: int
     model: Model
@@ -88,7 +88,7 @@ def match(
     settings: Settings | None = None,
     session: Any = None,
     progress: Progress = lambda stage, done, total: None,  # noqa: ARG005  # the names say what is told
-) -> Outcome:
+) -> MatchingOutcome:
     """Find the records that are of one person: within one table, or between two.
 
     A run that was cut off goes on after the last finished stage (of comparing: chunk) when it is started with the same
@@ -114,7 +114,7 @@ def match(
     finally:
         shutil.rmtree(work / SPILL, ignore_errors=True)
     candidates = run.chosen(parts)
-    return Outcome(candidates, sum(run.prepared.counts), model)
+    return MatchingOutcome(candidates, sum(run.prepared.counts), model)
 
 
 class _Run:
@@ -199,7 +199,7 @@ class _Run:
             self._progress("compare", done, chunks)
         return parts
 
-    def chosen(self, parts: list[Path]) -> list[Candidate]:
+    def chosen(self, parts: list[Path]) -> list[ChosenPair]:
         """Choose which candidates link; they are kept as candidates.parquet too."""
         self._progress("choose", 0, 1)
         told = self._settings

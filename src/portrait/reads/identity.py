@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from typing import NamedTuple
 
 from portrait import projection
-from portrait.identity.graph import LINKED, RETRACTED, Link, Merge, Told
+from portrait.identity.graph import LINKED, RETRACTED, Link, LinkRecord, Merge
 from portrait.identity.rules import Reason
 from portrait.model.document import Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound
@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
 
     a: Identifier
     b: Identifier
-    told: Told
+    told: LinkRecord
 
     @property
     def reason(self) -> Reason:
@@ -73,7 +73,7 @@ class Apart(NamedTuple):
 
     a: Identifier
     b: Identifier
-    told: Told
+    told: LinkRecord
     """Who said so, when, and by what."""
 
 
@@ -233,7 +233,7 @@ async def crossovers_of(
     return crossovers(section, state, max(now, told_at))
 
 
-def refused(told: Sequence[Told], *, one_person: bool = False) -> Told | None:
+def refused(told: Sequence[LinkRecord], *, one_person: bool = False) -> LinkRecord | None:
     """Return the newest claim of a link that was refused, where no source's holds; None where there is none.
 
     What an earlier version split off is refused, unless the two are one person for another reason.

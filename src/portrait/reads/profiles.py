@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     """Tells the ETags of one selection from those of another."""
 
 
-class Profile(NamedTuple):
+class ProfileAnswer(NamedTuple):
     """A unified profile, ready to send but for its moment."""
 
     customer_id: str
@@ -75,7 +75,7 @@ class Loaded(NamedTuple):
     tenant: str
     head: Head
     now: int
-    profile: Profile
+    profile: ProfileAnswer
     """Each computed section's data is an empty piece."""
 
 
@@ -135,7 +135,7 @@ class Reader:
         assert isinstance(section, StoredSection | ComputedSection)
         return section
 
-    async def profile(self, tenant: str, customer_id: str, plan: Plan) -> Profile:
+    async def profile(self, tenant: str, customer_id: str, plan: Plan) -> ProfileAnswer:
         """Return a customer's profile.
 
         Raises:
@@ -184,9 +184,9 @@ class Reader:
                     whole = False
                 else:
                     hashes.append(fresh.hash)
-        return Loaded(tenant, known, now, Profile(customer_id, b"".join(hashes) if whole else None, tuple(parts)))
+        return Loaded(tenant, known, now, ProfileAnswer(customer_id, b"".join(hashes) if whole else None, tuple(parts)))
 
-    async def complete(self, loaded: Loaded, plan: Plan, deadlines: Deadlines) -> Profile:
+    async def complete(self, loaded: Loaded, plan: Plan, deadlines: Deadlines) -> ProfileAnswer:
         """Return a profile with its computed sections.
 
         Args:

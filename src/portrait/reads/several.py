@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from portrait.computed import Deadlines
 from portrait.model.errors import AnswerTooLarge, CustomerNotFound
-from portrait.reads.profiles import Loaded, Plan, Profile, Reader
+from portrait.reads.profiles import Loaded, Plan, ProfileAnswer, Reader
 
 T = TypeVar("T")
 
@@ -19,17 +19,17 @@ COMPUTED_AT_ONCE = 24
 too."""
 
 
-class Asked(NamedTuple):
+class ProfileAsked(NamedTuple):
     """One profile asked for."""
 
     customer_id: str
     plan: Plan
 
 
-Outcome = Profile | CustomerNotFound | AnswerTooLarge
+Outcome = ProfileAnswer | CustomerNotFound | AnswerTooLarge
 
 
-async def profiles(reader: Reader, tenant: str, asked: Sequence[Asked], most: int) -> list[Outcome]:
+async def profiles(reader: Reader, tenant: str, asked: Sequence[ProfileAsked], most: int) -> list[Outcome]:
     """Return the profiles asked for, or what keeps each from being shown, in order.
 
     What is asked for twice is read once. A section's deadline counts for all profiles together. Once the profiles have
@@ -51,9 +51,9 @@ async def profiles(reader: Reader, tenant: str, asked: Sequence[Asked], most: in
     answered: list[Outcome] = []
     for one in asked:
         outcome = found[one.customer_id, one.plan.identity]
-        if isinstance(outcome, Profile):
+        if isinstance(outcome, ProfileAnswer):
             size += outcome.size
-        answered.append(_too_large(most) if isinstance(outcome, Profile) and size > most else outcome)
+        answered.append(_too_large(most) if isinstance(outcome, ProfileAnswer) and size > most else outcome)
     return answered
 
 
@@ -66,7 +66,7 @@ class _Several:
         self._places = asyncio.Semaphore(COMPUTED_AT_ONCE)
         self._size = 0
 
-    async def read(self, asked: Sequence[Asked]) -> list[Outcome]:
+    async def read(self, asked: Sequence[ProfileAsked]) -> list[Outcome]:
         """Return profiles in order; those after the last that has room may be left out."""
         loaded: list[Loaded | CustomerNotFound] = []
         size = 0
@@ -78,13 +78,13 @@ class _Several:
         completed = await _all(self._complete(one, each) for one, each in zip(asked, loaded, strict=False))
         return [*completed, *(_too_large(self._most) for _ in asked[len(loaded) :])]
 
-    async def _load(self, one: Asked) -> Loaded | CustomerNotFound:
+    async def _load(self, one: ProfileAsked) -> Loaded | CustomerNotFound:
         try:
             return await self._reader.load(self._tenant, one.customer_id, one.plan)
         except CustomerNotFound as error:
             return error
 
-    async def _complete(self, one: Asked, loaded: Loaded | CustomerNotFound) -> Outcome:
+    async def _complete(self, one: ProfileAsked, loaded: Loaded | CustomerNotFound) -> Outcome:
         if not isinstance(loaded, Loaded):
             return loaded
         if not one.plan.computed:

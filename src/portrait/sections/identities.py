@@ -35,7 +35,7 @@ def _key(record: Record) -> tuple[str, ...]:
     return (record.type, normalise(record.type, record.value))
 
 
-class Evidence(NamedTuple):
+class Statement(NamedTuple):
     """What one source says, at one identifier, of another."""
 
     source: str | None
@@ -58,7 +58,7 @@ class EvidenceFold(Latest):
     newest, though there may have been others after the end.
     """
 
-    def evidence(self, state: LatestState, key: str) -> Iterator[Evidence]:
+    def evidence(self, state: LatestState, key: str) -> Iterator[Statement]:
         """Yield what is said under a key now, or from a moment that lies ahead, by source."""
         for history in state.histories.values():
             by_source: dict[str | None, list[Entry]] = {}
@@ -70,7 +70,7 @@ class EvidenceFold(Latest):
                 record = self._shape.decode(last.body)
                 assert isinstance(record, Identity)
                 is_timed = first.effective_at != first.recorded_at
-                yield Evidence(
+                yield Statement(
                     source, record, last.effective_at, last.recorded_at, last.id, first.effective_at, is_timed
                 )
 

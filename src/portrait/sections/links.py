@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from portrait.identity.graph import LINKED, RETRACTED, Graph, Told
+from portrait.identity.graph import LINKED, RETRACTED, Graph, LinkRecord
 from portrait.identity.rules import Rule
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
@@ -41,7 +41,7 @@ class Decision(Record, frozen=True, omit_defaults=True):
 class LinksState(msgspec.Struct, frozen=True, array_like=True):
     """Per identifier and key of another, what each source says now; what was taken back is not kept."""
 
-    ends: dict[str, dict[str, list[Told]]] = {}
+    ends: dict[str, dict[str, list[LinkRecord]]] = {}
     told: dict[str, int] = {}
     """When something was told of each identifier last, in microseconds."""
 
@@ -104,7 +104,7 @@ class Identified(NamedTuple):
 
 def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = ()) -> Graph:
     """Return the graph of links in states, each of other identifiers, and of identifiers that may have none."""
-    ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
+    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {one: {} for one in identifiers}
     held = list(states)
     for state in held:
         for tag, others in state.ends.items():
@@ -114,7 +114,7 @@ def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = (
     return Graph(ends, [frozenset(pair) for pair in bans_of(held)])
 
 
-def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[Told]]:
+def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[LinkRecord]]:
     """Return what is told of an identifier's links, by the other end; refused and retracted ones too."""
     return {
         Identifier.of_tag(key): told
@@ -123,17 +123,17 @@ def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[
     }
 
 
-def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Sequence[Told]:
+def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Sequence[LinkRecord]:
     """Return what is told at one identifier of its link with another."""
     return state.ends.get(identifier.tag, {}).get(link_key(other), ())
 
 
-def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier], Told]:
+def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier], LinkRecord]:
     """Return which pairs are not to be linked, in order, and who said so.
 
     What is told last counts, at whichever end: one that was nobody's then was told nothing.
     """
-    newest: dict[tuple[Identifier, Identifier], Told] = {}
+    newest: dict[tuple[Identifier, Identifier], LinkRecord] = {}
     for state in states:
         for tag, others in state.ends.items():
             for key, told in others.items():
@@ -205,16 +205,16 @@ def is_own(identifier: Identifier) -> bool:
     return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
 
 
-def _told(fact: Fact) -> Told:
+def _told(fact: Fact) -> LinkRecord:
     made = _decision.decode(fact.body)
-    return Told(
+    return LinkRecord(
         fact.recorded_at, fact.id, fact.source, made.value, made.confidence, made.rule, made.at, made.since,
         made.status, made.into, made.credential, made.timed, made.policy,
         made.follows,
     )  # fmt: skip
 
 
-def _live(told: list[Told], key: str) -> list[Told]:
+def _live(told: list[LinkRecord], key: str) -> list[LinkRecord]:
     """Return what counts of what is told of a pair: of each source its newest record's word, and that of a person.
 
     A record that ends takes back what records said, a person what anybody did. Of a ban what anybody said last counts.
@@ -223,7 +223,7 @@ def _live(told: list[Told], key: str) -> list[Told]:
         return [max(told, key=lambda one: one.order)]
     if len(told) == 1:
         return [] if _is_back(told[0]) else told
-    newest: dict[tuple[bool, str | None], Told] = {}
+    newest: dict[tuple[bool, str | None], LinkRecord] = {}
     for one in sorted(told, key=lambda one: one.order):
         if not _is_back(one):
             newest[one.is_by_hand, one.source] = one
@@ -234,7 +234,7 @@ def _live(told: list[Told], key: str) -> list[Told]:
     return sorted(newest.values(), key=lambda one: (one.source is not None, one.source or "", one.is_by_hand))
 
 
-def _is_back(told: Told) -> bool:
+def _is_back(told: LinkRecord) -> bool:
     """Tell whether a word is taken back: what was split off by earlier versions waits, as what is refused does."""
     return told.status == RETRACTED and told.rule != Rule.SPLIT
 

@@ -31,7 +31,7 @@ class Place(NamedTuple):
     id: bytes
 
 
-class Asked(NamedTuple):
+class FactsAsked(NamedTuple):
     """Asks for the facts of one key: those effective at just one moment, or all."""
 
     identifier: Identifier
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     """In microseconds; None: all."""
 
 
-class Tenant(NamedTuple):
+class TenantRow(NamedTuple):
     """One company's space; nothing crosses from one to another."""
 
     id: str
@@ -137,7 +137,7 @@ class FactReads(Protocol):
         """
         ...
 
-    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """Return the facts that each asks for, in no order; one that has none is absent."""
         ...
 
@@ -149,11 +149,11 @@ class FactReads(Protocol):
 class AccessReads(Protocol):
     """Tenants and credentials."""
 
-    async def tenant(self, tenant: str) -> Tenant | None:
+    async def tenant(self, tenant: str) -> TenantRow | None:
         """Return a tenant by id."""
         ...
 
-    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
         """Return up to `limit` tenants with ids above `after`, by id."""
         ...
 
@@ -270,11 +270,11 @@ class FactWrites(Protocol):
 class AccessWrites(Protocol):
     """What access does, inside a transaction."""
 
-    async def put_tenant(self, tenant: Tenant) -> bool:
+    async def put_tenant(self, tenant: TenantRow) -> bool:
         """Add a tenant; False, and nothing done, where its id is taken."""
         ...
 
-    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:
         """Return a tenant by id, whose rules nobody sets until this transaction ends.
 
         Args:

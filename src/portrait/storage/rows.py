@@ -28,7 +28,7 @@ _LAST = Place(2**63 - 1, b"\xff" * 17)
 """Places below and above every fact: ids have 16 bytes."""
 
 
-class Page:
+class RowPage:
     """One page of facts, the newest first, gathered from one identifier after another.
 
     Args:

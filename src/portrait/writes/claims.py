@@ -5,7 +5,7 @@ from collections.abc import Collection, Container, Iterable, Mapping
 import msgspec
 
 from portrait.identity.decisions import Claim, decide
-from portrait.identity.graph import LINKED, RETRACTED, Graph, Told
+from portrait.identity.graph import LINKED, RETRACTED, Graph, LinkRecord
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
 from portrait.model.identifier import Identifier
 from portrait.sections.links import LinksState, ends_of
@@ -83,7 +83,7 @@ def words_of(states: Mapping[Identifier, LinksState], before: Mapping[Key, Word]
         states: their links.
         before: what is stored at others; each end of a pair says how the other was given.
     """
-    ends: dict[Key, list[Told | None]] = {}
+    ends: dict[Key, list[LinkRecord | None]] = {}
     for one, state in states.items():
         for other, every in ends_of(state, one).items():
             a, b, place = (one, other, 0) if one < other else (other, one, 1)
@@ -92,7 +92,7 @@ def words_of(states: Mapping[Identifier, LinksState], before: Mapping[Key, Word]
     return {key: _word(key, told[0], told[1], before.get(key) if before else None) for key, told in ends.items()}
 
 
-def _word(key: Key, at_a: Told | None, at_b: Told | None, before: Word | None) -> Word:
+def _word(key: Key, at_a: LinkRecord | None, at_b: LinkRecord | None, before: Word | None) -> Word:
     """Return one claim by what is told of it at its two ends."""
     a, b, *_ = key
     given = (a.value, b.value) if before is None else before.given
@@ -118,7 +118,7 @@ def graph_of_words(
         identifiers: the identifiers that are in the graph; of others there is nothing.
         bans: the pairs that are not to be one person.
     """
-    ends: dict[Identifier, dict[Identifier, list[Told]]] = {one: {} for one in identifiers}
+    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {one: {} for one in identifiers}
     for word in words:
         if word.status == LINKED:
             for one, other, value in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0])):
@@ -128,7 +128,7 @@ def graph_of_words(
 
 def state_of(words: Iterable[Word], identifiers: Container[Identifier]) -> LinksState:
     """Return the state of links that some claims make at some identifiers."""
-    ends: dict[str, dict[str, list[Told]]] = {}
+    ends: dict[str, dict[str, list[LinkRecord]]] = {}
     for word in words:
         for one, other, value in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0])):
             if one in identifiers:
@@ -136,8 +136,8 @@ def state_of(words: Iterable[Word], identifiers: Container[Identifier]) -> Links
     return LinksState(ends)
 
 
-def _told(word: Word, value: str) -> Told:
-    return Told(
+def _told(word: Word, value: str) -> LinkRecord:
+    return LinkRecord(
         0, b"", word.source, value, word.confidence, word.rule, word.at, word.since or LAST, word.status, word.into,
         word.credential, word.timed, word.policy, word.follows,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from portrait.projection import first_body
 from portrait.sections.base import MAX_AHEAD, StoredSection
 from portrait.sections.fold import Events
 from portrait.sections.links import shown_by
-from portrait.storage.contract import Asked
+from portrait.storage.contract import FactsAsked
 from portrait.writes.incoming import Incoming
 from portrait.writes.unit_of_work import Batch
 
@@ -25,7 +25,7 @@ class Ended(NamedTuple):
     """What counted before, of a state; None: nothing did."""
 
 
-def record_ended(batch: Batch, end: Incoming, known: MutableMapping[Asked, list[Fact]]) -> list[Ended]:
+def record_ended(batch: Batch, end: Incoming, known: MutableMapping[FactsAsked, list[Fact]]) -> list[Ended]:
     """Add the facts that end a record, and return where; nowhere, if it was ended so already.
 
     An end that says when is a fact like any other: it may come late, and where it names its record by the fields of the
@@ -44,7 +44,7 @@ def record_ended(batch: Batch, end: Incoming, known: MutableMapping[Asked, list[
         raise CustomerNotFound
     section, key = end.section, end.parsed.key
     members = batch.members_of(end.identifier)
-    told = {one: known.get(Asked(one, section.name, key, None), []) for one in members}
+    told = {one: known.get(FactsAsked(one, section.name, key, None), []) for one in members}
     if section.kind == "events":
         shown = first_body(section, (fact for facts in told.values() for fact in facts))
         held = [one for one, facts in told.items() if facts and all(_is_shown(section, fact, shown) for fact in facts)]
@@ -96,7 +96,7 @@ def not_held() -> RecordNotFound:
 
 
 def _end(
-    batch: Batch, end: Incoming, held: Sequence[Identifier], known: MutableMapping[Asked, list[Fact]]
+    batch: Batch, end: Incoming, held: Sequence[Identifier], known: MutableMapping[FactsAsked, list[Fact]]
 ) -> list[Ended]:
     section, key = end.section, end.parsed.key
     ended = []
@@ -104,6 +104,6 @@ def _end(
         body = batch.current(one, section, key) if section.kind == "state" else None
         fact = batch.fact(end, one)
         batch.apply(section, fact)
-        known.setdefault(Asked(one, section.name, key, None), []).append(fact)
+        known.setdefault(FactsAsked(one, section.name, key, None), []).append(fact)
         ended.append(Ended(section, one, key, body))
     return ended

@@ -7,9 +7,9 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import LatestState
-from portrait.sections.identities import FOLD, Evidence, Identity, identifier_of
+from portrait.sections.identities import FOLD, Identity, Statement, identifier_of
 from portrait.sections.links import LINKS, shown_by
-from portrait.storage.contract import Asked
+from portrait.storage.contract import FactsAsked
 from portrait.writes.ending import Ended
 from portrait.writes.incoming import Incoming
 
@@ -38,7 +38,7 @@ def pairs_of(incoming: Sequence[Incoming]) -> dict[Pair, Concerned]:
 
 
 def ended_pairs(
-    ended: Sequence[Ended], known: Mapping[Asked, Sequence[Fact]], region: str | None
+    ended: Sequence[Ended], known: Mapping[FactsAsked, Sequence[Fact]], region: str | None
 ) -> dict[Pair, Concerned]:
     """Return the pairs of which records that ended were evidence.
 
@@ -50,7 +50,7 @@ def ended_pairs(
     pairs: dict[Pair, Concerned] = {}
     for section, identifier, key, _ in ended:
         if shown_by(section) is LINKS:
-            facts = known.get(Asked(identifier, section.name, key, None), ())
+            facts = known.get(FactsAsked(identifier, section.name, key, None), ())
             for body in {section.bring_forward(fact).body for fact in facts if fact.op is Op.PUT}:
                 other = identifier_of(_record(section, body), region)
                 if other != identifier:
@@ -73,7 +73,7 @@ class Said:
         self._states = states
         self._keys: dict[tuple[Identifier, str], dict[Identifier, list[str]]] = {}
 
-    def of(self, one: Identifier, other: Identifier) -> list[Evidence]:
+    def of(self, one: Identifier, other: Identifier) -> list[Statement]:
         """Return what is said at one identifier of another, of each source and way of writing it."""
         state = self._states.get(one)
         if state is None:

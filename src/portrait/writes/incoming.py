@@ -7,13 +7,13 @@ from portrait.model.identifier import Identifier
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.links import shown_by
-from portrait.storage.contract import Asked
+from portrait.storage.contract import FactsAsked
 
 LINK_WEIGHT = 20
 """What a record that links two identifiers costs, in records that do not: 0.5 to 6 ms, by how many its customer has."""
 
 
-class Named(NamedTuple):
+class GivenIdentifier(NamedTuple):
     """An identifier, and its value as it was given."""
 
     identifier: Identifier
@@ -23,7 +23,7 @@ class Named(NamedTuple):
 class Linked(NamedTuple):
     """The identifier that an identity record names, and how sure the record is."""
 
-    named: Named
+    named: GivenIdentifier
     confidence: float
 
 
@@ -49,9 +49,9 @@ class Incoming(NamedTuple):
     """Whether it came in a line of many, a file's perhaps, which are sent again as they are."""
 
     @property
-    def named(self) -> Named:
+    def named(self) -> GivenIdentifier:
         """The identifier, as it was given."""
-        return Named(self.identifier, self.identifier.value if self.value is None else self.value)
+        return GivenIdentifier(self.identifier, self.identifier.value if self.value is None else self.value)
 
     @property
     def weight(self) -> int:
@@ -65,7 +65,7 @@ class Incoming(NamedTuple):
         return self.parsed.effective_at if self.effective_at is None else self.effective_at
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> FactsAsked:
         """Asks for what it may repeat or end: its key, and the moment too where a key can be given anew (state)."""
         moment = None if self.section.kind == "events" or self.op is Op.DELETE else self.moment
-        return Asked(self.identifier, self.section.name, self.parsed.key, moment)
+        return FactsAsked(self.identifier, self.section.name, self.parsed.key, moment)

@@ -26,7 +26,7 @@ from portrait.sections.base import StoredSection
 from portrait.sections.links import Decision
 from portrait.storage.contract import Transaction
 from portrait.writes.claims import Word, key_of
-from portrait.writes.incoming import Incoming, Named
+from portrait.writes.incoming import GivenIdentifier, Incoming
 from portrait.writes.neighbourhood import Neighbourhood, Stated
 from portrait.writes.unit_of_work import Batch
 
@@ -63,7 +63,7 @@ class Linker(Neighbourhood):
         for _, word in changed:
             self._tell(word)
         for first, anchor in founded:
-            self._batch.found(Named(first, self._given(first)), anchor)
+            self._batch.found(GivenIdentifier(first, self._given(first)), anchor)
         self._stored = dict(self._words)
         self._retracted = {}
 
@@ -138,7 +138,7 @@ class Linker(Neighbourhood):
         assert y.customer_id is not None
         self.lift(target, source, stated)
         a, b = (target, source) if x == y else (customer(x.customer_id), customer(y.customer_id))
-        await self._join(Named(a, a.value), Named(b, b.value), stated, into=x.customer_id)
+        await self._join(GivenIdentifier(a, a.value), GivenIdentifier(b, b.value), stated, into=x.customer_id)
 
     async def accept(self, a: Identifier, b: Identifier, stated: Stated) -> None:
         """Have a link that waits for review hold, by somebody's word.
@@ -149,7 +149,7 @@ class Linker(Neighbourhood):
         self.lift(a, b, stated)
         await self._join(*self.as_given(a, b), stated, into=None)
 
-    async def _join(self, a: Named, b: Named, stated: Stated, *, into: str | None) -> None:
+    async def _join(self, a: GivenIdentifier, b: GivenIdentifier, stated: Stated, *, into: str | None) -> None:
         """Link two by somebody's word. Two that are one already are so from now on by this word too."""
         x, y = self._batch.profile_of(a.identifier), self._batch.profile_of(b.identifier)
         if x != y and counted((*x.members, *y.members)) > self._rules.max_identifiers:
@@ -174,7 +174,7 @@ class Linker(Neighbourhood):
         find = self.decisions.sets.find
         if len({find(one) for one in (*x.members, *y.members)}) > 1 and x.customer_id and y.customer_id:
             a, b = customer(x.customer_id), customer(y.customer_id)
-            self.state(Named(a, a.value), Named(b, b.value), stated, into=into)
+            self.state(GivenIdentifier(a, a.value), GivenIdentifier(b, b.value), stated, into=into)
             self.decide()
 
     async def part(self, a: Identifier, b: Identifier, stated: Stated) -> None:
@@ -292,7 +292,7 @@ async def opened(
         CustomerNotFound: one of the first is not known.
     """
     batch = Batch(tx, tenant, now, sections)
-    if not await batch.open((Named(one, one.value) for one in told_of), mentioned, claim=bool(mentioned)):
+    if not await batch.open((GivenIdentifier(one, one.value) for one in told_of), mentioned, claim=bool(mentioned)):
         raise CustomerNotFound
     found = await tx.tenant(tenant)
     return batch, Linker(batch, read(found.rules if found else None), now)

@@ -17,8 +17,8 @@ from portrait.model.warning import (
 )
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
-from portrait.storage.contract import Tenant
-from portrait.writes.incoming import Incoming, Linked, Named
+from portrait.storage.contract import TenantRow
+from portrait.writes.incoming import GivenIdentifier, Incoming, Linked
 
 MAX_NAMED = 20
 """The most types of identifiers that a refusal names."""
@@ -38,12 +38,12 @@ class Naming:
         is_export: whether names come from a file that some other system wrote: words for none are no customer ids then.
     """
 
-    def __init__(self, tenant: Tenant, *, is_export: bool = False) -> None:
+    def __init__(self, tenant: TenantRow, *, is_export: bool = False) -> None:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
         self._is_export = is_export
 
-    def named(self, type_: str, value: str) -> Named:
+    def named(self, type_: str, value: str) -> GivenIdentifier:
         """Return an identifier in the form in which it is matched, beside its value as it was given.
 
         Raises:
@@ -64,9 +64,9 @@ class Naming:
             raise BlockedIdentifier(
                 "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."
             )
-        return Named(found, value)
+        return GivenIdentifier(found, value)
 
-    def hold_subject(self, named: Named) -> None:
+    def hold_subject(self, named: GivenIdentifier) -> None:
         """Hold that something can be told of an identifier.
 
         Of a phone the region that holds when it is stored decides: see `anew`.
@@ -80,7 +80,7 @@ class Naming:
         if named.identifier.type != PHONE:
             self._hold_certain(named)
 
-    def _hold_certain(self, named: Named) -> None:
+    def _hold_certain(self, named: GivenIdentifier) -> None:
         if self._rules.is_uncertain(named.identifier):
             raise BlockedIdentifier(
                 "The identifier may be several people's: nothing can be told of a phone that is no whole and valid "
@@ -108,9 +108,9 @@ class Naming:
         assert isinstance(record, Identity)
         if fault := value_fault(other, record.value):
             raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
-        return parsed, Linked(Named(other, record.value), record.confidence)
+        return parsed, Linked(GivenIdentifier(other, record.value), record.confidence)
 
-    def doubts(self, named: Named, linked: Linked | None) -> tuple[RecordWarning, ...]:
+    def doubts(self, named: GivenIdentifier, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""
         found = [NULL_CUSTOMER_ID] if self._rules.is_null_id(named.identifier) else []
         for identifier, value in (named, linked.named) if linked else (named,):

@@ -10,11 +10,11 @@ from portrait.identity.graph import LINKED, RETRACTED, Graph, Sets
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
-from portrait.sections.identities import Evidence
+from portrait.sections.identities import Statement
 from portrait.sections.links import LinksState, bans_of
 from portrait.writes.claims import NEW, Key, Word, graph_of_words, key_of, words_of
 from portrait.writes.evidence import Concerned, Pair, Said
-from portrait.writes.incoming import Incoming, Named
+from portrait.writes.incoming import GivenIdentifier, Incoming
 from portrait.writes.unit_of_work import Batch
 
 MOST = 1000
@@ -120,9 +120,9 @@ class Neighbourhood:
             self._follow(a, b, {a: said.of(a, b), b: said.of(b, a)}, concerned)
 
     def _follow(
-        self, a: Identifier, b: Identifier, said: Mapping[Identifier, Collection[Evidence]], concerned: Concerned
+        self, a: Identifier, b: Identifier, said: Mapping[Identifier, Collection[Statement]], concerned: Concerned
     ) -> None:
-        by_source: dict[str | None, list[tuple[Identifier, Evidence]]] = {}
+        by_source: dict[str | None, list[tuple[Identifier, Statement]]] = {}
         for one, every in said.items():
             for each in every:
                 by_source.setdefault(each.source, []).append((one, each))
@@ -142,7 +142,7 @@ class Neighbourhood:
         a: Identifier,
         b: Identifier,
         source: str | None,
-        told: Collection[tuple[Identifier, Evidence]],
+        told: Collection[tuple[Identifier, Statement]],
         given: Mapping[Identifier, str],
         *,
         is_retold: bool,
@@ -180,7 +180,9 @@ class Neighbourhood:
             return Reason.BLOCKED_VALUE
         return None
 
-    def state(self, a: Named, b: Named, stated: Stated, *, into: str | None = None, tried: bool = False) -> None:
+    def state(
+        self, a: GivenIdentifier, b: GivenIdentifier, stated: Stated, *, into: str | None = None, tried: bool = False
+    ) -> None:
         """Claim by hand, or by matching, that two identifiers are one person.
 
         Args:
@@ -260,11 +262,11 @@ class Neighbourhood:
         ]
         return max(told, default=(0, one.value))[1]
 
-    def as_given(self, a: Identifier, b: Identifier) -> tuple[Named, Named]:
+    def as_given(self, a: Identifier, b: Identifier) -> tuple[GivenIdentifier, GivenIdentifier]:
         """Return two identifiers as they were given last where they were linked, or else in any link."""
         words = [word for word in self._words.values() if word.pair == {a, b}]
         if not words:
-            return Named(a, self._given(a)), Named(b, self._given(b))
+            return GivenIdentifier(a, self._given(a)), GivenIdentifier(b, self._given(b))
         newest = max(words, key=lambda word: word.at)
         given = dict(zip((newest.a, newest.b), newest.given, strict=True))
-        return Named(a, given[a]), Named(b, given[b])
+        return GivenIdentifier(a, given[a]), GivenIdentifier(b, given[b])

@@ -25,7 +25,7 @@ from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.links import LINKS
 from portrait.serving import request
 from portrait.serving.failures import Failures
-from portrait.storage.contract import Asked, Store, Transaction
+from portrait.storage.contract import FactsAsked, Store, Transaction
 from portrait.writes.ending import Ended, not_held, record_ended
 from portrait.writes.evidence import ended_pairs, pairs_of
 from portrait.writes.group_commit import Together
@@ -52,7 +52,7 @@ class Refusal(NamedTuple):
     detail: str
 
 
-class Warned(NamedTuple):
+class RecordWarned(NamedTuple):
     """One record that was taken, with something to know about it."""
 
     at: int
@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct):
     recorded: int = 0
     duplicates: int = 0
     refused: list[Refusal] = []
-    warnings: list[Warned] = []
+    warnings: list[RecordWarned] = []
 
 
 Result = Taken | PortraitError
@@ -301,7 +301,7 @@ class Recorder:
         return batch, taken
 
     @staticmethod
-    async def _take(batch: Batch, judge: Judge, one: Incoming, known: dict[Asked, list[Fact]]) -> Taken:
+    async def _take(batch: Batch, judge: Judge, one: Incoming, known: dict[FactsAsked, list[Fact]]) -> Taken:
         """Add a record's fact if it is new, and tell whether it is."""
         fact, question = batch.fact(one), one.asked
         taken = novelty(batch, one, fact, known.get(question, ()))
@@ -319,7 +319,7 @@ class Recorder:
         incoming: Sequence[Incoming],
         results: list[Result],
         ended: Sequence[Ended],
-        known: Mapping[Asked, Sequence[Fact]],
+        known: Mapping[FactsAsked, Sequence[Fact]],
         rule: Rule,
         credential: str | None,
     ) -> None:
@@ -355,7 +355,7 @@ class Recorder:
     @staticmethod
     async def _evidence(
         tx: Transaction, tenant: str, batch: Batch, linked: Sequence[Incoming]
-    ) -> dict[Asked, list[Fact]]:
+    ) -> dict[FactsAsked, list[Fact]]:
         """Load what was told before of evidence that says what counts now: whether its own source said so."""
         repeated = {
             one.asked
@@ -425,5 +425,5 @@ def _outcome(incoming: Sequence[Incoming], results: Sequence[Result]) -> Outcome
             continue
         outcome.recorded += result.is_new
         outcome.duplicates += not result.is_new
-        outcome.warnings += [Warned(one.at, *warning) for warning in result.warnings]
+        outcome.warnings += [RecordWarned(one.at, *warning) for warning in result.warnings]
     return outcome

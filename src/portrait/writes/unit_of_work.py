@@ -12,8 +12,8 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, LinksState, shown_by
-from portrait.storage.contract import Asked, StoredState, Transaction
-from portrait.writes.incoming import Incoming, Named
+from portrait.storage.contract import FactsAsked, StoredState, Transaction
+from portrait.writes.incoming import GivenIdentifier, Incoming
 from portrait.writes.working_set import Place, WorkingSet, too_many_keys
 
 
@@ -32,7 +32,9 @@ class Batch(WorkingSet):
         self._tx = tx
         self._tenant = tenant
 
-    async def open(self, told_of: Iterable[Named], mentioned: Iterable[Identifier] = (), *, claim: bool) -> bool:
+    async def open(
+        self, told_of: Iterable[GivenIdentifier], mentioned: Iterable[Identifier] = (), *, claim: bool
+    ) -> bool:
         """Resolve and lock the customers of these identifiers; tell whether all are known.
 
         A merge in between shows under the lock, in the head: then they are resolved again, so that no fact goes to
@@ -64,7 +66,7 @@ class Batch(WorkingSet):
         for one in unnamed:
             anchor = customer(self._made[one])
             self.regroup((), [Profile(anchor.value, tuple(sorted((anchor, one))))])
-            self.found(Named(one, subjects[one]), anchor)
+            self.found(GivenIdentifier(one, subjects[one]), anchor)
         return True
 
     async def reach(self, identifiers: Iterable[Identifier]) -> None:
@@ -142,9 +144,9 @@ class Batch(WorkingSet):
         states = await self._tx.states_of(self._tenant, known) if known else {}
         return found | {identifier for identifier, section in states if section != LINKS.name}
 
-    async def known(self, incoming: Sequence[Incoming], asked: Sequence[Asked]) -> dict[Asked, list[Fact]]:
+    async def known(self, incoming: Sequence[Incoming], asked: Sequence[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """Load what deciding on records takes: the states, and the facts that they may repeat or end."""
-        wanted: set[Asked] = set()
+        wanted: set[FactsAsked] = set()
         sections: dict[str, StoredSection] = {}
         places: defaultdict[str, set[Identifier]] = defaultdict(set)
         for one, question in zip(incoming, asked, strict=True):

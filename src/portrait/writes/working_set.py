@@ -13,7 +13,7 @@ from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, link_key, told_at
-from portrait.writes.incoming import Incoming, Named
+from portrait.writes.incoming import GivenIdentifier, Incoming
 
 Place = tuple[str, Identifier]
 """Where a state is: its section's name and its identifier."""
@@ -57,7 +57,7 @@ class WorkingSet:
         self.unfit: dict[tuple[str, str], PortraitError] = {}
         """Why sections cannot be shown, by their names and customer ids; known once all is derived."""
 
-    def found(self, first: Named, anchor: Identifier) -> None:
+    def found(self, first: GivenIdentifier, anchor: Identifier) -> None:
         """Give identifiers that no customer id names a customer id made for them, by a link from the first of them.
 
         Args:

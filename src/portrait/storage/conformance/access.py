@@ -20,10 +20,10 @@ from portrait.storage.conformance.support import (
     revoke,
     tenant,
 )
-from portrait.storage.contract import Credential, Store, Tenant, Transaction
+from portrait.storage.contract import Credential, Store, TenantRow, Transaction
 
 
-async def _tenant(store: Store, id_: str) -> Tenant | None:
+async def _tenant(store: Store, id_: str) -> TenantRow | None:
     return await ask(store, lambda reads: reads.tenant(id_))
 
 
@@ -38,18 +38,18 @@ async def _credentials(store: Store, owner: str | None, after: str | None, limit
 async def test_a_tenants_rules_are_its_own(store: Store) -> None:
     """`set_rules`: sets one tenant's rules, or takes them back."""
     for name in ("a", "b"):
-        await store.write(TENANT, lambda tx, name=name: tx.put_tenant(Tenant(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
+        await store.write(TENANT, lambda tx, name=name: tx.put_tenant(TenantRow(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
     await store.write(TENANT, lambda tx: tx.set_rules("a", b"{}"))
     await store.write(TENANT, lambda tx: tx.set_rules("nobody", b"{}"))
     found = await ask(store, lambda reads: reads.tenants(None, 10))
     assert [(one.id, one.rules) for one in found] == [("a", b"{}"), ("b", None)]
     await store.write(TENANT, lambda tx: tx.set_rules("a", None))
-    assert await ask(store, lambda reads: reads.tenant("a")) == Tenant("a", "a", 0, b"", None)
+    assert await ask(store, lambda reads: reads.tenant("a")) == TenantRow("a", "a", 0, b"", None)
 
 
 async def test_tenants_come_back_as_they_were_put(store: Store) -> None:
     """`put_tenant`, `tenant`: every field and byte is kept; an unknown one is None."""
-    put = [Tenant("a", "A \u00e9\U0001f600", MIN, BINARY), Tenant("b", "", MAX, b"")]
+    put = [TenantRow("a", "A \u00e9\U0001f600", MIN, BINARY), TenantRow("b", "", MAX, b"")]
     for one in put:
         assert await put_tenant(store, one) is True
     for one in put:
@@ -265,7 +265,7 @@ async def test_a_credential_held_is_revoked_only_after_the_transaction(store: St
 async def test_rules_that_are_held_are_set_only_after_the_transaction(store: Store) -> None:
     """`hold_rules`: what is recorded under rules is there for whoever holds them alone to set others."""
     assert await store.write(None, lambda tx: tx.hold_rules("unknown")) is None
-    tenants = [Tenant(f"t{number:02}", "", 1, b"k" * 32) for number in range(20)]
+    tenants = [TenantRow(f"t{number:02}", "", 1, b"k" * 32) for number in range(20)]
     for one in tenants:
         assert await put_tenant(store, one)
     assert await store.write("t00", lambda tx: tx.hold_rules("t00")) == tenants[0]

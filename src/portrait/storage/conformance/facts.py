@@ -3,7 +3,7 @@
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.storage.conformance.support import BINARY, MAX, MIN, NAMES, SECTION, TENANT, append, ask, fact
-from portrait.storage.contract import Asked, Place, Reads, Store
+from portrait.storage.contract import FactsAsked, Place, Reads, Store
 
 C = customer("c")
 D = customer("d")
@@ -118,7 +118,7 @@ async def test_history_tells_keys_apart_by_bytes(store: Store) -> None:
 
 async def _known(store: Store, wanted: list[tuple[str, int | None]]) -> dict[tuple[str, int | None], list[Fact]]:
     async def question(reads: Reads) -> dict[tuple[str, int | None], list[Fact]]:
-        found = await reads.known(TENANT, [Asked(C, SECTION, *place) for place in wanted])
+        found = await reads.known(TENANT, [FactsAsked(C, SECTION, *place) for place in wanted])
         return {(one.key, one.moment): sorted(facts, key=lambda fact: fact.id) for one, facts in found.items()}
 
     return await ask(store, question)
@@ -152,11 +152,11 @@ async def test_known_answers_for_many_identifiers_at_once(store: Store) -> None:
     mine, theirs, elsewhere = fact(C, 1, at=7), fact(D, 2, at=7), fact(C, 3, at=7, section="segments")
     await append(store, mine, theirs, elsewhere)
     questions = [
-        Asked(C, SECTION, "k", None),
-        Asked(C, SECTION, "k", 7),
-        Asked(D, SECTION, "k", 7),
-        Asked(C, "segments", "k", None),
-        Asked(D, "segments", "k", None),
+        FactsAsked(C, SECTION, "k", None),
+        FactsAsked(C, SECTION, "k", 7),
+        FactsAsked(D, SECTION, "k", 7),
+        FactsAsked(C, "segments", "k", None),
+        FactsAsked(D, "segments", "k", None),
     ]
     found = await ask(store, lambda reads: reads.known(TENANT, questions))
     assert found == dict(zip(questions, ([mine], [mine], [theirs], [elsewhere]), strict=False))

@@ -22,7 +22,7 @@ from portrait.storage.conformance.support import (
     filled,
     head,
 )
-from portrait.storage.contract import Asked, Place, Reads, Store, StoredState, Transaction
+from portrait.storage.contract import FactsAsked, Place, Reads, Store, StoredState, Transaction
 
 C = customer("c")
 E = Identifier("email", "e")
@@ -43,7 +43,7 @@ READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "events": lambda reads, tenant: reads.events(tenant, [C, E], SECTION, None, 10),
     "events below a place": lambda reads, tenant: reads.events(tenant, [C], SECTION, Place(MAX, b"\xff" * 16), 10),
     "history": lambda reads, tenant: reads.history(tenant, [C], SECTION, "ended", None, 9),
-    "known": lambda reads, tenant: reads.known(tenant, [Asked(C, SECTION, "ended", one) for one in (None, 0)]),
+    "known": lambda reads, tenant: reads.known(tenant, [FactsAsked(C, SECTION, "ended", one) for one in (None, 0)]),
     "facts": lambda reads, tenant: reads.facts(tenant, [C]),
     "credentials": lambda reads, tenant: reads.credentials(tenant, None, 10),
     "descendants": lambda reads, tenant: reads.descendants(tenant, "one minter", None, 10),
@@ -162,7 +162,9 @@ async def _read(reads: Reads, tenant: str, type_: str, size: int) -> dict[str, A
         "states_of": await reads.states_of(tenant, identifiers),
         "facts": _by_id(await reads.facts(tenant, identifiers)),
         "with_facts": await reads.with_facts(tenant, identifiers),
-        "known": await reads.known(tenant, [Asked(one, SECTION, "k", at) for one in identifiers for at in (None, 0)]),
+        "known": await reads.known(
+            tenant, [FactsAsked(one, SECTION, "k", at) for one in identifiers for at in (None, 0)]
+        ),
         "events": _by_id(await reads.events(tenant, identifiers, SECTION, None, 100)),
         "history": _by_id(await reads.history(tenant, identifiers, SECTION, "k", None, 100)),
         "all_documents": {one: sorted(rows) for one, rows in (await reads.all_documents(tenant, ids)).items()},

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from portrait.model.document import HEAD, Document, Head, document, head_document
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
-from portrait.storage.contract import Credential, Reads, Store, StoredState, Tenant, Transaction
+from portrait.storage.contract import Credential, Reads, Store, StoredState, TenantRow, Transaction
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -53,9 +53,9 @@ def credential(
     return Credential(id_, tenant, "viewer", "a name", secret, "abcd", 5, None, None, minted_by)
 
 
-def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> Tenant:
+def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> TenantRow:
     """Return a tenant."""
-    return Tenant(id_, name, 5, secret)
+    return TenantRow(id_, name, 5, secret)
 
 
 async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
@@ -63,7 +63,7 @@ async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
     await store.write(TENANT, lambda tx: tx.append(tenant, facts))
 
 
-async def put_tenant(store: Store, one: Tenant) -> bool:
+async def put_tenant(store: Store, one: TenantRow) -> bool:
     """Store a tenant; tell whether its id was free."""
     return await store.write(TENANT, lambda tx: tx.put_tenant(one))
 

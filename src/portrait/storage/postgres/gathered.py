@@ -13,7 +13,7 @@ import asyncpg
 from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Asked, StoredState
+from portrait.storage.contract import FactsAsked, StoredState
 from portrait.storage.postgres import put
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, PostgresTransaction, fact_rows
@@ -154,13 +154,13 @@ class GatheredTransaction(PostgresTransaction):
         rows = await self._kept(STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
         return {asked[place - 1]: StoredState(body, version) for place, body, version in rows}
 
-    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(
             KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
         )
-        found: dict[Asked, list[Fact]] = {}
+        found: dict[FactsAsked, list[Fact]] = {}
         for place, *fact in rows:
             found.setdefault(asked[place - 1], []).append(fact_of(fact))
         return found

@@ -8,9 +8,9 @@ from typing import Any
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
+from portrait.storage.contract import Credential, FactsAsked, Place, StoredState, TenantRow
 from portrait.storage.postgres.put import columns
-from portrait.storage.rows import FACT_COLUMNS, Page, fact_of, newest_first
+from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
@@ -136,7 +136,7 @@ class PostgresReads(ABC):
         self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
     ) -> list[Fact]:
         """See the contract."""
-        page = Page(before, limit)
+        page = RowPage(before, limit)
         async with self._in_order():
             for identifier in identifiers:
                 rows = await self._rows(EVENTS, tenant, *identifier, section, *page.below, *page.above, limit)
@@ -169,7 +169,7 @@ class PostgresReads(ABC):
         ]
         return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
-    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
         if not wanted:
             return {}
@@ -184,7 +184,7 @@ class PostgresReads(ABC):
             tenant,
             *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5),
         )
-        found: dict[Asked, list[Fact]] = {}
+        found: dict[FactsAsked, list[Fact]] = {}
         for place, *fact in rows:
             found.setdefault(asked[place - 1], []).append(fact_of(fact))
         return found
@@ -200,18 +200,18 @@ class PostgresReads(ABC):
         )  # fmt: skip
         return [fact_of(row) for row in rows]
 
-    async def tenant(self, tenant: str) -> Tenant | None:
+    async def tenant(self, tenant: str) -> TenantRow | None:
         """See the contract."""
         rows = await self._rows(f"{_TENANT} WHERE id = $1", tenant)
-        return Tenant(*rows[0]) if rows else None
+        return TenantRow(*rows[0]) if rows else None
 
-    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
         """See the contract."""
         rows = await self._rows(
             f"{_TENANT} WHERE id > $1 ORDER BY id LIMIT $2",
             after or "", limit,
         )  # fmt: skip
-        return [Tenant(*row) for row in rows]
+        return [TenantRow(*row) for row in rows]
 
     async def credential(self, credential_id: str) -> Credential | None:
         """See the contract."""

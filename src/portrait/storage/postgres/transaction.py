@@ -16,7 +16,7 @@ import asyncpg
 from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Credential, StoredState, Tenant
+from portrait.storage.contract import Credential, StoredState, TenantRow
 from portrait.storage.postgres import citus, put
 from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
@@ -227,12 +227,12 @@ class PostgresTransaction(PostgresReads):
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
 
-    async def put_tenant(self, tenant: Tenant) -> bool:
+    async def put_tenant(self, tenant: TenantRow) -> bool:
         """See the contract."""
         sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES ($1, $2, $3, $4, $5)"
         return bool(await self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", *tenant))
 
-    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:
         """See the contract."""
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
         # A statement of its own: the next one sees what whoever held them alone has set.

@@ -9,8 +9,8 @@ import msgspec
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Asked, Credential, Place, StoredState, Tenant
-from portrait.storage.rows import FACT_COLUMNS, Page, fact_of, newest_first
+from portrait.storage.contract import Credential, FactsAsked, Place, StoredState, TenantRow
+from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
@@ -128,7 +128,7 @@ class SqliteReads:
             " AND d.value = facts.value AND d.section = facts.section AND d.key = facts.key AND d.op = 'delete')"
             " ORDER BY effective_at DESC, id DESC LIMIT ?"
         )
-        page = Page(before, limit)
+        page = RowPage(before, limit)
         for identifier in identifiers:
             page.add(map(fact_of, self._rows(sql, (tenant, *identifier, section, *page.below, *page.above, limit))))
         return page.facts
@@ -152,9 +152,9 @@ class SqliteReads:
         ]
         return found if len(identifiers) == 1 else newest_first(found)[:limit]
 
-    async def known(self, tenant: str, wanted: Collection[Asked]) -> dict[Asked, list[Fact]]:
+    async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
-        found: dict[Asked, list[Fact]] = {}
+        found: dict[FactsAsked, list[Fact]] = {}
         for timed in (False, True):
             asked = [one for one in wanted if (one.moment is not None) is timed]
             if not asked:
@@ -167,7 +167,7 @@ class SqliteReads:
             )
             for fact in map(fact_of, rows):
                 moment = fact.effective_at if timed else None
-                found.setdefault(Asked(fact.identifier, fact.section, fact.key, moment), []).append(fact)
+                found.setdefault(FactsAsked(fact.identifier, fact.section, fact.key, moment), []).append(fact)
         return found
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
@@ -175,18 +175,18 @@ class SqliteReads:
         sql = f"{_FACT} WHERE tenant = ? AND type = ? AND value = ? ORDER BY section, op = 'put', effective_at, id"
         return [fact_of(row) for identifier in identifiers for row in self._rows(sql, (tenant, *identifier))]
 
-    async def tenant(self, tenant: str) -> Tenant | None:
+    async def tenant(self, tenant: str) -> TenantRow | None:
         """See the contract."""
         rows = self._rows(f"{_TENANT} WHERE id = ?", (tenant,))
-        return Tenant(*rows[0]) if rows else None
+        return TenantRow(*rows[0]) if rows else None
 
-    async def tenants(self, after: str | None, limit: int) -> list[Tenant]:
+    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
         """See the contract."""
         rows = self._rows(
             f"{_TENANT} WHERE id > ? ORDER BY id LIMIT ?",
             (after or "", limit),
         )
-        return [Tenant(*row) for row in rows]
+        return [TenantRow(*row) for row in rows]
 
     async def credential(self, credential_id: str) -> Credential | None:
         """See the contract."""

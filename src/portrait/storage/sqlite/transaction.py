@@ -9,7 +9,7 @@ from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.errors import StorageFull
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Credential, StoredState, Tenant
+from portrait.storage.contract import Credential, StoredState, TenantRow
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.reads import WANTED, SqliteReads, array, placeholders
 
@@ -112,12 +112,12 @@ class SqliteTransaction(SqliteReads):
             ((tenant, *identifier) for identifier in identifiers),
         )
 
-    async def put_tenant(self, tenant: Tenant) -> bool:
+    async def put_tenant(self, tenant: TenantRow) -> bool:
         """See the contract."""
         sql = "INSERT INTO tenants (id, name, created_at, key_secret, identity_rules) VALUES (?, ?, ?, ?, ?)"
         return bool(self._rows(f"{sql} ON CONFLICT DO NOTHING RETURNING 1", tenant))
 
-    async def hold_rules(self, tenant: str, *, alone: bool = False) -> Tenant | None:
+    async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:
         """See the contract: nobody else writes while this transaction runs."""
         del alone
         return await self.tenant(tenant)
