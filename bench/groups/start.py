@@ -21,7 +21,7 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
         portrait, port = workshop.filled(engine), free_port()
         server = Server(*portrait.command(port), port, workshop.directory / "servers.log", {cores().server})
         try:
-            portrait.check(0, server.wait(portrait.serving.request(0)))
+            portrait.check(0, server.wait(portrait.request(0)))
         except BaseException:
             server.stop()
             raise

@@ -181,7 +181,7 @@ async def test_a_bulk_of_links_is_written_in_pieces_between_which_others_have_th
 
         async def counted(tenant, work):
             result = await write(tenant, work)
-            pieces.append(len(result))
+            pieces.append(len(result[1]))
             return result
 
         store.write = counted

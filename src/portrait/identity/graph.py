@@ -118,7 +118,7 @@ class Graph:
         found: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
         for one, others in ends.items():
             for other, told in others.items():
-                live = tuple(each for each in told if each.status == LINKED)
+                live = _heard([each for each in told if each.status == LINKED])
                 if live and other in ends:
                     found[min(one, other), max(one, other)] = live
         self.links = sorted((_link(*pair, told) for pair, told in found.items()), key=lambda link: link.order)
@@ -279,6 +279,12 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
         return into
     never = max(first.values(), default=0) + 1
     return min((a, b), key=lambda one: (is_generated(one), first.get(one, never), one.encode()))
+
+
+def _heard(told: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
+    """Return what counts of what sources say of a link: a person's word goes before the same source's records."""
+    by_hand = {one.source for one in told if one.is_by_hand} if len(told) > 1 else ()
+    return tuple(one for one in told if one.is_by_hand or one.source not in by_hand)
 
 
 def _link(a: Identifier, b: Identifier, told: tuple[LinkRecord, ...]) -> Link:
