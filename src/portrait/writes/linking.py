@@ -21,7 +21,7 @@ from portrait.model.errors import (
     StillMerged,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
+from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated, is_generated
 from portrait.sections.base import StoredSection
 from portrait.sections.links import Decision
 from portrait.storage.contract import Transaction
@@ -40,12 +40,8 @@ class Linker(Neighbourhood):
     async def apply(self) -> None:
         """Tell what was decided, and group the identifiers by it."""
         changed = [(key, word) for key, word in self._words.items() if self._stored.get(key) != word]
-        before = self._batch.profiles_of(self._loaded)
-        after = self.graph().profiles()
-        stays = {*map(_mark, before)} & {*map(_mark, after)}
-        gone = [profile for profile in before if _mark(profile) not in stays]
+        gone, come = self._regrouped()
         founded: list[tuple[Identifier, Identifier]] = []
-        come = [profile for profile in after if _mark(profile) not in stays]
         nameless = [one for profile in come if profile.customer_id is None for one in profile.members]
         with_records = await self._batch.with_records(nameless) if nameless else set()
         for index, profile in enumerate(come):
@@ -66,6 +62,24 @@ class Linker(Neighbourhood):
             self._batch.found(GivenIdentifier(first, self._given(first)), anchor)
         self._stored = dict(self._words)
         self._retracted = {}
+
+    def _regrouped(self) -> tuple[list[Profile], list[Profile]]:
+        """Return the profiles that are no more, and those that are instead, as far as the claims say."""
+        before = self._batch.profiles_of(self._loaded)
+        members = {frozenset(profile.members): profile for profile in before}
+        chosen = {one for word in self._words.values() if word.into is not None for one in (word.a, word.b)}
+        open_: set[Identifier] = set()
+        for _, group in self.decisions.sets.all():
+            profile = members.get(frozenset(group))
+            if profile is None or not (chosen.isdisjoint(group) and _is_plain(profile)):
+                open_.update(group)
+        after = self.graph(open_ & self._loaded).profiles()
+        concerned = [profile for profile in before if not open_.isdisjoint(profile.members)]
+        stays = {*map(_mark, concerned)} & {*map(_mark, after)}
+        return (
+            [profile for profile in concerned if _mark(profile) not in stays],
+            [profile for profile in after if _mark(profile) not in stays],
+        )
 
     def _named(self) -> set[Identifier]:
         """Return the customer ids that nobody knew and evidence names, whatever became of it: each is a customer's."""
@@ -161,7 +175,7 @@ class Linker(Neighbourhood):
         if x == y and held is not None and held.status == LINKED:
             return
         both = x != y and x.customer_id is not None and y.customer_id is not None
-        stays = (into or survivor(x, y, self.graph().links)) if both else None
+        stays = (into or survivor(x, y, self.graph(self._loaded).links)) if both else None
         self.state(a, b, stated, into=stays)
         self.decide()
         if (word := self._words[key]).status != LINKED:
@@ -264,6 +278,13 @@ class Linker(Neighbourhood):
         for key in keys:
             self._retract(key, Rule.UNLINK)
         return len(keys)
+
+
+def _is_plain(profile: Profile) -> bool:
+    """Tell whether a profile can have but one customer id: the company's only one, or none at all."""
+    names = [one.value for one in profile.members if one.type == CUSTOMER_ID]
+    own = [name for name in names if not is_generated(name)]
+    return own == [profile.customer_id] or not names
 
 
 def _mark(profile: Profile) -> tuple[str | None, frozenset[Identifier]]:

@@ -249,9 +249,10 @@ class Neighbourhood:
         is_shared = is_new and self._rules.shared == "warn" and not self.decisions.shared.isdisjoint(word.pair)
         return Reason.SHARED_IDENTIFIER if is_shared else None, True
 
-    def graph(self) -> Graph:
-        """Return the graph of all claims that hold."""
-        return graph_of_words(self._words.values(), self._loaded, self._bans)
+    def graph(self, identifiers: Collection[Identifier]) -> Graph:
+        """Return the graph of the claims that hold between some identifiers, which are of whole profiles."""
+        words = (word for word in self._words.values() if word.a in identifiers)
+        return graph_of_words(words, identifiers, self._bans)
 
     def _given(self, one: Identifier) -> str:
         """Return an identifier's value as it was given last."""
