@@ -27,7 +27,8 @@ from identifying.acting import (
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
-from portrait.writes import linking
+from portrait.writes import linking, neighbourhood
+from portrait.writes.unit_of_work import Batch
 
 
 @pytest.fixture
@@ -135,6 +136,23 @@ async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone
     for name in "ABCDEF":
         (waits,) = (await explained(running, name))["candidates"]
         assert (waits["other"]["value"], waits["reason"]) == ("e@example.org", "shared_identifier")
+    await running.checked()
+
+
+async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, monkeypatch):
+    monkeypatch.setattr(neighbourhood, "LOOKED_UP", 4)
+    await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
+    locked = []
+    reach = Batch.reach
+
+    async def counted(batch, identifiers):
+        await reach(batch, identifiers)
+        locked.append(len(batch._heads))
+
+    monkeypatch.setattr(Batch, "reach", counted)
+    await bulk(running, tie("c20", "email:e@example.org"))
+    assert await owner(running, "email:e@example.org") == "c20"
+    assert max(locked) <= 1 + 4
     await running.checked()
 
 
