@@ -262,6 +262,23 @@ def test_ctrl_c_ends_a_service_that_has_stopped_with_0_and_no_word_of_an_error(d
     assert not [line for line in log if "Aborted" in line or "Traceback" in line or not line.strip()]
 
 
+@pytest.mark.parametrize("pause", [0.05, 0.15, 0.25])
+def test_ctrl_c_while_the_workers_start_ends_them_without_a_traceback(database, pause):
+    words = command("serve", "--auth", "open", "--workers", "2", "--port", "0", database=database)
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # before any thread
+    )  # fmt: skip
+    said = ""
+    while "Started parent process" not in said:
+        said += process.stdout.readline()
+    time.sleep(pause)  # they import for about half a second
+    os.killpg(process.pid, signal.SIGINT)
+    said += process.communicate(timeout=60)[0]
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
 def test_ctrl_c_ends_a_command_with_a_line_that_says_what_stays(database):
     file = database.parent / "many.jsonl"
     file.write_bytes(ndjson(told(f"c{number % 500}", "interactions", interaction(number)) for number in range(50_000)))

@@ -16,7 +16,7 @@ OUTSIDE = (
 """Where links may lead beyond the repository: standards, and the one page of SQLite's that a choice rests on."""
 
 _PATH = re.compile(
-    r"`((?:src|tests|docs|examples|bench|mutants|requirements|\.ci)/[\w./-]*|Makefile|\w+\.(?:md|toml))`"
+    r"`((?:src|tests|docs|examples|bench|mutants|requirements|findings|\.ci)/[\w./-]*|Makefile|\w+\.(?:md|toml))`"
 )
 
 

@@ -135,7 +135,7 @@ async def test_a_server_that_crashes_under_writes_loses_and_doubles_nothing(own,
         process,
     ):
         limits = httpx.Limits(max_keepalive_connections=0)
-        headers = {"X-TenantRow-Id": TENANT}
+        headers = {"X-Tenant-Id": TENANT}
         async with httpx.AsyncClient(base_url=address, headers=headers, limits=limits, timeout=60) as http:
             enough = asyncio.Event()
             clients = [Client(http, f"m{number}") for number in range(CLIENTS)]
@@ -221,7 +221,7 @@ async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
 
 async def test_while_the_server_is_away_answers_are_503_within_the_wait_and_then_right_again(own, url):
     with server(None, "--auth", "open", "--database", url, "--busy-seconds", str(WAIT)) as (address, _):
-        headers = {"X-TenantRow-Id": TENANT}
+        headers = {"X-Tenant-Id": TENANT}
         async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as http:
             path = "/api/v1/customers/c1/interactions"
             assert (await http.post(path, json=interaction(1))).status_code == 201
@@ -247,7 +247,7 @@ async def test_while_the_server_is_away_answers_are_503_within_the_wait_and_then
 async def test_a_server_that_stops_answering_is_unavailable_within_the_wait_and_no_pile_of_requests(own, url):
     """Its processes are stopped, as by a frozen machine: connections stay open and nothing comes over them."""
     with server(None, "--auth", "open", "--database", url, "--busy-seconds", str(WAIT)) as (address, _):
-        headers = {"X-TenantRow-Id": TENANT}
+        headers = {"X-Tenant-Id": TENANT}
         async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as http:
             path = "/api/v1/customers/c1/interactions"
             assert (await http.post(path, json=interaction(1))).status_code == 201

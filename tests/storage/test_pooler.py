@@ -231,7 +231,7 @@ def test_processes_that_serve_through_it_read_what_any_of_them_acknowledged(pool
 
     async def all_at_once(url):
         limits = httpx.Limits(max_keepalive_connections=0)
-        headers = {"X-TenantRow-Id": TENANT}
+        headers = {"X-Tenant-Id": TENANT}
         async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60) as client:
             await asyncio.gather(*(customer_of(client, f"c{number}") for number in range(20)))
 

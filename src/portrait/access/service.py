@@ -159,7 +159,7 @@ class Access:
     @staticmethod
     def _for(tenant: TenantRow | None, role: str, key_id: str | None, *, needs_tenant: bool) -> Caller:
         if tenant is None and needs_tenant:
-            raise TenantRequired("No tenant is named. Send its id in the header X-TenantRow-Id.")
+            raise TenantRequired("No tenant is named. Send its id in the header X-Tenant-Id.")
         return Caller(tenant, role, key_id)
 
     @staticmethod

@@ -7,7 +7,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from uvicorn.supervisors import Multiprocess
@@ -45,6 +47,11 @@ class Supervisor(Multiprocess):
         self._deaths = 0
         """How many died early since the last that lived long."""
 
+    def init_processes(self) -> None:
+        """Start the workers."""
+        with _unheard():
+            super().init_processes()
+
     def keep_subprocess_alive(self) -> None:
         """Replace what died, when its time has come."""
         now = time.monotonic()
@@ -62,7 +69,8 @@ class Supervisor(Multiprocess):
                 due = self._bury(process, begun)
             if time.monotonic() >= due:
                 self.processes[place] = Process(self.config, self.sockets)
-                self.processes[place].start()
+                with _unheard():
+                    self.processes[place].start()
 
     def _bury(self, process: Process, begun: float) -> float:
         """End a worker that died or hangs; return when to replace it."""
@@ -82,6 +90,20 @@ class Supervisor(Multiprocess):
         for one in self.sockets:
             one.close()
         super().terminate_all()
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Have what is started meanwhile never hear Ctrl-C, which a terminal sends to all: whoever keeps it stops it.
+
+    One that is just starting would end with a traceback.
+    """
+    resource_tracker.ensure_running()  # where it starts later, it lets the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def started(start: Callable[[], T]) -> T:
