@@ -215,3 +215,14 @@ async def test_of_two_sources_the_one_that_ranks_before_the_other_is_believed(ru
     await each(running, tie("D", F, 0.9, source="crm"))
     assert await owner(running, F) == "D"
     await running.checked()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_what_one_snapshot_gives_to_two_is_neithers_until_somebody_says_whose_it_is(running, order):
+    lines = [tie(name, E, effectiveAt="2026-03-01T00:00:00Z", source="crm") for name in "AB"]
+    await each(running, *lines[::order])
+    assert await owner(running, E) is None
+    assert await waiting(running, "A") == await waiting(running, "B") == {("e@example.org", "unique_type")}
+    await bulk(running, tie("B", E, effectiveAt="2026-02-01T00:00:00Z", source="web"))
+    assert await owner(running, E) == "B", "an earlier claim ties with none"
+    await running.checked()

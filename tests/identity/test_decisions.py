@@ -144,6 +144,9 @@ ROWS = {
     "too many identifiers": row(said(A, E), Reason.COMPONENT_CAP, profile(A, P), profile(E, D, K), rules=OTHER),
     "as many as may be": row(said(A, E), None, profile(A, P), profile(E, D), rules=OTHER),
     "unsure, and nobody's": row(said(A, E, 0.0), None),
+    "unsure of what is nobody's, where that waits": row(
+        said(A, E, 0.49), Reason.LOW_CONFIDENCE, rules=Rules(unsure="wait")),
+    "sure enough, where the unsure waits": row(said(A, E, 0.5), None, rules=Rules(unsure="wait")),
     "unsure of two customers": row(said(A, B, 0.49), Reason.LOW_CONFIDENCE, rules=OTHER),
     "sure enough": row(said(A, B, 0.5), None, rules=OTHER),
     "sure enough, but not for the tenant": row(
@@ -334,7 +337,13 @@ PRECEDENCE = {
     "the earlier": case(said(A, E, since=2), UNIQUE, said(B, E, since=1), None),
     "the earlier of those without a moment": case(
         said(A, E, since=2, timed=False), UNIQUE, said(B, E, since=1, timed=False), None),
-    "by their text, at one moment": case(said(B, E, since=1), UNIQUE, said(A, E, since=1), None),
+    "neither, where they tie at one moment": case(said(B, E, since=1), UNIQUE, said(A, E, since=1), UNIQUE),
+    "neither by a thing that two addresses tie for": case(
+        said(D, E, since=1), Reason.WEAK_EVIDENCE, said(D, F, since=1), Reason.WEAK_EVIDENCE),
+    "both, where they tie for one person's": case(
+        said(A, E, since=1), None, said(A, P, since=1), None, said(D, E, since=2), None, said(D, P, since=2), None),
+    "by their text, without a moment": case(
+        said(B, E, since=1, timed=False), UNIQUE, said(A, E, since=1, timed=False), None),
     "by the text of the other end, at one moment": case(
         said(E, Q, since=1), CAP, said(E, P, since=1), None, rules=Rules(**PAIR)),
     "two customers as wholes after what either has": case(

@@ -6,6 +6,7 @@ join. So a claim that came late is decided on as though it had come first, where
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import combinations, groupby
 from typing import NamedTuple
 
 from portrait.identity.graph import LINKED, Sets, groups_without
@@ -56,6 +57,8 @@ class Claim(NamedTuple):
 
 
 _FIRST = (False, 0)
+_TEXT = 5
+"""Where the claim's own text begins in what it is ordered by."""
 
 
 def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
@@ -120,8 +123,8 @@ def decide(
     parted: frozenset[int] = frozenset()
     while True:
         run = _Run(claims, bans, identifiers, rules, shared, parted)
-        for index in order:
-            run.consider(index)
+        for _, equal in groupby(order, key=lambda index: key(claims[index])[:_TEXT]):
+            run.consider(list(equal))
         if further := run.parted() - parted:
             parted, shared = parted | further, frozenset()
         elif further_shared := run.shared_among(seen):
@@ -204,10 +207,37 @@ class _Run:
         self._reasons: dict[int, Reason | None] = {}
         self._ties: list[tuple[Identifier, Identifier]] = []
 
-    def consider(self, index: int) -> None:
-        """Decide on one claim."""
+    def consider(self, equal: Sequence[int]) -> None:
+        """Decide on claims that rank equally, one after the other, but for those that tie."""
+        tied = self._tied(equal) if len(equal) > 1 else {}
+        for index in equal:
+            self._decide(index, tied.get(index))
+
+    def _tied(self, equal: Iterable[int]) -> dict[int, Reason]:
+        """Return which of some claims tie, and why none of them holds: each gives what is nobody's to another person.
+
+        Only claims with a moment tie: of others one came first.
+        """
+        ends: dict[Identifier, list[tuple[int, Identifier]]] = {}
+        for index in equal:
+            claim = self._claims[index]
+            if claim.timed and not claim.stands and not claim.tried and self._reason(claim) is None:
+                for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                    if not self._groups[self.sets.find(one)].is_somebody:
+                        ends.setdefault(self.sets.find(one), []).append((index, other))
+        tied: dict[int, Reason] = {}
+        for some in ends.values():
+            for (index, one), (another, other) in combinations(some, 2):
+                a, b = self.sets.find(one), self.sets.find(other)
+                reason = next((why for why, refuses in _APART if refuses(self, self._claims[another], a, b)), None)
+                if a != b and reason is not None:
+                    tied[index] = tied[another] = reason
+        return tied
+
+    def _decide(self, index: int, tied: Reason | None) -> None:
+        """Decide on one claim, which may be known to tie with another."""
         claim = self._claims[index]
-        reason = Reason.CANNOT_LINK if index in self._parted else self._reason(claim)
+        reason = Reason.CANNOT_LINK if index in self._parted else tied or self._reason(claim)
         self._reasons[index] = reason
         if reason is not None:
             return
@@ -315,9 +345,10 @@ class _Run:
         return is_weak and not self._groups[a].names.isdisjoint(self._groups[b].names)
 
     def is_unsure(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
-        """Tell whether both are somebody without this claim, which is too weak to make them one."""
-        is_weak = claim.confidence < self._rules.min_confidence
-        return is_weak and self._groups[a].is_somebody and self._groups[b].is_somebody
+        """Tell whether both are somebody without this claim, which is too weak to make them one; or none need be."""
+        if claim.confidence >= self._rules.min_confidence:
+            return False
+        return self._rules.unsure == "wait" or (self._groups[a].is_somebody and self._groups[b].is_somebody)
 
     def _size(self, claim: Claim) -> int:
         """Return how many identifiers a profile would have that a claim makes."""
@@ -369,11 +400,12 @@ _HARD: tuple[tuple[Reason, _Guard], ...] = (
     (Reason.COMPONENT_CAP, _Run.is_too_large),
 )
 """What keeps two apart whom matching found alike: it weighs what is said of people, not identifiers."""
+_APART: tuple[tuple[Reason, _Guard], ...] = ((Reason.UNIQUE_TYPE, _Run.joins_two), (Reason.WEAK_EVIDENCE, _Run.is_weak))
+"""What shows two groups to be two people's."""
 _GUARDS: tuple[tuple[Reason, _Guard], ...] = (
     *_HARD,
     (Reason.UNCERTAIN_VALUE, _Run.is_uncertain),
-    (Reason.UNIQUE_TYPE, _Run.joins_two),
-    (Reason.WEAK_EVIDENCE, _Run.is_weak),
+    *_APART,
     (Reason.LOW_CONFIDENCE, _Run.is_unsure),
     (Reason.LIMIT, _Run.is_over_limit),
 )

@@ -140,6 +140,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     """The most identifiers of one profile."""
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.5
     """The least confidence with which a link merges two profiles."""
+    unsure: Literal["link", "wait"] = "link"
+    """What becomes of a record below that about an identifier that is nobody yet: it links it, or waits for review."""
     weak_guard: bool = True
     """Whether weak identifiers are kept from joining people who are known apart."""
     block_junk: bool = True
