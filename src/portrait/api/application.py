@@ -188,7 +188,7 @@ class Application:
 
     @staticmethod
     def _fixed(headers: Mapping[str, str], content: bytes) -> ASGIApp:
-        class Endpoint:
+        class FixedEndpoint:
             """Answers with what was made at start."""
 
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -197,7 +197,7 @@ class Application:
                     raise errors.MethodNotAllowed("This path takes GET.", allowed=("GET", "HEAD"))
                 await _send(Answer(200, content, headers), scope["portrait.request_id"], scope, send)
 
-        return Endpoint()
+        return FixedEndpoint()
 
 
 class _Sending:

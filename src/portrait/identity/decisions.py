@@ -122,7 +122,7 @@ def decide(
     shared: frozenset[Identifier] = frozenset()
     parted: frozenset[int] = frozenset()
     while True:
-        run = _Run(claims, bans, identifiers, rules, shared, parted)
+        run = _Pass(claims, bans, identifiers, rules, shared, parted)
         for _, equal in groupby(order, key=lambda index: key(claims[index])[:_TEXT]):
             run.consider(list(equal))
         if further := run.parted() - parted:
@@ -171,7 +171,7 @@ class Group:
 _NONE: frozenset[str] = frozenset()
 
 
-class _Run:
+class _Pass:
     """Goes through claims once, with what is taken to be shared."""
 
     def __init__(
@@ -394,20 +394,23 @@ class _Run:
         return root
 
 
-_Guard = Callable[[_Run, Claim, Identifier, Identifier], bool]
+_Guard = Callable[[_Pass, Claim, Identifier, Identifier], bool]
 _HARD: tuple[tuple[Reason, _Guard], ...] = (
-    (Reason.CANNOT_LINK, _Run.is_banned),
-    (Reason.COMPONENT_CAP, _Run.is_too_large),
+    (Reason.CANNOT_LINK, _Pass.is_banned),
+    (Reason.COMPONENT_CAP, _Pass.is_too_large),
 )
 """What keeps two apart whom matching found alike: it weighs what is said of people, not identifiers."""
-_APART: tuple[tuple[Reason, _Guard], ...] = ((Reason.UNIQUE_TYPE, _Run.joins_two), (Reason.WEAK_EVIDENCE, _Run.is_weak))
+_APART: tuple[tuple[Reason, _Guard], ...] = (
+    (Reason.UNIQUE_TYPE, _Pass.joins_two),
+    (Reason.WEAK_EVIDENCE, _Pass.is_weak),
+)
 """What shows two groups to be two people's."""
 _GUARDS: tuple[tuple[Reason, _Guard], ...] = (
     *_HARD,
-    (Reason.UNCERTAIN_VALUE, _Run.is_uncertain),
+    (Reason.UNCERTAIN_VALUE, _Pass.is_uncertain),
     *_APART,
-    (Reason.LOW_CONFIDENCE, _Run.is_unsure),
-    (Reason.LIMIT, _Run.is_over_limit),
+    (Reason.LOW_CONFIDENCE, _Pass.is_unsure),
+    (Reason.LIMIT, _Pass.is_over_limit),
 )
 """What keeps two groups apart, in the order in which a reason is given."""
 

@@ -105,21 +105,16 @@ class Identities:
         if a == b:
             raise SelfLink("A customer cannot be merged with itself: name two customers.")
 
-        async def work(tx: Transaction) -> list[Batch]:
-            batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
-            await linker.merge(a, b, Stated(1.0, by, Rule.MERGE, credential=credential))
-            await batch.finish(bounded=True)
-            return [batch]
-
-        return await self._act(tenant, (a, b), work, dry=dry)
+        stated = Stated(1.0, by, Rule.MERGE, credential=credential)
+        return await self._decide(tenant, a, b, lambda linker: linker.merge(a, b, stated), bounded=True, dry=dry)
 
     async def unmerge(
         self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
     ) -> Effect:
         """Part two customers that were merged: each is again what it was, and they stay apart.
 
-        What was told since goes with the identifier that it was told of; an identifier that came later stays with the
-        side that it was linked to first.
+        What was told since goes with the identifier that it was told of; an identifier that came later is with the side
+        that its claims give it to.
 
         Raises:
             SelfLink: the two are the same.
@@ -173,15 +168,9 @@ class Identities:
             NotMerged: no such link waits.
             LinkRefused: the profile would have too many identifiers.
         """
-
-        async def work(tx: Transaction) -> list[Batch]:
-            batch, linker = await self._reviewed(tx, tenant, a, b)
-            # A person's word, and so certain, whatever it was that they had before them.
-            await linker.accept(a, b, Stated(1.0, by, Rule.ACCEPTED, credential=credential))
-            await batch.finish()
-            return [batch]
-
-        return await self._act(tenant, (a, b), work, dry=dry)
+        # A person's word, and so certain, whatever it was that they had before them.
+        stated = Stated(1.0, by, Rule.ACCEPTED, credential=credential)
+        return await self._decide(tenant, a, b, lambda linker: linker.accept(a, b, stated), self._reviewed, dry=dry)
 
     async def reject(
         self,
@@ -199,14 +188,8 @@ class Identities:
             NotMerged: no such link waits.
             StillMerged: they are one person.
         """
-
-        async def work(tx: Transaction) -> list[Batch]:
-            batch, linker = await self._reviewed(tx, tenant, a, b)
-            await linker.ban(a, b, Stated(1.0, by, Rule.REJECTED, credential=credential))
-            await batch.finish()
-            return [batch]
-
-        return await self._act(tenant, (a, b), work, dry=dry)
+        stated = Stated(1.0, by, Rule.REJECTED, credential=credential)
+        return await self._decide(tenant, a, b, lambda linker: linker.ban(a, b, stated), self._reviewed, dry=dry)
 
     async def keep_apart(
         self,
@@ -218,7 +201,7 @@ class Identities:
         credential: str | None = None,
         dry: bool = False,
     ) -> Effect:
-        """Keep two identifiers from being one person, until they are merged, accepted or linked by hand.
+        """Keep two identifiers from being one person, until just these two are merged, accepted, linked or allowed.
 
         Raises:
             SelfLink: the two are the same.
@@ -227,17 +210,8 @@ class Identities:
         """
         if a == b:
             raise SelfLink("An identifier cannot be kept apart from itself: name two.")
-
-        async def work(tx: Transaction) -> list[Batch]:
-            try:
-                batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
-            except CustomerNotFound:
-                raise IdentifierNotFound from None
-            await linker.ban(a, b, Stated(1.0, by, Rule.CANNOT_LINK, credential=credential))
-            await batch.finish()
-            return [batch]
-
-        return await self._act(tenant, (a, b), work, dry=dry)
+        stated = Stated(1.0, by, Rule.CANNOT_LINK, credential=credential)
+        return await self._decide(tenant, a, b, lambda linker: linker.ban(a, b, stated), self._known, dry=dry)
 
     async def allow(
         self,
@@ -255,17 +229,8 @@ class Identities:
             NotMerged: nobody set just these two apart.
             IdentifierNotFound: neither belongs to anybody.
         """
-
-        async def work(tx: Transaction) -> list[Batch]:
-            known = [one for one in (a, b) if one in await tx.resolve(tenant, (a, b))]
-            if not known:
-                raise IdentifierNotFound
-            batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
-            await linker.allow(a, b, Stated(1.0, by, Rule.ALLOW_LINK, credential=credential))
-            await batch.finish()
-            return [batch]
-
-        return await self._act(tenant, (a, b), work, dry=dry)
+        stated = Stated(1.0, by, Rule.ALLOW_LINK, credential=credential)
+        return await self._decide(tenant, a, b, lambda linker: linker.allow(a, b, stated), self._either, dry=dry)
 
     async def move(
         self,
@@ -343,13 +308,53 @@ class Identities:
         return made
 
     async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, *, dry: bool) -> Effect:
+        return await self._decide(tenant, a, b, lambda linker: linker.part(a, b, stated), dry=dry)
+
+    async def _decide(
+        self,
+        tenant: str,
+        a: Identifier,
+        b: Identifier,
+        act: Callable[[Linker], Awaitable[None]],
+        begin: "_Begin | None" = None,
+        *,
+        bounded: bool = False,
+        dry: bool,
+    ) -> Effect:
+        """Have something decided on two identifiers.
+
+        Args:
+            tenant: the tenant.
+            a: the one.
+            b: the other.
+            act: decides.
+            begin: takes both into the working set; None: both must belong to a customer.
+            bounded: whether it is refused where a section would be too large.
+            dry: whether to change nothing, and only tell what would be.
+        """
+
         async def work(tx: Transaction) -> list[Batch]:
-            batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b))
-            await linker.part(a, b, stated)
-            await batch.finish()
+            batch, linker = await (begin or self._both)(tx, tenant, a, b)
+            await act(linker)
+            await batch.finish(bounded=bounded)
             return [batch]
 
         return await self._act(tenant, (a, b), work, dry=dry)
+
+    async def _both(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
+        return await opened(tx, tenant, self._clock(), self._sections, (a, b))
+
+    async def _known(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
+        try:
+            return await self._both(tx, tenant, a, b)
+        except CustomerNotFound:
+            raise IdentifierNotFound from None
+
+    async def _either(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
+        known = await tx.resolve(tenant, (a, b))
+        if not known:
+            raise IdentifierNotFound
+        return await opened(tx, tenant, self._clock(), self._sections, known)
 
     async def _act(
         self,
@@ -396,6 +401,9 @@ class Identities:
         if refused(told_of(state, a, b), one_person=one_person) is None:
             raise _nothing_waits()
         return batch, linker
+
+
+_Begin = Callable[[Transaction, str, Identifier, Identifier], Awaitable[tuple[Batch, Linker]]]
 
 
 class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only
