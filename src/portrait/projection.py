@@ -249,9 +249,14 @@ def joined(section: StoredSection, states: Iterable[Any]) -> Any:
         return held[0]
 
 
+def is_by_join(section: StoredSection) -> bool:
+    """Tell whether it matters to a section since when a customer's identifiers are one person's."""
+    return isinstance(section.fold, Latest) and section.fold.by_join
+
+
 def needs_links(section: StoredSection, state: Any) -> bool:
     """Tell whether it matters to a joined state since when a customer's identifiers are one person's."""
-    return isinstance(section.fold, Latest) and section.fold.by_join and len(state.histories) > 1
+    return is_by_join(section) and len(state.histories) > 1
 
 
 def linked(state: Any, links: Iterable[LinksState]) -> Any:

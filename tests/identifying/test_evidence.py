@@ -126,6 +126,23 @@ async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running)
     await running.checked()
 
 
+async def test_an_earlier_moment_of_a_joining_changes_at_once_what_depends_on_it(running):
+    def consent(told_of, status, at):
+        when = {"grantedAt": at} if status == "granted" else {"revokedAt": at}
+        return line(told_of, "consent", {"kind": "consent", "purpose": "p", "status": status, **when})
+
+    await each(
+        running,
+        tie("A", E, effectiveAt="2026-05-01T00:00:00Z", source="crm"),
+        consent("A", "revoked", "2026-03-01T00:00:00Z"),
+        consent(E, "granted", "2026-04-01T00:00:00Z"),
+    )
+    assert [one["status"] for one in await running.section("consent", "A")] == ["revoked"]
+    await bulk(running, tie("A", E, effectiveAt="2026-01-01T00:00:00Z", source="web"))
+    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    await running.checked()
+
+
 async def test_what_three_duplicates_split_off_comes_back_once_they_are_one(running):
     await each(running, *(tie(name, E) for name in "ABC"))
     assert await owner(running, E) is None

@@ -57,6 +57,11 @@ class Word(msgspec.Struct, frozen=True):
         return self.a, self.b, self.rule in BY_HAND, self.source
 
     @property
+    def joins(self) -> tuple[str, int, bool]:
+        """What decides whether it joins the two, and since when."""
+        return self.status, self.since, self.follows
+
+    @property
     def pair(self) -> frozenset[Identifier]:
         """Its two ends."""
         return frozenset((self.a, self.b))

@@ -56,8 +56,16 @@ class Linker(Neighbourhood):
             self._batch.regroup(gone, come)
         for word, rule, credential in self._retracted.values():
             self._tell(msgspec.structs.replace(word, rule=rule, status=RETRACTED, credential=credential, into=None))
-        for _, word in changed:
+            self._batch.relink(word.pair)
+        for key, word in changed:
             self._tell(word)
+            before = self._stored.get(key)
+            if before is None or (before.status, before.since, before.follows) != (
+                word.status,
+                word.since,
+                word.follows,
+            ):
+                self._batch.relink(word.pair)
         for first, anchor in founded:
             self._batch.found(GivenIdentifier(first, self._given(first)), anchor)
         self._stored = dict(self._words)

@@ -301,7 +301,21 @@ class Batch(WorkingSet):
                 state = projection.read_state(section, held)
                 if state is not None:
                     self._states[name, identifier] = state
+        await self._add_relinked(changed)
         return changed
+
+    async def _add_relinked(self, changed: dict[tuple[str, str], StoredSection | None]) -> None:
+        """Add sections to which it matters since when histories are one, of customers of whom that may have changed."""
+        owners = {owner for one in self._relinked if (owner := self._owners.get(one)) is not None}
+        members = {owner: self._members[owner] for owner in owners if self._heads.get(owner) is not None}
+        everyone = [one for some in members.values() if len(some) > 1 for one in some]
+        for name, section in self._sections.items():
+            if everyone and projection.is_by_join(section):
+                await self._load(section, everyone)
+                empty = section.fold.empty()
+                for owner, some in members.items():
+                    if sum(self._states[name, one] != empty for one in some if (name, one) in self._states) > 1:
+                        changed[owner, name] = section
 
     async def _lock_aliases(self) -> None:
         """Lock those that were or are merged away: their heads change, and who is told of them may hold theirs."""

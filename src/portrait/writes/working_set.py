@@ -49,6 +49,8 @@ class WorkingSet:
         self._unreadable: dict[Place, PortraitError] = {}
         """States that the section's own code cannot fold."""
         self._touched: dict[Place, StoredSection] = {}
+        self._relinked: set[Identifier] = set()
+        """Identifiers of which it changed since when they are one person's with others."""
         self._grown: dict[Place, int] = {}
         """How many keys states hold that got further ones."""
         self._facts: list[Fact] = []
@@ -194,6 +196,10 @@ class WorkingSet:
                 self._regrouped.add(owner)
                 self._merged.pop(owner, None)
                 self._merged |= dict.fromkeys(aliases(profile), owner)
+
+    def relink(self, identifiers: Iterable[Identifier]) -> None:
+        """Note that it may have changed since when some identifiers are one person's with others."""
+        self._relinked.update(identifiers)
 
     def holds(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
         """Tell whether a record under a key is live, or lies ahead, in a loaded state."""
