@@ -159,8 +159,8 @@ class Linker(Neighbourhood):
         assert x.customer_id is not None
         assert y.customer_id is not None
         self.lift(target, source, stated)
-        a, b = (target, source) if x == y else (customer(x.customer_id), customer(y.customer_id))
-        await self._join(GivenIdentifier(a, a.value), GivenIdentifier(b, b.value), stated, into=x.customer_id)
+        named = GivenIdentifier(target, target.value), GivenIdentifier(source, source.value)
+        await self._join(*named, stated, into=x.customer_id)
 
     async def accept(self, a: Identifier, b: Identifier, stated: Stated) -> None:
         """Have a link that waits for review hold, by somebody's word.
