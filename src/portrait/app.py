@@ -39,6 +39,7 @@ from portrait.storage import sqlite
 from portrait.storage.contract import Store
 from portrait.writes.identities import Identities
 from portrait.writes.match_links import Matches
+from portrait.writes.record_writer import RecordWriter
 from portrait.writes.recording import Recorder
 
 
@@ -121,16 +122,16 @@ def build(
     reports = Reports()
     computed = Computed(reports, max_section_bytes)
     overtaken = Overtaken()
-    recorder = Recorder(store, clock, registry.all_stored(), patience=busy_seconds)
+    writer = RecordWriter(clock, registry.all_stored())
     return Services(
         store=store,
         registry=registry,
         clock=clock,
         access=Access(store, clock, auth),
-        recorder=recorder,
+        recorder=Recorder(store, writer, patience=busy_seconds),
         reader=Reader(store, registry, clock, computed, overtaken, reports),
         lists=Lists(store, clock, reports),
-        identities=Identities(store, registry, clock, recorder),
+        identities=Identities(store, registry, clock, writer),
         explainer=Explainer(store, registry, clock),
         matches=Matches(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),

@@ -23,6 +23,7 @@ from portrait.identity.rules import Rule
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.links import LINKS, Decision, link_key
+from portrait.storage.contract import Changes
 
 E, F, P, D = "email:e@example.org", "email:f@example.org", "phone:+4930901820", "device_id:d"
 
@@ -96,7 +97,7 @@ async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right
                 body = LINKS.shape.encode(Decision(rule=Rule.RECORD, value=other.value, at=at, since=at, status=status))
                 key = link_key(other)
                 fact = Fact(one, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
-                await tx.append(TENANT, [fact])
+                await tx.apply(TENANT, Changes(facts=[fact]))
 
     await store.write(TENANT, told)
     found = [one for one in (await running.services.upkeep.check()).differences if one.kind == "link"]

@@ -28,7 +28,7 @@ from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
 from portrait.writes import linking, neighbourhood
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.unit_of_work import UnitOfWork
 
 
 @pytest.fixture
@@ -143,13 +143,13 @@ async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, mon
     monkeypatch.setattr(neighbourhood, "LOOKED_UP", 4)
     await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
     locked = []
-    reach = Batch.reach
+    reach = UnitOfWork.reach
 
-    async def counted(batch, identifiers):
-        await reach(batch, identifiers)
-        locked.append(len(batch._heads))
+    async def counted(unit, identifiers):
+        await reach(unit, identifiers)
+        locked.append(len(unit.heads))
 
-    monkeypatch.setattr(Batch, "reach", counted)
+    monkeypatch.setattr(UnitOfWork, "reach", counted)
     await bulk(running, tie("c20", "email:e@example.org"))
     assert await owner(running, "email:e@example.org") == "c20"
     assert max(locked) <= 1 + 4

@@ -142,12 +142,12 @@ async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url)
 
     async def part(tx):
         runs.append(1)
-        batch, linker = await opened(tx, TENANT, time.system_clock(), sections, [customer("a"), customer("b")])
-        both.set()
-        while len(runs) == 1 and not await asyncio.to_thread(asked, postgres_url, WAITING):
-            pass
-        await linker.part(customer("a"), customer("b"), Stated(1.0, None, Rule.UNMERGE))
-        await batch.finish()
+        two = [customer("a"), customer("b")]
+        async with opened(tx, TENANT, time.system_clock(), sections, two) as (_, linker):
+            both.set()
+            while len(runs) == 1 and not await asyncio.to_thread(asked, postgres_url, WAITING):
+                pass
+            await linker.part(*two, Stated(1.0, None, Rule.UNMERGE))
 
     async def other():
         await both.wait()

@@ -13,7 +13,7 @@ from harness import TENANT, ndjson, service
 from portrait.model.errors import SectionFailed
 from portrait.model.identifier import customer
 from portrait.sections import base, fold
-from portrait.writes import recording
+from portrait.writes import record_writer
 
 PLUGIN = '''
 from typing import Annotated
@@ -213,7 +213,7 @@ async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, 
 async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as one:
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 6)
-        monkeypatch.setattr("portrait.writes.unit_of_work.MAX_KEYS", 6)
+        monkeypatch.setattr("portrait.writes.derivation.MAX_KEYS", 6)
         cookies = [{"type": "cookie_id", "value": name} for name in "kl"]
         await bulk(one, *(line("A", "identities", cookie) for cookie in cookies))
         told_of = ["A", *cookies]
@@ -274,7 +274,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
 
 async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
-    usual = recording.novelty
+    usual = record_writer.novelty
 
     def failing(batch, one, fact, known):
         if b"boom" in one.parsed.body:
@@ -282,7 +282,7 @@ async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, e
         return usual(batch, one, fact, known)
 
     async with opened(tmp_path, each_url, None) as one:
-        monkeypatch.setattr(recording, "novelty", failing)
+        monkeypatch.setattr(record_writer, "novelty", failing)
         names = ["a", "b", "boom", "c", "d", "boom2", "e"]
         answer = await bulk(one, *(line("A", "segments", segment(name)) for name in names))
         assert refusals(answer) == [(2, "internal_error"), (5, "internal_error")]

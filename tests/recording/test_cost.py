@@ -49,8 +49,8 @@ async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls)
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    (documents,) = (each["c1"] for name, each in calls if name == "put_documents")
-    assert {one.section for one in documents} == {"", "identities"}
+    (documents,) = (each.documents for name, each in calls if name == "apply")
+    assert {section for _, section in documents} == {"", "identities"}
     assert not {"states_of", "hashes"} & {name for name, _ in calls}
     await running.checked()
 
@@ -60,8 +60,8 @@ async def test_an_identifier_that_had_records_brings_them_along(running, calls):
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    documents = next(each["c1"] for name, each in calls if name == "put_documents")
-    assert {one.section for one in documents} == {"", "identities", "segments", "interactions"}
+    documents = next(each.documents for name, each in calls if name == "apply")
+    assert {section for _, section in documents} == {"", "identities", "segments", "interactions"}
     await running.checked()
 
 
@@ -72,14 +72,13 @@ async def test_all_is_read_before_anything_is_put(running, calls, named):
     await tell(running, EVENT, "interactions", **named)
     names = [name for name, _ in calls]
     assert names.count("states") == 1  # of all the customer's identifiers
-    first = names.index("append")
-    assert set(names[first:]) == {"append", "put_identifiers", "put_states", "put_documents"}
+    assert names.index("apply") == len(names) - 1
     await running.checked()
 
 
 async def test_an_owner_that_was_claimed_is_not_put_again(running, calls):
     await tell(running, EVENT, "interactions", identifier=DEVICE)
-    (put,) = (each for name, each in calls if name == "put_identifiers")
-    assert [one.type for one in put] == ["customer_id"]
-    assert (await running.services.store.resolve(TENANT, put)) == dict(put)
+    (owners,) = (each.owners for name, each in calls if name == "apply")
+    assert [identifier.type for identifier in owners] == ["customer_id"]
+    assert (await running.services.store.resolve(TENANT, owners)) == owners
     await running.checked()

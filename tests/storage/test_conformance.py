@@ -10,6 +10,7 @@ from portrait.model.errors import StorageFailed
 from portrait.model.identifier import customer
 from portrait.storage import conformance, contract
 from portrait.storage.conformance.support import NAMES, TENANT, append, fact
+from portrait.storage.contract import Changes
 from portrait.storage.sqlite import open_store
 
 CASES = conformance.cases()
@@ -93,7 +94,7 @@ async def test_what_close_finishes_is_in_the_file(path, store):
 
 async def test_work_that_awaits_something_else_is_refused_and_nothing_is_kept(store):
     async def work(tx):
-        await tx.append(TENANT, [fact(customer("c"), 1)])
+        await tx.apply(TENANT, Changes(facts=[fact(customer("c"), 1)]))
         await asyncio.sleep(0)
 
     with pytest.raises(StorageFailed, match="awaited something other"):

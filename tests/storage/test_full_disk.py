@@ -11,6 +11,7 @@ from portrait.model.document import document
 from portrait.model.errors import StorageFailed, StorageFull
 from portrait.model.identifier import customer
 from portrait.storage.conformance.support import TENANT, append, documents_of, fact, put_documents
+from portrait.storage.contract import Changes
 
 C = customer("c")
 LARGE = b"x" * 100_000
@@ -69,7 +70,9 @@ async def test_of_many_writes_at_once_those_acknowledged_are_kept_and_the_others
     await limit_pages(store, room)
 
     async def work(tx, number):
-        await tx.append(TENANT, [fact(C, number), fact(C, 2000 + number, body=LARGE if number % 4 == 0 else b"{}")])
+        await tx.apply(
+            TENANT, Changes(facts=[fact(C, number), fact(C, 2000 + number, body=LARGE if number % 4 == 0 else b"{}")])
+        )
         return number
 
     results = await asyncio.gather(
@@ -90,8 +93,8 @@ async def test_work_that_goes_on_after_a_full_disk_keeps_nothing_either(store):
 
     async def stubborn(tx):
         with pytest.raises(StorageFull):
-            await tx.append(TENANT, [fact(C, number, body=LARGE) for number in range(5)])
-        await tx.append(TENANT, [fact(customer("d"), 1)])
+            await tx.apply(TENANT, Changes(facts=[fact(C, number, body=LARGE) for number in range(5)]))
+        await tx.apply(TENANT, Changes(facts=[fact(customer("d"), 1)]))
         raise KeyError("its own")
 
     with pytest.raises(StorageFull):

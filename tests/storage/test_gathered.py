@@ -9,14 +9,15 @@ import pytest
 
 from harness import interaction
 from portrait.ingest.records import Parser
-from portrait.model.document import document, head_document
+from portrait.model.document import head_document
 from portrait.model.identifier import customer
 from portrait.model.time import system_clock
 from portrait.sections import registry
 from portrait.storage import postgres
-from portrait.storage.conformance.support import TENANT, append, fact, head, put_documents
-from portrait.storage.contract import StoredState, TenantRow
+from portrait.storage.conformance.support import TENANT, append, by_key, fact, head, put_documents
+from portrait.storage.contract import Changes, StoredState, TenantRow
 from portrait.storage.postgres import gathered, put
+from portrait.writes.record_writer import RecordWriter
 from portrait.writes.recording import Recorder
 
 ROWS = (
@@ -33,7 +34,7 @@ KEPT = {
     gathered.STATES: ["(section = w.section)"],
     gathered.KNOWN: ["(key = w.key)"],
     put.PLACEHOLDERS.many: [],
-    put.together(gathered.ORDER): [],
+    put.together((put.FACTS, put.IDENTIFIERS, put.STATES, put.DOCUMENTS)): [],
 }
 
 
@@ -88,7 +89,7 @@ def sent(monkeypatch):
 )  # fmt: skip
 async def test_a_group_of_who_is_known_takes_few_statements(held, sent, told_of, statements):
     parser, sections = Parser(TenantRow("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
-    recorder = Recorder(held, system_clock, sections.all_stored())
+    recorder = Recorder(held, RecordWriter(system_clock, sections.all_stored()))
 
     async def group(number):
         bodies = [{**told_of(one), "section": "interactions", "record": interaction(number)} for one in range(20)]
@@ -105,22 +106,22 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
     """The head that a look-up has locked is the newest, though the statement began before it was written."""
     await put_documents(held, "c", head_document(head(1)))
     await append(held, fact(customer("c"), 1))
-    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
     locked, looking = asyncio.Event(), asyncio.Event()
     where = (customer("c"), "s")
 
     async def first(tx):
-        await tx.resolve(TENANT, [customer("c")])
+        await tx.resolve_for_update(TENANT, [customer("c")])
         await tx.lock(TENANT, ["c"])
         locked.set()
         await looking.wait()
         await asyncio.sleep(0.2)
-        await tx.put_states(TENANT, {where: StoredState(b"new", 1)})
-        await tx.put_documents(TENANT, {"c": [head_document(head(2))]})
+        await tx.apply(TENANT, Changes(states={where: StoredState(b"new", 1)}))
+        await tx.apply(TENANT, Changes(documents=by_key({"c": [head_document(head(2))]})))
 
     async def second(tx):
         looking.set()
-        assert await tx.resolve(TENANT, [customer("c")]) == {customer("c"): "c"}
+        assert await tx.resolve_for_update(TENANT, [customer("c")]) == {customer("c"): "c"}
         return await tx.lock(TENANT, ["c"]), await tx.states(TENANT, [where])
 
     task = asyncio.create_task(held.write(TENANT, first))
@@ -132,10 +133,10 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
 async def test_a_look_up_locks_no_customer_that_was_merged_away(held):
     """A write wants the customer that it went into: its own lock, taken for nothing, would be in others' way."""
     await put_documents(held, "gone", head_document(head(1, merged_into="c")))
-    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("gone"): "c"}))
+    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("gone"): "c"})))
 
     async def look(tx):
-        assert await tx.resolve(TENANT, [customer("gone")]) == {customer("gone"): "c"}
+        assert await tx.resolve_for_update(TENANT, [customer("gone")]) == {customer("gone"): "c"}
         await asyncio.wait_for(held.write(TENANT, lambda other: other.lock(TENANT, ["gone"])), 5)
 
     await held.write(TENANT, look)
@@ -143,25 +144,14 @@ async def test_a_look_up_locks_no_customer_that_was_merged_away(held):
 
 async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
     await put_documents(held, "c", head_document(head(1)))
-    await held.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("c"): "c"}))
+    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
 
     async def work(tx):
-        await tx.resolve(TENANT, [customer("c")])
-        await tx.put_documents(TENANT, {"c": [head_document(head(2))]})
+        await tx.resolve_for_update(TENANT, [customer("c")])
+        await tx.apply(TENANT, Changes(documents=by_key({"c": [head_document(head(2))]})))
         second = await tx.lock(TENANT, ["c"])
-        await tx.resolve(TENANT, [customer("c")])
-        await tx.drop_documents(TENANT, "c", [""])
+        await tx.resolve_for_update(TENANT, [customer("c")])
+        await tx.apply(TENANT, Changes(documents=dict.fromkeys(("c", name) for name in [""])))
         return second, await tx.lock(TENANT, ["c"])
 
     assert await held.write(TENANT, work) == ({"c": head(2)}, {"c": None})
-
-
-async def test_of_two_rows_with_one_key_the_later_is_kept(held):
-    async def work(tx):
-        for body in (b"1", b"2"):
-            await tx.put_documents(TENANT, {"c": [document("s", body, None, 1)]})
-            await tx.put_states(TENANT, {(customer("c"), "s"): StoredState(body, 1)})
-        return [bytes(row[1]) for row in await tx.documents(TENANT, "c", None)]
-
-    assert await held.write(TENANT, work) == [b"2"]
-    assert await held.states(TENANT, [(customer("c"), "s")]) == {(customer("c"), "s"): StoredState(b"2", 1)}

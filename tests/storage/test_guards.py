@@ -7,7 +7,8 @@ import pytest
 from portrait.model.document import head_document
 from portrait.model.identifier import customer
 from portrait.storage import sqlite
-from portrait.storage.conformance.support import OTHER, TENANT, head
+from portrait.storage.conformance.support import OTHER, TENANT, by_key, head
+from portrait.storage.contract import Changes
 from portrait.storage.postgres import open_store, pool
 from portrait.storage.postgres.transaction import PostgresTransaction
 from portrait.storage.sqlite import connection as engine
@@ -18,8 +19,8 @@ async def test_the_statement_that_locks_on_a_cluster_sees_one_tenants_heads(post
     store = open_store(postgres_url)
 
     async def work(tx):
-        await tx.put_identifiers(OTHER, {customer(one): one for one in ids})
-        await tx.put_documents(OTHER, {one: [head_document(head())] for one in ids})
+        await tx.apply(OTHER, Changes(owners={customer(one): one for one in ids}))
+        await tx.apply(OTHER, Changes(documents=by_key({one: [head_document(head())] for one in ids})))
 
     await store.write(OTHER, work)
     await store.close()

@@ -14,7 +14,7 @@ from portrait.model.identifier import customer
 from portrait.settings import without_password
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
-from portrait.storage.contract import StoredState
+from portrait.storage.contract import Changes, StoredState
 from portrait.storage.postgres import store
 
 CASES = conformance.cases()
@@ -64,7 +64,7 @@ async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_
     runs = []
 
     async def work(tx):
-        await tx.append(TENANT, [fact(C, 1)])
+        await tx.apply(TENANT, Changes(facts=[fact(C, 1)]))
         if not runs:
             runs.append("cut")
             own = await tx._rows("SELECT pg_backend_pid()")
@@ -99,7 +99,7 @@ async def crosswise(held, work):
         if len(runs) <= 2:
             await both.wait()
         await work(tx, second)
-        await tx.append(TENANT, [fact(customer(first), 1)])
+        await tx.apply(TENANT, Changes(facts=[fact(customer(first), 1)]))
 
     await asyncio.gather(*(held.write(TENANT, partial(one_run, first=one, second=two)) for one, two in ("ab", "ba")))
     assert len(await held.facts(TENANT, [customer("a"), customer("b")])) == 2
@@ -126,7 +126,7 @@ async def test_deadlocks_are_run_again(held, postgres_url):
     """Rows that no lock stands for, written in opposite orders: both works are kept in the end."""
 
     async def write(tx, one):
-        await tx.put_states(TENANT, {(customer(one), "s"): StoredState(b"", 1)})
+        await tx.apply(TENANT, Changes(states={(customer(one), "s"): StoredState(b"", 1)}))
         await tx.states(TENANT, [])  # what is put may wait until the next read
 
     assert len(await crosswise(held, write)) > 2
@@ -146,7 +146,7 @@ class Contended:
         self.left = times
 
     async def __call__(self, tx):
-        await tx.append(TENANT, [fact(C, 1)])
+        await tx.apply(TENANT, Changes(facts=[fact(C, 1)]))
         self.left -= 1
         if self.left >= 0:
             raise asyncpg.DeadlockDetectedError

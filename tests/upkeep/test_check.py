@@ -11,6 +11,8 @@ from portrait.maintenance import service as upkeep
 from portrait.model.document import STALE, stale
 from portrait.model.identifier import customer
 from portrait.model.time import rfc3339_millis, system_clock
+from portrait.storage.conformance.support import by_key
+from portrait.storage.contract import Changes
 
 SEGMENT = {"segmentId": "s", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
 CLICK = {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}
@@ -91,7 +93,7 @@ async def test_a_stale_document_is_to_be_rendered_and_no_difference(opened, what
     await opened.told("segments", SEGMENT)
     name = "segments" if what == "a customer's document" else "journeys"
     store = opened.services.store
-    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c1": [stale(name)]}))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c1": [stale(name)]}))))
     await opened.checked()
     assert await opened.section(name) == ([SEGMENT] if name == "segments" else [])
     assert (await opened.services.upkeep.rebuild()).differences == []
@@ -126,7 +128,7 @@ async def test_what_is_stored_of_a_section_that_is_not_registered_is_counted_and
         await running.told("badges", {"badgeId": "b3"}, "c2")
         await running.told("segments", SEGMENT, "c2")
         store = running.services.store
-        await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c2": [stale("badges")]}))
+        await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c2": [stale("badges")]}))))
     async with service(None, database=database, tenants=()) as without:
         store = without.services.store
         before = await store.all_documents(TENANT, ["c1", "c2"])
@@ -143,8 +145,12 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
             await running.told("badges", {"badgeId": badge}, customer_id)
             await running.told("segments", SEGMENT, customer_id)
         store = running.services.store
-        await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c1", ["segments"]))
-        await store.write(TENANT, lambda tx: tx.drop_states(TENANT, [(customer("c2"), "segments")]))
+        await store.write(
+            TENANT, lambda tx: tx.apply(TENANT, Changes(documents=dict.fromkeys(("c1", name) for name in ["segments"])))
+        )
+        await store.write(
+            TENANT, lambda tx: tx.apply(TENANT, Changes(states=dict.fromkeys([(customer("c2"), "segments")])))
+        )
     plugin.write_text(FAILING)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
         upkeep_, store = running.services.upkeep, running.services.store

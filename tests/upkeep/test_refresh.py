@@ -14,6 +14,8 @@ from portrait.model.document import STALE, Document
 from portrait.model.errors import StorageBusy
 from portrait.model.time import HOUR, rfc3339
 from portrait.projection import Overtaken
+from portrait.storage.conformance.support import by_key
+from portrait.storage.contract import Changes
 
 MANY = 60
 SEGMENT = {"segmentId": "s", "segmentName": "what nobody may read in a log", "memberSince": "2026-01-15T00:00:00Z"}
@@ -191,7 +193,7 @@ async def test_what_has_no_ground_and_is_due_goes(opened, whose):
     await due_later(opened, ["last"])
     stray = Document("segments", b"[]", b"", START, 1)
     await opened.services.store.write(
-        TENANT, lambda tx: tx.put_documents(TENANT, {one: [stray] for one in customer_ids})
+        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({one: [stray] for one in customer_ids})))
     )
     opened.clock.advance(2 * 3600)
     assert await opened.services.upkeep.refresh() == len(customer_ids) + 1

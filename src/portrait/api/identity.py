@@ -37,7 +37,8 @@ from portrait.model.time import rfc3339
 from portrait.reads.identity import Apart, Candidate, Explainer, Explanation, Waiting, Why
 from portrait.sections.registry import Registry
 from portrait.storage.contract import TenantRow
-from portrait.writes.identities import Effect, Identities
+from portrait.writes.effects import Effect
+from portrait.writes.identities import Identities
 from portrait.writes.incoming import Incoming
 from portrait.writes.naming import Naming
 

@@ -363,7 +363,7 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
 
 async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id: str) -> None:
     """Name the sections of which something is held, and which the full profile does not show."""
-    held = {name for name, *_ in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
+    held = {row.section for row in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
     by_name = sorted(one.name for one in services.registry if not one.default and one.name in held)
     unknown = sorted(held - set(services.registry.names()))
     if by_name:

@@ -24,7 +24,7 @@ from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
 from portrait.reads.identity import Candidate, Explanation
 from portrait.storage.contract import TenantRow
-from portrait.writes.identities import Effect
+from portrait.writes.effects import Effect
 from portrait.writes.incoming import Incoming
 from portrait.writes.match_links import Suggested
 from portrait.writes.naming import Naming

@@ -18,7 +18,7 @@ from portrait.sections.fold import LatestState
 from portrait.sections.identities import EvidenceFold
 from portrait.sections.links import LINKS, shown_by
 from portrait.sections.registry import Registry
-from portrait.storage.contract import StoredState, Transaction
+from portrait.storage.contract import Changes, StoredState
 from portrait.writes.claims import words_of
 from portrait.writes.evidence import Pair, Said
 
@@ -155,29 +155,22 @@ class Component:
     def _put(self, customer_id: str, document: Document) -> None:
         self._documents[customer_id, document.section] = document
 
-    async def drop(self, tx: Transaction) -> None:
-        """Remove what is held and has no ground in the facts."""
-        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
-        stray: dict[str, list[str]] = {}
-        for owner, name in self._held_documents.keys() - self._documents.keys() - self._failed_documents:
-            if name in registered:
-                stray.setdefault(owner, []).append(name)
-        for owner, names in stray.items():
-            await tx.drop_documents(self._tenant, owner, names)
-        if states := self._held_states.keys() - self.states.keys() - self._failed_states:
-            await tx.drop_states(self._tenant, states)
-        if owners := self._held_owners.keys() - self.owners.keys():
-            await tx.drop_identifiers(self._tenant, owners)
-
     @property
-    def documents(self) -> dict[str, list[Document]]:
-        """The heads and documents that the facts lead to, by customer id; in place of one that failed a stale one."""
-        found: dict[str, list[Document]] = {}
-        for (owner, _), document in self._documents.items():
-            found.setdefault(owner, []).append(document)
-        for owner, name in self._failed_documents:
-            found.setdefault(owner, []).append(stale(name))
-        return found
+    def changes(self) -> Changes:
+        """What the facts lead to; what is held and has no ground in them is removed.
+
+        In place of a document that failed stands a stale one.
+        """
+        registered = {HEAD, *(section.name for section in self._registry.all_stored())}
+        owners = dict.fromkeys(self._held_owners.keys() - self.owners.keys())
+        states = dict.fromkeys(self._held_states.keys() - self.states.keys() - self._failed_states)
+        documents = dict.fromkeys(
+            key
+            for key in self._held_documents.keys() - self._documents.keys() - self._failed_documents
+            if key[1] in registered
+        )
+        failed = {key: stale(key[1]) for key in self._failed_documents}
+        return Changes((), owners | self.owners, states | self.states, documents | self._documents | failed)
 
     @property
     def pairs(self) -> set[Pair]:

@@ -19,7 +19,7 @@ from portrait.model.time import Clock
 from portrait.sections.base import StoredSection
 from portrait.sections.links import shown_by
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Store, Transaction
+from portrait.storage.contract import Changes, Store, Transaction
 
 _log = logging.getLogger("portrait.upkeep")
 LOOK = 500
@@ -147,37 +147,34 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
         SectionFailed: the section's own code raised an error, or renders what is overtaken at once.
     """
     head = (await tx.lock(tenant, [customer_id]))[customer_id]
-    shown = {row[0]: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
+    shown = {row.section: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
     if shown is None:
         return False
     source = shown_by(section)
     now = max(now, head.updated_at if head else 0)
-    if shown[4] == source.version and (shown[3] is None or shown[3] > now):
+    if shown.version == source.version and (shown.valid_until is None or shown.valid_until > now):
         return False
     members = () if head is None or head.merged_into is not None else head.identifiers(customer_id)
     states = await tx.states(tenant, [(one, source.name) for one in members])
     if not states:
-        await tx.drop_documents(tenant, customer_id, [section.name])
+        await tx.apply(tenant, Changes(documents={(customer_id, section.name): None}))
         return True
     older = [one for (one, _), state in states.items() if projection.read_state(source, state) is None]
-    if older:
-        anew = await projection.load_states(tx, tenant, source, older)
-        await tx.put_states(
-            tenant, {(one, source.name): projection.store_state(source, state) for one, state in anew.items()}
-        )
+    anew = await projection.load_states(tx, tenant, source, older) if older else {}
+    folded = {(one, source.name): projection.store_state(source, state) for one, state in anew.items()}
     fresh = projection.render(source, await projection.load_joined(tx, tenant, source, members, now), now)
     if fresh.valid_until is not None and fresh.valid_until <= now:
         raise SectionFailed.of(section.name)
-    await tx.put_documents(tenant, {customer_id: [fresh]})
+    await tx.apply(tenant, Changes(states=folded, documents={(customer_id, section.name): fresh}))
     return True
 
 
 async def set_aside(tx: Transaction, tenant: str, customer_id: str, name: str) -> None:
     """Store a stale document in place of one that cannot be rendered, so that it is not due any more."""
     await tx.lock(tenant, [customer_id])
-    shown = {row[0]: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
-    if shown is not None and shown[4] != STALE:
-        await tx.put_documents(tenant, {customer_id: [stale(name)]})
+    shown = {row.section: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
+    if shown is not None and shown.version != STALE:
+        await tx.apply(tenant, Changes(documents={(customer_id, name): stale(name)}))
 
 
 def _cause(error: Exception) -> str:

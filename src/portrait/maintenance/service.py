@@ -1,25 +1,29 @@
 """What may be asked of upkeep, over one database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from portrait import projection
 from portrait.identity.rules import read
 from portrait.maintenance.component import Component
 from portrait.maintenance.refresh import Refresher
 from portrait.maintenance.report import Report
+from portrait.model.document import Document
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.model.time import Clock
 from portrait.sections.fold import LatestState
 from portrait.sections.links import LINKS, LinksState, ends_of, graph_of, linked
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Reads, Store, StoredState, Transaction
+from portrait.storage.contract import Changes, Reads, Store, StoredState, Transaction
 from portrait.writes.evidence import Concerned, Pair
 from portrait.writes.linking import opened
 
 CHUNK = 200
 """How many customers are compared in one snapshot or rebuilt in one transaction."""
 
+K = TypeVar("K")
+V = TypeVar("V")
 Progress = Callable[[int], None]
 
 
@@ -81,13 +85,7 @@ class Upkeep:
             locked |= needed
         for one in held:
             one.compare()
-            await one.drop(tx)
-        # All that is unfounded goes before anything is put: what one customer holds wrongly may be another's.
-        await tx.put_documents(tenant, {owner: found for one in held for owner, found in one.documents.items()})
-        await tx.put_states(tenant, {pair: state for one in held for pair, state in one.states.items()})
-        await tx.put_identifiers(
-            tenant, {identifier: owner for one in held for identifier, owner in one.owners.items()}
-        )
+        await tx.apply(tenant, _together([one.changes for one in held]))
         if pairs := {pair for one in held for pair in one.pairs}:
             await self._decide(tx, tenant, pairs)
         return report
@@ -97,12 +95,11 @@ class Upkeep:
         ends = {one for pair in pairs for one in pair}
         known = (await tx.resolve(tenant, ends)).keys()
         sections = {section.name: section for section in self._registry.all_stored()}
-        batch, linker = await opened(tx, tenant, self._clock(), sections, known, ends - known)
-        await linker.load(ends)
-        await linker.follow(self._registry.stored(LINKS.document), {pair: Concerned(set(), {}) for pair in pairs})
-        linker.decide()
-        await linker.apply()
-        await batch.finish()
+        async with opened(tx, tenant, self._clock(), sections, known, ends - known) as (_, linker):
+            await linker.load(ends)
+            await linker.follow(self._registry.stored(LINKS.document), {pair: Concerned(set(), {}) for pair in pairs})
+            linker.decide()
+            await linker.apply()
 
     async def _components_held(
         self, reads: Reads, tenant: str, identifiers: list[Identifier], report: Report
@@ -213,3 +210,21 @@ class Upkeep:
         wanted = list(identifiers)
         founded = await self._store.with_facts(tenant, wanted)
         return [one for one in wanted if one not in founded]
+
+
+def _together(changes: Sequence[Changes]) -> Changes:
+    """Return several changes as one: what one customer holds without ground may be another's with it."""
+    owners: dict[Identifier, str | None] = {}
+    states: dict[tuple[Identifier, str], StoredState | None] = {}
+    documents: dict[tuple[str, str], Document | None] = {}
+    for each in changes:
+        _merge(owners, each.owners)
+        _merge(states, each.states)
+        _merge(documents, each.documents)
+    return Changes((), owners, states, documents)
+
+
+def _merge(into: dict[K, V | None], further: Mapping[K, V | None]) -> None:
+    for key, row in further.items():
+        if row is not None or key not in into:
+            into[key] = row

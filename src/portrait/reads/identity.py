@@ -206,9 +206,9 @@ async def head_of(reads: Reads, tenant: str, customer_id: str) -> tuple[str, Hea
         CustomerNotFound: the customer is not known.
     """
     rows = await reads.hashes(tenant, customer_id, ())
-    if not rows or rows[0][1] is None:
+    if not rows:
         raise CustomerNotFound
-    head = read_head(rows[0][1])
+    head = read_head(rows[0].body)
     if head.merged_into is not None:
         return await head_of(reads, tenant, head.merged_into)
     return customer_id, head
@@ -217,7 +217,7 @@ async def head_of(reads: Reads, tenant: str, customer_id: str) -> tuple[str, Hea
 async def known_head_of(reads: Reads, tenant: str, customer_id: str) -> Head | None:
     """Return the head that is stored under a customer id; None where there is none, or it is damaged."""
     rows = await reads.hashes(tenant, customer_id, ())
-    return known_head(rows[0][1]) if rows and rows[0][1] is not None else None
+    return known_head(rows[0].body) if rows else None
 
 
 async def crossovers_of(

@@ -167,7 +167,7 @@ class Lists:
         rows = await self._store.documents(tenant, customer_id, ())
         if not rows:
             raise CustomerNotFound
-        head = read_head(rows[0][1])
+        head = read_head(rows[0].body)
         return (customer_id, head) if head.merged_into is None else await self._head(tenant, head.merged_into)
 
     def _brought_forward(self, tenant: str, section: StoredSection, facts: Sequence[Fact]) -> list[Fact]:

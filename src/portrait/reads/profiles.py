@@ -153,11 +153,11 @@ class Reader:
             Unavailable: the database does not answer.
         """
         rows = await self._store.documents(tenant, customer_id, plan.names)
-        held = {row[0]: row for row in rows}
+        held = {row.section: row for row in rows}
         head = held.get(HEAD)
         if head is None:
             raise CustomerNotFound
-        known = read_head(head[1])
+        known = read_head(head.body)
         if known.merged_into is not None:
             return await self.load(tenant, known.merged_into, plan)
         now = self._now(known)
@@ -173,8 +173,8 @@ class Reader:
                 parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
             elif _holds(row, version, now):
-                parts.append(row[1])
-                hashes.append(row[2])
+                parts.append(row.body)
+                hashes.append(row.hash)
             else:
                 # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
                 self._overtaken.note(tenant, customer_id, name)
@@ -207,11 +207,11 @@ class Reader:
 
         None: that cannot be told without reading it, or there is no such customer.
         """
-        held = {row[0]: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
+        held = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
         head = held.get(HEAD)
-        if plan.computed or head is None or head[1] is None:
+        if plan.computed or head is None:
             return None
-        known = read_head(head[1])
+        known = read_head(head.body)
         if known.merged_into is not None:
             return await self.unchanged(tenant, known.merged_into, plan)
         now = self._now(known)
@@ -220,7 +220,7 @@ class Reader:
             row = held.get(name)
             if row is not None and not _holds(row, version, now):
                 return None
-            hashes.append(_EMPTY_HASH if row is None else row[2])
+            hashes.append(_EMPTY_HASH if row is None else row.hash)
         return customer_id, b"".join(hashes)
 
     def _now(self, head: Head) -> int:
@@ -267,9 +267,9 @@ class Reader:
         return await self._computed.run(plan.computed, context, deadlines)
 
 
-def _holds(row: tuple[str, bytes | None, bytes, int | None, int], version: int | None, now: int) -> bool:
+def _holds(row: Document, version: int | None, now: int) -> bool:
     """Tell whether neither time nor newer code has overtaken a document."""
-    return row[4] == version and (row[3] is None or row[3] > now)
+    return row.version == version and (row.valid_until is None or row.valid_until > now)
 
 
 def _spliced(part: Part) -> bytes:

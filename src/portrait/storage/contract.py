@@ -24,6 +24,19 @@ class StoredState(NamedTuple):
     """The version of the section's code that folded it."""
 
 
+class Changes(NamedTuple):
+    """What a transaction changes of customers; None removes."""
+
+    facts: Sequence[Fact] = ()
+    """Each has an id of its own."""
+    owners: Mapping[Identifier, str | None] = {}
+    """The customer id of each identifier."""
+    states: Mapping[tuple[Identifier, str], StoredState | None] = {}
+    """By identifier and section."""
+    documents: Mapping[tuple[str, str], Document | None] = {}
+    """By customer id and section, `HEAD` among them."""
+
+
 class Place(NamedTuple):
     """Where a page of facts ended: the next begins just below it."""
 
@@ -75,20 +88,16 @@ class Credential(NamedTuple):
 class ProfileReads(Protocol):
     """What a profile is answered from."""
 
-    async def documents(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
-        """Return a customer's head (section `HEAD`) and documents as `Document`-shaped rows, in one range scan.
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+        """Return a customer's head (section `HEAD`) and documents, in one range scan.
 
         `sections` None: all; else only those, and the rows of others are not fetched. Order is free. An unknown
         customer has no rows.
         """
         ...
 
-    async def hashes(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
-        """Return what `documents` returns, but the head alone with its body; the others' bodies are not read."""
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+        """Return what `documents` returns, but the head alone with its body: others' are not read, and empty."""
         ...
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
@@ -222,6 +231,10 @@ class Reads(ProfileReads, FactReads, AccessReads, UpkeepReads, Protocol):
 class FactWrites(Protocol):
     """What recording does, inside a transaction."""
 
+    async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """Return what `resolve` does, of customers that are locked next: an engine may lock them by the way."""
+        ...
+
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """Lock customers until the transaction ends, in byte order, and return their heads.
 
@@ -231,14 +244,6 @@ class FactWrites(Protocol):
         """
         ...
 
-    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
-        """Append facts; each has an id of its own."""
-        ...
-
-    async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
-        """Set the customer id of each identifier."""
-        ...
-
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """Set the customer id of those identifiers that have none, and return them.
 
@@ -246,24 +251,11 @@ class FactWrites(Protocol):
         """
         ...
 
-    async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
-        """Set the states of (identifier, section) pairs."""
-        ...
+    async def apply(self, tenant: str, changes: Changes) -> None:
+        """Append facts, and set or remove owners, states and documents.
 
-    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
-        """Set documents, heads among them, by customer id."""
-        ...
-
-    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
-        """Remove a customer's documents of these sections; `HEAD` removes the head."""
-        ...
-
-    async def drop_states(self, tenant: str, wanted: Collection[tuple[Identifier, str]]) -> None:
-        """Remove the states of (identifier, section) pairs."""
-        ...
-
-    async def drop_identifiers(self, tenant: str, identifiers: Collection[Identifier]) -> None:
-        """Remove identifiers' owners."""
+        What is removed goes first; to remove what is not there is no error. What is asked for afterwards is as changed.
+        """
         ...
 
 

@@ -1,14 +1,38 @@
 """Rows of facts, alike in every engine."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Place
 
+K = TypeVar("K")
+V = TypeVar("V")
 FACT_COLUMNS = "type, value, section, key, op, body, effective_at, recorded_at, source, id, version"
 """The columns of a fact in the order that `fact_of` takes them."""
+
+FACT_ROW = (
+    "tenant", "type", "value", "section", "effective_at", "id", "key", "op", "body", "recorded_at", "source", "version",
+)  # fmt: skip
+"""The columns of `fact_rows`."""
+
+
+def fact_rows(tenant: str, facts: Iterable[Fact]) -> list[tuple[Any, ...]]:
+    """Return facts as rows of `FACT_ROW`."""
+    return [
+        (
+            tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op.value, fact.body,
+            fact.recorded_at, fact.source, fact.version,
+        )
+        for fact in facts
+    ]  # fmt: skip
+
+
+def divided(changes: Mapping[K, V | None]) -> tuple[dict[K, V], list[K]]:
+    """Return what is set of a mapping of changes, and what is removed."""
+    put = {key: row for key, row in changes.items() if row is not None}
+    return put, [key for key, row in changes.items() if row is None] if len(put) < len(changes) else []
 
 
 def fact_of(row: Sequence[Any]) -> Fact:

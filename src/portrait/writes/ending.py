@@ -12,7 +12,7 @@ from portrait.sections.fold import Events
 from portrait.sections.links import shown_by
 from portrait.storage.contract import FactsAsked
 from portrait.writes.incoming import Incoming
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.unit_of_work import UnitOfWork
 
 
 class Ended(NamedTuple):
@@ -25,33 +25,33 @@ class Ended(NamedTuple):
     """What counted before, of a state; None: nothing did."""
 
 
-def record_ended(batch: Batch, end: Incoming, known: MutableMapping[FactsAsked, list[Fact]]) -> list[Ended]:
+def record_ended(unit: UnitOfWork, end: Incoming, known: MutableMapping[FactsAsked, list[Fact]]) -> list[Ended]:
     """Add the facts that end a record, and return where; nowhere, if it was ended so already.
 
     An end that says when is a fact like any other: it may come late, and where it names its record by the fields of the
     key, ahead of the record too.
 
     Args:
-        batch: the working set.
-        end: the end; `Batch.known` has loaded what it may end.
+        unit: the working set.
+        end: the end; `UnitOfWork.known` has loaded what it may end.
         known: the facts that are known.
 
     Raises:
         CustomerNotFound, RecordNotFound: there is no such customer, or nothing that could be ended.
         InvalidRecord: what ends at once would end too far ahead.
     """
-    if not batch.is_known(end.identifier):
+    if not unit.is_known(end.identifier):
         raise CustomerNotFound
     section, key = end.section, end.parsed.key
-    members = batch.members_of(end.identifier)
+    members = unit.members_of(end.identifier)
     told = {one: known.get(FactsAsked(one, section.name, key, None), []) for one in members}
     if section.kind == "events":
         shown = first_body(section, (fact for facts in told.values() for fact in facts))
         held = [one for one, facts in told.items() if facts and all(_is_shown(section, fact, shown) for fact in facts)]
     else:
-        held = [one for one in members if batch.holds(one, section, key)]
+        held = [one for one in members if unit.has_record(one, section, key)]
     if section.kind == "events" or shown_by(section) is not section:
-        end = _at_once(batch, end)
+        end = _at_once(unit, end)
     elif end.effective_at is not None:
         held = [one for one in members if one in held or told[one]]
         if not held and end.parsed.record is not None:
@@ -64,18 +64,18 @@ def record_ended(batch: Batch, end: Incoming, known: MutableMapping[FactsAsked, 
         return []
     if not held:
         raise not_held()
-    return _end(batch, end, held, known)
+    return _end(unit, end, held, known)
 
 
-def _at_once(batch: Batch, end: Incoming) -> Incoming:
+def _at_once(unit: UnitOfWork, end: Incoming) -> Incoming:
     """Return an end of what cannot be planned to end: now at the latest.
 
     Raises:
         InvalidRecord: it lies further ahead than clocks differ.
     """
-    if end.effective_at is None or end.effective_at <= batch.now:
+    if end.effective_at is None or end.effective_at <= unit.now:
         return end
-    if end.effective_at > batch.now + MAX_AHEAD:
+    if end.effective_at > unit.now + MAX_AHEAD:
         raise InvalidRecord(f"A record of `{end.section.name}` ends at once: `effectiveAt` must not lie ahead of us.")
     return end._replace(effective_at=None)
 
@@ -96,14 +96,14 @@ def not_held() -> RecordNotFound:
 
 
 def _end(
-    batch: Batch, end: Incoming, held: Sequence[Identifier], known: MutableMapping[FactsAsked, list[Fact]]
+    unit: UnitOfWork, end: Incoming, held: Sequence[Identifier], known: MutableMapping[FactsAsked, list[Fact]]
 ) -> list[Ended]:
     section, key = end.section, end.parsed.key
     ended = []
     for one in held:
-        body = batch.current(one, section, key) if section.kind == "state" else None
-        fact = batch.fact(end, one)
-        batch.apply(section, fact)
+        body = unit.live_body(one, section, key) if section.kind == "state" else None
+        fact = unit.fact(end, one)
+        unit.add(section, fact)
         known.setdefault(FactsAsked(one, section.name, key, None), []).append(fact)
         ended.append(Ended(section, one, key, body))
     return ended

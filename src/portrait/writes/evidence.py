@@ -1,4 +1,4 @@
-"""What live records say of who is one person: of which pairs a batch speaks, and what all sources say of them."""
+"""What live records say of who is one person: of which pairs a unit speaks, and what all sources say of them."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from portrait.writes.incoming import Incoming
 
 
 class Concerned(NamedTuple):
-    """What records of a batch say of one pair."""
+    """What records of a unit say of one pair."""
 
     sources: set[str | None]
     """Whose records do."""

@@ -1,45 +1,38 @@
 """Who is who: the direct actions on the identity graph, and whom an identifier belongs to."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from portrait.identity import rules
-from portrait.identity.graph import Profile
 from portrait.identity.rules import Rule, Rules
 from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
-from portrait.reads.identity import crossovers_of, head_of, refused
+from portrait.reads.identity import head_of, refused
 from portrait.sections.links import told_of
 from portrait.sections.registry import Registry
 from portrait.serving import request
 from portrait.serving.failures import Failures
 from portrait.storage.contract import Store, Transaction
+from portrait.writes.effects import Effect, Effects
 from portrait.writes.incoming import Incoming
+from portrait.writes.judging import Judge
 from portrait.writes.linking import Linker, opened
 from portrait.writes.neighbourhood import Stated
-from portrait.writes.recording import Recorder
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.record_writer import ByHand, RecordWriter
+from portrait.writes.unit_of_work import UnitOfWork
 
-T = TypeVar("T")
-
-
-class Effect(NamedTuple):
-    """What an action does to the profiles that it concerns."""
-
-    before: tuple[Profile, ...]
-    after: tuple[Profile, ...]
-    crossovers: tuple[str, ...]
-    """Experiments in which one profile afterwards has had two variants: the first exposure counts."""
+_Opened = AbstractAsyncContextManager[tuple[UnitOfWork, Linker]]
+_Begin = Callable[[Transaction, str, Identifier, Identifier], _Opened]
 
 
 class Identities:
     """Acts on the identity graph."""
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, recorder: Recorder) -> None:
+    def __init__(self, store: Store, registry: Registry, clock: Clock, writer: RecordWriter) -> None:
         self._store = store
-        self._recorder = recorder
-        self._registry = registry
+        self._writer = writer
+        self._effects = Effects(store, registry, clock)
         self._clock = clock
         self._sections = {section.name: section for section in registry.all_stored()}
 
@@ -76,11 +69,19 @@ class Identities:
         """
         failures = Failures(tenant, request.current())
 
-        async def work(tx: Transaction) -> list[Batch]:
-            return [await self._recorder.link_all(tx, tenant, incoming, failures, credential)]
+        async def link(tx: Transaction) -> UnitOfWork:
+            unit, _ = await self._writer.record(
+                tx, tenant, incoming, None, failures, atomic=True, by_hand=ByHand(credential)
+            )
+            return unit
 
-        named = [each for one in incoming if one.linked for each in (one.identifier, one.linked.named.identifier)]
-        return await self._act(tenant, list(dict.fromkeys(named)), work, dry=dry)
+        named = [
+            identifier
+            for record in incoming
+            if record.linked
+            for identifier in (record.identifier, record.linked.named.identifier)
+        ]
+        return await self._effects.of(tenant, list(dict.fromkeys(named)), link, dry=dry)
 
     async def merge(
         self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
@@ -267,18 +268,21 @@ class Identities:
             raise SelfLink("Name two customers, and an identifier that is neither's own id.")
         failures = Failures(tenant, request.current())
 
-        async def work(tx: Transaction) -> list[Batch]:
+        async def move(tx: Transaction) -> UnitOfWork:
             try:
-                batch, linker = await opened(tx, tenant, self._clock(), self._sections, (a, b, moved))
+                async with opened(tx, tenant, self._clock(), self._sections, (a, b, moved)) as (unit, linker):
+                    await linker.part(a, moved, Stated(1.0, by, Rule.UNLINK, credential=credential))
+                    unit.level()
+                    await self._writer.add(
+                        tx, tenant, unit, Judge(unit, {}), incoming, failures, atomic=True, by_hand=ByHand(credential)
+                    )
             except CustomerNotFound:
                 for name in (source, target):
                     await head_of(tx, tenant, name)
                 raise NotMerged(_NOT_THEIRS) from None
-            await linker.part(a, moved, Stated(1.0, by, Rule.UNLINK, credential=credential))
-            await batch.finish()
-            return [batch, await self._recorder.link_all(tx, tenant, incoming, failures, credential)]
+            return unit
 
-        return await self._act(tenant, (a, b, moved), work, dry=dry)
+        return await self._effects.of(tenant, (a, b, moved), move, dry=dry)
 
     async def rules(self, tenant: str) -> Rules:
         """Return a tenant's rules."""
@@ -316,7 +320,7 @@ class Identities:
         a: Identifier,
         b: Identifier,
         act: Callable[[Linker], Awaitable[None]],
-        begin: "_Begin | None" = None,
+        begin: _Begin | None = None,
         *,
         bounded: bool = False,
         dry: bool,
@@ -333,91 +337,54 @@ class Identities:
             dry: whether to change nothing, and only tell what would be.
         """
 
-        async def work(tx: Transaction) -> list[Batch]:
-            batch, linker = await (begin or self._both)(tx, tenant, a, b)
-            await act(linker)
-            await batch.finish(bounded=bounded)
-            return [batch]
+        async def decide(tx: Transaction) -> UnitOfWork:
+            async with (begin or self._both)(tx, tenant, a, b) as (unit, linker):
+                await act(linker)
+                await unit.commit(bounded=bounded)
+            return unit
 
-        return await self._act(tenant, (a, b), work, dry=dry)
+        return await self._effects.of(tenant, (a, b), decide, dry=dry)
 
-    async def _both(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
-        return await opened(tx, tenant, self._clock(), self._sections, (a, b))
+    def _both(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> _Opened:
+        return opened(tx, tenant, self._clock(), self._sections, (a, b))
 
-    async def _known(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
-        try:
-            return await self._both(tx, tenant, a, b)
-        except CustomerNotFound:
-            raise IdentifierNotFound from None
+    @asynccontextmanager
+    async def _known(
+        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
+    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
+        if len(await tx.resolve_for_update(tenant, (a, b))) < 2:
+            raise IdentifierNotFound
+        async with self._both(tx, tenant, a, b) as both:
+            yield both
 
-    async def _either(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
-        known = await tx.resolve(tenant, (a, b))
+    @asynccontextmanager
+    async def _either(
+        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
+    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
+        known = await tx.resolve_for_update(tenant, (a, b))
         if not known:
             raise IdentifierNotFound
-        return await opened(tx, tenant, self._clock(), self._sections, known)
+        async with opened(tx, tenant, self._clock(), self._sections, known) as either:
+            yield either
 
-    async def _act(
-        self,
-        tenant: str,
-        identifiers: Sequence[Identifier],
-        work: Callable[[Transaction], Awaitable[list[Batch]]],
-        *,
-        dry: bool,
-    ) -> Effect:
-        """Do something to the profiles of some identifiers, and return what it does; with `dry` it is taken back."""
-
-        async def whole(tx: Transaction) -> Effect:
-            batches = await work(tx)
-            before = _sorted(_profile(one, (batch.was(one) for batch in batches)) for one in identifiers)
-            everyone = {*identifiers, *(one for each in before for one in each.members)}
-            after = _sorted(_profile(one, (batch.becomes(one) for batch in reversed(batches))) for one in everyone)
-            crossed = {
-                name
-                for one in after
-                for name in await crossovers_of(tx, tenant, self._registry, one.members, self._clock())
-            }
-            effect = Effect(before, after, tuple(sorted(crossed)))
-            if dry:
-                raise _Undone(effect)
-            return effect
-
-        try:
-            return await self._store.write(tenant, whole)
-        except _Undone as undone:
-            return undone.effect
-
-    async def _reviewed(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> tuple[Batch, Linker]:
-        """Return what is needed to decide on a link that waits for review.
+    @asynccontextmanager
+    async def _reviewed(
+        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
+    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
+        """Give what is needed to decide on a link that waits for review.
 
         Raises:
             NotMerged: none waits between these two.
         """
-        if not await tx.resolve(tenant, [a]):
+        if not await tx.resolve_for_update(tenant, [a]):
             raise _nothing_waits()
-        batch, linker = await opened(tx, tenant, self._clock(), self._sections, [a], [b])
-        await linker.load((a, b))
-        (state,) = await batch.links((a,))
-        one_person = batch.profile_of(a) == batch.profile_of(b)
-        if refused(told_of(state, a, b), one_person=one_person) is None:
-            raise _nothing_waits()
-        return batch, linker
-
-
-_Begin = Callable[[Transaction, str, Identifier, Identifier], Awaitable[tuple[Batch, Linker]]]
-
-
-class _Undone(Exception):  # no error: it takes a transaction back whose result was wanted only
-    def __init__(self, effect: Effect) -> None:
-        self.effect = effect
-
-
-def _profile(identifier: Identifier, found: Iterable[Profile | None]) -> Profile:
-    """Return the first profile that was found of an identifier; of nobody's, one without a customer id."""
-    return next((one for one in found if one is not None), Profile(None, (identifier,)))
-
-
-def _sorted(profiles: Iterable[Profile]) -> tuple[Profile, ...]:
-    return tuple(sorted(set(profiles), key=lambda one: (one.customer_id is None, one.customer_id or "", one.members)))
+        async with opened(tx, tenant, self._clock(), self._sections, [a], [b]) as (unit, linker):
+            await linker.load((a, b))
+            (state,) = await unit.links((a,))
+            one_person = unit.profile_of(a) == unit.profile_of(b)
+            if refused(told_of(state, a, b), one_person=one_person) is None:
+                raise _nothing_waits()
+            yield unit, linker
 
 
 _NOT_THEIRS = "This identifier is not the customer's: there is nothing to take back."

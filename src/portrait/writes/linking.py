@@ -4,7 +4,8 @@ Load what concerns some identifiers; say what is claimed, taken back or banned; 
 `identity.decisions`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -28,7 +29,7 @@ from portrait.storage.contract import Transaction
 from portrait.writes.claims import Word, key_of
 from portrait.writes.incoming import GivenIdentifier, Incoming
 from portrait.writes.neighbourhood import Neighbourhood, Stated
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.unit_of_work import UnitOfWork
 
 MOST_WAITING = 1000
 """How many claims wait at an identifier that others name: further ones wait at their other ends alone."""
@@ -43,7 +44,7 @@ class Linker(Neighbourhood):
         gone, come = self._regrouped()
         founded: list[tuple[Identifier, Identifier]] = []
         nameless = [one for profile in come if profile.customer_id is None for one in profile.members]
-        with_records = await self._batch.with_records(nameless) if nameless else set()
+        with_records = await self._unit.with_records(nameless) if nameless else set()
         for index, profile in enumerate(come):
             first = next(filter(with_records.__contains__, profile.members), None)
             if profile.customer_id is None and first is not None:
@@ -53,10 +54,10 @@ class Linker(Neighbourhood):
         regrouped = {one for profile in come for one in profile.members}
         come += [Profile(one.value, (one,)) for one in self._named() - regrouped]
         if gone or come:
-            self._batch.regroup(gone, come)
+            self._unit.regroup(gone, come)
         for word, rule, credential in self._retracted.values():
             self._tell(msgspec.structs.replace(word, rule=rule, status=RETRACTED, credential=credential, into=None))
-            self._batch.relink(word.pair)
+            self._unit.relinked.update(word.pair)
         for key, word in changed:
             self._tell(word)
             before = self._stored.get(key)
@@ -65,15 +66,15 @@ class Linker(Neighbourhood):
                 word.since,
                 word.follows,
             ):
-                self._batch.relink(word.pair)
+                self._unit.relinked.update(word.pair)
         for first, anchor in founded:
-            self._batch.found(GivenIdentifier(first, self._given(first)), anchor)
+            self._unit.found_customer(GivenIdentifier(first, self._given(first)), anchor)
         self._stored = dict(self._words)
         self._retracted = {}
 
     def _regrouped(self) -> tuple[list[Profile], list[Profile]]:
         """Return the profiles that are no more, and those that are instead, as far as the claims say."""
-        before = self._batch.profiles_of(self._loaded)
+        before = self._unit.profiles_of(self._loaded)
         members = {frozenset(profile.members): profile for profile in before}
         chosen = {one for word in self._words.values() if word.into is not None for one in (word.a, word.b)}
         open_: set[Identifier] = set()
@@ -93,9 +94,7 @@ class Linker(Neighbourhood):
         """Return the customer ids that nobody knew and evidence names, whatever became of it: each is a customer's."""
         words = (*self._words.values(), *(word for word, *_ in self._retracted.values()))
         ends = {one for word in words if word.status not in FINAL for one in (word.a, word.b)}
-        return {
-            one for one in ends if one.type == CUSTOMER_ID and one in self._loaded and not self._batch.is_known(one)
-        }
+        return {one for one in ends if one.type == CUSTOMER_ID and one in self._loaded and not self._unit.is_known(one)}
 
     def _tell(self, word: Word) -> None:
         decision = Decision(
@@ -108,11 +107,11 @@ class Linker(Neighbourhood):
             for one, other, given in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0]))
             if self._keeps(one, word)
         ]
-        self._batch.tell(ends, word.source, apart=False)
+        self._unit.add_decisions(ends, word.source, apart=False)
 
     def _keeps(self, one: Identifier, word: Word) -> bool:
         """Tell whether a word is told at one of its ends: at one that is somebody's, or that others will ask about."""
-        if self._batch.is_known(one):
+        if self._unit.is_known(one):
             return True
         is_about_two = word.status not in {Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE}
         return (
@@ -136,7 +135,7 @@ class Linker(Neighbourhood):
             if a != b:
                 self.lift(a, b, stated)
                 self.state(one.named, one.linked.named, stated, tried=True)
-                joined.append((self._batch.profile_of(a), self._batch.profile_of(b), stated))
+                joined.append((self._unit.profile_of(a), self._unit.profile_of(b), stated))
         self.decide()
         for one in incoming:
             reason, holds = self.outcome(one, by_hand=True)
@@ -155,7 +154,7 @@ class Linker(Neighbourhood):
             LinkRefused: the profile would have too many identifiers, or two in it were set apart.
         """
         await self.load((target, source))
-        x, y = self._batch.profile_of(target), self._batch.profile_of(source)
+        x, y = self._unit.profile_of(target), self._unit.profile_of(source)
         assert x.customer_id is not None
         assert y.customer_id is not None
         self.lift(target, source, stated)
@@ -173,7 +172,7 @@ class Linker(Neighbourhood):
 
     async def _join(self, a: GivenIdentifier, b: GivenIdentifier, stated: Stated, *, into: str | None) -> None:
         """Link two by somebody's word. Two that are one already are so from now on by this word too."""
-        x, y = self._batch.profile_of(a.identifier), self._batch.profile_of(b.identifier)
+        x, y = self._unit.profile_of(a.identifier), self._unit.profile_of(b.identifier)
         if x != y and counted((*x.members, *y.members)) > self._rules.max_identifiers:
             raise refused(Reason.COMPONENT_CAP)
         if x != y and any(len(pair & {*x.members}) == len(pair & {*y.members}) == 1 for pair in self._bans):
@@ -206,7 +205,7 @@ class Linker(Neighbourhood):
             NotMerged: they are not one person.
         """
         await self.load((a, b))
-        if b not in self._batch.profile_of(a).members:
+        if b not in self._unit.profile_of(a).members:
             raise NotMerged("The two are not one person: there is nothing to take back.")
         self._ban(a, b, stated, LINKED)
         self.decide()
@@ -240,7 +239,7 @@ class Linker(Neighbourhood):
             StillMerged: they are one person.
         """
         await self.load((a, b))
-        if self._batch.profile_of(a) == self._batch.profile_of(b):
+        if self._unit.profile_of(a) == self._unit.profile_of(b):
             raise StillMerged("The two are one person: unmerge them, or unlink the identifier.")
         self._ban(a, b, stated, LINKED)
         self.decide()
@@ -252,9 +251,9 @@ class Linker(Neighbourhood):
         ends = [
             (one, other, msgspec.structs.replace(decision, value=value))
             for one, other, value in ((a, b, their), (b, a, given))
-            if self._batch.is_known(one) or one.type != CUSTOMER_ID
+            if self._unit.is_known(one) or one.type != CUSTOMER_ID
         ]
-        self._batch.tell(ends, stated.source, apart=True)
+        self._unit.add_decisions(ends, stated.source, apart=True)
         if status == LINKED:
             self._bans.add(frozenset((a, b)))
         else:
@@ -299,32 +298,34 @@ def _mark(profile: Profile) -> tuple[str | None, frozenset[Identifier]]:
     return profile.customer_id, frozenset(profile.members)
 
 
+@asynccontextmanager
 async def opened(
     tx: Transaction,
     tenant: str,
     now: int,
     sections: Mapping[str, StoredSection],
-    told_of: Iterable[Identifier],
+    known: Iterable[Identifier],
     mentioned: Collection[Identifier] = (),
-) -> tuple[Batch, Linker]:
-    """Return the working set and the linker for some identifiers, under the tenant's rules.
+) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
+    """Give a unit of work and a linker for some identifiers, under the tenant's rules; the unit commits at the end.
 
     Args:
         tx: the transaction.
         tenant: the tenant.
-        now: the present moment.
+        now: the present moment, in microseconds.
         sections: every stored section by name.
-        told_of: identifiers that are known.
-        mentioned: others, which may be new.
+        known: identifiers that must belong to customers.
+        mentioned: other identifiers, which may be new.
 
     Raises:
-        CustomerNotFound: one of the first is not known.
+        CustomerNotFound: one of the first does not.
     """
-    batch = Batch(tx, tenant, now, sections)
-    if not await batch.open((GivenIdentifier(one, one.value) for one in told_of), mentioned, claim=bool(mentioned)):
-        raise CustomerNotFound
-    found = await tx.tenant(tenant)
-    return batch, Linker(batch, read(found.rules if found else None), now)
+    async with UnitOfWork(tx, tenant, now, sections) as unit:
+        given = (GivenIdentifier(identifier, identifier.value) for identifier in known)
+        if not await unit.open(given, mentioned, claim=bool(mentioned)):
+            raise CustomerNotFound
+        row = await tx.tenant(tenant)
+        yield unit, Linker(unit, read(row.rules if row else None), now)
 
 
 def refused(reason: Reason) -> PortraitError:

@@ -75,17 +75,16 @@ class Matches:
         known = (await tx.resolve(tenant, wanted)).keys()
         found = ["unknown" for one in pairs if not {customer(one.left), customer(one.right)} <= known]
         if known:
-            batch, linker = await opened(tx, tenant, self._clock(), self._sections, known)
-            await linker.load(known)
-            pairs = [one for one in pairs if {customer(one.left), customer(one.right)} <= known]
-            for one in pairs:
-                linker.suggest(customer(one.left), customer(one.right), one.probability, by, links=one.links)
-            linker.decide()
-            for one in pairs:
-                reason = linker.found_alike(customer(one.left), customer(one.right), by)
-                found.append(LINKED if reason is None else reason.value)
-            await linker.apply()
-            await batch.finish()
+            async with opened(tx, tenant, self._clock(), self._sections, known) as (_, linker):
+                await linker.load(known)
+                pairs = [one for one in pairs if {customer(one.left), customer(one.right)} <= known]
+                for one in pairs:
+                    linker.suggest(customer(one.left), customer(one.right), one.probability, by, links=one.links)
+                linker.decide()
+                for one in pairs:
+                    reason = linker.found_alike(customer(one.left), customer(one.right), by)
+                    found.append(LINKED if reason is None else reason.value)
+                await linker.apply()
         return found
 
     async def forget(self, tenant: str, by: str) -> int:
@@ -111,12 +110,11 @@ class Matches:
     async def _forgotten(self, tenant: str, identifier: Identifier, by: str, tx: Transaction) -> int:
         if identifier not in await tx.resolve(tenant, [identifier]):
             return 0
-        batch, linker = await opened(tx, tenant, self._clock(), self._sections, [identifier])
-        await linker.load([identifier])
-        done = linker.forget(by)
-        linker.decide()
-        await linker.apply()
-        await batch.finish()
+        async with opened(tx, tenant, self._clock(), self._sections, [identifier]) as (_, linker):
+            await linker.load([identifier])
+            done = linker.forget(by)
+            linker.decide()
+            await linker.apply()
         return done
 
     async def attributes(self, tenant: str, sections: Sequence[str], by: str) -> AsyncIterator[dict[str, str]]:

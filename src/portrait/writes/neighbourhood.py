@@ -15,7 +15,7 @@ from portrait.sections.links import LinksState, bans_of
 from portrait.writes.claims import NEW, Key, Word, graph_of_words, key_of, words_of
 from portrait.writes.evidence import Concerned, Pair, Said
 from portrait.writes.incoming import GivenIdentifier, Incoming
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.unit_of_work import UnitOfWork
 
 MOST = 1000
 """About so many identifiers are decided on together: what waits between further ones stays as it was decided."""
@@ -39,13 +39,13 @@ class Neighbourhood:
     """The claims about some profiles, and about those with which links wait: as they are stored, and as said since.
 
     Args:
-        batch: the working set.
+        unit: the working set.
         rules: the tenant's rules.
         now: the present moment.
     """
 
-    def __init__(self, batch: Batch, rules: Rules, now: int) -> None:
-        self._batch = batch
+    def __init__(self, unit: UnitOfWork, rules: Rules, now: int) -> None:
+        self._unit = unit
         self._rules = rules
         self._now = now
         self._loaded: set[Identifier] = set()
@@ -67,15 +67,15 @@ class Neighbourhood:
         """Load the claims about the profiles of some identifiers, and about those with which links wait for review."""
         ahead = list(dict.fromkeys(identifiers))
         while ahead:
-            await self._batch.reach(ahead)
+            await self._unit.reach(ahead)
             members = {
                 member: None
                 for one in ahead
-                if self._batch.is_here(one)
-                for member in self._batch.profile_of(one).members
+                if self._unit.is_here(one)
+                for member in self._unit.profile_of(one).members
                 if member not in self._loaded
             }
-            states = dict(zip(members, await self._batch.links(members), strict=True))
+            states = dict(zip(members, await self._unit.links(members), strict=True))
             self._loaded |= members.keys()
             self._states |= states
             waiting = list(self._take(states))
@@ -111,10 +111,10 @@ class Neighbourhood:
 
         Args:
             section: the section of evidence.
-            pairs: the pairs, with what records of this batch say of them.
+            pairs: the pairs, with what records of this unit of work say of them.
         """
         ends = {one for pair in pairs for one in pair}
-        states = await self._batch.states(section, filter(self._batch.is_known, ends))
+        states = await self._unit.states(section, filter(self._unit.is_known, ends))
         said = Said(section, self._rules.region, states)
         for (a, b), concerned in pairs.items():
             self._follow(a, b, {a: said.of(a, b), b: said.of(b, a)}, concerned)
@@ -214,7 +214,7 @@ class Neighbourhood:
     def _moment(self, a: Identifier, b: Identifier) -> int:
         """Return a moment after all that was told of two identifiers' customers, and after all given out before."""
         self._moments += 1
-        return max(map(self._batch.told_at, (a, b))) + self._moments
+        return max(map(self._unit.recorded_at, (a, b))) + self._moments
 
     def _retract(self, key: Key, rule: Rule, credential: str | None = None) -> None:
         word = self._words.pop(key)

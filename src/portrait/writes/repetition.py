@@ -8,7 +8,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.warning import NO_MOMENT, RecordWarning
 from portrait.sections.base import MAX_AHEAD
 from portrait.writes.incoming import Incoming
-from portrait.writes.unit_of_work import Batch
+from portrait.writes.unit_of_work import UnitOfWork
 
 
 class Taken(NamedTuple):
@@ -20,11 +20,11 @@ class Taken(NamedTuple):
     """What is doubtful about it."""
 
 
-def novelty(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:
+def novelty(unit: UnitOfWork, one: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:
     """Return whether a record is new, with what is doubtful about it.
 
     Args:
-        batch: the working set.
+        unit: the working set.
         one: the record.
         fact: the fact that it would become.
         known: the facts that it may repeat.
@@ -37,10 +37,10 @@ def novelty(batch: Batch, one: Incoming, fact: Fact, known: Sequence[Fact]) -> T
     _check_moment(one, fact)
     same_key = [section.bring_forward(other) for other in known]
     if section.grants is None or one.moment is not None:
-        return Taken(not _is_duplicate(batch, one, fact, same_key))
+        return Taken(not _is_duplicate(unit, one, fact, same_key))
     # Of what counts already each source's word is kept, too: it may come again.
     is_new = not _is_said_again(one, same_key)
-    is_ignored = not is_new and batch.current(one.identifier, section, fact.key) != fact.body
+    is_ignored = not is_new and unit.live_body(one.identifier, section, fact.key) != fact.body
     return Taken(is_new, (NO_MOMENT,) if one.is_line or is_ignored else ())
 
 
@@ -64,7 +64,7 @@ def _check_moment(one: Incoming, fact: Fact) -> None:
         )
 
 
-def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, same_key: Sequence[Fact]) -> bool:
+def _is_duplicate(unit: UnitOfWork, one: Incoming, fact: Fact, same_key: Sequence[Fact]) -> bool:
     """Tell whether a record says what is known already; of evidence, by the same source.
 
     Raises:
@@ -81,7 +81,7 @@ def _is_duplicate(batch: Batch, one: Incoming, fact: Fact, same_key: Sequence[Fa
     if one.linked is not None:
         same_key = [other for other in same_key if other.source == one.source]
     if one.moment is None:
-        if batch.current(one.identifier, section, fact.key) != fact.body:
+        if unit.live_body(one.identifier, section, fact.key) != fact.body:
             return False
         last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
         return one.linked is None or (last is not None and last.body == fact.body)

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from portrait.storage.conformance import (
     access,
+    changes,
     documents,
     events,
     facts,
@@ -33,7 +34,7 @@ Case = Callable[[Store], Awaitable[None]]
 """One promise: takes an open, empty store."""
 
 _FILES: tuple[ModuleType, ...] = (
-    documents, identifiers, states, facts, events, access, upkeep, isolation, transactions, lifecycle,
+    documents, identifiers, states, changes, facts, events, access, upkeep, isolation, transactions, lifecycle,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from portrait.storage.conformance.support import (
     revoke,
     tenant,
 )
-from portrait.storage.contract import Credential, Store, TenantRow, Transaction
+from portrait.storage.contract import Changes, Credential, Store, TenantRow, Transaction
 
 
 async def _tenant(store: Store, id_: str) -> TenantRow | None:
@@ -278,7 +278,7 @@ async def test_rules_that_are_held_are_set_only_after_the_transaction(store: Sto
             return False
         for _ in range(10):  # long enough for rules that are not waited with
             assert await tx.tenant(tenant) == held
-        await tx.append(tenant, [fact(customer("c"), 1)])
+        await tx.apply(tenant, Changes(facts=[fact(customer("c"), 1)]))
         return True
 
     async def set_and_look(tx: Transaction, tenant: str) -> int:

@@ -9,13 +9,14 @@ from portrait.storage.conformance.support import (
     NAMES,
     TENANT,
     ask,
+    by_key,
     documents_of,
     head,
     paged,
     put_customers,
     put_documents,
 )
-from portrait.storage.contract import Store, Transaction
+from portrait.storage.contract import Changes, Store, Transaction
 
 CONSENT = document("consent", b"[1]", None, 1)
 SEGMENTS = document("segments", b"[2]", None, 1)
@@ -29,7 +30,7 @@ async def test_an_unknown_customer_has_no_documents(store: Store) -> None:
 
 
 async def test_documents_come_back_as_they_were_put(store: Store) -> None:
-    """`put_documents`, `documents`: every byte and every 64-bit moment is kept."""
+    """`apply`, `documents`: every byte and every 64-bit moment is kept."""
     put = [
         THE_HEAD,
         Document("binary", BINARY, BINARY, MAX, 2**31 - 1),
@@ -58,7 +59,7 @@ async def test_hashes_are_documents_without_bodies(store: Store) -> None:
     for sections in (None, [], ["segments"], ["consent", "never-stored"]):
         told = await ask(store, lambda reads, asked=sections: reads.hashes(TENANT, "c", asked))  # type: ignore[misc]
         wanted = [
-            (one.section, one.body if one.section == HEAD else None, *one[2:])
+            (one.section, one.body if one.section == HEAD else b"", *one[2:])
             for one in await documents_of(store, "c", sections)
         ]
         assert sorted(map(tuple, told)) == wanted
@@ -72,16 +73,18 @@ async def test_a_section_asked_for_twice_comes_once(store: Store) -> None:
 
 
 async def test_a_put_replaces_the_document_of_its_section_alone(store: Store) -> None:
-    """`put_documents`: sets a document whole, and leaves the customer's others."""
+    """`apply`: sets a document whole, and leaves the customer's others."""
     await put_documents(store, "c", THE_HEAD, Document("segments", b"old", b"old", 7, 9), CONSENT)
     await put_documents(store, "c", SEGMENTS)
     assert await documents_of(store, "c") == [THE_HEAD, CONSENT, SEGMENTS]
 
 
 async def test_documents_of_several_customers_are_put_at_once(store: Store) -> None:
-    """`put_documents`: takes many customers; one without documents, or none at all, changes nothing."""
-    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c": [CONSENT], "d": [SEGMENTS], "e": []}))
-    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {}))
+    """`apply`: takes many customers; one without documents, or none at all, changes nothing."""
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c": [CONSENT], "d": [SEGMENTS], "e": []})))
+    )
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({}))))
     assert [await documents_of(store, one) for one in "cde"] == [[CONSENT], [SEGMENTS], []]
 
 
@@ -101,20 +104,30 @@ async def test_section_names_compare_by_bytes(store: Store) -> None:
 
 
 async def test_drop_removes_the_sections_named_and_no_others(store: Store) -> None:
-    """`drop_documents`: removes just what is named; what is not there is no error."""
+    """`apply`: removes just what is named; what is not there is no error."""
     await put_documents(store, "c", THE_HEAD, CONSENT, SEGMENTS)
     await put_documents(store, "d", SEGMENTS)
-    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", ["segments", "never-stored"]))
-    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", []))
-    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "nobody", ["consent", HEAD]))
+    await store.write(
+        TENANT,
+        lambda tx: tx.apply(
+            TENANT, Changes(documents=dict.fromkeys(("c", name) for name in ["segments", "never-stored"]))
+        ),
+    )
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes()))
+    await store.write(
+        TENANT,
+        lambda tx: tx.apply(TENANT, Changes(documents=dict.fromkeys(("nobody", name) for name in ["consent", HEAD]))),
+    )
     assert await documents_of(store, "c") == [THE_HEAD, CONSENT]
     assert await documents_of(store, "d") == [SEGMENTS]
 
 
 async def test_drop_of_the_head_makes_the_customer_unknown_to_lock(store: Store) -> None:
-    """`drop_documents`: `HEAD` removes the head, and leaves the sections."""
+    """`apply`: `HEAD` removes the head, and leaves the sections."""
     await put_documents(store, "c", THE_HEAD, CONSENT)
-    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "c", [HEAD]))
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=dict.fromkeys(("c", name) for name in [HEAD])))
+    )
     assert await documents_of(store, "c") == [CONSENT]
     assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
 
@@ -140,8 +153,8 @@ async def test_a_merged_customer_is_not_listed_and_its_head_tells_where_it_went(
     await put_customers(store, "a", "b", "c", "d")
 
     async def merge(tx: Transaction) -> None:
-        await tx.put_identifiers(TENANT, {customer("b"): "a", Identifier("email", "e"): "a"})
-        await tx.put_documents(TENANT, {"b": [head_document(head(2, merged_into="a"))]})
+        await tx.apply(TENANT, Changes(owners={customer("b"): "a", Identifier("email", "e"): "a"}))
+        await tx.apply(TENANT, Changes(documents=by_key({"b": [head_document(head(2, merged_into="a"))]})))
 
     await store.write(TENANT, merge)
     listed = await ask(store, lambda reads: reads.customers(TENANT, None, 3))

@@ -20,7 +20,7 @@ async def _history(
 
 
 async def test_facts_come_back_as_they_were_appended(store: Store) -> None:
-    """`append`, `facts`: every field, every byte and every 64-bit moment is kept."""
+    """`apply`, `facts`: every field, every byte and every 64-bit moment is kept."""
     told = [
         Fact(C, SECTION, "k", Op.PUT, BINARY, MIN, MIN, None, b"\0" * 16, 0),
         Fact(C, SECTION, "k", Op.PUT, b"", 0, -1, "", b"\x7f" * 16, 1),
@@ -31,13 +31,13 @@ async def test_facts_come_back_as_they_were_appended(store: Store) -> None:
 
 
 async def test_nothing_appended_is_nothing_told(store: Store) -> None:
-    """`append`, `facts`: no facts are no change, and an identifier that nobody spoke of has none."""
+    """`apply`, `facts`: no facts are no change, and an identifier that nobody spoke of has none."""
     await append(store)
     assert await _facts(store, C) == []
 
 
 async def test_facts_are_only_added_to(store: Store) -> None:
-    """`append`: facts of one key and moment stand beside each other, however often it is told."""
+    """`apply`: facts of one key and moment stand beside each other, however often it is told."""
     for number in range(3):
         await append(store, fact(C, number))
     assert [one.recorded_at for one in await _facts(store, C)] == [0, 1, 2]

@@ -15,6 +15,7 @@ from portrait.storage.conformance.support import (
     TENANT,
     append,
     ask,
+    by_key,
     clear,
     credential,
     everything,
@@ -22,7 +23,7 @@ from portrait.storage.conformance.support import (
     filled,
     head,
 )
-from portrait.storage.contract import FactsAsked, Place, Reads, Store, StoredState, Transaction
+from portrait.storage.contract import Changes, FactsAsked, Place, Reads, Store, StoredState, Transaction
 
 C = customer("c")
 E = Identifier("email", "e")
@@ -122,7 +123,7 @@ async def test_one_work_may_write_for_two_tenants(store: Store) -> None:
     async def work(tx: Transaction) -> None:
         for number, owner in ((MIN, TENANT), (MAX, OTHER)):
             await tx.lock(owner, ["c"])
-            await tx.append(owner, [fact(C, 1, at=number)])
+            await tx.apply(owner, Changes(facts=[fact(C, 1, at=number)]))
 
     await store.write(TENANT, work)
     for number, owner in ((MIN, TENANT), (MAX, OTHER)):
@@ -143,10 +144,15 @@ async def _store(tx: Transaction, tenant: str, type_: str, size: int, mark: byte
     """Store a row of each kind for each identifier and customer; the mark tells whose they are."""
     identifiers, ids = _wanted(type_, size)
     first = int.from_bytes(mark, "big") * 100
-    await tx.append(tenant, [fact(one, first + place, body=mark) for place, one in enumerate(identifiers)])
-    await tx.put_identifiers(tenant, dict(zip(identifiers, ids, strict=True)))
-    await tx.put_states(tenant, {(one, SECTION): StoredState(mark, 1) for one in identifiers})
-    await tx.put_documents(tenant, {one: [head_document(head(first)), document(SECTION, mark, None, 1)] for one in ids})
+    await tx.apply(
+        tenant, Changes(facts=[fact(one, first + place, body=mark) for place, one in enumerate(identifiers)])
+    )
+    await tx.apply(tenant, Changes(owners=dict(zip(identifiers, ids, strict=True))))
+    await tx.apply(tenant, Changes(states={(one, SECTION): StoredState(mark, 1) for one in identifiers}))
+    await tx.apply(
+        tenant,
+        Changes(documents=by_key({one: [head_document(head(first)), document(SECTION, mark, None, 1)] for one in ids})),
+    )
 
 
 def _by_id(facts: list[Fact]) -> list[Fact]:
@@ -207,9 +213,9 @@ async def test_one_two_and_many_are_written_for_one_tenant_alone(store: Store) -
         ) -> None:
             await tx.lock(ours, ids)
             for one in ids:
-                await tx.drop_documents(ours, one, [HEAD, SECTION])
-            await tx.drop_states(ours, [(one, SECTION) for one in identifiers])
-            await tx.drop_identifiers(ours, identifiers)
+                await tx.apply(ours, Changes(documents=dict.fromkeys((one, name) for name in [HEAD, SECTION])))
+            await tx.apply(ours, Changes(states=dict.fromkeys([(one, SECTION) for one in identifiers])))
+            await tx.apply(ours, Changes(owners=dict.fromkeys(identifiers)))
 
         await store.write(ours, drop)
         assert await _read(store, theirs, type_, size) == before
@@ -245,10 +251,10 @@ async def test_pages_are_filled_with_one_tenants_rows_alone(store: Store) -> Non
     async def fill_page(tx: Transaction) -> None:
         for tenant, ids in ((OTHER, ("a", "b", "c", "e")), (TENANT, ("b", "d"))):
             for number, one in enumerate(ids):
-                await tx.append(tenant, [fact(customer(one), number + 1)])
-                await tx.put_identifiers(tenant, {customer(one): one})
-                await tx.put_states(tenant, {(customer(one), SECTION): StoredState(b"", 1)})
-                await tx.put_documents(tenant, {one: [head_document(head())]})
+                await tx.apply(tenant, Changes(facts=[fact(customer(one), number + 1)]))
+                await tx.apply(tenant, Changes(owners={customer(one): one}))
+                await tx.apply(tenant, Changes(states={(customer(one), SECTION): StoredState(b"", 1)}))
+                await tx.apply(tenant, Changes(documents=by_key({one: [head_document(head())]})))
                 await tx.put_credential(credential(f"{one} {tenant}", tenant, minted_by="minter"))
 
     await store.write(None, fill_page)

@@ -2,7 +2,7 @@
 
 from portrait.model.identifier import Identifier, customer
 from portrait.storage.conformance.support import BINARY, NAMES, TENANT, ask
-from portrait.storage.contract import Store, StoredState
+from portrait.storage.contract import Changes, Store, StoredState
 
 C = customer("c")
 EMAIL = Identifier("email", "c")
@@ -10,13 +10,13 @@ STATE = StoredState(b"state", 1)
 
 
 async def test_states_come_back_as_they_were_put(store: Store) -> None:
-    """`put_states`, `states`: every byte is kept; of the pairs wanted, those stored are returned."""
+    """`apply`, `states`: every byte is kept; of the pairs wanted, those stored are returned."""
     held = {
         (C, "consent"): StoredState(BINARY, 2**31 - 1),
         (C, "segments"): StoredState(b"", 0),
         (EMAIL, "segments"): STATE,
     }
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, held))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=held)))
     assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
     wanted = [(C, "segments"), (EMAIL, "consent"), (customer("d"), "segments")]
     assert await ask(store, lambda reads: reads.states(TENANT, wanted)) == {(C, "segments"): StoredState(b"", 0)}
@@ -24,10 +24,12 @@ async def test_states_come_back_as_they_were_put(store: Store) -> None:
 
 
 async def test_a_put_replaces_the_state_of_its_pair_alone(store: Store) -> None:
-    """`put_states`: sets a state whole, and leaves the others; nothing put changes nothing."""
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): StoredState(b"new", 2)}))
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {}))
+    """`apply`: sets a state whole, and leaves the others; nothing put changes nothing."""
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(states={(C, "segments"): STATE, (C, "consent"): STATE}))
+    )
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states={(C, "segments"): StoredState(b"new", 2)})))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states={})))
     assert await ask(store, lambda reads: reads.states(TENANT, [(C, "segments"), (C, "consent")])) == {
         (C, "segments"): StoredState(b"new", 2),
         (C, "consent"): STATE,
@@ -38,15 +40,19 @@ async def test_states_of_names_that_look_alike_are_different(store: Store) -> No
     """Text compares by its bytes, in identifiers and in sections."""
     held = {(customer(name), "segments"): StoredState(name.encode(), 1) for name in NAMES}
     held |= {(C, name): StoredState(name.encode(), 1) for name in NAMES}
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, held))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=held)))
     assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
 
 
 async def test_dropped_states_are_gone(store: Store) -> None:
-    """`drop_states`: removes just the pairs named; what is not there is no error."""
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE}))
-    await store.write(TENANT, lambda tx: tx.drop_states(TENANT, [(C, "segments"), (EMAIL, "consent")]))
-    await store.write(TENANT, lambda tx: tx.drop_states(TENANT, []))
+    """`apply`: removes just the pairs named; what is not there is no error."""
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(states={(C, "segments"): STATE, (C, "consent"): STATE}))
+    )
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(states=dict.fromkeys([(C, "segments"), (EMAIL, "consent")])))
+    )
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=dict.fromkeys([]))))
     pairs = [(C, "segments"), (C, "consent")]
     assert await ask(store, lambda reads: reads.states(TENANT, pairs)) == {(C, "consent"): STATE}
 
@@ -55,7 +61,9 @@ async def test_states_of_identifiers_are_all_that_are_stored(store: Store) -> No
     """`states_of`: every state of the identifiers asked for, and of no other."""
     await store.write(
         TENANT,
-        lambda tx: tx.put_states(TENANT, {(C, "segments"): STATE, (C, "consent"): STATE, (EMAIL, "segments"): STATE}),
+        lambda tx: tx.apply(
+            TENANT, Changes(states={(C, "segments"): STATE, (C, "consent"): STATE, (EMAIL, "segments"): STATE})
+        ),
     )
     asked = [C, customer("C"), customer("d")]
     found = await ask(store, lambda reads: reads.states_of(TENANT, asked))

@@ -1,12 +1,12 @@
 """What the cases share: names, rows to store, and ways to ask."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from portrait.model.document import HEAD, Document, Head, document, head_document
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
-from portrait.storage.contract import Credential, Reads, Store, StoredState, TenantRow, Transaction
+from portrait.storage.contract import Changes, Credential, Reads, Store, StoredState, TenantRow, Transaction
 
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
@@ -58,9 +58,14 @@ def tenant(id_: str, *, name: str = "a name", secret: bytes = BINARY) -> TenantR
     return TenantRow(id_, name, 5, secret)
 
 
+def by_key(documents: Mapping[str, Sequence[Document]]) -> dict[tuple[str, str], Document | None]:
+    """Return documents of some customers by customer id and section."""
+    return {(owner, document.section): document for owner, group in documents.items() for document in group}
+
+
 async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
     """Store facts."""
-    await store.write(TENANT, lambda tx: tx.append(tenant, facts))
+    await store.write(TENANT, lambda tx: tx.apply(tenant, Changes(facts=facts)))
 
 
 async def put_tenant(store: Store, one: TenantRow) -> bool:
@@ -85,15 +90,15 @@ async def revoke(store: Store, owner: str | None, credential_id: str, at: int) -
 
 async def put_documents(store: Store, customer_id: str, *documents: Document, tenant: str = TENANT) -> None:
     """Store a customer's documents."""
-    await store.write(TENANT, lambda tx: tx.put_documents(tenant, {customer_id: documents}))
+    await store.write(TENANT, lambda tx: tx.apply(tenant, Changes(documents=by_key({customer_id: documents}))))
 
 
 async def put_customers(store: Store, *customer_ids: str, tenant: str = TENANT) -> None:
     """Make customers known: each with its identifier and a head."""
 
     async def work(tx: Transaction) -> None:
-        await tx.put_identifiers(tenant, {customer(one): one for one in customer_ids})
-        await tx.put_documents(tenant, {one: [head_document(head())] for one in customer_ids})
+        await tx.apply(tenant, Changes(owners={customer(one): one for one in customer_ids}))
+        await tx.apply(tenant, Changes(documents=by_key({one: [head_document(head())] for one in customer_ids})))
 
     await store.write(TENANT, work)
 
@@ -113,7 +118,7 @@ async def documents_of(
     """Return a customer's documents in the order of their sections."""
 
     async def question(reads: Reads) -> list[Document]:
-        return sorted(Document(*row) for row in await reads.documents(tenant, customer_id, sections))
+        return sorted(await reads.documents(tenant, customer_id, sections))
 
     return await ask(store, question)
 
@@ -150,18 +155,24 @@ async def fill(tx: Transaction, tenant_id: str, mark: bytes) -> None:
     one, other = customer("c"), Identifier("email", "e")
     await tx.put_tenant(tenant(tenant_id, name=mark.decode(), secret=mark))
     await tx.put_credential(credential(f"key of {tenant_id}", tenant_id, secret=mark, minted_by="one minter"))
-    await tx.append(
+    await tx.apply(
         tenant_id,
-        [
-            fact(one, 1, body=mark, key="shown", at=number),
-            fact(one, 2, body=mark, key="ended"),
-            fact(one, 3, body=b"", key="ended", op=Op.DELETE, at=1),
-            fact(other, 4, body=mark, section="segments"),
-        ],
+        Changes(
+            facts=[
+                fact(one, 1, body=mark, key="shown", at=number),
+                fact(one, 2, body=mark, key="ended"),
+                fact(one, 3, body=b"", key="ended", op=Op.DELETE, at=1),
+                fact(other, 4, body=mark, section="segments"),
+            ]
+        ),
     )
-    await tx.put_identifiers(tenant_id, {one: "c", other: "c"})
-    await tx.put_states(tenant_id, {(one, SECTION): StoredState(mark, 1), (other, "segments"): StoredState(mark, 2)})
-    await tx.put_documents(tenant_id, {"c": [head_document(head(number)), document(SECTION, mark, number, 1)]})
+    await tx.apply(tenant_id, Changes(owners={one: "c", other: "c"}))
+    await tx.apply(
+        tenant_id, Changes(states={(one, SECTION): StoredState(mark, 1), (other, "segments"): StoredState(mark, 2)})
+    )
+    await tx.apply(
+        tenant_id, Changes(documents=by_key({"c": [head_document(head(number)), document(SECTION, mark, number, 1)]}))
+    )
 
 
 async def filled(store: Store, tenant_id: str, mark: bytes) -> None:
@@ -172,9 +183,9 @@ async def filled(store: Store, tenant_id: str, mark: bytes) -> None:
 async def clear(tx: Transaction, tenant_id: str) -> None:
     """Remove all that `fill` stores and that can be removed."""
     one, other = customer("c"), Identifier("email", "e")
-    await tx.drop_documents(tenant_id, "c", [HEAD, SECTION])
-    await tx.drop_states(tenant_id, [(one, SECTION), (other, "segments")])
-    await tx.drop_identifiers(tenant_id, [one, other])
+    await tx.apply(tenant_id, Changes(documents=dict.fromkeys(("c", name) for name in [HEAD, SECTION])))
+    await tx.apply(tenant_id, Changes(states=dict.fromkeys([(one, SECTION), (other, "segments")])))
+    await tx.apply(tenant_id, Changes(owners=dict.fromkeys([one, other])))
     await tx.revoke_credentials(tenant_id, [f"key of {tenant_id}"], 9)
 
 

@@ -12,6 +12,7 @@ from portrait.storage.conformance.support import (
     TENANT,
     append,
     ask,
+    by_key,
     clear,
     documents_of,
     everything,
@@ -21,7 +22,7 @@ from portrait.storage.conformance.support import (
     head,
     raised,
 )
-from portrait.storage.contract import Reads, Store, Transaction
+from portrait.storage.contract import Changes, Reads, Store, Transaction
 
 C = customer("c")
 
@@ -33,9 +34,9 @@ class Broken(Exception):
 async def count(tx: Transaction, customer_id: str) -> int:
     """Read a number from a document and write the next: two at once would lose one."""
     await tx.lock(TENANT, [customer_id])
-    rows = [row for row in await tx.documents(TENANT, customer_id, ["count"]) if row[0] == "count"]
-    number = int(rows[0][1]) + 1 if rows else 1
-    await tx.put_documents(TENANT, {customer_id: [document("count", b"%d" % number, None, 1)]})
+    rows = [row for row in await tx.documents(TENANT, customer_id, ["count"]) if row.section == "count"]
+    number = int(rows[0].body) + 1 if rows else 1
+    await tx.apply(TENANT, Changes(documents=by_key({customer_id: [document("count", b"%d" % number, None, 1)]})))
     return number
 
 
@@ -43,7 +44,7 @@ async def test_write_returns_what_the_work_returns(store: Store) -> None:
     """`write`: the result is the work's own, None and falsy ones too."""
 
     async def work(tx: Transaction) -> object:
-        await tx.append(TENANT, [])
+        await tx.apply(TENANT, Changes(facts=[]))
         return result
 
     for result in ({"a": [1]}, None, 0, ""):
@@ -81,8 +82,10 @@ async def test_failed_work_changes_and_drops_nothing(store: Store) -> None:
     before = await ask(store, lambda reads: everything(reads, TENANT))
 
     async def replace(tx: Transaction) -> None:
-        await tx.put_identifiers(TENANT, {C: "elsewhere"})
-        await tx.put_documents(TENANT, {"c": [document(SECTION, b"lost", 1, 1), head_document(head(9))]})
+        await tx.apply(TENANT, Changes(owners={C: "elsewhere"}))
+        await tx.apply(
+            TENANT, Changes(documents=by_key({"c": [document(SECTION, b"lost", 1, 1), head_document(head(9))]}))
+        )
         raise Broken
 
     async def drop(tx: Transaction) -> None:
@@ -99,7 +102,7 @@ async def test_what_work_raises_reaches_the_caller_unchanged(store: Store) -> No
     for error in (Broken("why"), EventConflict("why"), KeyError("why")):
 
         async def work(tx: Transaction, error: Exception = error) -> None:
-            await tx.append(TENANT, [fact(C, 1)])
+            await tx.apply(TENANT, Changes(facts=[fact(C, 1)]))
             raise error
 
         assert await raised(type(error), store.write(TENANT, work)) is error
@@ -152,7 +155,7 @@ async def test_work_that_fails_harms_none_that_runs_beside_it(store: Store) -> N
 
     async def work(number: int, tx: Transaction) -> int:
         await count(tx, "c")
-        await tx.append(TENANT, [fact(C, number, key=f"{number}")])
+        await tx.apply(TENANT, Changes(facts=[fact(C, number, key=f"{number}")]))
         if number in errors:
             raise errors[number]
         return number
@@ -197,7 +200,10 @@ async def test_works_that_lock_one_customer_after_another_all_finish(store: Stor
 async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None:
     """`lock`: the head of each customer, by its very name; None where there is none."""
     heads = {name: head(number) for number, name in enumerate(("a", "A", "a ", "\u00e9"))}
-    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {one: [head_document(heads[one])] for one in heads}))
+    await store.write(
+        TENANT,
+        lambda tx: tx.apply(TENANT, Changes(documents=by_key({one: [head_document(heads[one])] for one in heads}))),
+    )
     asked = ["unknown", *reversed(heads), "e\u0301"]
     assert await store.write(TENANT, lambda tx: tx.lock(TENANT, asked)) == {**heads, "unknown": None, "e\u0301": None}
     assert await store.write(TENANT, lambda tx: tx.lock(TENANT, [])) == {}
@@ -213,7 +219,9 @@ async def test_a_customer_that_was_only_locked_stays_unknown(store: Store) -> No
 
 async def test_a_document_alone_is_no_head(store: Store) -> None:
     """`lock`: a customer with documents but without a head is returned as None."""
-    await store.write(TENANT, lambda tx: tx.put_documents(TENANT, {"c": [document(SECTION, b"[]", None, 1)]}))
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c": [document(SECTION, b"[]", None, 1)]})))
+    )
     assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
 
 
@@ -251,7 +259,7 @@ async def test_a_snapshot_never_sees_half_of_a_work(store: Store) -> None:
 
 
 async def _number(reads: Reads, customer_id: str) -> int:
-    return next((int(row[1]) for row in await reads.documents(TENANT, customer_id, None)), 0)
+    return next((int(row.body) for row in await reads.documents(TENANT, customer_id, None)), 0)
 
 
 async def test_snapshots_stand_beside_each_other(store: Store) -> None:

@@ -19,7 +19,7 @@ from portrait.storage.conformance.support import (
     paged,
     put_documents,
 )
-from portrait.storage.contract import Store, StoredState
+from portrait.storage.contract import Changes, Store, StoredState
 
 ORDERED = [Identifier(type_, value) for type_ in ("Z", "a", "a ", "\u00e9") for value in NAMES]
 """Identifiers in order: by type, then value."""
@@ -30,7 +30,7 @@ async def test_identifiers_that_have_facts_are_paged_in_order(store: Store) -> N
     assert await ask(store, lambda reads: reads.fact_identifiers(TENANT, None, 10)) == []
     told = [(one, key) for one in reversed(ORDERED) for key in ("k", "l")]
     await append(store, *(fact(one, number, key=key) for number, (one, key) in enumerate(told)))
-    await store.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {Identifier("b", "registered only"): "c"}))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={Identifier("b", "registered only"): "c"})))
     assert await ask(store, lambda reads: reads.fact_identifiers(TENANT, None, 1000)) == ORDERED
     for limit in (1, 7, len(ORDERED)):
         found = await paged(lambda after, limit: store.fact_identifiers(TENANT, after, limit), lambda one: one, limit)
@@ -43,7 +43,7 @@ async def test_identifiers_without_facts_are_left_out(store: Store) -> None:
     """`with_facts`: those of the identifiers asked for that have facts, by their bytes; however many they have."""
     told, registered = customer("c"), Identifier("email", "e")
     await append(store, fact(told, 1), fact(told, 2), fact(told, 3, section="other"))
-    await store.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {registered: "c", told: "c"}))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={registered: "c", told: "c"})))
     asked = [told, registered, customer("C"), customer("c "), Identifier("email", "c")]
     assert await ask(store, lambda reads: reads.with_facts(TENANT, asked)) == {told}
     assert await ask(store, lambda reads: reads.with_facts(TENANT, [])) == set()
@@ -59,7 +59,7 @@ async def test_customers_of_which_anything_is_derived_are_paged_in_order(store: 
     for one in (*by_head, *by_all):
         await put_documents(store, one, head_document(head()))
     owners = {Identifier(type_, one): one for one in (*by_identifier, *by_all) for type_ in ("customer_id", "email")}
-    await store.write(TENANT, lambda tx: tx.put_identifiers(TENANT, owners))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=owners)))
     await append(store, fact(customer("told only"), 1))
     assert await ask(store, lambda reads: reads.derived_customers(TENANT, None, 1000)) == list(NAMES)
     for limit in (1, 4, len(NAMES)):
@@ -72,9 +72,9 @@ async def test_identifiers_of_which_anything_is_derived_are_paged_in_order(store
     """`derived_identifiers`: those registered or with states; each once, by type and value."""
     assert await ask(store, lambda reads: reads.derived_identifiers(TENANT, None, 10)) == []
     registered, stated = [*ORDERED[::3], *ORDERED[1::3]], [*ORDERED[1::3], *ORDERED[2::3]]
-    await store.write(TENANT, lambda tx: tx.put_identifiers(TENANT, dict.fromkeys(registered, "c")))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=dict.fromkeys(registered, "c"))))
     states = {(one, section): StoredState(b"", 1) for one in stated for section in ("consent", "segments")}
-    await store.write(TENANT, lambda tx: tx.put_states(TENANT, states))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=states)))
     await append(store, fact(Identifier("a", "told only"), 1))
     assert await ask(store, lambda reads: reads.derived_identifiers(TENANT, None, 1000)) == ORDERED
     for limit in (1, 7, len(ORDERED)):
@@ -115,7 +115,9 @@ async def test_a_document_rendered_anew_is_no_longer_due(store: Store) -> None:
         await put_documents(store, customer_id, Document(SECTION, b"", b"", 5, 1))
     await put_documents(store, "c", Document(SECTION, b"", b"", None, 1))
     await put_documents(store, "d", Document(SECTION, b"", b"", 9, 1))
-    await store.write(TENANT, lambda tx: tx.drop_documents(TENANT, "e", [SECTION]))
+    await store.write(
+        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=dict.fromkeys(("e", name) for name in [SECTION])))
+    )
     assert await _due(store, [SECTION], 8) == []
     assert await _due(store, [SECTION], 9) == [(TENANT, "d", SECTION)]
 

@@ -1,7 +1,6 @@
 """Writing to a PostgreSQL that stands alone: few statements a transaction, each with a plan that is kept.
 
-What is put waits, and goes as one statement before the next read or the end. The head of a customer is locked by the
-statement that looks its id up.
+What is set goes as one statement. The head of a customer is locked by the statement that looks its id up.
 """
 
 from collections import defaultdict
@@ -10,13 +9,13 @@ from typing import Any, ClassVar
 
 import asyncpg
 
-from portrait.model.document import HEAD, Document, Head, known_head
+from portrait.model.document import HEAD, Head, known_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import FactsAsked, StoredState
+from portrait.storage.contract import Changes, FactsAsked, StoredState
 from portrait.storage.postgres import put
 from portrait.storage.postgres.put import columns
-from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, PostgresTransaction, fact_rows
+from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, PostgresTransaction
 from portrait.storage.rows import FACT_COLUMNS, fact_of
 
 # Behind OFFSET 0 stands a query of its own, which can be planned in one way only: for each that is asked, by the
@@ -52,7 +51,6 @@ KNOWN = (
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section AND key = w.key"
     " AND (w.moment IS NULL OR effective_at = w.moment) OFFSET 0) f"
 )
-ORDER = (put.FACTS, put.IDENTIFIERS, put.STATES, put.DOCUMENTS)
 
 
 class GatheredTransaction(PostgresTransaction):
@@ -62,9 +60,6 @@ class GatheredTransaction(PostgresTransaction):
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(connection)
-        self._facts: list[tuple[Any, ...]] = []
-        self._waiting: dict[put.Put, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
-        """What else is to be put, by table and primary key: of two rows with one key the later counts."""
         self._looked: dict[str, dict[str, bytes | None]] = {}
         """Of each tenant the heads that were locked by a look-up and not asked for yet; None: there is none."""
         self._absent: defaultdict[str, set[str]] = defaultdict(set)
@@ -73,7 +68,6 @@ class GatheredTransaction(PostgresTransaction):
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         """Run a statement whose plan depends on its values."""
-        await self._flush()
         if self._keeps_plans:
             await self._connection.execute(CUSTOM_PLANS)
             self._keeps_plans = False
@@ -81,14 +75,13 @@ class GatheredTransaction(PostgresTransaction):
 
     async def _kept(self, sql: str, *values: Any) -> list[Any]:
         """Run a statement that has one plan whatever its values."""
-        await self._flush()
         return await super()._rows(sql, *values)
 
-    async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+    async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract.
 
-        Customers that are asked for by their ids are locked: a write does so next. One that was merged away is not:
-        a write wants the customer that it went into.
+        Customers that are asked for by their ids are locked. One that was merged away is not: a write wants the
+        customer that it went into.
         """
         if any(type_ != CUSTOMER_ID for type_, _ in identifiers):
             rows = await self._kept(OWNERS, tenant, *columns(identifiers, 2))
@@ -165,10 +158,6 @@ class GatheredTransaction(PostgresTransaction):
             found.setdefault(asked[place - 1], []).append(fact_of(fact))
         return found
 
-    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
-        """See the contract."""
-        self._facts += fact_rows(tenant, facts)
-
     async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """Lock nothing: what was made here is seen all at once."""
 
@@ -179,36 +168,16 @@ class GatheredTransaction(PostgresTransaction):
         rows = [(tenant, *identifier, owner) for identifier, owner in sorted(owners.items())]
         return self._claimed(tenant, await self._kept(put.CLAIMS.many, *columns(rows, len(rows[0]))))
 
-    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
+    async def apply(self, tenant: str, changes: Changes) -> None:
         """See the contract."""
         self._looked.clear()
-        await super().put_documents(tenant, documents)
+        await super().apply(tenant, changes)
 
-    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
-        """See the contract."""
-        self._looked.clear()
-        await super().drop_documents(tenant, customer_id, sections)
-
-    async def settle(self) -> None:
-        """Put what waits, then take back the empty heads that nobody filled."""
-        await self._flush()
-        await super().settle()
-
-    async def _put(self, into: put.Put, rows: Sequence[Sequence[Any]]) -> list[Any]:
-        if rows:
-            self._waiting.setdefault(into, {}).update({tuple(row[: into.key]): tuple(row) for row in rows})
-        return []
-
-    async def _flush(self) -> None:
-        """Put what waits."""
-        if not self._facts and not self._waiting:
-            return
-        facts, waiting = self._facts, {into: list(rows.values()) for into, rows in self._waiting.items()}
-        self._facts, self._waiting = [], {}
+    async def _put_all(self, facts: list[tuple[Any, ...]], others: Mapping[put.Put, list[tuple[Any, ...]]]) -> None:
+        rows = {put.FACTS: facts, **others}
         if len(facts) >= COPY_FROM:
             await self._connection.copy_records_to_table("facts", records=facts, columns=put.FACTS.names)
-        elif facts:
-            waiting[put.FACTS] = facts
-        if puts := tuple(one for one in ORDER if one in waiting):
-            values = [column for one in puts for column in columns(waiting[one], len(one.names))]
+            del rows[put.FACTS]
+        if puts := tuple(into for into, some in rows.items() if some):
+            values = [column for into in puts for column in columns(rows[into], len(into.names))]
             await self._kept(put.together(puts), *values)

@@ -13,7 +13,7 @@ from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
-_HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
+_HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE '' END")
 _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
@@ -42,21 +42,22 @@ class PostgresReads(ABC):
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         """Run a statement, on the pool's or a transaction's connection."""
 
-    async def documents(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
-        """See the contract."""
-        if sections is None:
-            return await self._rows(_DOCUMENT, tenant, customer_id)
-        return await self._rows(f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+    async def _documents(self, sql: str, *values: Any) -> list[Document]:
+        return list(map(Document._make, await self._rows(sql, *values)))
 
-    async def hashes(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
         """See the contract."""
         if sections is None:
-            return await self._rows(_HASH, tenant, customer_id)
-        return await self._rows(f"{_HASH} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+            return await self._documents(_DOCUMENT, tenant, customer_id)
+        return await self._documents(
+            f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections]
+        )
+
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+        """See the contract."""
+        if sections is None:
+            return await self._documents(_HASH, tenant, customer_id)
+        return await self._documents(f"{_HASH} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""

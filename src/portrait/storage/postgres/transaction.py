@@ -9,20 +9,19 @@ Statement after statement, as Citus takes them; `gathered.py` sends fewer to a s
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import asyncpg
 
 from portrait.model.document import HEAD, Document, Head, known_head
-from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Credential, StoredState, TenantRow
+from portrait.storage.contract import Changes, Credential, TenantRow
 from portrait.storage.postgres import citus, put
 from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
+from portrait.storage.rows import divided, fact_rows
 
-Row = TypeVar("Row", bound=tuple[Any, ...])
 CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
 """A plan kept for arrays of any length is made for short ones, and on a table without statistics scans the tenant."""
 COPY_FROM = 32
@@ -31,17 +30,6 @@ _RULES = 0x506F7277
 """The advisory lock on a tenant's rules, the first number of two: the second is the tenant's."""
 _MINTING = 0x506F7276
 """The advisory lock that whoever mints shares, and whoever revokes has alone. One for all: both are rare and short."""
-
-
-def fact_rows(tenant: str, facts: Sequence[Fact]) -> list[tuple[Any, ...]]:
-    """Return facts as rows of `put.FACTS`."""
-    return [
-        (
-            tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op.value, fact.body,
-            fact.recorded_at, fact.source, fact.version,
-        )
-        for fact in facts
-    ]  # fmt: skip
 
 
 class PostgresTransaction(PostgresReads):
@@ -61,22 +49,18 @@ class PostgresTransaction(PostgresReads):
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._connection.fetch(sql, *values)
 
-    async def documents(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
         """See the contract."""
         return self._seen(tenant, customer_id, await super().documents(tenant, customer_id, sections))
 
-    async def hashes(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
         """See the contract."""
         return self._seen(tenant, customer_id, await super().hashes(tenant, customer_id, sections))
 
-    def _seen(self, tenant: str, customer_id: str, rows: Sequence[Row]) -> Sequence[Row]:
-        """Return a customer's rows without the head that was made for locking."""
+    def _seen(self, tenant: str, customer_id: str, documents: Sequence[Document]) -> Sequence[Document]:
+        """Return a customer's documents without the head that was made for locking."""
         hidden = customer_id in self._placeholders.get(tenant, ())
-        return [row for row in rows if row[0] != HEAD] if hidden else rows
+        return [document for document in documents if document.section != HEAD] if hidden else documents
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
@@ -90,6 +74,10 @@ class PostgresTransaction(PostgresReads):
         """Lock customers of some tenants before anything else is done."""
         for tenant, customer_ids in customers.items():
             await self.lock(tenant, sorted(customer_ids))
+
+    async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """See the contract."""
+        return await self.resolve(tenant, identifiers)
 
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """See the contract.
@@ -156,18 +144,61 @@ class PostgresTransaction(PostgresReads):
                     tenant, HEAD, list(customer_ids),
                 )  # fmt: skip
 
-    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
+    async def apply(self, tenant: str, changes: Changes) -> None:
         """See the contract."""
-        rows = fact_rows(tenant, facts)
-        if len(rows) >= COPY_FROM:
-            await self._connection.copy_records_to_table("facts", records=rows, columns=put.FACTS.names)
-        else:
-            await self._put(put.FACTS, rows)
-
-    async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
-        """See the contract."""
+        owners, freed = divided(changes.owners)
+        states, dropped = divided(changes.states)
+        documents, removed = divided(changes.documents)
+        await self._remove(tenant, freed, dropped, removed)
         await self._own(tenant, owners)
-        await self._put(put.IDENTIFIERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()])
+        await self._put_all(
+            fact_rows(tenant, changes.facts),
+            {
+                put.IDENTIFIERS: [(tenant, *identifier, owner) for identifier, owner in owners.items()],
+                put.STATES: [(tenant, *identifier, name, *state) for (identifier, name), state in states.items()],
+                put.DOCUMENTS: [(tenant, customer_id, *document) for (customer_id, _), document in documents.items()],
+            },
+        )
+        filled = {customer_id for customer_id, section in documents if section == HEAD}
+        self._placeholders.get(tenant, set()).difference_update(filled)
+
+    async def _put_all(self, facts: list[tuple[Any, ...]], others: Mapping[put.Put, list[tuple[Any, ...]]]) -> None:
+        """Put rows of facts, and of what follows from them."""
+        if len(facts) >= COPY_FROM:
+            await self._connection.copy_records_to_table("facts", records=facts, columns=put.FACTS.names)
+        else:
+            await self._put(put.FACTS, facts)
+        for into, rows in others.items():
+            await self._put(into, rows)
+
+    async def _remove(
+        self,
+        tenant: str,
+        identifiers: Collection[Identifier],
+        states: Collection[tuple[Identifier, str]],
+        documents: Collection[tuple[str, str]],
+    ) -> None:
+        """Remove owners, states and documents."""
+        if identifiers:
+            await self._rows(
+                "DELETE FROM identifiers i USING unnest($2::text[], $3::text[]) w (type, value)"
+                " WHERE i.tenant = $1 AND i.type = w.type AND i.value = w.value AND i.value = ANY($3::text[])",
+                tenant, *columns(identifiers, 2),
+            )  # fmt: skip
+        if states:
+            await self._rows(
+                "DELETE FROM states s USING unnest($2::text[], $3::text[], $4::text[]) w (type, value, section)"
+                " WHERE s.tenant = $1 AND s.type = w.type AND s.value = w.value AND s.section = w.section"
+                " AND s.value = ANY($3::text[])",
+                tenant, *columns([(*identifier, section) for identifier, section in states], 3),
+            )  # fmt: skip
+        if documents:
+            await self._rows(
+                "DELETE FROM documents d USING unnest($2::text[], $3::text[]) w (customer_id, section)"
+                " WHERE d.tenant = $1 AND d.customer_id = w.customer_id AND d.section = w.section"
+                " AND d.customer_id = ANY($2::text[])",
+                tenant, *columns(documents, 2),
+            )  # fmt: skip
 
     async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """Lock the customers that were made here: an identifier may lead to one before the whole commit is done."""
@@ -184,48 +215,11 @@ class PostgresTransaction(PostgresReads):
             self._claims.add(tenant)
         return {Identifier(type_, value) for _, type_, value in rows}
 
-    async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
-        """See the contract."""
-        await self._put(
-            put.STATES, [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()]
-        )
-
-    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
-        """See the contract."""
-        rows = [(tenant, customer_id, *document) for customer_id, held in documents.items() for document in held]
-        await self._put(put.DOCUMENTS, rows)
-        filled = {customer_id for _, customer_id, section, *_ in rows if section == HEAD}
-        self._placeholders.get(tenant, set()).difference_update(filled)
-
     async def _put(self, into: put.Put, rows: Sequence[Sequence[Any]]) -> list[Any]:
         if not rows:
             return []
         statement, values = into.statement(rows)
         return await self._rows(statement, *values)
-
-    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
-        """See the contract."""
-        await self._rows(
-            "DELETE FROM documents WHERE tenant = $1 AND customer_id = $2 AND section = ANY($3::text[])",
-            tenant, customer_id, list(sections),
-        )  # fmt: skip
-
-    async def drop_states(self, tenant: str, wanted: Collection[tuple[Identifier, str]]) -> None:
-        """See the contract."""
-        await self._rows(
-            "DELETE FROM states s USING unnest($2::text[], $3::text[], $4::text[]) w (type, value, section)"
-            " WHERE s.tenant = $1 AND s.type = w.type AND s.value = w.value AND s.section = w.section"
-            " AND s.value = ANY($3::text[])",
-            tenant, *columns([(*identifier, section) for identifier, section in wanted], 3),
-        )  # fmt: skip
-
-    async def drop_identifiers(self, tenant: str, identifiers: Collection[Identifier]) -> None:
-        """See the contract."""
-        await self._rows(
-            "DELETE FROM identifiers i USING unnest($2::text[], $3::text[]) w (type, value)"
-            " WHERE i.tenant = $1 AND i.type = w.type AND i.value = w.value AND i.value = ANY($3::text[])",
-            tenant, *columns(identifiers, 2),
-        )  # fmt: skip
 
     async def put_tenant(self, tenant: TenantRow) -> bool:
         """See the contract."""

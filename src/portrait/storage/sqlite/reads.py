@@ -14,7 +14,7 @@ from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
-_HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body END")
+_HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE x'' END")
 _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
@@ -48,30 +48,26 @@ class SqliteReads:
         except apsw.Error as error:
             raise translated(error) from error
 
-    async def documents(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes, bytes, int | None, int]]:
-        """See the contract."""
-        if sections is None:
-            return self._rows(_DOCUMENT, (tenant, customer_id))
-        wanted = (HEAD, *sections)
-        return self._rows(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+    def _documents(self, sql: str, values: Sequence[Any]) -> list[Document]:
+        return list(map(Document._make, self._rows(sql, values)))
 
-    async def hashes(
-        self, tenant: str, customer_id: str, sections: Collection[str] | None
-    ) -> Sequence[tuple[str, bytes | None, bytes, int | None, int]]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
         """See the contract."""
         if sections is None:
-            return self._rows(_HASH, (tenant, customer_id))
+            return self._documents(_DOCUMENT, (tenant, customer_id))
         wanted = (HEAD, *sections)
-        return self._rows(f"{_HASH} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+        return self._documents(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+        """See the contract."""
+        if sections is None:
+            return self._documents(_HASH, (tenant, customer_id))
+        wanted = (HEAD, *sections)
+        return self._documents(f"{_HASH} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
-        found = {
-            customer_id: [Document(*row) for row in self._rows(_DOCUMENT, (tenant, customer_id))]
-            for customer_id in customer_ids
-        }
+        found = {customer_id: self._documents(_DOCUMENT, (tenant, customer_id)) for customer_id in customer_ids}
         return {customer_id: documents for customer_id, documents in found.items() if documents}
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:

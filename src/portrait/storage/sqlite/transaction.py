@@ -5,13 +5,32 @@ from typing import Any
 
 import apsw
 
-from portrait.model.document import HEAD, Document, Head, known_head
+from portrait.model.document import HEAD, Head, known_head
 from portrait.model.errors import StorageFull
-from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Credential, StoredState, TenantRow
+from portrait.storage.contract import Changes, Credential, TenantRow
+from portrait.storage.rows import FACT_ROW, divided, fact_rows
 from portrait.storage.sqlite.connection import translated
-from portrait.storage.sqlite.reads import WANTED, SqliteReads, array, placeholders
+from portrait.storage.sqlite.reads import WANTED, SqliteReads, array
+
+DELETE_OWNERS = "DELETE FROM identifiers WHERE tenant = ? AND type = ? AND value = ?"
+DELETE_STATES = "DELETE FROM states WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
+DELETE_DOCUMENTS = "DELETE FROM documents WHERE tenant = ? AND customer_id = ? AND section = ?"
+INSERT_FACTS = f"INSERT INTO facts ({', '.join(FACT_ROW)}) VALUES ({', '.join('?' * len(FACT_ROW))})"
+PUT_OWNERS = (
+    "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id"
+)
+# Not OR REPLACE: that would give the row another place, and its index a new entry.
+PUT_STATES = (
+    "INSERT INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET body = excluded.body, version = excluded.version"
+)
+PUT_DOCUMENTS = (
+    "INSERT INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, hash = excluded.hash,"
+    " valid_until = excluded.valid_until, version = excluded.version"
+)
 
 
 class SqliteTransaction(SqliteReads):
@@ -33,6 +52,10 @@ class SqliteTransaction(SqliteReads):
         except apsw.Error as error:
             raise translated(error) from error
 
+    async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
+        """See the contract: everything is locked."""
+        return await self.resolve(tenant, identifiers)
+
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """See the contract."""
         rows = self._rows(
@@ -40,28 +63,6 @@ class SqliteTransaction(SqliteReads):
             (array(customer_ids), tenant, HEAD),
         )
         return {**dict.fromkeys(customer_ids), **{customer_id: known_head(body) for customer_id, body in rows}}
-
-    async def append(self, tenant: str, facts: Sequence[Fact]) -> None:
-        """See the contract."""
-        self._put(
-            "INSERT INTO facts (tenant, type, value, section, effective_at, id, key, op, body, recorded_at, source,"
-            " version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    tenant, *fact.identifier, fact.section, fact.effective_at, fact.id, fact.key, fact.op, fact.body,
-                    fact.recorded_at, fact.source, fact.version,
-                )
-                for fact in facts
-            ],
-        )  # fmt: skip
-
-    async def put_identifiers(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
-        """See the contract."""
-        self._put(
-            "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id",
-            [(tenant, *identifier, owner) for identifier, owner in owners.items()],
-        )
 
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """See the contract."""
@@ -73,44 +74,22 @@ class SqliteTransaction(SqliteReads):
         )
         return {Identifier(*row) for row in rows}
 
-    async def put_states(self, tenant: str, states: Mapping[tuple[Identifier, str], StoredState]) -> None:
+    async def apply(self, tenant: str, changes: Changes) -> None:
         """See the contract."""
-        self._put(
-            # Not OR REPLACE: that would give the row another place, and its index a new entry.
-            "INSERT INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET body = excluded.body, version = excluded.version",
-            [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()],
-        )
-
-    async def put_documents(self, tenant: str, documents: Mapping[str, Sequence[Document]]) -> None:
-        """See the contract."""
-        self._put(
-            "INSERT INTO documents (tenant, customer_id, section, body, hash, valid_until, version)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body, hash = excluded.hash,"
-            " valid_until = excluded.valid_until, version = excluded.version",
-            [(tenant, customer_id, *document) for customer_id, held in documents.items() for document in held],
-        )
-
-    async def drop_documents(self, tenant: str, customer_id: str, sections: Collection[str]) -> None:
-        """See the contract."""
-        self._put(
-            f"DELETE FROM documents WHERE tenant = ? AND customer_id = ? AND section IN ({placeholders(sections)})",
-            [(tenant, customer_id, *sections)],
-        )
-
-    async def drop_states(self, tenant: str, wanted: Collection[tuple[Identifier, str]]) -> None:
-        """See the contract."""
-        self._put(
-            "DELETE FROM states WHERE tenant = ? AND type = ? AND value = ? AND section = ?",
-            ((tenant, *identifier, section) for identifier, section in wanted),
-        )
-
-    async def drop_identifiers(self, tenant: str, identifiers: Collection[Identifier]) -> None:
-        """See the contract."""
-        self._put(
-            "DELETE FROM identifiers WHERE tenant = ? AND type = ? AND value = ?",
-            ((tenant, *identifier) for identifier in identifiers),
-        )
+        owners, freed = divided(changes.owners)
+        states, dropped = divided(changes.states)
+        documents, removed = divided(changes.documents)
+        for sql, rows in (
+            (DELETE_OWNERS, [(tenant, *identifier) for identifier in freed]),
+            (DELETE_STATES, [(tenant, *identifier, section) for identifier, section in dropped]),
+            (DELETE_DOCUMENTS, [(tenant, *place) for place in removed]),
+            (INSERT_FACTS, fact_rows(tenant, changes.facts)),
+            (PUT_OWNERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()]),
+            (PUT_STATES, [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()]),
+            (PUT_DOCUMENTS, [(tenant, customer_id, *document) for (customer_id, _), document in documents.items()]),
+        ):
+            if rows:
+                self._put(sql, rows)
 
     async def put_tenant(self, tenant: TenantRow) -> bool:
         """See the contract."""

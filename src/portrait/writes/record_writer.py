@@ -1,0 +1,266 @@
+"""Records become facts, inside one transaction: what repeats is passed over, what ends is ended, links are decided."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from portrait.identity import rules
+from portrait.identity.rules import WORDS, Rules
+from portrait.model.errors import CustomerNotFound, PortraitError, Unavailable
+from portrait.model.fact import Fact, Op
+from portrait.model.time import Clock
+from portrait.model.warning import RecordWarning
+from portrait.sections.base import StoredSection
+from portrait.sections.links import LINKS
+from portrait.serving.failures import Failures
+from portrait.storage.contract import FactsAsked, Transaction
+from portrait.writes.ending import Ended, not_held, record_ended
+from portrait.writes.evidence import ended_pairs, pairs_of
+from portrait.writes.incoming import Incoming
+from portrait.writes.judging import Judge
+from portrait.writes.linking import Linker
+from portrait.writes.naming import Naming, depends_on_region
+from portrait.writes.repetition import Taken, novelty
+from portrait.writes.unit_of_work import UnitOfWork
+from portrait.writes.working_set import StateKey
+
+Known = dict[FactsAsked, list[Fact]]
+Result = Taken | PortraitError
+"""What became of one record, or why it was refused."""
+
+
+class Unnamed(Exception):  # no error: the records are recorded again, without those
+    """Some records cannot be named as they say, under the rules that hold now.
+
+    Args:
+        why: by their indexes among those that are recorded together, for what reason.
+    """
+
+    def __init__(self, why: Mapping[int, PortraitError]) -> None:
+        self.why = why
+
+
+class ByHand(NamedTuple):
+    """Somebody's own word, as against a source's records."""
+
+    credential: str | None
+    """The id of the credential that acts; None: none does, or all are let in."""
+
+
+class RecordWriter:
+    """Records in a transaction that others begin.
+
+    Args:
+        clock: what time it is.
+        sections: every stored section there is.
+    """
+
+    def __init__(self, clock: Clock, sections: Iterable[StoredSection]) -> None:
+        self._clock = clock
+        self._sections = {section.name: section for section in sections}
+
+    async def record(
+        self,
+        tx: Transaction,
+        tenant: str,
+        incoming: Sequence[Incoming],
+        suspected: Mapping[StateKey, PortraitError] | None,
+        failures: Failures | None,
+        *,
+        atomic: bool,
+        by_hand: ByHand | None = None,
+    ) -> tuple[UnitOfWork, list[Result]]:
+        """Record what can be recorded; return the unit of work, and what became of each record.
+
+        Args:
+            tx: the transaction.
+            tenant: the tenant.
+            incoming: the records.
+            suspected: by identifier and section, why sections cannot be shown with all of the records: these are tried
+                one by one. None: whatever becomes of what sections show.
+            failures: logs what sections' code raises at records; None: whoever waits for a record does.
+            atomic: whether to take all or none.
+            by_hand: whose own word the records are; None: they are their sources'.
+
+        Raises:
+            Unfit: a section to which records were added cannot be shown, and is not suspected yet.
+            Unnamed: records cannot be named under the rules that hold now.
+            LinkRefused, SelfLink: somebody links two by hand, and a rule refuses it.
+            InvalidRequest, Conflict: the first record refused, where all are to be taken or none.
+        """
+        incoming = await _renamed(tx, tenant, incoming, atomic=atomic)
+        async with UnitOfWork(tx, tenant, self._clock(), self._sections) as unit:
+            judge = Judge(unit, suspected or {})
+            named = [record.named for record in incoming if record.op is Op.PUT]
+            mentioned = [record.identifier for record in incoming if record.op is Op.DELETE]
+            mentioned += [record.linked.named.identifier for record in incoming if record.linked is not None]
+            await unit.open(named, mentioned, claim=True)
+            results = await self.add(tx, tenant, unit, judge, incoming, failures, atomic=atomic, by_hand=by_hand)
+            unfit = await unit.derive()
+            if suspected is not None:
+                judge.check()
+            logged = failures or Failures(tenant, None)
+            for error in unfit.values():
+                logged.log(error)
+        return unit, results
+
+    async def add(
+        self,
+        tx: Transaction,
+        tenant: str,
+        unit: UnitOfWork,
+        judge: Judge,
+        incoming: Sequence[Incoming],
+        failures: Failures | None,
+        *,
+        atomic: bool,
+        by_hand: ByHand | None = None,
+    ) -> list[Result]:
+        """Add the facts of records to a unit of work that has their customers; see `record`."""
+        known = await _known(tx, tenant, unit, incoming)
+        results, ended = await _taken(unit, judge, incoming, known, failures, atomic=atomic)
+        if ended or any(record.linked for record in incoming):
+            await self._link(tx, tenant, unit, incoming, results, ended, known, by_hand)
+        return results
+
+    async def end(self, tx: Transaction, tenant: str, end: Incoming) -> None:
+        """End a record, for every identifier of the customer that has it.
+
+        Raises:
+            CustomerNotFound, RecordNotFound: there is no such customer, or no record under the key, live or ahead.
+            InvalidRecord: what ends at once would end too far ahead.
+        """
+        async with UnitOfWork(tx, tenant, self._clock(), self._sections) as unit:
+            if not await unit.open([end.named], claim=False):
+                raise CustomerNotFound
+            known = await unit.known([end], [end.asked])
+            ended = record_ended(unit, end, known)
+            if not ended:
+                raise not_held()
+            await self._link(tx, tenant, unit, [], [], ended, known, None)
+
+    async def _link(
+        self,
+        tx: Transaction,
+        tenant: str,
+        unit: UnitOfWork,
+        incoming: Sequence[Incoming],
+        results: list[Result],
+        ended: Sequence[Ended],
+        known: Mapping[FactsAsked, Sequence[Fact]],
+        by_hand: ByHand | None,
+    ) -> None:
+        """Decide anew on what is claimed of the identifiers that records, or ends of records, name.
+
+        Raises:
+            LinkRefused, SelfLink: somebody links two by hand, and a rule refuses it.
+        """
+        section = self._sections.get(LINKS.document)
+        if section is None:
+            return
+        policy = await _rules(tx, tenant)
+        linker = Linker(unit, policy, self._clock())
+        taken = [index for index, record in enumerate(incoming) if record.linked and isinstance(results[index], Taken)]
+        pairs = ended_pairs(ended, known, policy.region) | pairs_of([incoming[index] for index in taken])
+        await linker.load(identifier for pair in pairs for identifier in pair)
+        await linker.follow(section, pairs)
+        linker.decide()
+        if by_hand is not None:
+            linker.link([incoming[index] for index in taken], by_hand.credential)
+        for index in taken:
+            reason, _ = linker.outcome(incoming[index], by_hand=by_hand is not None)
+            result = results[index]
+            assert isinstance(result, Taken)
+            if reason is not None:
+                warning = RecordWarning(reason.value, WORDS[reason])
+                results[index] = result._replace(warnings=(*result.warnings, warning))
+        await linker.apply()
+
+
+async def _known(tx: Transaction, tenant: str, unit: UnitOfWork, incoming: Sequence[Incoming]) -> Known:
+    """Load what deciding on records takes."""
+    known = await unit.known(incoming, [record.asked for record in incoming])
+    # Evidence that says what counts now: whether its own source said so is seen by its facts.
+    repeated = {
+        record.asked
+        for record in incoming
+        if record.linked is not None
+        and record.moment is None
+        and unit.live_body(record.identifier, record.section, record.parsed.key) == record.parsed.body
+    }
+    return known | (await tx.known(tenant, repeated) if repeated else {})
+
+
+async def _taken(
+    unit: UnitOfWork,
+    judge: Judge,
+    incoming: Sequence[Incoming],
+    known: Known,
+    failures: Failures | None,
+    *,
+    atomic: bool,
+) -> tuple[list[Result], list[Ended]]:
+    """Add the facts of records; return what became of each, and what was ended."""
+    results: list[Result] = []
+    ended: list[Ended] = []
+    for record in incoming:
+        try:
+            if record.op is Op.DELETE:
+                ends = record_ended(unit, record, known)
+                ended += ends
+                results.append(Taken(bool(ends)))
+            else:
+                results.append(await _take(unit, judge, record, known))
+        except Unavailable:
+            raise
+        except PortraitError as error:
+            if failures is not None:
+                failures.log(error)
+            if atomic:
+                raise error.of_record(record.at) from None
+            results.append(error)
+    return results, ended
+
+
+async def _take(unit: UnitOfWork, judge: Judge, record: Incoming, known: Known) -> Taken:
+    """Add a record's fact if it is new, and tell whether it is."""
+    fact, question = unit.fact(record), record.asked
+    taken = novelty(unit, record, fact, known.get(question, ()))
+    if taken.is_new:
+        await judge.add(record, fact)
+        for repeated in {question, question._replace(moment=None)}:
+            known.setdefault(repeated, []).append(fact)
+    return taken._replace(warnings=(*record.warnings, *taken.warnings))
+
+
+async def _renamed(tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> Sequence[Incoming]:
+    """Return records with phones in the form that the tenant's region gives them, which nobody changes meanwhile.
+
+    What parsed them may not have heard yet of a region that was set; a form that is stored stays as it is for good.
+
+    Raises:
+        Unnamed: records cannot be named under the rules that hold now, and not all are to be recorded or none.
+    """
+    if not any(map(depends_on_region, incoming)):
+        return incoming
+    row = await tx.hold_rules(tenant)
+    if row is None:
+        return incoming
+    naming = Naming(row)
+    renamed: list[Incoming] = []
+    wrong: dict[int, PortraitError] = {}
+    for index, record in enumerate(incoming):
+        try:
+            renamed.append(naming.anew(record) if depends_on_region(record) else record)
+        except PortraitError as error:
+            if atomic:
+                raise (error if len(incoming) == 1 else error.of_record(record.at)) from None
+            wrong[index] = error
+    if wrong:
+        raise Unnamed(wrong)
+    return renamed
+
+
+async def _rules(tx: Transaction, tenant: str) -> Rules:
+    """Return a tenant's rules as they are now, whichever process changed them."""
+    row = await tx.tenant(tenant)
+    return rules.read(row.rules if row else None)
