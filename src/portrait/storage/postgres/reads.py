@@ -1,6 +1,5 @@
 """Reading from PostgreSQL. One statement a read where it is hot; lists of things go in as arrays."""
 
-from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,13 +7,13 @@ from typing import Any
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, FactsAsked, Place, StoredState, TenantRow
+from portrait.storage.contract import FactsAsked, Place, StoredState
+from portrait.storage.postgres.access import PostgresAccess
 from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE '' END")
-_TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = $1 AND type = $2 AND value = $3 AND section = $4"
 EVENTS = (
@@ -29,18 +28,10 @@ Where nothing may be sorted this has one plan, whatever the planner believes of 
 the order of the whole, `facts_by_key` alone that of the look-up, which asks for a range of one key for its sake. NOT
 EXISTS would be planned as a join with all deletes.
 """
-_CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
-    " last_used_at FROM credentials"
-)
 
 
-class PostgresReads(ABC):
+class PostgresReads(PostgresAccess):
     """Every read of the contract, over whatever runs a statement."""
-
-    @abstractmethod
-    async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        """Run a statement, on the pool's or a transaction's connection."""
 
     async def _documents(self, sql: str, *values: Any) -> list[Document]:
         return list(map(Document._make, await self._rows(sql, *values)))
@@ -200,45 +191,6 @@ class PostgresReads(ABC):
             tenant, *columns(identifiers, 2),
         )  # fmt: skip
         return [fact_of(row) for row in rows]
-
-    async def tenant(self, tenant: str) -> TenantRow | None:
-        """See the contract."""
-        rows = await self._rows(f"{_TENANT} WHERE id = $1", tenant)
-        return TenantRow(*rows[0]) if rows else None
-
-    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
-        """See the contract."""
-        rows = await self._rows(
-            f"{_TENANT} WHERE id > $1 ORDER BY id LIMIT $2",
-            after or "", limit,
-        )  # fmt: skip
-        return [TenantRow(*row) for row in rows]
-
-    async def credential(self, credential_id: str) -> Credential | None:
-        """See the contract."""
-        rows = await self._rows(f"{_CREDENTIAL} WHERE id = $1", credential_id)
-        return Credential(*rows[0]) if rows else None
-
-    async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
-        """See the contract."""
-        rows = await self._rows(
-            f"{_CREDENTIAL} WHERE tenant IS NOT DISTINCT FROM $1 AND id > $2 ORDER BY id LIMIT $3",
-            tenant, after or "", limit,
-        )  # fmt: skip
-        return [Credential(*row) for row in rows]
-
-    async def descendants(
-        self, tenant: str | None, credential_id: str, after: str | None, limit: int
-    ) -> list[Credential]:
-        """See the contract."""
-        rows = await self._rows(
-            "WITH RECURSIVE line (id) AS (SELECT id FROM credentials WHERE minted_by = $1"
-            " AND ($2::text IS NULL OR tenant = $2) UNION SELECT c.id FROM credentials c"
-            " JOIN line ON c.minted_by = line.id WHERE $2::text IS NULL OR c.tenant = $2)"
-            f" {_CREDENTIAL} WHERE id IN (SELECT id FROM line) AND id > $3 ORDER BY id LIMIT $4",
-            credential_id, tenant, after or "", limit,
-        )  # fmt: skip
-        return [Credential(*row) for row in rows]
 
     async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
         """See the contract."""
