@@ -56,12 +56,16 @@ def combined(stated: Iterable[Weighed], now: int) -> float | None:
     One that is stated with certainty is certain. Rounded to 6 decimals, so that it is one text everywhere.
     """
     newest: dict[str | None, Weighed] = {}
-    for one in sorted((one for one in stated if one.at <= now), key=lambda one: one.order):
-        newest[None if one.source is None else family(one.source)] = one
-    held = [one.confidence for one in newest.values()]
-    if not held:
+    for statement in sorted(
+        (statement for statement in stated if statement.at <= now), key=lambda statement: statement.order
+    ):
+        newest[None if statement.source is None else family(statement.source)] = statement
+    confidences = [statement.confidence for statement in newest.values()]
+    if not confidences:
         return None
-    if len(held) == 1 or max(held) == 1.0:
-        return max(held)
-    weight = sum(log2(one / (1 - one)) for one in (min(max(p, 1 - CAP), CAP) for p in sorted(held)))
+    if len(confidences) == 1 or max(confidences) == 1.0:
+        return max(confidences)
+    weight = sum(
+        log2(confidence / (1 - confidence)) for confidence in (min(max(p, 1 - CAP), CAP) for p in sorted(confidences))
+    )
     return round(2**weight / (1 + 2**weight), 6)

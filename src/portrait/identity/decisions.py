@@ -79,7 +79,7 @@ def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
         is_sure = rules.is_sure(claim.rule, claim.confidence)
         rank = 2 if claim.tried else 1 if is_sure else 3
         types = rules.of(claim.a.type), rules.of(claim.b.type)
-        weakest = any(one.weak for one in types), max(one.priority for one in types)
+        weakest = any(rule.weak for rule in types), max(rule.priority for rule in types)
         return rank, rules.rank(claim.source), weakest, not claim.timed, *own
 
     return key
@@ -138,10 +138,14 @@ def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, set[Identif
     seen: dict[Identifier, set[Identifier]] = {}
     for claim in claims:
         if claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
-            for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
-                if rules.of(one.type).shared_from is not None:
-                    seen.setdefault(one, set()).add(other)
-    return {one: others for one, others in seen.items() if len(others) >= (rules.of(one.type).shared_from or 0)}
+            for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                if rules.of(identifier.type).shared_from is not None:
+                    seen.setdefault(identifier, set()).add(other)
+    return {
+        identifier: others
+        for identifier, others in seen.items()
+        if len(others) >= (rules.of(identifier.type).shared_from or 0)
+    }
 
 
 class Group:
@@ -149,14 +153,14 @@ class Group:
 
     __slots__ = ("counts", "is_somebody", "names", "unique")
 
-    def __init__(self, one: Identifier, rules: Rules) -> None:
-        own = one.type == CUSTOMER_ID and is_generated(one.value)
-        rule = rules.of(one.type)
-        self.counts: dict[str, int] = {} if own else {one.type: 1}
-        self.names: frozenset[str] = _NONE if own or rule.weak else frozenset((one.type,))
+    def __init__(self, identifier: Identifier, rules: Rules) -> None:
+        own = identifier.type == CUSTOMER_ID and is_generated(identifier.value)
+        rule = rules.of(identifier.type)
+        self.counts: dict[str, int] = {} if own else {identifier.type: 1}
+        self.names: frozenset[str] = _NONE if own or rule.weak else frozenset((identifier.type,))
         """The types of its identifiers that name people: no things, and nothing of Portrait's making."""
         self.unique: frozenset[str] = self.names if rule.unique else _NONE
-        self.is_somebody = one.type == CUSTOMER_ID and not own
+        self.is_somebody = identifier.type == CUSTOMER_ID and not own
         """Whether it is a customer of the company's, or holds two identifiers that a sure claim ties."""
 
     def take(self, other: "Group") -> None:
@@ -187,7 +191,7 @@ class _Pass:
         self._rules = rules
         self._shared = shared
         self._parted = parted
-        everyone = {*identifiers, *(one for claim in claims for one in (claim.a, claim.b))}
+        everyone = {*identifiers, *(identifier for claim in claims for identifier in (claim.a, claim.b))}
         self.sets = Sets(everyone)
         self._whole = self.sets
         """The same, with those one whom somebody said to be: so large a profile will be."""
@@ -200,7 +204,7 @@ class _Pass:
             self._whole = Sets(everyone)
             for index in ahead:
                 self._whole.meet(claims[index].a, claims[index].b)
-        self._groups = {one: Group(one, rules) for one in everyone}
+        self._groups = {identifier: Group(identifier, rules) for identifier in everyone}
         self._linked: dict[Identifier, int] = {}
         """Since when each identifier is linked with anything."""
         self._bans = [pair for pair in bans if pair <= everyone]
@@ -222,13 +226,13 @@ class _Pass:
         for index in equal:
             claim = self._claims[index]
             if claim.timed and not claim.stands and not claim.tried and self._reason(claim) is None:
-                for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
-                    if not self._groups[self.sets.find(one)].is_somebody:
-                        ends.setdefault(self.sets.find(one), []).append((index, other))
+                for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                    if not self._groups[self.sets.find(identifier)].is_somebody:
+                        ends.setdefault(self.sets.find(identifier), []).append((index, other))
         tied: dict[int, Reason] = {}
         for some in ends.values():
-            for (index, one), (another, other) in combinations(some, 2):
-                a, b = self.sets.find(one), self.sets.find(other)
+            for (index, identifier), (another, other) in combinations(some, 2):
+                a, b = self.sets.find(identifier), self.sets.find(other)
                 reason = next((why for why, refuses in _APART if refuses(self, self._claims[another], a, b)), None)
                 if a != b and reason is not None:
                     tied[index] = tied[another] = reason
@@ -242,13 +246,15 @@ class _Pass:
         if reason is not None:
             return
         if claim.rule != Rule.FIRST_SEEN:
-            for one in (claim.a, claim.b):
-                self._linked.setdefault(one, claim.since)
+            for identifier in (claim.a, claim.b):
+                self._linked.setdefault(identifier, claim.since)
         root = self._join(claim.a, claim.b)
         self._whole.meet(claim.a, claim.b)
         if self._rules.is_sure(claim.rule, claim.confidence):
             self._ties.append((claim.a, claim.b))
-            if not any(one.type == CUSTOMER_ID and is_generated(one.value) for one in (claim.a, claim.b)):
+            if not any(
+                identifier.type == CUSTOMER_ID and is_generated(identifier.value) for identifier in (claim.a, claim.b)
+            ):
                 self._groups[root].is_somebody = True
 
     def finish(self) -> Decisions:
@@ -271,9 +277,10 @@ class _Pass:
     def shared_among(self, seen: Mapping[Identifier, Collection[Identifier]]) -> set[Identifier]:
         """Return those of some identifiers that are seen with as many people as show one to be shared."""
         return {
-            one
-            for one, others in seen.items()
-            if one not in self._shared and self._people(one, others) >= (self._rules.of(one.type).shared_from or 0)
+            identifier
+            for identifier, others in seen.items()
+            if identifier not in self._shared
+            and self._people(identifier, others) >= (self._rules.of(identifier.type).shared_from or 0)
         }
 
     def _people(self, identifier: Identifier, seen: Collection[Identifier]) -> int:
@@ -283,14 +290,14 @@ class _Pass:
         person's still, an address here and a number there; so it is the most groups that hold one type of what names
         people. That is no more than there are identifiers of the type.
         """
-        roots = {self.sets.find(one) for one in seen}
+        roots = {self.sets.find(other) for other in seen}
         most: Counter[str] = Counter()
         for root in roots:
             for type_ in self._groups[root].names:
                 most[type_] += self._groups[root].counts[type_]
         if max(most.values(), default=0) < (self._rules.of(identifier.type).shared_from or 0):
             return 0
-        members = [one for root in roots for one in self.sets.members(root)]
+        members = [member for root in roots for member in self.sets.members(root)]
         everyone = set(members)
         ties = [pair for pair in self._ties if pair[0] in everyone]
         people = Counter(
@@ -321,7 +328,7 @@ class _Pass:
 
     def is_banned(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
         """Tell whether somebody keeps a member of the one from a member of the other."""
-        return any({self.sets.find(one) for one in pair} == {a, b} for pair in self._bans)
+        return any({self.sets.find(identifier) for identifier in pair} == {a, b} for pair in self._bans)
 
     def is_too_large(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
         """Tell whether the profile would have more identifiers than there may be."""
@@ -330,8 +337,8 @@ class _Pass:
     def is_uncertain(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
         """Tell whether an end that may be several people's belongs to somebody already; by hand it may be linked."""
         return not claim.tried and any(
-            len(self.sets.members(root)) > 1 and self._rules.is_uncertain(one)
-            for one, root in ((claim.a, a), (claim.b, b))
+            len(self.sets.members(root)) > 1 and self._rules.is_uncertain(end)
+            for end, root in ((claim.a, a), (claim.b, b))
         )
 
     def joins_two(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
@@ -356,7 +363,7 @@ class _Pass:
         size = sum(len(self._whole.members(root)) for root in roots)
         if size <= self._rules.max_identifiers:
             return size
-        return counted(one for root in roots for one in self._whole.members(root))
+        return counted(member for root in roots for member in self._whole.members(root))
 
     def _is_shared(self, claim: Claim) -> bool:
         """Tell whether a claim is refused for an end that is shared: where it is only demoted, its first one holds."""
@@ -364,7 +371,7 @@ class _Pass:
         if not shared or self._rules.shared == "warn" or claim.rule == Rule.MATCH:
             return False
         return self._rules.shared == "split" or (
-            not self._are_one(claim) and any(one in self._linked for one in shared)
+            not self._are_one(claim) and any(identifier in self._linked for identifier in shared)
         )
 
     def is_over_limit(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
@@ -372,21 +379,22 @@ class _Pass:
 
         The window ends with the claim: what it is allowed depends on no clock.
         """
-        x, y = self._groups[a].counts, self._groups[b].counts
-        for type_ in x if len(x) < len(y) else y:
+        counts_a, counts_b = self._groups[a].counts, self._groups[b].counts
+        for type_ in counts_a if len(counts_a) < len(counts_b) else counts_b:
             rule = self._rules.of(type_)
-            if rule.limit is None or x.get(type_, 0) + y.get(type_, 0) <= rule.limit:
+            if rule.limit is None or counts_a.get(type_, 0) + counts_b.get(type_, 0) <= rule.limit:
                 continue
             if rule.window_days is None:
                 return True
             begin = claim.since - rule.window_days * DAY
             members = (*self.sets.members(a), *self.sets.members(b))
-            if sum(one.type == type_ and self._linked.get(one, claim.since) > begin for one in members) > rule.limit:
+            linked_at = (self._linked.get(member, claim.since) for member in members if member.type == type_)
+            if sum(since > begin for since in linked_at) > rule.limit:
                 return True
         return False
 
-    def _join(self, one: Identifier, other: Identifier) -> Identifier:
-        a, b = self.sets.find(one), self.sets.find(other)
+    def _join(self, identifier: Identifier, other: Identifier) -> Identifier:
+        a, b = self.sets.find(identifier), self.sets.find(other)
         if a == b:
             return a
         root = self.sets.join(a, b)
@@ -417,18 +425,18 @@ _GUARDS: tuple[tuple[Reason, _Guard], ...] = (
 
 def counted(identifiers: Iterable[Identifier]) -> int:
     """Return how many identifiers count: those of Portrait's making, by which nobody knows anybody, do not."""
-    return sum(not (one.type == CUSTOMER_ID and is_generated(one.value)) for one in identifiers)
+    return sum(not (identifier.type == CUSTOMER_ID and is_generated(identifier.value)) for identifier in identifiers)
 
 
 def group_is_free(group: Iterable[Identifier], seen: Collection[Identifier]) -> bool:
     """Tell whether a group holds nothing that was seen."""
-    return not any(one in seen for one in group)
+    return not any(identifier in seen for identifier in group)
 
 
 def naming(rules: Rules, members: Iterable[Identifier]) -> set[str]:
     """Return the types of those identifiers that name people: no things, and nothing of Portrait's making."""
     return {
-        one.type
-        for one in members
-        if not rules.of(one.type).weak and not (one.type == CUSTOMER_ID and is_generated(one.value))
+        member.type
+        for member in members
+        if not rules.of(member.type).weak and not (member.type == CUSTOMER_ID and is_generated(member.value))
     }

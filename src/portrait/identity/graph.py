@@ -68,7 +68,7 @@ class Link(NamedTuple):
     since: int
     confidence: float
     into: str | None
-    told: tuple[LinkRecord, ...]
+    evidence: tuple[LinkRecord, ...]
 
     @property
     def order(self) -> tuple[int, Identifier, Identifier]:
@@ -95,9 +95,9 @@ class Merge(NamedTuple):
     """The customer id that stayed."""
 
     @property
-    def told(self) -> LinkRecord:
+    def first_evidence(self) -> LinkRecord:
         """What was said first, by which the two became one."""
-        return min(self.link.told, key=lambda one: (one.since, one.order))
+        return min(self.link.evidence, key=lambda record: (record.since, record.order))
 
 
 class Graph:
@@ -115,14 +115,14 @@ class Graph:
     ) -> None:
         self.identifiers = set(ends)
         self.apart = set(apart)
-        found: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
-        for one, others in ends.items():
-            for other, told in others.items():
-                live = _heard([each for each in told if each.status == LINKED])
+        evidence: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
+        for identifier, others in ends.items():
+            for other, records in others.items():
+                live = _heard([each for each in records if each.status == LINKED])
                 if live and other in ends:
-                    found[min(one, other), max(one, other)] = live
-        self.links = sorted((_link(*pair, told) for pair, told in found.items()), key=lambda link: link.order)
-        self._joining = [link for link in self.links if not all(told.follows for told in link.told)]
+                    evidence[min(identifier, other), max(identifier, other)] = live
+        self.links = sorted((_link(*pair, records) for pair, records in evidence.items()), key=lambda link: link.order)
+        self._joining = [link for link in self.links if not all(record.follows for record in link.evidence)]
 
     def profiles(self) -> list[Profile]:
         """Return the connected sets, by their first identifier.
@@ -143,10 +143,12 @@ class Graph:
         sets = Sets(self.identifiers)
         first: dict[str, int] = {}
         for link in self._joining:
-            for one in (link.a, link.b):
-                if one.type == CUSTOMER_ID:
-                    first.setdefault(one.value, link.since)
-        kept = {one: one.value if one.type == CUSTOMER_ID else None for one in self.identifiers}
+            for identifier in (link.a, link.b):
+                if identifier.type == CUSTOMER_ID:
+                    first.setdefault(identifier.value, link.since)
+        kept = {
+            identifier: identifier.value if identifier.type == CUSTOMER_ID else None for identifier in self.identifiers
+        }
         merges = []
         for link in self._joining:
             a, b = sets.find(link.a), sets.find(link.b)
@@ -163,14 +165,14 @@ class Graph:
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
         """Return since when each two identifiers that are one person are so, in microseconds."""
         sets = Sets(self.identifiers)
-        found = {}
+        moments = {}
         for link in self._joining:
-            x, y = sets.find(link.a), sets.find(link.b)
-            if x != y:
-                for one, other in product(sets.members(x), sets.members(y)):
-                    found[min(one, other), max(one, other)] = link.since
-                sets.join(x, y)
-        return found
+            root_a, root_b = sets.find(link.a), sets.find(link.b)
+            if root_a != root_b:
+                for identifier, other in product(sets.members(root_a), sets.members(root_b)):
+                    moments[min(identifier, other), max(identifier, other)] = link.since
+                sets.join(root_a, root_b)
+        return moments
 
     def confidences(self, anchor: Identifier, now: int) -> dict[Identifier, tuple[float, tuple[Link, ...]]]:
         """Return how sure we are of each identifier, and the path that says so, from a customer's anchor.
@@ -180,21 +182,21 @@ class Graph:
         """
         near: dict[Identifier, list[tuple[Identifier, Link]]] = {}
         for link in self.links:
-            if (confidence := combined(link.told, now)) is not None:
-                held = link._replace(confidence=confidence)
-                near.setdefault(link.a, []).append((link.b, held))
-                near.setdefault(link.b, []).append((link.a, held))
-        found: dict[Identifier, tuple[float, tuple[Link, ...]]] = {}
+            if (confidence := combined(link.evidence, now)) is not None:
+                weighed = link._replace(confidence=confidence)
+                near.setdefault(link.a, []).append((link.b, weighed))
+                near.setdefault(link.b, []).append((link.a, weighed))
+        widest: dict[Identifier, tuple[float, tuple[Link, ...]]] = {}
         ahead: list[tuple[float, int, Identifier, tuple[Link, ...]]] = [(-1.0, 0, anchor, ())]
         while ahead:
-            width, length, one, path = heapq.heappop(ahead)
-            if one in found:
+            width, length, identifier, path = heapq.heappop(ahead)
+            if identifier in widest:
                 continue
-            found[one] = -width, path
-            for other, link in near.get(one, ()):
-                if other not in found:
+            widest[identifier] = -width, path
+            for other, link in near.get(identifier, ()):
+                if other not in widest:
                     heapq.heappush(ahead, (-min(-width, link.confidence), length + 1, other, (*path, link)))
-        return found
+        return widest
 
     def path(self, a: Identifier, b: Identifier, now: int) -> tuple[Link, ...]:
         """Return the widest path between two identifiers; empty where there is none."""
@@ -205,12 +207,12 @@ class Sets:
     """Disjoint sets of identifiers, each under one of its own, its root; the smaller joins the larger."""
 
     def __init__(self, identifiers: Iterable[Identifier]) -> None:
-        self._root = {one: one for one in identifiers}
-        self._members = {one: [one] for one in self._root}
+        self._root = {identifier: identifier for identifier in identifiers}
+        self._members = {identifier: [identifier] for identifier in self._root}
 
-    def find(self, one: Identifier) -> Identifier:
+    def find(self, identifier: Identifier) -> Identifier:
         """Return the root of an identifier's set."""
-        return self._root[one]
+        return self._root[identifier]
 
     def members(self, root: Identifier) -> list[Identifier]:
         """Return the set with a root."""
@@ -228,15 +230,15 @@ class Sets:
 
     def meet(self, a: Identifier, b: Identifier) -> bool:
         """Join the sets of two, and tell whether they were one already."""
-        x, y = self._root[a], self._root[b]
-        if x != y:
-            self.join(x, y)
-        return x == y
+        root_a, root_b = self._root[a], self._root[b]
+        if root_a != root_b:
+            self.join(root_a, root_b)
+        return root_a == root_b
 
     def all(self) -> list[tuple[Identifier, tuple[Identifier, ...]]]:
         """Return every set with its root, in order."""
         return sorted(
-            ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda one: one[1]
+            ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda pair: pair[1]
         )
 
 
@@ -250,10 +252,10 @@ def groups_without(
         identifiers: identifiers that may be tied to nothing.
         ties: which identifiers are tied.
     """
-    held = [pair for pair in ties if identifier not in pair]
-    sets = Sets({*identifiers, *(one for pair in held for one in pair)})
-    for one, other in held:
-        sets.join(sets.find(one), sets.find(other))
+    remaining = [pair for pair in ties if identifier not in pair]
+    sets = Sets({*identifiers, *(member for pair in remaining for member in pair)})
+    for member, other in remaining:
+        sets.join(sets.find(member), sets.find(other))
     return [members for _, members in sets.all()]
 
 
@@ -266,9 +268,9 @@ def survivor(a: Profile, b: Profile, links: Sequence[Link]) -> str | None:
     """Return the customer id that stays where two profiles become one and nobody says which."""
     first: dict[str, int] = {}
     for link in links:
-        for one in (link.a, link.b):
-            if one.type == CUSTOMER_ID:
-                first.setdefault(one.value, link.since)
+        for identifier in (link.a, link.b):
+            if identifier.type == CUSTOMER_ID:
+                first.setdefault(identifier.value, link.since)
     return _survivor(a.customer_id, b.customer_id, None, first)
 
 
@@ -278,22 +280,26 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
     if into in {a, b}:
         return into
     never = max(first.values(), default=0) + 1
-    return min((a, b), key=lambda one: (is_generated(one), first.get(one, never), one.encode()))
+    return min(
+        (a, b), key=lambda customer_id: (is_generated(customer_id), first.get(customer_id, never), customer_id.encode())
+    )
 
 
-def _heard(told: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
+def _heard(records: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
     """Return what counts of what sources say of a link: a person's word goes before the same source's records."""
-    by_hand = {one.source for one in told if one.is_by_hand} if len(told) > 1 else ()
-    return tuple(one for one in told if one.is_by_hand or one.source not in by_hand)
+    by_hand = {record.source for record in records if record.is_by_hand} if len(records) > 1 else ()
+    return tuple(record for record in records if record.is_by_hand or record.source not in by_hand)
 
 
-def _link(a: Identifier, b: Identifier, told: tuple[LinkRecord, ...]) -> Link:
-    first = min(told, key=lambda one: (one.since, one.id))
-    into = next((one.into for one in sorted(told, key=lambda one: one.since) if one.into is not None), None)
-    return Link(a, b, first.since, 0.0, into, told)
+def _link(a: Identifier, b: Identifier, records: tuple[LinkRecord, ...]) -> Link:
+    first = min(records, key=lambda record: (record.since, record.id))
+    into = next(
+        (record.into for record in sorted(records, key=lambda record: record.since) if record.into is not None), None
+    )
+    return Link(a, b, first.since, 0.0, into, records)
 
 
 def aliases(profile: Profile) -> list[str]:
     """Return the customer ids of a profile beside the one that it keeps."""
     kept = None if profile.customer_id is None else customer(profile.customer_id)
-    return [one.value for one in profile.members if one.type == CUSTOMER_ID and one != kept]
+    return [member.value for member in profile.members if member.type == CUSTOMER_ID and member != kept]

@@ -142,7 +142,7 @@ def _address(text: str) -> str | None:
     None: it is no address of RFC 5321 or 6531, or its domain is kept for special use.
     """
     try:
-        found = validate_email(
+        address = validate_email(
             text,
             allow_smtputf8=True,
             allow_empty_local=False,
@@ -156,16 +156,16 @@ def _address(text: str) -> str | None:
         )
     except ValueError:  # the library's own, and what Unicode's and IDNA's codecs raise below it
         return None
-    return f"{_folded(found.local_part)}@{found.ascii_domain}"
+    return f"{_folded(address.local_part)}@{address.ascii_domain}"
 
 
 @lru_cache(maxsize=_KEPT)
 def _phone(text: str, region: str | None) -> str | None:
     """Return a number's form; None where the text is something else, or not a whole number."""
     try:
-        found = _e164(text, region)
+        form = _e164(text, region)
         # A national prefix written twice would be dropped one at a time.
-        return found if found is not None and _e164(found, None) == found else None
+        return form if form is not None and _e164(form, None) == form else None
     except NumberParseException:
         return None
 

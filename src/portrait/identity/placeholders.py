@@ -85,7 +85,7 @@ _KEPT = 4096
 
 
 @lru_cache(maxsize=_KEPT)
-def is_nobodys(identifier: Identifier, given: str, region: str | None = None) -> bool:
+def is_nobodys(identifier: Identifier, original: str, region: str | None = None) -> bool:
     """Tell whether an identifier's value says nothing of a person.
 
     Args:
@@ -93,13 +93,13 @@ def is_nobodys(identifier: Identifier, given: str, region: str | None = None) ->
         given: its value as it was given.
         region: where phone numbers without a country's prefix are from.
     """
-    texts = [one for one in dict.fromkeys((identifier.value, given)) if len(one) <= MAX_LENGTH]
+    texts = [text for text in dict.fromkeys((identifier.value, original)) if len(text) <= MAX_LENGTH]
     if identifier.type == CUSTOMER_ID:
         return any(map(_is_null, texts))
-    if any(_is_placeholder(one) or _squeezed(one) == _squeezed(identifier.type) for one in texts):
+    if any(_is_placeholder(text) or _squeezed(text) == _squeezed(identifier.type) for text in texts):
         return True
     if identifier.type == "phone":
-        return _is_nobodys_number(identifier.value, given, region)
+        return _is_nobodys_number(identifier.value, original, region)
     if identifier.type == "email":
         return any(map(_is_nobodys_address, texts))
     return any(map(_is_repeated, texts))
@@ -129,7 +129,7 @@ def is_certain_number(form: str, region: str | None) -> bool:
 @lru_cache(maxsize=1)
 def hashes_of_nothing() -> frozenset[str]:
     """Return the hashes, in hexadecimal digits, of an empty text and of the words for none in their usual spellings."""
-    spelt = {"", " ", *(one for word in NULLS for one in (word, word.upper(), word.title()))}
+    spelt = {"", " ", *(spelling for word in NULLS for spelling in (word, word.upper(), word.title()))}
     return frozenset(hashlib.new(kind, text.encode()).hexdigest() for kind, text in product(HASHED, spelt))
 
 
@@ -173,45 +173,45 @@ def _is_nobodys_address(text: str) -> bool:
     local, _, domain = text.casefold().rpartition("@")
     mailbox = _squeezed(local)
     labels = domain.split(".")
-    names = {_squeezed(one) for one in labels[:-1] or labels}
+    names = {_squeezed(label) for label in labels[:-1] or labels}
     if _squeezed(local.partition("+")[0]) in _NO_MAILBOXES:
         return True
-    if mailbox in _MAILBOXES and all(one in _WORDS or one in NO_DOMAINS for one in names):
+    if mailbox in _MAILBOXES and all(name in _WORDS or name in NO_DOMAINS for name in names):
         return True
     return names == {mailbox} and (mailbox.isdigit() or len(set(mailbox)) == 1)
 
 
-def _is_nobodys_number(form: str, given: str, region: str | None) -> bool:
+def _is_nobodys_number(form: str, original: str, region: str | None) -> bool:
     """Tell whether a phone is of zeros, or of one digit over and over or of digits in a row and not in use.
 
     As it is typed, without the country's prefix, such a row is nobody's wherever it is in use.
     """
-    if len(given) > MAX_PHONE:
+    if len(original) > MAX_PHONE:
         return False
-    typed = _typed(given)
+    typed = _typed(original)
     if typed and not typed.strip("0"):
         return True
-    if not _PLUS.match(given) and _is_filler(typed):
+    if not _PLUS.match(original) and _is_filler(typed):
         return True
-    number = number_of(form) or _perhaps(given, region)
+    number = number_of(form) or _perhaps(original, region)
     if number is None:
         return False
     return not number.national.strip("0") or (not number.is_valid and _is_filler(number.national))
 
 
-def _typed(given: str) -> str:
+def _typed(original: str) -> str:
     """Return the digits of a phone as it was given, without its extension."""
-    text = given.strip()
+    text = original.strip()
     if text[:4].casefold() == "tel:":
         text = text[4:]
     digits: str = phonenumbers.normalize_digits_only(_EXTENSION.split(text)[0])
     return digits
 
 
-def _perhaps(given: str, region: str | None) -> Number | None:
+def _perhaps(original: str, region: str | None) -> Number | None:
     """Return what a text would say as a number, if it were one."""
     try:
-        number = phonenumbers.parse(given, region)
+        number = phonenumbers.parse(original, region)
     except NumberParseException:
         return None
     return Number(number.country_code or 0, phonenumbers.national_significant_number(number), is_valid=False)
