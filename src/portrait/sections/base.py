@@ -176,7 +176,7 @@ class StoredSection(Section):
         """Return the same example as an answer shows it: what was left out has its default."""
         fields = msgspec.structs.fields(self.shape.members[0])
         absent = (msgspec.UNSET, msgspec.NODEFAULT)
-        return {one.encode_name: one.default for one in fields if one.default not in absent} | self.example()
+        return {field.encode_name: field.default for field in fields if field.default not in absent} | self.example()
 
     def key_values(self, record: Record) -> tuple[str, ...]:
         """Return what forms a record's key, as texts."""
@@ -214,7 +214,7 @@ class StoredSection(Section):
         fault = name_fault(values[0])
         if fault:
             attribute = self.key_fields[type(record)][0]
-            name = next(one.name for one in self.shape.fields[type(record)] if one.attribute == attribute)
+            name = next(field.name for field in self.shape.fields[type(record)] if field.attribute == attribute)
             raise InvalidRecord(f"Field `{name}` {fault}.")
 
 

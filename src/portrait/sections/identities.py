@@ -20,9 +20,9 @@ class Identity(Record, frozen=True):
     confidence: Annotated[float, impersonal, Meta(ge=0, le=1, examples=[1.0])] = 1.0
 
 
-def highest_confidence(held: Sequence[Held]) -> Held:
+def highest_confidence(records: Sequence[Held]) -> Held:
     """Two histories joined: the higher confidence; among equals the newest."""
-    return max(held, key=lambda one: (_confidence(one.record), one.entry))
+    return max(records, key=lambda live: (_confidence(live.record), live.entry))
 
 
 def _confidence(record: Record) -> float:
@@ -83,8 +83,8 @@ class EvidenceFold(Latest):
         by_source: dict[str | None, list[Entry]] = {}
         for entry in _since_end(due):
             by_source.setdefault(entry.source, []).append(entry)
-        for told in by_source.values():
-            kept += [told[0], *told[1:][-1:]]
+        for source_entries in by_source.values():
+            kept += [source_entries[0], *source_entries[1:][-1:]]
         return sorted(kept) + ordered[len(due) :]
 
 

@@ -42,8 +42,8 @@ class LinksState(msgspec.Struct, frozen=True, array_like=True):
     """Per identifier and key of another, what each source says now; what was taken back is not kept."""
 
     ends: dict[str, dict[str, list[LinkRecord]]] = {}
-    told: dict[str, int] = {}
-    """When something was told of each identifier last, in microseconds."""
+    recorded_at: dict[str, int] = {}
+    """When each identifier's newest fact was recorded, in microseconds."""
 
 
 _EMPTY = LinksState()
@@ -62,21 +62,25 @@ class Links:
     def apply(self, state: LinksState, fact: Fact) -> LinksState:
         """Return the state after one more fact."""
         tag = fact.identifier.tag
-        held = state.ends.get(tag, {})
-        live = _live([*held.get(fact.key, ()), _told(fact)], fact.key)
-        ends = held | {fact.key: live} if live else {key: told for key, told in held.items() if key != fact.key}
+        links = state.ends.get(tag, {})
+        live = _live([*links.get(fact.key, ()), _link_record(fact)], fact.key)
+        ends = links | {fact.key: live} if live else {key: records for key, records in links.items() if key != fact.key}
         at = max(_told_at(state, tag), fact.recorded_at)
-        return LinksState(state.ends | {tag: ends}, state.told | {tag: at})
+        return LinksState(state.ends | {tag: ends}, state.recorded_at | {tag: at})
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
         """Return the state of two identifiers: the links of both. Of one that both hold the one told more counts."""
         if a.ends.keys().isdisjoint(b.ends):  # as two identifiers' states are
-            return LinksState(a.ends | b.ends, a.told | b.told)
+            return LinksState(a.ends | b.ends, a.recorded_at | b.recorded_at)
         tags = sorted(a.ends.keys() | b.ends.keys())
         chosen = [(tag, max((a, b), key=lambda state: _told_at(state, tag))) for tag in tags]
         return LinksState(
             {
-                tag: {key: live for key, told in sorted(state.ends.get(tag, {}).items()) if (live := _live(told, key))}
+                tag: {
+                    key: live
+                    for key, records in sorted(state.ends.get(tag, {}).items())
+                    if (live := _live(records, key))
+                }
                 for tag, state in chosen
             },
             {tag: _told_at(state, tag) for tag, state in chosen},
@@ -84,10 +88,10 @@ class Links:
 
     def render(self, state: LinksState, now: int) -> tuple[list[Any], int | None]:
         """Return a profile's identifiers, but for the customer id that it is known by, the surest first."""
-        shown = identified(state, now)
-        every = (one for others in state.ends.values() for told in others.values() for one in told)
-        return [one.record for one in shown], min(
-            (one.at for one in every if one.status == LINKED and one.at > now), default=None
+        identities = identified(state, now)
+        every = (record for others in state.ends.values() for records in others.values() for record in records)
+        return [identity.record for identity in identities], min(
+            (record.at for record in every if record.status == LINKED and record.at > now), default=None
         )
 
     def keys(self, state: LinksState) -> int:  # noqa: ARG002  # the cap of a profile bounds links, and nothing else does
@@ -104,21 +108,21 @@ class Identified(NamedTuple):
 
 def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = ()) -> Graph:
     """Return the graph of links in states, each of other identifiers, and of identifiers that may have none."""
-    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {one: {} for one in identifiers}
-    held = list(states)
-    for state in held:
+    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {identifier: {} for identifier in identifiers}
+    all_states = list(states)
+    for state in all_states:
         for tag, others in state.ends.items():
             ends.setdefault(Identifier.of_tag(tag), {}).update(
-                (Identifier.of_tag(key), told) for key, told in others.items() if not key.startswith(_APART)
+                (Identifier.of_tag(key), records) for key, records in others.items() if not key.startswith(_APART)
             )
-    return Graph(ends, [frozenset(pair) for pair in bans_of(held)])
+    return Graph(ends, [frozenset(pair) for pair in bans_of(all_states)])
 
 
 def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[LinkRecord]]:
     """Return what is told of an identifier's links, by the other end; refused and retracted ones too."""
     return {
-        Identifier.of_tag(key): told
-        for key, told in state.ends.get(identifier.tag, {}).items()
+        Identifier.of_tag(key): records
+        for key, records in state.ends.get(identifier.tag, {}).items()
         if not key.startswith(_APART)
     }
 
@@ -136,17 +140,21 @@ def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier],
     newest: dict[tuple[Identifier, Identifier], LinkRecord] = {}
     for state in states:
         for tag, others in state.ends.items():
-            for key, told in others.items():
+            for key, records in others.items():
                 if key.startswith(_APART):
-                    one, other = sorted((Identifier.of_tag(tag), Identifier.of_tag(key[1:])))
-                    every = [*told, newest[one, other]] if (one, other) in newest else told
-                    newest[one, other] = max(every, key=lambda each: each.order)
-    return {pair: told for pair, told in sorted(newest.items()) if told.status == LINKED}
+                    identifier, other = sorted((Identifier.of_tag(tag), Identifier.of_tag(key[1:])))
+                    every = [*records, newest[identifier, other]] if (identifier, other) in newest else records
+                    newest[identifier, other] = max(every, key=lambda each: each.order)
+    return {pair: record for pair, record in sorted(newest.items()) if record.status == LINKED}
 
 
 def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
     """Return the other ends of an identifier's links that hold."""
-    return [other for other, told in ends_of(state, identifier).items() if any(one.status == LINKED for one in told)]
+    return [
+        other
+        for other, records in ends_of(state, identifier).items()
+        if any(record.status == LINKED for record in records)
+    ]
 
 
 def only_bans(state: LinksState) -> LinksState:
@@ -155,7 +163,7 @@ def only_bans(state: LinksState) -> LinksState:
         {
             tag: bans
             for tag, others in state.ends.items()
-            if (bans := {key: told for key, told in others.items() if key.startswith(_APART)})
+            if (bans := {key: records for key, records in others.items() if key.startswith(_APART)})
         }
     )
 
@@ -166,9 +174,9 @@ def told_at(state: LinksState) -> int:
 
 
 def _told_at(state: LinksState, tag: str) -> int:
-    if (at := state.told.get(tag)) is not None:
+    if (at := state.recorded_at.get(tag)) is not None:
         return at
-    every = (one.recorded_at for told in state.ends.get(tag, {}).values() for one in told)
+    every = (record.recorded_at for records in state.ends.get(tag, {}).values() for record in records)
     return max(every, default=0)
 
 
@@ -180,24 +188,26 @@ def link_key(other: Identifier, *, apart: bool = False) -> str:
 def identified(state: LinksState, now: int) -> list[Identified]:
     """Return the identifiers that a profile's links show at a moment, the surest first, as they were given last."""
     graph = graph_of([state])
-    given: dict[Identifier, tuple[int, int, str]] = {}
+    latest: dict[Identifier, tuple[int, int, str]] = {}
     for others in state.ends.values():
-        for key, told in others.items():
-            for each in told:
+        for key, records in others.items():
+            for each in records:
                 if each.status == LINKED and not key.startswith(_APART):
                     other = Identifier.of_tag(key)
-                    told_as = each.at, each.recorded_at, each.value
-                    given[other] = max(given.get(other, told_as), told_as)
-    shown: list[Identified] = []
+                    value_at = each.at, each.recorded_at, each.value
+                    latest[other] = max(latest.get(other, value_at), value_at)
+    identities: list[Identified] = []
     for profile in graph.profiles():
         if profile.customer_id is None:
             continue
         anchor = customer(profile.customer_id)
-        for one, (confidence, _) in graph.confidences(anchor, now).items():
-            if one != anchor and one in given and not is_own(one):
-                value = given[one][2]
-                shown.append(Identified(one, Identity(type=one.type, value=value, confidence=float(confidence))))
-    return sorted(shown, key=lambda one: (-one.record.confidence, one.identifier))
+        for identifier, (confidence, _) in graph.confidences(anchor, now).items():
+            if identifier != anchor and identifier in latest and not is_own(identifier):
+                value = latest[identifier][2]
+                identities.append(
+                    Identified(identifier, Identity(type=identifier.type, value=value, confidence=float(confidence)))
+                )
+    return sorted(identities, key=lambda identity: (-identity.record.confidence, identity.identifier))
 
 
 def is_own(identifier: Identifier) -> bool:
@@ -205,7 +215,7 @@ def is_own(identifier: Identifier) -> bool:
     return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
 
 
-def _told(fact: Fact) -> LinkRecord:
+def _link_record(fact: Fact) -> LinkRecord:
     made = _decision.decode(fact.body)
     return LinkRecord(
         fact.recorded_at, fact.id, fact.source, made.value, made.confidence, made.rule, made.at, made.since,
@@ -214,29 +224,31 @@ def _told(fact: Fact) -> LinkRecord:
     )  # fmt: skip
 
 
-def _live(told: list[LinkRecord], key: str) -> list[LinkRecord]:
+def _live(records: list[LinkRecord], key: str) -> list[LinkRecord]:
     """Return what counts of what is told of a pair: of each source its newest record's word, and that of a person.
 
     A record that ends takes back what records said, a person what anybody did. Of a ban what anybody said last counts.
     """
     if key.startswith(_APART):
-        return [max(told, key=lambda one: one.order)]
-    if len(told) == 1:
-        return [] if _is_back(told[0]) else told
+        return [max(records, key=lambda record: record.order)]
+    if len(records) == 1:
+        return [] if _is_back(records[0]) else records
     newest: dict[tuple[bool, str | None], LinkRecord] = {}
-    for one in sorted(told, key=lambda one: one.order):
-        if not _is_back(one):
-            newest[one.is_by_hand, one.source] = one
+    for record in sorted(records, key=lambda record: record.order):
+        if not _is_back(record):
+            newest[record.is_by_hand, record.source] = record
             continue
-        newest.pop((False, one.source), None)
-        if one.rule != Rule.RECORD:
-            newest.pop((True, one.source), None)
-    return sorted(newest.values(), key=lambda one: (one.source is not None, one.source or "", one.is_by_hand))
+        newest.pop((False, record.source), None)
+        if record.rule != Rule.RECORD:
+            newest.pop((True, record.source), None)
+    return sorted(
+        newest.values(), key=lambda record: (record.source is not None, record.source or "", record.is_by_hand)
+    )
 
 
-def _is_back(told: LinkRecord) -> bool:
+def _is_back(record: LinkRecord) -> bool:
     """Tell whether a word is taken back: what was split off by earlier versions waits, as what is refused does."""
-    return told.status == RETRACTED and told.rule != Rule.SPLIT
+    return record.status == RETRACTED and record.rule != Rule.SPLIT
 
 
 _decision = msgspec.json.Decoder(Decision)
