@@ -47,16 +47,16 @@ class Prepared(msgspec.Struct, frozen=True):
 
 def hash_of_files(tables: Iterable[Table]) -> str | None:
     """Return a hash of the files' content; None where one is no file, which only reading it all can tell."""
-    found = blake2b(digest_size=16)
+    digest = blake2b(digest_size=16)
     for table in tables:
         if not isinstance(table, Path):
             return None
         _known(table)
         with table.open("rb") as stream:
             while part := stream.read(1 << 20):
-                found.update(part)
-        found.update(b"\0next\0")
-    return found.hexdigest()
+                digest.update(part)
+        digest.update(b"\0next\0")
+    return digest.hexdigest()
 
 
 def prepare(tables: tuple[Table, ...], folder: Path, id_column: str, chosen: Mapping[str, str]) -> Prepared:
