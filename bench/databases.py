@@ -39,12 +39,12 @@ class Postgres:
         Raises:
             Failure: the server has other settings than it was started with.
         """
-        if given := os.environ.get(GIVEN):
-            return given
+        if server_url := os.environ.get(GIVEN):
+            return server_url
         url = self._start(self._directory)
         for name, value in SETTINGS.items():
-            if (shown := fetch(url, f"SHOW {name}")) != value:
-                raise Failure(f"PostgreSQL's {name} is {shown}")
+            if (setting := fetch(url, f"SHOW {name}")) != value:
+                raise Failure(f"PostgreSQL's {name} is {setting}")
         return url
 
     @property

@@ -95,9 +95,9 @@ def _rounded(value: object) -> object:
     match msgspec.to_builtins(value):
         case float(number):
             return float(f"{number:.5g}")
-        case dict(held):
-            return {name: _rounded(one) for name, one in held.items()}
-        case list(held):
-            return [_rounded(one) for one in held]
+        case dict(container):
+            return {name: _rounded(member) for name, member in container.items()}
+        case list(container):
+            return [_rounded(member) for member in container]
         case other:
             return other
