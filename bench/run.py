@@ -16,7 +16,7 @@ from bench.workshop import Options, Workshop
 
 
 class Run(msgspec.Struct):
-    """What one run found, whole or in part."""
+    """The results of one run, whole or in part."""
 
     at: str
     machine: dict[str, str]
@@ -81,7 +81,7 @@ def series_of(subject: str, probe: str) -> str:
 
 
 def read(path: Path) -> Results:
-    """Return what a file of results holds; nothing where there is none."""
+    """Return the results of a file; empty ones where there is no file."""
     return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 

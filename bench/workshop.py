@@ -76,21 +76,21 @@ class Workshop:
 
     @property
     def long(self) -> list[int]:
-        """The places of the customers with a long history."""
+        """The indexes of the customers with a long history."""
         return [self.options.customers + offset for offset in range(LONG_CUSTOMERS)]
 
     @property
     def heavy(self) -> int:
-        """The place of the customer whose sections are large."""
+        """The index of the customer whose sections are large."""
         return self.options.customers + LONG_CUSTOMERS
 
     @property
     def wide(self) -> list[int]:
-        """The places of the customers whose documents are four times as large as others'."""
+        """The indexes of the customers whose documents are four times as large as others'."""
         return [self.heavy + 1 + offset for offset in range(LONG_CUSTOMERS)]
 
     def indexes(self, customers: int | None = None) -> list[int]:
-        """Return customers in random order, the same for every subject."""
+        """Return indexes of customers in random order, the same for every subject."""
         known = customers or self.options.customers
         return random.Random(SEED).sample(range(known), min(known, 20_000))  # noqa: S311  # for repeating, not for hiding
 

@@ -18,7 +18,7 @@ _OPENINGS = [
 
 
 def setting(name: str) -> str:
-    """Return what the bench told a floor in its environment."""
+    """Return a setting that the bench gave a floor in its environment."""
     return os.environ[f"BENCH_{name}"]
 
 

@@ -45,7 +45,7 @@ class Floor(Subject):
 
 
 class AppendFloor(Floor):
-    """One that takes Portrait's single records, and answers them alone."""
+    """A floor that takes Portrait's single records, and answers nothing else."""
 
     _checked = itertools.count()
 

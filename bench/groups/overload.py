@@ -19,7 +19,7 @@ from bench.workshop import ENGINES, SEED, Workshop
 CONNECTIONS = 800
 """An open loop needs as many as requests are under way or wait."""
 FLOOD = 20
-"""So many times another's rate one tenant sends."""
+"""One tenant sends so many times the rate of another."""
 IN_TIME = 1.02
 """In so many times the time in which they are sent all requests are answered that a server can answer."""
 SHARE = 40
@@ -96,9 +96,9 @@ class Site:
         return Taken(result.rate, result.p50, result.p99)
 
     def too_much(self, kind: Kind) -> Taken:
-        """Send more than can be answered; the value is how long who is refused waits to hear so, in milliseconds.
+        """Send more than can be answered; the value is how long a refusal takes, in milliseconds.
 
-        Where nobody is refused though answers come late, it is how long the last wait.
+        Where nothing is refused though answers come late, it is how long the last answers take.
         """
         result = self.fire(kind, rate=self.most(kind) * kind.times, connections=CONNECTIONS)
         if not result.refused and result.seconds < IN_TIME * self._workshop.options.seconds:

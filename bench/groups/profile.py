@@ -86,7 +86,7 @@ def _check_heavy(workshop: Workshop, serving: Serving[Portrait]) -> None:
 def _half_load(id_: str, title: str, serving: Serving[S], indexes: Sequence[int]) -> Probe:
     def take() -> Taken:
         asked = [serving.subject.request(index) for index in indexes]
-        # The most is found anew each round: what else the machine does changes it.
+        # The most is measured anew each round: other work of the machine changes it.
         most = serving.fire(asked).rate
         return requests(serving.fire(asked, rate=most / 2))
 

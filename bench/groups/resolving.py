@@ -1,4 +1,4 @@
-"""Whether an event told of a device costs more among a million identifiers than among 10,000; one connection."""
+"""Whether an event of a device costs more among a million identifiers than among 10,000; one connection."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ class Known(Portrait):
     """Portrait over customers with one interaction each, of whom some have a device."""
 
     owners: list[int]
-    """By a device's number, the place of its customer."""
+    """By a device's number, the index of its customer."""
 
     def request(self, index: int) -> bytes:
         """Return the request for the full profile of a device's customer."""

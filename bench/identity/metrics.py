@@ -17,7 +17,7 @@ class Fit(NamedTuple):
     false_merges: float
     """Of the profiles, the share that hold identifiers of more than one person."""
     mixed: int
-    """How many those are."""
+    """How many profiles those are."""
 
     @property
     def f1(self) -> float:
@@ -30,7 +30,7 @@ def fit(profiles: Mapping[Identifier, Hashable], owner: Mapping[Identifier, str]
     """Return how well sets fit people.
 
     Args:
-        found: by identifier, its set; one that is in none is a set by itself.
+        profiles: by identifier, its set; an identifier without one is a set of its own.
         owner: by identifier, whose it is; others are not counted.
     """
     cells = Counter((profiles.get(identifier, identifier), person) for identifier, person in owner.items())

@@ -37,7 +37,7 @@ class Means(NamedTuple):
     accounts: tuple[str, ...]
     """Customer ids that the company gives once the person signs up."""
     devices: tuple[str, ...]
-    """Ids of devices; a shared one is each of its people's."""
+    """Ids of devices; a shared device is listed for each of its people."""
     activity: float
     """How often the person visits, against others."""
 
@@ -99,7 +99,7 @@ def world(people: Iterable[Person], shares: Shares, seed: int) -> World:
 
 
 def _first_free(forms: Iterator[str], taken: set[str]) -> str:
-    """Return the first that nobody has yet, and take it."""
+    """Return the first form that nobody has yet, and take it."""
     form = next(form for form in forms if form not in taken)
     taken.add(form)
     return form

@@ -36,7 +36,7 @@ def write(
         streams: what the usual rules made of each stream: that of the goal first, the hardest last.
         events: the hardest stream.
         options: what was measured.
-        page: where to.
+        page: the page to write.
     """
     fill(
         page,
@@ -53,7 +53,7 @@ def write(
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return what a run found, for the terminal."""
+    """Return the results of a run, for the terminal."""
     return table(f"rules | {_MEASURED}", map(_cells, results))
 
 
@@ -102,7 +102,7 @@ def _measured(figure: float, least: float) -> str:
     return f"{figure:.4f}: {_met(figure >= least)}"
 
 
-def _met(met: bool) -> str:  # noqa: FBT001  # it is what is said
+def _met(met: bool) -> str:  # noqa: FBT001  # the value itself is shown
     return "met" if met else "**missed**"
 
 

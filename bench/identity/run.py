@@ -44,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class _Clock:
-    """Says when the newest event was, and a microsecond more at each look."""
+    """Returns the moment of the newest event, and a microsecond more at each call."""
 
     def __init__(self) -> None:
         self.now = 0

@@ -54,7 +54,7 @@ class _Device:
 
     @property
     def used(self) -> tuple[Named, ...]:
-        """What whoever is at it uses."""
+        """The identifiers that a person at the device uses."""
         return self.anonymous, self.thing
 
     @property
@@ -134,7 +134,7 @@ class _Stream:
             device.renew()
 
     def _named(self, means: Means, device: _Device) -> Iterator[Event]:
-        """Yield what in a visit is told under a name, or leads to one."""
+        """Yield the events of a visit that name the person, or lead to a name."""
         shares = self._shares
         accounts = self._signed_up.get(means.person, 0)
         if accounts < len(means.accounts) and self._chance(0.3):
@@ -181,7 +181,7 @@ class _Stream:
         return self._event(means, "guest_purchase", records + [says(email, phone, "shop", 0.9)] * with_phone, device)
 
     def _guess(self, means: Means, device: _Device) -> Iterator[Event]:
-        """Yield what a bought list says: that a device, or an address, is somebody's of the household."""
+        """Yield a record of a bought list: that a device, or an address, is somebody's of the household."""
         others = self._world.households[means.person]
         right = not others or self._chance(self._shares.guess_right)
         of = self._world.means[means.person if right else self._roll.choice(others)]
@@ -191,7 +191,7 @@ class _Stream:
             yield self._event(None, "guess", [says(identifier, guessed, "list", 0.3)])
 
     def _by_name(self, means: Means) -> Named:
-        """Return by what the person is found during a call."""
+        """Return the identifier by which the person is found during a call."""
         accounts = self._signed_up.get(means.person, 0)
         if self._chance(self._shares.desk_email):
             return "email", self._roll.choice(DESKS)
@@ -235,7 +235,7 @@ def _address_of(means: Means, account: int) -> str:
 
 
 def says(identifier: Named, other: Named, source: str, confidence: float = 1.0) -> Record:
-    """Return the record that tells of two identifiers to be one person."""
+    """Return the record that claims two identifiers to be one person."""
     return _line(identifier, "identities", {"type": other[0], "value": other[1], "confidence": confidence}, source)
 
 

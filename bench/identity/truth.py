@@ -1,4 +1,4 @@
-"""Who an identifier is, and what could be known at best from what was told.
+"""Whose an identifier is, and what could be known at best from the records.
 
 An identifier that several people used is nobody's, and is in no pair: wherever it stands, it is right for one of them
 and wrong for another, so it says nothing of how well people are told apart. Junk is nobody's either.
@@ -85,8 +85,8 @@ def _attainable(
 ) -> dict[Identifier, int]:
     """Return the sets in which an all-knowing judge would have the identifiers.
 
-    He reads each link as told by the person who told it, so a shared device joins what each of its people have, and
-    none of them with another: nothing that keeps people apart finds more from links alone.
+    The judge knows which person made each claim. So a shared device joins the identifiers of each of its people, and
+    joins no two people: nothing that keeps people apart finds more from links alone.
     """
     near: dict[tuple[str, Identifier], list[tuple[str, Identifier]]] = {}
     for person, a, b in claims:

@@ -19,7 +19,7 @@ from bench.subject import Subject
 
 @contextmanager
 def postgres(url: str | None, directory: Path) -> Iterator[str]:
-    """Yield the URL of a server's own database: the given one, else one started in the directory."""
+    """Yield the URL of a server's own database: the given URL, else that of a server started in the directory."""
     if url:
         yield url
         return

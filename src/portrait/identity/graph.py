@@ -17,26 +17,26 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_gene
 
 LINKED = "linked"
 RETRACTED = "retracted"
-"""What a source says of a link, or of two identifiers that are not to be linked; any other status is the reason for
-which a rule refused the link."""
+"""The status of evidence for a link, or for a ban; any other status is the reason for which a rule refused the
+link."""
 
 
 class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one source says of one end of a link, as it was decided last."""
+    """The evidence of one source, at one end of a link, with the newest decision on it."""
 
     recorded_at: int
     id: bytes
     source: str | None
     value: str
-    """The other identifier's value, as it was given."""
+    """The other identifier's original value."""
     confidence: float
     rule: str
     """How we came to it: see `identity.rules`."""
     at: int
-    """From when it holds, by the source's word, in microseconds."""
+    """From when it holds by the source's own date, in microseconds."""
     since: int
-    """From when this source says it without a break: the moment that it named, else when we were told, in
-    microseconds."""
+    """From when the source has claimed it without a break: the moment that it named, else when it was
+    recorded; in microseconds."""
     status: str
     into: str | None
     """The customer id that stayed, where the link joined two profiles."""
@@ -47,11 +47,11 @@ class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     policy: str | None = None
     """Under which rules it was decided: see `identity.rules.Rules.name`."""
     follows: bool = False
-    """Whether it holds only because the two are one person in another way: it joins nothing by itself."""
+    """Whether it holds only because the two are one person by other links: alone it joins nothing."""
 
     @property
     def order(self) -> tuple[int, bytes]:
-        """What decides which of two of one source counts."""
+        """What one source's records are sorted by: the later one counts."""
         return self.recorded_at, self.id
 
     @property
@@ -61,7 +61,7 @@ class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Link(NamedTuple):
-    """One link between two identifiers, by everything that its sources say."""
+    """One link between two identifiers, with the evidence of all its sources."""
 
     a: Identifier
     b: Identifier
@@ -96,7 +96,7 @@ class Merge(NamedTuple):
 
     @property
     def first_evidence(self) -> LinkRecord:
-        """What was said first, by which the two became one."""
+        """The earliest evidence of the link, by which the two became one."""
         return min(self.link.evidence, key=lambda record: (record.since, record.order))
 
 
@@ -104,7 +104,7 @@ class Graph:
     """The links of some identifiers.
 
     Args:
-        ends: by identifier and by the other end, what each source says.
+        ends: by identifier and by the other end, the evidence of each source.
         apart: the pairs that are not to be one person.
     """
 
@@ -128,8 +128,8 @@ class Graph:
         """Return the connected sets, by their first identifier.
 
         The customer id that a profile keeps is found by going through the links as they came: where one joins two
-        profiles, the id that was decided on then stays; else a company's own id before a generated one, then the one
-        that was linked first, then the lower in byte order.
+        profiles, the id that was decided on then stays; else a company's own id goes before a generated one, then the
+        id that was linked first, then the lower id in byte order.
         """
         sets, kept, _ = self._replayed()
         return [Profile(kept[root], members) for root, members in sets.all()]
@@ -163,7 +163,7 @@ class Graph:
         return sets, kept, merges
 
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
-        """Return since when each two identifiers that are one person are so, in microseconds."""
+        """Return since when each pair of identifiers of one person has been one person, in microseconds."""
         sets = Sets(self.identifiers)
         moments = {}
         for link in self._joining:
@@ -204,7 +204,7 @@ class Graph:
 
 
 class Sets:
-    """Disjoint sets of identifiers, each under one of its own, its root; the smaller joins the larger."""
+    """Disjoint sets of identifiers, each under one of its members, its root; the smaller set joins the larger."""
 
     def __init__(self, identifiers: Iterable[Identifier]) -> None:
         self._root = {identifier: identifier for identifier in identifiers}
@@ -219,7 +219,7 @@ class Sets:
         return self._members[root]
 
     def join(self, a: Identifier, b: Identifier) -> Identifier:
-        """Make one set of those with two roots; return its root."""
+        """Join the sets of two roots; return the root of the joined set."""
         if a == b:
             return a
         large, small = (a, b) if len(self._members[a]) >= len(self._members[b]) else (b, a)
@@ -229,7 +229,7 @@ class Sets:
         return large
 
     def meet(self, a: Identifier, b: Identifier) -> bool:
-        """Join the sets of two, and tell whether they were one already."""
+        """Join the sets of two identifiers; return whether they were in one set already."""
         root_a, root_b = self._root[a], self._root[b]
         if root_a != root_b:
             self.join(root_a, root_b)
@@ -245,10 +245,10 @@ class Sets:
 def groups_without(
     identifier: Identifier, identifiers: Iterable[Identifier], ties: Iterable[tuple[Identifier, Identifier]]
 ) -> list[Sequence[Identifier]]:
-    """Return the sets that remain connected where an identifier is taken out, with it as one by itself.
+    """Return the sets that stay connected without an identifier, and that identifier as a set of its own.
 
     Args:
-        identifier: what is taken out.
+        identifier: the identifier to take out.
         identifiers: identifiers that may be tied to nothing.
         ties: which identifiers are tied.
     """
@@ -286,7 +286,7 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
 
 
 def _heard(records: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
-    """Return what counts of what sources say of a link: a person's word goes before the same source's records."""
+    """Return the evidence that counts: what a source decided by hand goes before its records."""
     by_hand = {record.source for record in records if record.is_by_hand} if len(records) > 1 else ()
     return tuple(record for record in records if record.is_by_hand or record.source not in by_hand)
 
@@ -300,6 +300,6 @@ def _link(a: Identifier, b: Identifier, records: tuple[LinkRecord, ...]) -> Link
 
 
 def aliases(profile: Profile) -> list[str]:
-    """Return the customer ids of a profile beside the one that it keeps."""
+    """Return the customer ids of a profile, without the id that it keeps."""
     kept = None if profile.customer_id is None else customer(profile.customer_id)
     return [member.value for member in profile.members if member.type == CUSTOMER_ID and member != kept]

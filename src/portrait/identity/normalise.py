@@ -1,7 +1,7 @@
-"""The form in which identifiers are matched; they are shown as they were given.
+"""The form in which identifiers are matched; answers show the original value.
 
 Two ways of writing one address or number get one form. Where a library refuses a text, the text itself is the form: a
-match that is missed can be told as a link, while two people taken for one go unseen. So nothing is guessed.
+missed match can be recorded as a link, while two people taken for one go unseen. So nothing is guessed.
 """
 
 import re
@@ -18,7 +18,7 @@ from portrait.model.identifier import CUSTOMER_ID, length_fault
 MAX_EMAIL = 254
 """The longest e-mail address, in octets: a path of 256 (RFC 5321, 4.5.3.1.3) without its angle brackets."""
 MAX_LABEL = 63
-"""The longest label of a domain, in octets (RFC 1035, 2.3.4): one of more characters is not looked at."""
+"""The longest label of a domain, in octets (RFC 1035, 2.3.4): a label of more characters is not read."""
 MAX_LABELS = 10
 """The most labels of a domain that is read: the DNS has room for 127, and IDNA takes its time for each."""
 MAX_PHONE = 64
@@ -83,7 +83,7 @@ class Number(NamedTuple):
 
 @lru_cache(maxsize=_KEPT)
 def number_of(form: str) -> Number | None:
-    """Return what the form of a phone number says; None where the form is a text that could not be read as one."""
+    """Return what the form of a phone number says; None where the form is a text that could not be read as a number."""
     if len(form) > MAX_PHONE or _phone(form, None) != form:
         return None
     number = phonenumbers.parse(form)
@@ -95,9 +95,9 @@ def number_of(form: str) -> Number | None:
 
 
 def is_readable(type_: str, form: str) -> bool:
-    """Tell whether the form of an identifier's value is more than its text, where its type is one that is read.
+    """Tell whether a form could be read as the e-mail address or phone number that its type says.
 
-    Whatever is no e-mail address or phone number is as readable as it can be.
+    Forms of all other types are readable.
     """
     if type_ == "phone":
         return number_of(form) is not None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import re2
 
 MAX_LENGTH = 256
-"""The longest value that patterns are matched with, in characters; a longer one matches none."""
+"""The longest value that patterns are matched with, in characters; a longer value matches none."""
 MAX_PATTERNS = 100
 """The most patterns of a tenant."""
 MAX_CHARACTERS = 2048
@@ -37,7 +37,7 @@ _WORDS = {
 
 
 class Patterns:
-    """A tenant's patterns. Those that cannot be used match nothing; `faults` says why, by their place."""
+    """A tenant's patterns. Patterns that cannot be used match nothing; `faults` says why, by their index."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.faults: dict[int, str] = {}
@@ -71,7 +71,7 @@ class Patterns:
 
 
 def _beyond(index: int, characters: int, categories: int) -> str | None:
-    """Return which bound patterns up to this place exceed, before anything is made of them."""
+    """Return the bound that the patterns up to this index exceed, before any of them is compiled; None: no bound."""
     if index >= MAX_PATTERNS:
         return f"is beyond the {MAX_PATTERNS} patterns that a tenant may have"
     if characters > MAX_CHARACTERS:
@@ -95,12 +95,12 @@ def _size(pattern: str) -> int:
 
 
 def _options() -> re2.Options:
-    """Return the options under which patterns are compiled; those that are not named here have RE2's defaults."""
+    """Return the options under which patterns are compiled; the other options have RE2's defaults."""
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False  # it would write what a tenant sent to the standard error
     options.max_mem = MAX_MEMORY
-    options.never_capture = True  # only whether one matches counts, which one pass tells
+    options.never_capture = True  # only whether a pattern matches counts, which one pass tells
     return options
 
 

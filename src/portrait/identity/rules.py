@@ -162,7 +162,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def name(self) -> str | None:
-        """What tells rules that mean another thing, as a short text; None: they mean what they do by default."""
+        """A short text that differs between rules that mean different things; None: the rules mean the default."""
         differences = {
             "types": {name: rule for name, rule in self.all_types.items() if rule != DEFAULT.all_types.get(name)},
             **{
@@ -176,7 +176,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return blake2b(msgspec.json.encode(differences, order="deterministic"), digest_size=6).hexdigest()
 
     def rank(self, source: str | None) -> int:
-        """Return the rank of a source among those whose claims contradict each other: the lower one's hold."""
+        """Return the rank of a source: of claims that contradict each other, that of the lower rank holds."""
         return _UNRANKED if source is None else self.source_ranks.get(source, _UNRANKED)
 
     def of(self, type_: str) -> TypeRule:
@@ -201,13 +201,13 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return frozenset(value.casefold() for value in self.allowed_values)
 
     def blocks(self, identifier: Identifier, original: str | None = None) -> bool:
-        """Tell whether an identifier's value says nothing of a person, in its matched form or as it was given.
+        """Tell whether an identifier's value says nothing of a person, in its matched form or its original text.
 
-        A customer id is the company's own word: built in are words for none, and of the tenant's lists the values.
+        A customer id is the company's own word: only the built-in words for none and the tenant's blocked values apply.
 
         Args:
             identifier: the identifier.
-            given: its value as it was given; None: it is not known.
+            original: its original value; None: it is not known.
         """
         original = identifier.value if original is None else original
         texts = {identifier.value, original}
@@ -228,11 +228,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return is_uncertain(identifier, self.region) and self._holds({identifier.value})
 
     def _holds(self, texts: AbstractSet[str]) -> bool:
-        """Tell whether what is built in holds for a value: the tenant has not allowed it."""
+        """Tell whether the built-in lists apply to a value: the tenant has not allowed it."""
         return self.block_junk and not any(text.casefold() in self._allowed for text in texts)
 
     def is_sure(self, rule: str, confidence: float) -> bool:
-        """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
+        """Tell whether a link is sure: it is not from a record, or its confidence is at least the least that merges."""
         return rule != Rule.RECORD or confidence >= self.min_confidence
 
 
@@ -241,7 +241,7 @@ DEFAULT = Rules()
 
 
 def _decoded(raw: bytes) -> Rules:
-    """Return the rules that a JSON text holds, with what it leaves out.
+    """Return the rules of a JSON text, with defaults for what it leaves out.
 
     Raises:
         msgspec.MsgspecError: it breaks the schema.
@@ -254,7 +254,7 @@ def _decoded(raw: bytes) -> Rules:
 
 
 def _whole(name: str, type_rule: Any) -> Any:
-    """Return what is said of a built-in type, and beside it what holds by default and can stand with it."""
+    """Return a rule of a built-in type, completed with the defaults that can stand with it."""
     if name not in DEFAULT_TYPES or not isinstance(type_rule, dict):
         return type_rule
     usual = msgspec.to_builtins(DEFAULT_TYPES[name])
@@ -304,7 +304,7 @@ def parse(raw: bytes) -> Rules:
 
 
 def _broken(message: str) -> str:
-    """Return where rules break their schema, and what would be right there; never a value of theirs."""
+    """Return where rules break their schema, and what would be right there; never a value of the rules."""
     what, _, where = message.partition(" - at ")
     match = re.search(r"\$\.([\w.\[\]]+)", where)
     path = f"`{match[1]}`" if match else "the document"

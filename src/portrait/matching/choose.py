@@ -48,8 +48,8 @@ def choose(
     """Return a candidate for each pair, in order of the ids; those that link make no cluster of more than `largest`.
 
     `agreement` is the least average probability of the pairs across two clusters that a link joins; a pair that is not
-    among the candidates counts as 0. Of pairs told twice the more probable counts. With `one_to_one` a record has one
-    link at most. Ties go by the ids. Time grows as n log n, memory with n.
+    among the candidates counts as 0. Of a pair that comes twice the more probable counts. With `one_to_one` a record
+    has one link at most. Ties go by the ids. Time grows as n log n, memory with n.
     """
     best = _once(pairs)
     ranked = sorted(best.values(), key=lambda pair: (-pair.probability, pair.left, pair.right))
@@ -100,7 +100,7 @@ def _partners(ranked: list[Pair], link_at: float) -> list[tuple[Pair, Reason | N
 class _Clusters:
     """Clusters of records, and between each two the sum of the probabilities across them.
 
-    Of two that are joined the one with fewer neighbours is added to the other: each sum moves log n times at most.
+    Of two joined clusters the one with fewer neighbours is added to the other: each sum moves log n times at most.
     """
 
     def __init__(self, pairs: list[Pair], *, largest: int) -> None:

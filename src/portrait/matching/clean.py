@@ -75,7 +75,7 @@ def clean(raw: Mapping[str, object]) -> Cleaned:
 
 
 def _split_name(name: str | None, cleaned: Cleaned) -> None:
-    """Take the first word of a whole name as given name and the last as surname, where these are not told."""
+    """Take the first word of a whole name as given name and the last as surname, where these are missing."""
     words = name.split() if name else []
     for column, word in (("given_name", words[:1]), ("surname", words[1:][-1:])):
         if cleaned.get(column) is None and word:
@@ -83,7 +83,7 @@ def _split_name(name: str | None, cleaned: Cleaned) -> None:
 
 
 def _split_number(street: str | None, cleaned: Cleaned) -> None:
-    """Take the first word with a digit as the number of the house, where that is not told apart."""
+    """Take the first word with a digit as the number of the house, where the record has no number of its own."""
     words = street.split() if street else []
     number = next((word for word in words if any(c.isdecimal() for c in word)), None)
     cleaned["street_number"] = number and squeeze(number)

@@ -41,7 +41,7 @@ GROUPS = (
     ("phone",),
     ("company",),
 )
-"""The standard names by what they tell of. Columns of one group alone are not enough to tell people apart."""
+"""The standard names by subject. Columns of one group alone are not enough to tell people apart."""
 ADDRESS = GROUPS[1]
 
 SESSIONS: tuple[tuple[str, ...], ...] = (
@@ -67,7 +67,7 @@ class Level(msgspec.Struct, frozen=True):
     m: float
     rare: str | None = None
     kin: bool = False
-    """Whether names so unlike are those of two of a family, where there are families."""
+    """Whether names so unlike may be those of two people of a family, where there are families."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -194,7 +194,7 @@ def _name(column: str, other: str | None) -> Comparison:
     ]
     missing = _missing(column)
     if other is not None:
-        # Names exchanged are told of the given name alone: told of the surname too they would count twice.
+        # Exchanged names count for the given name alone: for the surname too they would count twice.
         ways = [_either(_close(*pair, 1, 2), _close(*pair, 2, 5)) for pair in ((column, other), (other, column))]
         if column == "given_name":
             levels += [Level(" and ".join(ways), 0.03), Level(" or ".join(ways), 0.01, kin=True)]

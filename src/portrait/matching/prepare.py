@@ -24,7 +24,7 @@ Table = Path | Iterable[Record]
 """Records as mappings from column to value, or a file of them: .csv, .parquet, .jsonl or .ndjson."""
 
 SIDES = ("a", "b")
-"""What ids in the tables begin with: of which of two given tables a record is."""
+"""The first letter of ids in the tables: it says from which of the two tables a record is."""
 MADE = ("postcode_bag", "email_user")
 """Columns that `clean` makes of others."""
 CHUNK = 20_000
@@ -40,13 +40,13 @@ class Prepared(msgspec.Struct, frozen=True):
     input: str
     """A hash of all records, whatever their order."""
     counts: tuple[int, ...]
-    """The records of each table given."""
+    """The number of records of each table."""
     usable: tuple[str, ...]
     """The standard names of the columns that say something."""
 
 
 def hash_of_files(tables: Iterable[Table]) -> str | None:
-    """Return a hash of the files' content; None where one is no file, which only reading it all can tell."""
+    """Return a hash of the files' content; None where a table is no file: it must be read for that."""
     digest = blake2b(digest_size=16)
     for table in tables:
         if not isinstance(table, Path):

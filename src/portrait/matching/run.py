@@ -26,7 +26,7 @@ DIGITS = 6
 """Probabilities are rounded to so many decimals: engines add up in different orders, and differ in the last bits."""
 Stage = Literal["prepare", "train", "compare", "choose"]
 Progress = Callable[[Stage, int, int], None]
-"""Told the stage, how much of it is done and how much there is: steps, or chunks of pairs."""
+"""Called with the stage, how much of it is done and how much there is: steps, or chunks of pairs."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MatchingOutcome(msgspec.Struct, frozen=True):
-    """What a run found."""
+    """The result of a run."""
 
     candidates: list[ChosenPair]
     """In order of the ids, left of the first table where there are two."""
@@ -87,7 +87,7 @@ def match(
     engine: Literal["duckdb", "spark"] = "duckdb",
     settings: Settings | None = None,
     session: Any = None,
-    progress: Progress = lambda stage, done, total: None,  # noqa: ARG005  # the names say what is told
+    progress: Progress = lambda stage, done, total: None,  # noqa: ARG005  # the names document the arguments
 ) -> MatchingOutcome:
     """Find the records that are of one person: within one table, or between two.
 
@@ -233,7 +233,7 @@ class _Run:
         return kept if same and kept.prepared is not None else None
 
     def _start_anew(self, fresh: Path) -> None:
-        """Take what was read; what an earlier run left goes, the manifest first, so that nothing vouches for it."""
+        """Take the new files; delete those of an earlier run, the manifest first, since it vouches for the others."""
         (self._work / "manifest.json").unlink(missing_ok=True)
         for old in (*self._work.glob("pairs-*.parquet"), self._work / "model.json", self._work / "candidates.parquet"):
             old.unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class _Learnt(msgspec.Struct):
 
 
 def train(engine: Engine, usable: tuple[str, ...], counts: tuple[int, ...], step: Callable[[int, int], None]) -> Model:
-    """Learn the model of the tables that an engine has open; `step` is told how many of how many steps are done."""
+    """Learn the model of the tables that an engine has open; `step` gets the steps that are done, and all steps."""
     compared = comparisons(usable)
     sessions = _sessions(usable)
     steps = len(sessions) + 2
@@ -156,7 +156,7 @@ def _session(
     for comparison in model.comparisons:
         # A level that was never seen has a made-up m: it weighs nothing here, and what is assumed stands.
         probabilities = tuple(level.m_probability for level in comparison.comparison_levels if not level.is_null_level)
-        if sum(probabilities[:-1]) > 0.5:  # else what it found agrees on nothing else, and is no person
+        if sum(probabilities[:-1]) > 0.5:  # else the pairs agree on no other column, and are no person's
             m[comparison.output_column_name] = probabilities
     return _Learnt(columns, model.probability_two_random_records_match * pairs, share, m)
 
@@ -164,8 +164,8 @@ def _session(
 def _maximised(sample: "pa.Table", model_settings: dict[str, Any], rule: str) -> tuple[Any, int]:
     """Return what expectation maximisation learns, None where nothing agrees, and how many pairs agree.
 
-    Splink refuses an m that nears 0 closer than 1e-300, as that of a level does which only others stand on: with fewer
-    rounds it stays away from there, and what is learnt differs little.
+    Splink refuses an m that nears 0 closer than 1e-300, as that of a level does on which only other people's pairs
+    stand: with fewer rounds m stays away from 0, and the result differs little.
     """
     for rounds in ROUNDS:
         with _linker(sample, model_settings | {"max_iterations": rounds}) as linker:
@@ -207,7 +207,7 @@ def _m(comparison: Comparison, learnt: list[_Learnt]) -> tuple[float, ...]:
 def _prior(m: dict[str, tuple[float, ...]], learnt: list[_Learnt], total: float, assumed: float) -> float:
     """Return the share of all pairs that are of one person.
 
-    A session saw the pairs that agree on its columns; how many of all that is, the m of those columns tell.
+    A session saw the pairs that agree on its columns; the m of those columns give their share of all pairs.
     """
     estimates = [
         each.matches / each.share / math.prod(m[column][0] for column in each.columns) / total

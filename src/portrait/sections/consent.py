@@ -42,7 +42,7 @@ def effective(record: Record) -> datetime | None:
 
 
 def strictness(record: Record) -> int:
-    """Return how strict a decision is: of two at one moment the stricter counts, whichever was told first."""
+    """Return how strict a decision is: of two at one moment the stricter counts, whichever was recorded first."""
     return _STRICTNESS[record.status] if isinstance(record, Consent) else 0
 
 
@@ -74,9 +74,9 @@ def runs_out(record: Record, since: datetime) -> tuple[datetime, Record] | None:
 
 
 def stricter(first: Held, second: Held, joined_at: int | None) -> Held:
-    """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time.
+    """Two histories joined: the stricter of decisions up to then; later decisions, preferences and equals by time.
 
-    A withdrawal in one of them ends what was told in the other before it and lies ahead.
+    A withdrawal in one history ends the records of the other that were recorded before it and lie ahead.
     """
     for end, live in ((first, second), (second, first)):
         if is_revoked(end.record) and end.entry.lapse is None and ends(end.entry, live.entry):

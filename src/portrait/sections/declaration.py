@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `register_profile_section` was told, kept until the registry is built."""
+    """The arguments of one `register_profile_section`, kept until the registry is built."""
 
     name: str
     target: Any

@@ -41,7 +41,7 @@ class Assignment(Record, frozen=True):
 def crossovers(section: StoredSection, state: LatestState, now: int) -> tuple[str, ...]:
     """Return the experiments of which histories that are one person's now had different variants.
 
-    The first exposure is what shows; that another was seen too bears on what the experiment can tell.
+    Only the first exposure is shown; but that the customer saw another variant too matters to the experiment.
 
     Args:
         section: this section, or one that stands for it.

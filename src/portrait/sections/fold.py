@@ -255,7 +255,7 @@ class Latest:
         entries = history.entries.get(fact.key, [])
         if withdraws and entries:
             entries = [prior for prior in entries if not ends(entry, prior)]
-        if entry.body is None and entries:  # of one moment what was told before it ends too, whatever its rank
+        if entry.body is None and entries:  # entries of the same moment recorded before it end too, at any rank
             entries = [prior for prior in entries if prior.effective_at != entry.effective_at or prior.id == entry.id]
         kept = self._prune([*entries, entry], told_at) if entries else [entry]
         return LatestState(state.histories | {tag: History(told_at, history.entries | {fact.key: kept})})
@@ -340,7 +340,7 @@ class Latest:
         return max(len(live), ahead)
 
     def _entry(self, fact: Fact) -> tuple[Entry, bool]:
-        """Return a fact as a state holds it, and whether it ends what was told before and lies ahead."""
+        """Return a fact as a state holds it, and whether it ends earlier entries that lie ahead."""
         provenance = fact.effective_at, fact.recorded_at, fact.id, fact.source
         if fact.op is Op.DELETE:
             return _entry(provenance, _LOWEST, None), True
@@ -399,7 +399,7 @@ class Latest:
         ahead = ordered[len(due) :]
         if not due:
             return ahead
-        if self._first is not None:  # what is told late of a time before the last end must not count, nor what it ends
+        if self._first is not None:  # a late entry before the last end must not count, nor what the end ends
             counts = self._counts(due, told_at), max((entry for entry in due if entry.body is None), default=None)
             ids = {entry.id for entry in (*counts, due[-1]) if entry is not None}
             return [entry for entry in due if entry.id in ids] + ahead
@@ -411,7 +411,7 @@ class Latest:
 
 
 _LOWEST = -(2**63)
-"""The rank of an end: of what was told after it of the same moment anything counts instead."""
+"""The rank of an end: any later entry of the same moment counts instead."""
 
 
 def _entry(

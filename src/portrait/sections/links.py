@@ -1,7 +1,7 @@
-"""Links: what was decided of the evidence that two identifiers are one person. Shown as `identities`.
+"""Links: the decisions on the evidence that two identifiers are one person. Shown as `identities`.
 
-A source's record in `identities` is evidence, and stays what it was. What became of it, under the rules of the time, is
-a fact of its own here, told at both ends: everything derived follows from facts, never from rules that changed since.
+A source's record in `identities` is evidence, and never changes. The decision on it, under the rules of the time, is a
+fact of its own here, recorded at both ends: everything derived follows from facts, never from rules that changed since.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,11 @@ _APART = "!"
 
 
 class Decision(Record, frozen=True, omit_defaults=True):
-    """The body of a link's fact: what was decided, told at one of its ends."""
+    """The body of a link's fact: the decision, recorded at one of its ends."""
 
     rule: Annotated[str, impersonal]
     value: Annotated[str, personal] = ""
-    """The other identifier's value, as it was given."""
+    """The other identifier's original value."""
     at: Annotated[int, impersonal] = 0
     since: Annotated[int, impersonal] = 0
     confidence: Annotated[float, impersonal] = 1.0
@@ -39,7 +39,7 @@ class Decision(Record, frozen=True, omit_defaults=True):
 
 
 class LinksState(msgspec.Struct, frozen=True, array_like=True):
-    """Per identifier and key of another, what each source says now; what was taken back is not kept."""
+    """Per identifier and key of another, the live record of each source; retracted records are not kept."""
 
     ends: dict[str, dict[str, list[LinkRecord]]] = {}
     recorded_at: dict[str, int] = {}
@@ -69,7 +69,7 @@ class Links:
         return LinksState(state.ends | {tag: ends}, state.recorded_at | {tag: at})
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
-        """Return the state of two identifiers: the links of both. Of one that both hold the one told more counts."""
+        """Return the state of two identifiers: the links of both. Of a tag that both have, the newer links count."""
         if a.ends.keys().isdisjoint(b.ends):  # as two identifiers' states are
             return LinksState(a.ends | b.ends, a.recorded_at | b.recorded_at)
         tags = sorted(a.ends.keys() | b.ends.keys())
@@ -119,7 +119,7 @@ def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = (
 
 
 def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[LinkRecord]]:
-    """Return what is told of an identifier's links, by the other end; refused and retracted ones too."""
+    """Return the records of an identifier's links, by the other end; refused and retracted ones too."""
     return {
         Identifier.of_tag(key): records
         for key, records in state.ends.get(identifier.tag, {}).items()
@@ -128,14 +128,14 @@ def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[
 
 
 def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Sequence[LinkRecord]:
-    """Return what is told at one identifier of its link with another."""
+    """Return the records at one identifier of its link with another."""
     return state.ends.get(identifier.tag, {}).get(link_key(other), ())
 
 
 def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier], LinkRecord]:
-    """Return which pairs are not to be linked, in order, and who said so.
+    """Return the pairs that are not to be linked, in order, with the record of the ban.
 
-    What is told last counts, at whichever end: one that was nobody's then was told nothing.
+    The newest record of either end counts: an end that had no owner when a ban was recorded has no record of it.
     """
     newest: dict[tuple[Identifier, Identifier], LinkRecord] = {}
     for state in states:
@@ -158,7 +158,7 @@ def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
 
 
 def only_bans(state: LinksState) -> LinksState:
-    """Return a state with what is told of pairs that are not to be linked, and nothing else."""
+    """Return a state with the bans only."""
     return LinksState(
         {
             tag: bans
@@ -169,7 +169,7 @@ def only_bans(state: LinksState) -> LinksState:
 
 
 def told_at(state: LinksState) -> int:
-    """Return when something was told of a state's links last, in microseconds; 0: never."""
+    """Return when the newest fact of a state's links was recorded, in microseconds; 0: there is none."""
     return max((_told_at(state, tag) for tag in state.ends), default=0)
 
 
@@ -181,12 +181,12 @@ def _told_at(state: LinksState, tag: str) -> int:
 
 
 def link_key(other: Identifier, *, apart: bool = False) -> str:
-    """Return the key under which a link to an identifier, or its ban, stands."""
+    """Return the key of a link to an identifier, or of the ban on it."""
     return _APART + other.tag if apart else other.tag
 
 
 def identified(state: LinksState, now: int) -> list[Identified]:
-    """Return the identifiers that a profile's links show at a moment, the surest first, as they were given last."""
+    """Return the identifiers that a profile shows at a moment, the surest first, with their newest original value."""
     graph = graph_of([state])
     latest: dict[Identifier, tuple[int, int, str]] = {}
     for others in state.ends.values():
@@ -211,7 +211,7 @@ def identified(state: LinksState, now: int) -> list[Identified]:
 
 
 def is_own(identifier: Identifier) -> bool:
-    """Tell whether an identifier is one of Portrait's making, which no source gave."""
+    """Tell whether Portrait generated an identifier, so that no source gave it."""
     return identifier.type == CUSTOMER_ID and is_generated(identifier.value)
 
 
@@ -225,9 +225,10 @@ def _link_record(fact: Fact) -> LinkRecord:
 
 
 def _live(records: list[LinkRecord], key: str) -> list[LinkRecord]:
-    """Return what counts of what is told of a pair: of each source its newest record's word, and that of a person.
+    """Return the records of a pair that count: of each source the newest record, and the newest by hand.
 
-    A record that ends takes back what records said, a person what anybody did. Of a ban what anybody said last counts.
+    A record that ends retracts the source's records; a retraction by hand retracts those by hand too. Of a ban the
+    newest record of any source counts.
     """
     if key.startswith(_APART):
         return [max(records, key=lambda record: record.order)]
@@ -247,7 +248,7 @@ def _live(records: list[LinkRecord], key: str) -> list[LinkRecord]:
 
 
 def _is_back(record: LinkRecord) -> bool:
-    """Tell whether a word is taken back: what was split off by earlier versions waits, as what is refused does."""
+    """Tell whether a record is retracted; a split by an earlier version is not: it waits, as a refused link does."""
     return record.status == RETRACTED and record.rule != Rule.SPLIT
 
 
@@ -270,7 +271,7 @@ LINKS = StoredSection(
     opaque_keys=False,
     shown_as="identities",
 )
-"""Kept beside the registered sections: nobody writes to it, and what it shows is the section `identities`."""
+"""Not among the registered sections: no caller writes to it, and its document is that of the section `identities`."""
 
 
 def shown_by(section: StoredSection) -> StoredSection:

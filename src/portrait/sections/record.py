@@ -39,7 +39,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 _FINE = re.compile(rb"\.\d{7}")
-"""Seconds that are told in more than microseconds, or a number like them."""
+"""Seconds with more digits than microseconds have, or a number like them."""
 
 
 class Field(NamedTuple):
@@ -210,7 +210,7 @@ class Shape:
         return record
 
     def _is_fine(self, raw: bytes) -> bool:
-        """Tell whether a text may tell a moment in more than microseconds."""
+        """Tell whether a text may contain a moment finer than microseconds."""
         return bool(self._moments) and _FINE.search(raw) is not None
 
     def _cut_off(self, value: Any) -> Any:
@@ -251,7 +251,7 @@ class Shape:
         return msgspec.structs.replace(record, **changes) if changes else record
 
     def _gather(self, raw: bytes) -> Any:
-        """Move the fields that the schema does not name into the one that collects them."""
+        """Move the fields that the schema does not name into the field that gathers them."""
         value = strict_json.decode(raw)
         if not isinstance(value, dict):
             return value
