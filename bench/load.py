@@ -1,4 +1,4 @@
-"""Loads: what the load generator is told, and what it says. `fire` runs it, as a process of its own."""
+"""Loads: the load generator's plan and its result. `fire` runs it, as a process of its own."""
 
 import subprocess
 import sys

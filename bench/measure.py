@@ -11,7 +11,7 @@ from bench.process import Failure
 
 
 class Skipped(Exception):
-    """What was to be measured is not there; the text says what is missing."""
+    """Something to be measured is not there; the text says what is missing."""
 
 
 class Taken(NamedTuple):
@@ -64,8 +64,8 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
-    """Return what each round's numbers say of each other: both were taken moments apart."""
-    return [one / other for one, other in zip(over, under, strict=True)]
+    """Return the ratio of each round's two numbers: they were taken moments apart."""
+    return [dividend / divisor for dividend, divisor in zip(over, under, strict=True)]
 
 
 def requests(result: Result, each: int = 1) -> Taken:
@@ -77,18 +77,18 @@ def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None], b
     """Take every probe once a round; one that fails is not taken again, and the others go on.
 
     Args:
-        probes: what is taken, in this order.
+        probes: the probes, in this order.
         rounds: how often.
         tell: hears what is going on.
         beside: so many probes in a row are compared with each other, and take turns at being the first.
     """
-    held = {probe: Series(probe.title, probe.unit) for probe in probes}
-    for probe, series in held.items():
+    all_series = {probe: Series(probe.title, probe.unit) for probe in probes}
+    for probe, series in all_series.items():
         tell(f"prepare {probe.id}")
         _try(probe.prepare, series, tell)
     for number in range(rounds):
-        for probe in _turns(list(held), beside, number):
-            series = held[probe]
+        for probe in _turns(list(all_series), beside, number):
+            series = all_series[probe]
             if series.failed or series.skipped:
                 continue
             taken = _try(probe.take, series, tell)
@@ -98,7 +98,7 @@ def measure(probes: Iterable[Probe], rounds: int, tell: Callable[[str], None], b
                     series.p50.append(taken.p50)
                     series.p99.append(taken.p99)
                 tell(f"{number + 1}/{rounds} {probe.id}: {taken.value:,.2f} {probe.unit}")
-    return {probe.id: series for probe, series in held.items()}
+    return {probe.id: series for probe, series in all_series.items()}
 
 
 def _turns(probes: Sequence[Probe], beside: int, number: int) -> Iterator[Probe]:
@@ -114,7 +114,7 @@ def _try(act: Callable[[], object], series: Series, tell: Callable[[str], None])
     except Skipped as reason:
         series.skipped = str(reason)
         tell(f"skipped: {reason}")
-    except (Failure, LookupError, ValueError, OSError) as error:  # an answer may lack what is looked for
+    except (Failure, LookupError, ValueError, OSError) as error:  # an answer may lack an expected member
         series.failed = str(error) if isinstance(error, Failure) else f"{type(error).__name__}: {error}"
         tell(f"FAILED: {error}")
     return None

@@ -24,7 +24,7 @@ class Program(NamedTuple):
 
     @property
     def command(self) -> tuple[str, ...]:
-        """How it is called. Its settings file is empty: one that lies about must not change what is measured."""
+        """The command line. Its settings file is empty: a stray settings file must not change the measurements."""
         return str(self.python), "-m", "portrait", "--config", os.devnull
 
     @property
@@ -71,53 +71,53 @@ class Portrait(Subject):
         return time.perf_counter() - begun
 
     def run(self, *command: str) -> str:
-        """Run a command of Portrait's, and return what it printed; what it says on the way is shown.
+        """Run a command of Portrait's, and return its output; messages of a load go to a terminal.
 
         Raises:
             Failure: it refused.
         """
         whole = [*self.program.command, *command, "--database", self.url]
-        shown = "load" in command and sys.stderr.isatty()
-        return output(f"portrait {command[0]}", whole, self.program.environment, shown=shown)
+        visible = "load" in command and sys.stderr.isatty()
+        return output(f"portrait {command[0]}", whole, self.program.environment, visible=visible)
 
     def command(self, port: int, workers: int = 1) -> tuple[list[str], dict[str, str]]:
         """Return what serves the database."""
         serve = ["serve", "--auth", "keys", "--workers", str(workers), "--port", str(port), "--log-level", "warning"]
         return [*self.program.command, *serve], {**self.program.environment, "PORTRAIT_DATABASE": self.url}
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return the request for a full profile."""
-        return self.get(place)
+        return self.get(index)
 
-    def get(self, place: int, query: str = "", headers: Mapping[str, str] | None = None) -> bytes:
+    def get(self, index: int, query: str = "", headers: Mapping[str, str] | None = None) -> bytes:
         """Return the request for a profile, with a query and further headers."""
-        path = f"/api/v1/customers/{customer_id(place)}/unified-profile{query}"
+        path = f"/api/v1/customers/{customer_id(index)}/unified-profile{query}"
         return _request("GET", path, {**self._credential(), **(headers or {})})
 
     def post(self, path: str, body: bytes, kind: str = "application/json") -> bytes:
         """Return the request that posts a body."""
         return _request("POST", path, {**self._credential(), "Content-Type": kind}, body)
 
-    def append(self, place: int, record: object) -> bytes:
+    def append(self, index: int, record: object) -> bytes:
         """Return the request that records one interaction of a customer."""
         body = json.dumps(record, separators=(",", ":")).encode()
-        return self.post(f"/api/v1/customers/{customer_id(place)}/interactions", body)
+        return self.post(f"/api/v1/customers/{customer_id(index)}/interactions", body)
 
     def act(self, action: str, target: int, source: int) -> bytes:
         """Return the request that merges two customers, or parts them again."""
         asked = {"action": action, "targetId": customer_id(target), "sourceId": customer_id(source)}
         return self.post("/api/v1/identity", json.dumps(asked, separators=(",", ":")).encode())
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that all six sections are whole, and the interactions the newest."""
-        sections = {one["name"]: one["data"] for one in json.loads(body)["sections"]}
+        sections = {section["name"]: section["data"] for section in json.loads(body)["sections"]}
         if tuple(sections) != SECTIONS:
             raise ValueError(f"sections are {', '.join(sections)}")
-        held = {name: len(data) for name, data in sections.items()}
-        if held != dict(zip(SECTIONS, (3, SHOWN, 3, 2, 2, 4), strict=True)):
-            raise ValueError(f"sections hold {held}")
-        newest = [interaction(place, number)["id"] for number in range(29, 29 - SHOWN, -1)]
-        if [one["id"] for one in sections["interactions"]] != newest:
+        sizes = {name: len(data) for name, data in sections.items()}
+        if sizes != dict(zip(SECTIONS, (3, SHOWN, 3, 2, 2, 4), strict=True)):
+            raise ValueError(f"sections hold {sizes}")
+        newest = [interaction(index, number)["id"] for number in range(29, 29 - SHOWN, -1)]
+        if [record["id"] for record in sections["interactions"]] != newest:
             raise ValueError("interactions are not the newest")
 
     def _credential(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ STOP_SECONDS = 30.0
 
 
 class Failure(Exception):
-    """Something that was to be measured did not work; the text says what, for the page."""
+    """Something to be measured did not work; the text says what, for the page."""
 
 
 class Cores(NamedTuple):
@@ -44,15 +44,15 @@ def environment(additions: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def output(
-    name: str, command: Sequence[str], additions: Mapping[str, str] | None = None, *, shown: bool = False
+    name: str, command: Sequence[str], additions: Mapping[str, str] | None = None, *, visible: bool = False
 ) -> str:
-    """Run a command, and return what it printed; what it says on the way goes to the terminal if that is wanted.
+    """Run a command, and return its output; its messages go to the terminal where they are to be visible.
 
     Raises:
         Failure: it ended with an error, whose last line stands in the text.
@@ -62,7 +62,7 @@ def output(
         env=environment(additions),
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=None if shown else subprocess.PIPE,
+        stderr=None if visible else subprocess.PIPE,
         text=True,
         check=False,
     )
@@ -72,9 +72,9 @@ def output(
     return done.stdout
 
 
-def _last_line(said: str) -> str:
-    """Return the last line of what a process said, to stand behind other words; nothing where it said nothing."""
-    return "".join(f": {line.strip()}" for line in said.strip().splitlines()[-1:])
+def _last_line(text: str) -> str:
+    """Return the last line of a process's messages, to stand behind other words; nothing where there are none."""
+    return "".join(f": {line.strip()}" for line in text.strip().splitlines()[-1:])
 
 
 class Server:
@@ -122,8 +122,8 @@ class Server:
         while time.perf_counter() < until:
             if self._process.poll() is not None:
                 self._log.seek(self._since)
-                said = _last_line(self._log.read().decode(errors="replace"))
-                raise Failure(f"the server ended with {self._process.returncode} before it answered{said}")
+                reason = _last_line(self._log.read().decode(errors="replace"))
+                raise Failure(f"the server ended with {self._process.returncode} before it answered{reason}")
             with contextlib.suppress(OSError):
                 status, _, body = ask(self.port, request)
                 if status in {200, 201}:
@@ -157,9 +157,9 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     Raises:
         OSError: the server cannot be reached, or the answer is cut off.
     """
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
-        one.sendall(request)
-        with one.makefile("rb") as answer:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as answer:
             status = answer.readline().split(b" ")
             lines = iter(lambda: answer.readline().strip().decode("latin-1"), "")
             parts = (line.partition(":") for line in lines)

@@ -39,10 +39,10 @@ def record(directory: Path, customers: int, seconds: float, tell: Callable[[str]
             "--duration", f"{seconds:.0f}", "--pid", str(serving.server.pid),
         )  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as looking:  # noqa: S603  # py-spy
-            result = serving.fire([serving.subject.request(place) for place in workshop.places()])
-            _, said = looking.communicate()
+            result = serving.fire([serving.subject.request(index) for index in workshop.indexes()])
+            _, errors = looking.communicate()
         if looking.returncode or not stacks.exists():
-            raise Failure(f"py-spy ended with {looking.returncode}: {said.strip()}")
-    found = tree(stacks.read_text().splitlines(), BELOW, MARK)
-    PICTURE.write_text(drawn(found, "Where the time of a full profile on SQLite goes, in blue: Portrait", MARK))
+            raise Failure(f"py-spy ended with {looking.returncode}: {errors.strip()}")
+    calls = tree(stacks.read_text().splitlines(), BELOW, MARK)
+    PICTURE.write_text(drawn(calls, "Where the time of a full profile on SQLite goes, in blue: Portrait", MARK))
     tell(f"{PICTURE.name}: {result.rate:,.0f} requests/s while it was looked at")

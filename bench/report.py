@@ -33,7 +33,7 @@ def write(results: Results, page: Path = PAGE, images: Path = IMAGES) -> None:
 
 def fill(page: Path, texts: Mapping[str, str]) -> None:
     """Put texts into a page's marked places, by their names."""
-    page.write_text(_BLOCK.sub(lambda found: found[1] + texts[found[2]] + found[4], page.read_text()))
+    page.write_text(_BLOCK.sub(lambda match: match[1] + texts[match[2]] + match[4], page.read_text()))
 
 
 def blocks(results: Results) -> dict[str, str]:
@@ -54,8 +54,8 @@ def blocks(results: Results) -> dict[str, str]:
 
 def charts(run: Run | None) -> dict[str, str]:
     """Return the page's charts, by file name; empty ones where nothing was measured."""
-    served = {id_: one for id_, one in (run.series if run else {}).items() if one.value and _is_full(id_)}
-    drawn = [_bar(one, _kind(id_)) for id_, one in served.items()]
+    served = {id_: series for id_, series in (run.series if run else {}).items() if series.value and _is_full(id_)}
+    drawn = [_bar(series, _kind(id_)) for id_, series in served.items()]
     return {"requests.svg": bars(f"Full profiles a second{', one process on one core' if drawn else ': none'}", drawn)}
 
 
@@ -63,9 +63,9 @@ def _is_full(id_: str) -> bool:
     return id_.endswith(".full") or id_.startswith("peer.") or id_ in {"floor.static", "floor.sqlite", "floor.postgres"}
 
 
-def _bar(one: Series, kind: str) -> Bar:
-    found = spread(one.value)
-    return Bar(one.title, found.median, found.least, found.most, kind)
+def _bar(series: Series, kind: str) -> Bar:
+    figures = spread(series.value)
+    return Bar(series.title, figures.median, figures.least, figures.most, kind)
 
 
 def _kind(id_: str) -> str:
@@ -83,13 +83,13 @@ def _machine(run: Run) -> str:
     options = run.options
     sizes = [options.large_customers] if any(row.id.startswith("large-") for row in run.rows) else []
     customers = " and ".join(f"{size:,}" for size in [*sizes, options.customers])
-    said = {
+    details = {
         "measured": run.at,
         **run.machine,
         "run": f"{customers} customers, {options.rounds} rounds of {options.seconds:g} s, "
         f"{options.connections} connections",
     }
-    return table("what | on this run", said.items())
+    return table("what | on this run", details.items())
 
 
 def _rows(rows: Iterable[Outcome]) -> str:
@@ -99,12 +99,12 @@ def _rows(rows: Iterable[Outcome]) -> str:
 def _cells(row: Outcome) -> Iterator[str]:
     yield f"{row.title} <sub>`{row.id}`</sub>"
     yield row.goal or "reported"
-    found = row.measured
-    if found is None:
+    measured = row.measured
+    if measured is None:
         yield from ("failed" if row.failed else "skipped", row.failed or row.skipped, "no" if row.failed else "")
         return
-    yield f"**{_number(found.median)}** {row.unit}"
-    yield f"{_number(found.least)} to {_number(found.most)}"
+    yield f"**{_number(measured.median)}** {row.unit}"
+    yield f"{_number(measured.least)} to {_number(measured.most)}"
     yield "" if row.met is None else "yes" if row.met else "**no**"
 
 
@@ -122,18 +122,18 @@ def _missed(rows: Iterable[Outcome], notes: dict[str, dict[str, str]]) -> str:
 
 
 def _series(series: dict[str, Series]) -> str:
-    return table("what | median | rounds | p50 | p99", (_measured(one) for one in series.values()))
+    return table("what | median | rounds | p50 | p99", (_measured(probe_series) for probe_series in series.values()))
 
 
-def _measured(one: Series) -> Iterator[str]:
-    yield one.title
-    if not one.value:
-        yield from ("failed" if one.failed else "skipped", one.failed or one.skipped, "", "")
+def _measured(series: Series) -> Iterator[str]:
+    yield series.title
+    if not series.value:
+        yield from ("failed" if series.failed else "skipped", series.failed or series.skipped, "", "")
         return
-    found = spread(one.value)
-    yield f"{_number(found.median)} {one.unit}"
-    yield f"{_number(found.least)} to {_number(found.most)}"
-    for latencies in (one.p50, one.p99):
+    figures = spread(series.value)
+    yield f"{_number(figures.median)} {series.unit}"
+    yield f"{_number(figures.least)} to {_number(figures.most)}"
+    for latencies in (series.p50, series.p99):
         yield f"{_number(spread(latencies).median)} ms" if latencies else ""
 
 
@@ -161,13 +161,13 @@ def _compared(row: Compared) -> Iterator[str]:
         return
     yield f"{_number(row.this.median)} {row.unit}"
     yield f"{_number(row.base.median)} {row.unit}"
-    for one in (row.ratio.spread, row.noise.spread):
-        yield f"{one.median:.2f} ({one.least:.2f} to {one.most:.2f})"
+    for figures in (row.ratio.spread, row.noise.spread):
+        yield f"{figures.median:.2f} ({figures.least:.2f} to {figures.most:.2f})"
     yield row.beyond
 
 
 def summary(run: Run) -> None:
-    """Print what a run found."""
+    """Print the results of a run."""
     table = Table("row", "goal", "measured", "rounds", "met", title=f"{run.options.rounds} rounds")
     for row in run.rows:
         _, *cells = _cells(row)

@@ -45,35 +45,35 @@ def build(
         commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
     except Failure as error:
         raise Failure(f"git knows no revision {name}") from error
-    place = directory / commit
-    if not place.exists():
+    checkout = directory / commit
+    if not checkout.exists():
         tell(f"take the files of {commit}")
-        _unpack(commit, place)
+        _unpack(commit, checkout)
     tell(f"make the environment of {commit}, unless it is there")
-    return Revision(commit, Program((install or _make)(place), place / "src"))
+    return Revision(commit, Program((install or _make)(checkout), checkout / "src"))
 
 
-def _unpack(commit: str, place: Path) -> None:
+def _unpack(commit: str, checkout: Path) -> None:
     """Put a commit's files into a directory, all or none."""
-    part = place.with_suffix(".part")
+    part = checkout.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", commit))) as archive:
         archive.extractall(part, filter="data")
-    part.rename(place)
+    part.rename(checkout)
 
 
-def _make(place: Path) -> Path:
+def _make(checkout: Path) -> Path:
     """Make the environment of a directory of files. What was begun and not ended is no use to the next run."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_MAKE}
-    command = ("make", "--directory", str(place), f"PYTHON={sys.executable}", ENVIRONMENT)
+    command = ("make", "--directory", str(checkout), f"PYTHON={sys.executable}", ENVIRONMENT)
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        stack.callback(shutil.rmtree, checkout, ignore_errors=True)
         done = subprocess.run(command, env=inherited, stdout=sys.__stderr__, check=False)  # noqa: S603  # paths of ours
         if done.returncode:
             raise Failure(f"`make {ENVIRONMENT}` of the revision ended with {done.returncode}; what it said is above")
         stack.pop_all()
-    return place / ".venv" / "bin" / "python"
+    return checkout / ".venv" / "bin" / "python"
 
 
 def _git(*arguments: str) -> bytes:

@@ -153,7 +153,7 @@ def probe_of(name: str) -> tuple[str, str]:
 
 
 def lookup(series: Mapping[str, Series], probe: str) -> Series:
-    """Return the series of a probe; a skipped one where there is none."""
+    """Return the series of a probe; a skipped series where there is none."""
     return series.get(probe) or Series("", "", skipped=f"nothing measures {probe}")
 
 
@@ -166,10 +166,10 @@ def outcome(row: Row, series: Mapping[str, Series]) -> Outcome:
     values = []
     for name in row.measures:
         probe, measure = probe_of(name)
-        held = lookup(series, probe)
-        made.failed = made.failed or (f"{probe}: {held.failed}" if held.failed else "")
-        made.skipped = made.skipped or held.skipped
-        values.append(held.of(measure))
+        probe_series = lookup(series, probe)
+        made.failed = made.failed or (f"{probe}: {probe_series.failed}" if probe_series.failed else "")
+        made.skipped = made.skipped or probe_series.skipped
+        values.append(probe_series.of(measure))
     if made.failed or made.skipped:
         return made
     made.rounds = ratios(*values) if row.under else values[0]

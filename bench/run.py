@@ -16,7 +16,7 @@ from bench.workshop import Options, Workshop
 
 
 class Run(msgspec.Struct):
-    """What one run found, whole or in part."""
+    """The results of one run, whole or in part."""
 
     at: str
     machine: dict[str, str]
@@ -81,7 +81,7 @@ def series_of(subject: str, probe: str) -> str:
 
 
 def read(path: Path) -> Results:
-    """Return what a file of results holds; nothing where there is none."""
+    """Return the results of a file; empty ones where there is no file."""
     return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 
@@ -95,9 +95,9 @@ def _rounded(value: object) -> object:
     match msgspec.to_builtins(value):
         case float(number):
             return float(f"{number:.5g}")
-        case dict(held):
-            return {name: _rounded(one) for name, one in held.items()}
-        case list(held):
-            return [_rounded(one) for one in held]
+        case dict(container):
+            return {name: _rounded(member) for name, member in container.items()}
+        case list(container):
+            return [_rounded(member) for member in container]
         case other:
             return other

@@ -49,11 +49,11 @@ class Serving(Generic[S]):
         log = self._workshop.directory / "servers.log"
         server = self._stack.enter_context(Server(*self._command(subject, port), port, log, self._pinned))
         server.wait(subject.request(0))
-        for place in range(min(CHECKED, self._workshop.options.customers)):
-            status, _, body = ask(port, subject.request(place))
+        for index in range(min(CHECKED, self._workshop.options.customers)):
+            status, _, body = ask(port, subject.request(index))
             if status not in {200, 201}:
                 raise Failure(f"{subject.name} answers with status {status}")
-            subject.check(place, body)
+            subject.check(index, body)
         return server
 
     def start(self) -> None:

@@ -19,11 +19,11 @@ class Subject(ABC):
         """Return what starts the service on a port of 127.0.0.1, in one process, and its environment's additions."""
 
     @abstractmethod
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return a whole HTTP/1.1 request (keep-alive, Host 127.0.0.1) for a customer's full profile."""
 
     @abstractmethod
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that an answer's body holds all six sections of that customer, with the newest 20 interactions.
 
         Raises:

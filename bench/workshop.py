@@ -76,21 +76,21 @@ class Workshop:
 
     @property
     def long(self) -> list[int]:
-        """The places of the customers with a long history."""
-        return [self.options.customers + one for one in range(LONG_CUSTOMERS)]
+        """The indexes of the customers with a long history."""
+        return [self.options.customers + offset for offset in range(LONG_CUSTOMERS)]
 
     @property
     def heavy(self) -> int:
-        """The place of the customer whose sections are large."""
+        """The index of the customer whose sections are large."""
         return self.options.customers + LONG_CUSTOMERS
 
     @property
     def wide(self) -> list[int]:
-        """The places of the customers whose documents are four times as large as others'."""
-        return [self.heavy + 1 + one for one in range(LONG_CUSTOMERS)]
+        """The indexes of the customers whose documents are four times as large as others'."""
+        return [self.heavy + 1 + offset for offset in range(LONG_CUSTOMERS)]
 
-    def places(self, customers: int | None = None) -> list[int]:
-        """Return customers in random order, the same for every subject."""
+    def indexes(self, customers: int | None = None) -> list[int]:
+        """Return indexes of customers in random order, the same for every subject."""
         known = customers or self.options.customers
         return random.Random(SEED).sample(range(known), min(known, 20_000))  # noqa: S311  # for repeating, not for hiding
 
@@ -123,11 +123,11 @@ class Workshop:
 
     def _everybody(self) -> Iterator[bytes]:
         yield from lines(self.options.customers)
-        for place in self.long:
-            yield from long_lines(place, self.options.history)
+        for index in self.long:
+            yield from long_lines(index, self.options.history)
         yield from heavy_lines(self.heavy, self.options.heavy)
-        for place in self.wide:
-            yield from wide_lines(place)
+        for index in self.wide:
+            yield from wide_lines(index)
 
     def copy(self, engine: str, name: str) -> Portrait:
         """Return Portrait over a copy of the filled database, which nobody may have open; on Citus over itself."""
@@ -146,10 +146,10 @@ class Workshop:
         Raises:
             Skipped: none is given.
         """
-        given = os.environ.get(CITUS)
-        if not given:
+        url = os.environ.get(CITUS)
+        if not url:
             raise Skipped(f"no Citus cluster is named by {CITUS}")
-        return given
+        return url
 
     def _database(self, name: str) -> str:
         return "_".join(filter(None, ("portrait", self.subject, name)))

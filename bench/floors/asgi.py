@@ -13,12 +13,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PREFIX = len("/api/v1/customers/")
 _OPENINGS = [
-    (name, b'%b{"name":"%b","data":' % (b"}," if place else b"", name.encode())) for place, name in enumerate(SECTIONS)
+    (name, b'%b{"name":"%b","data":' % (b"}," if index else b"", name.encode())) for index, name in enumerate(SECTIONS)
 ]
 
 
 def setting(name: str) -> str:
-    """Return what the bench told a floor in its environment."""
+    """Return a setting that the bench gave a floor in its environment."""
     return os.environ[f"BENCH_{name}"]
 
 
@@ -45,10 +45,10 @@ def customer_of(scope: Scope) -> str:
     return path[_PREFIX : path.index("/", _PREFIX)]
 
 
-def spliced(customer: str, held: dict[str, bytes]) -> bytes:
+def spliced(customer: str, documents: dict[str, bytes]) -> bytes:
     """Return Portrait's own answer: the documents' bytes, joined."""
     parts = [b'{"customerId":"%b","tenantId":"%b","sections":[' % (customer.encode(), TENANT.encode())]
     for name, opening in _OPENINGS:
-        parts += (opening, held.get(name, b"[]"))
+        parts += (opening, documents.get(name, b"[]"))
     parts.append(b'}],"computedAt":"%b"}' % rfc3339_millis(system_clock()).encode())
     return b"".join(parts)

@@ -35,30 +35,30 @@ class Floor(Subject):
         )  # fmt: skip
         return [sys.executable, "-m", "uvicorn", f"bench.floors.{self._module}:app", *options], self._settings
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return Portrait's request."""
-        return self._portrait.request(place)
+        return self._portrait.request(index)
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that the answer is as Portrait's; static bytes are those of the first customer."""
-        self._portrait.check(0 if self._module == "static" else place, body)
+        self._portrait.check(0 if self._module == "static" else index, body)
 
 
 class AppendFloor(Floor):
-    """One that takes Portrait's single records, and answers them alone."""
+    """A floor that takes Portrait's single records, and answers nothing else."""
 
     _checked = itertools.count()
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return the request that records one interaction."""
-        return self.append(place, appended(place, _CHECKS + next(self._checked)))
+        return self.append(index, appended(index, _CHECKS + next(self._checked)))
 
-    def append(self, place: int, record: object) -> bytes:
+    def append(self, index: int, record: object) -> bytes:
         """Return Portrait's request that records one interaction of a customer."""
-        return self._portrait.append(place, record)
+        return self._portrait.append(index, record)
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that the record was taken."""
-        del place
+        del index
         if json.loads(body) != {"recorded": 1, "duplicates": 0}:
             raise ValueError("the record was not taken")

@@ -30,13 +30,13 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
 
     def records(count: int) -> list[tuple[int, dict[str, object]]]:
         return [
-            (place, appended(place, next(numbers)))
-            for place in chance.choices(range(workshop.options.customers), k=count)
+            (index, appended(index, next(numbers)))
+            for index in chance.choices(range(workshop.options.customers), k=count)
         ]
 
     def append(serving: Serving[Portrait] | Serving[AppendFloor]) -> Taken:
         count = int(MOST * (workshop.options.seconds + workshop.options.warmup))
-        asked = [serving.subject.append(place, record) for place, record in records(count)]
+        asked = [serving.subject.append(index, record) for index, record in records(count)]
         return requests(serving.fire(asked, once=True, expected=201))
 
     def batches(serving: Serving[Portrait]) -> Taken:
@@ -47,11 +47,11 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
             serving.fire(asked, once=True, connections=BATCH_CONNECTIONS, seconds=long, warmup=BATCH_WARMUP), BATCH
         )
 
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         ours = Serving(workshop, stack, partial(workshop.copy, engine, "append"))
         floor = Serving(workshop, stack, partial(_floor, workshop, engine))
-        found += [
+        probes += [
             Probe(
                 f"{engine}.append", f"Portrait on {ENGINES[engine]}, single records", "records/s",
                 partial(append, ours), ours.start,
@@ -64,8 +64,8 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     for engine in ("postgres", "citus"):
         ours = Serving(workshop, stack, partial(workshop.copy, engine, "batches"))
         title = f"Portrait on {ENGINES[engine]}, batches of {BATCH}"
-        found.append(Probe(f"{engine}.batches", title, "records/s", partial(batches, ours), ours.start))
-    return found
+        probes.append(Probe(f"{engine}.batches", title, "records/s", partial(batches, ours), ours.start))
+    return probes
 
 
 def _floor(workshop: Workshop, engine: str) -> AppendFloor:
@@ -75,6 +75,6 @@ def _floor(workshop: Workshop, engine: str) -> AppendFloor:
     return AppendFloor("smallest app", "postgres_append", portrait, database=portrait.url)
 
 
-def _batch(held: list[tuple[int, dict[str, object]]]) -> bytes:
-    rows = ({"customerId": customer_id(place), "section": "interactions", "record": one} for place, one in held)
+def _batch(batch: list[tuple[int, dict[str, object]]]) -> bytes:
+    rows = ({"customerId": customer_id(index), "section": "interactions", "record": record} for index, record in batch)
     return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)

@@ -33,14 +33,14 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
         seconds = _inserted(filled[engine].url, target.url)
         return Taken(options.bulk_records / seconds)
 
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         name = ENGINES[engine]
-        found += [
+        probes += [
             Probe(f"{engine}.load", f"portrait load on {name}", UNIT, partial(load, engine)),
             Probe(f"floor.{engine}-insert", f"Bare insert on {name}", UNIT, partial(insert, engine)),
         ]
-    return found
+    return probes
 
 
 def _inserted(source: str, target: str) -> float:

@@ -18,26 +18,26 @@ APPENDS = 20
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of both histories, over copies: they are written to."""
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         serving = Serving(workshop, stack, partial(workshop.copy, engine, "history"))
-        found += _of(engine, ENGINES[engine], workshop, serving)
-    return found
+        probes += _of(engine, ENGINES[engine], workshop, serving)
+    return probes
 
 
 def _of(engine: str, name: str, workshop: Workshop, serving: Serving[Portrait]) -> list[Probe]:
     # Customers of 30 are fresh in every round, or theirs would be long histories soon.
-    fresh = itertools.cycle(workshop.places())
+    fresh = itertools.cycle(workshop.indexes())
     numbers = itertools.count()
-    thirty = workshop.places()[-LONG_CUSTOMERS:]
+    thirty = workshop.indexes()[-LONG_CUSTOMERS:]
 
-    def read(places: Sequence[int]) -> Taken:
-        asked = [serving.subject.request(place) for place in places]
+    def read(indexes: Sequence[int]) -> Taken:
+        asked = [serving.subject.request(index) for index in indexes]
         return _latency(serving.fire(asked, connections=1))
 
-    def append(places: Sequence[int]) -> Taken:
+    def append(indexes: Sequence[int]) -> Taken:
         asked = [
-            serving.subject.append(place, appended(place, next(numbers))) for _ in range(APPENDS) for place in places
+            serving.subject.append(index, appended(index, next(numbers))) for _ in range(APPENDS) for index in indexes
         ]
         return _latency(serving.fire(asked, connections=1, once=True, warmup=0, seconds=60, expected=201))
 

@@ -18,31 +18,31 @@ MOST_WARMING = 120.0
 class Few(Portrait):
     """Portrait over customers that have five records each."""
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that the answer is the customer's, and has all six sections."""
-        if body.count(b'"data":') != 6 or customer_id(place).encode() not in body or b"-00002" not in body:
+        if body.count(b'"data":') != 6 or customer_id(index).encode() not in body or b"-00002" not in body:
             raise ValueError("the answer is not whole")
 
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of both sizes."""
     options = workshop.options
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         for size, customers in (("small", options.customers), ("large", options.large_customers)):
             serving = Serving(workshop, stack, partial(_filled, workshop, engine, size, customers))
             title = f"Portrait on {ENGINES[engine]}, {customers:,} customers"
-            places = workshop.places(customers)
-            found.append(Probe(f"{engine}.{size}", title, "requests/s", _reading(serving, places), serving.start))
-    return found
+            indexes = workshop.indexes(customers)
+            probes.append(Probe(f"{engine}.{size}", title, "requests/s", _reading(serving, indexes), serving.start))
+    return probes
 
 
-def _reading(serving: Serving[Few], places: list[int]) -> Callable[[], Taken]:
+def _reading(serving: Serving[Few], indexes: list[int]) -> Callable[[], Taken]:
     asked: list[bytes] = []
 
     def take() -> Taken:
         if not asked:  # once around: what is compared are two sizes in memory, not a disk with memory
-            asked.extend(serving.subject.request(place) for place in places)
+            asked.extend(serving.subject.request(index) for index in indexes)
             serving.fire(asked, once=True, warmup=0.0, seconds=MOST_WARMING)
         return requests(serving.fire(asked))
 

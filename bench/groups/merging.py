@@ -20,30 +20,30 @@ class Pairs(NamedTuple):
 
     id: str
     title: str
-    places: Sequence[int]
+    indexes: Sequence[int]
 
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of both actions on three kinds of pairs, over copies: they are written to."""
     kinds = (
         Pairs("long", "10,000 interactions each", workshop.long),
-        Pairs("short", "30 interactions each", workshop.places()[:LONG_CUSTOMERS]),
+        Pairs("short", "30 interactions each", workshop.indexes()[:LONG_CUSTOMERS]),
         Pairs("wide", "documents four times as large", workshop.wide),
     )
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         serving = Serving(workshop, stack, partial(workshop.copy, engine, "merging"))
         for action in ACTIONS:
             for pairs in kinds:
                 title = f"Portrait on {ENGINES[engine]}, {action} with {pairs.title}"
-                take = partial(_acted, serving, action, pairs.places)
-                found.append(Probe(f"{engine}.{pairs.id}-{action}", title, "ms", take, serving.start))
-    return found
+                take = partial(_acted, serving, action, pairs.indexes)
+                probes.append(Probe(f"{engine}.{pairs.id}-{action}", title, "ms", take, serving.start))
+    return probes
 
 
-def _acted(serving: Serving[Portrait], action: str, places: Sequence[int]) -> Taken:
+def _acted(serving: Serving[Portrait], action: str, indexes: Sequence[int]) -> Taken:
     """Merge and part each pair in turns, and time one of the two."""
-    pairs = [*zip(places[::2], places[1::2], strict=True)] * TIMES
+    pairs = [*zip(indexes[::2], indexes[1::2], strict=True)] * TIMES
     asked = [serving.subject.act(each, *pair) for pair in pairs for each in ACTIONS]
     result = serving.fire(
         asked, connections=1, once=True, warmup=0, seconds=60, every=len(ACTIONS), timed=ACTIONS.index(action)

@@ -19,7 +19,7 @@ from bench.workshop import ENGINES, SEED, Workshop
 CONNECTIONS = 800
 """An open loop needs as many as requests are under way or wait."""
 FLOOD = 20
-"""So many times another's rate one tenant sends."""
+"""One tenant sends so many times the rate of another."""
 IN_TIME = 1.02
 """In so many times the time in which they are sent all requests are answered that a server can answer."""
 SHARE = 40
@@ -82,12 +82,12 @@ class Site:
         options = self._workshop.options
         usual = {"seconds": options.seconds, "warmup": WARMUP, "expected": kind.status, "refused": 503}
         if kind.name == "reads":
-            asked = [subject.request(place) for place in self._chance.choices(range(customers), k=2000)]
+            asked = [subject.request(index) for index in self._chance.choices(range(customers), k=2000)]
             return self.serving.fire(asked, **{**usual, **plan})
         rate = float(plan.get("rate", MOST))
         count = int(1.1 * rate * (options.seconds + WARMUP)) + 100
-        places = self._chance.choices(range(customers), k=count)
-        asked = [subject.append(place, appended(place, next(self._numbers))) for place in places]
+        indexes = self._chance.choices(range(customers), k=count)
+        asked = [subject.append(index, appended(index, next(self._numbers))) for index in indexes]
         return self.serving.fire(asked, **{**usual, "once": "rate" not in plan, **plan})
 
     def half(self, kind: Kind) -> Taken:
@@ -96,9 +96,9 @@ class Site:
         return Taken(result.rate, result.p50, result.p99)
 
     def too_much(self, kind: Kind) -> Taken:
-        """Send more than can be answered; the value is how long who is refused waits to hear so, in milliseconds.
+        """Send more than can be answered; the value is how long a refusal takes, in milliseconds.
 
-        Where nobody is refused though answers come late, it is how long the last wait.
+        Where nothing is refused though answers come late, it is how long the last answers take.
         """
         result = self.fire(kind, rate=self.most(kind) * kind.times, connections=CONNECTIONS)
         if not result.refused and result.seconds < IN_TIME * self._workshop.options.seconds:
@@ -122,7 +122,7 @@ class Site:
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of overload, each engine over a copy of its own."""
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         site = Site(workshop, stack, engine)
         for kind in KINDS:
@@ -133,8 +133,8 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
                 ("alone", "another tenant alone, p95", "ms", site.alone),
                 ("flooded", f"another tenant beside {FLOOD} times as many, p95", "ms", site.beside_flood),
             )
-            found += [
+            probes += [
                 Probe(f"{engine}.{kind.name}.{name}", f"{title}, {what}", unit, partial(take, kind), site.serving.start)
                 for name, what, unit, take in each
             ]
-    return found
+    return probes

@@ -21,42 +21,42 @@ TWO = "?sections=segments,consent"
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of reading."""
-    found: list[Probe] = []
-    places = workshop.places()
+    probes: list[Probe] = []
+    indexes = workshop.indexes()
     for engine, name in ENGINES.items():
         serving = Serving(workshop, stack, partial(workshop.filled, engine))
-        found.append(_full(f"{engine}.full", f"Portrait on {name}", serving, places))
+        probes.append(_full(f"{engine}.full", f"Portrait on {name}", serving, indexes))
         if engine != "citus":
-            found += _variants(engine, name, workshop, serving, places)
-            found.append(_half_load(f"{engine}.half-load", f"Portrait on {name}, half load", serving, places))
+            probes += _variants(engine, name, workshop, serving, indexes)
+            probes.append(_half_load(f"{engine}.half-load", f"Portrait on {name}, half load", serving, indexes))
     for name, (title, floor) in _floors(workshop).items():
         bare = Serving(workshop, stack, floor)
-        found.append(_full(f"floor.{name}", title, bare, places))
+        probes.append(_full(f"floor.{name}", title, bare, indexes))
         if name == "static":
-            found.append(_half_load(f"floor.{name}.half-load", f"{title}, half load", bare, places))
+            probes.append(_half_load(f"floor.{name}.half-load", f"{title}, half load", bare, indexes))
     for peer in _peers():
         id_ = f"peer.{peer.__name__.lower()}"
-        found.append(_full(id_, peer.name, Serving(workshop, stack, partial(_filled_peer, workshop, peer)), places))
-    return found
+        probes.append(_full(id_, peer.name, Serving(workshop, stack, partial(_filled_peer, workshop, peer)), indexes))
+    return probes
 
 
-def _full(id_: str, title: str, serving: Serving[S], places: Sequence[int]) -> Probe:
+def _full(id_: str, title: str, serving: Serving[S], indexes: Sequence[int]) -> Probe:
     def take() -> Taken:
-        return requests(serving.fire([serving.subject.request(place) for place in places]))
+        return requests(serving.fire([serving.subject.request(index) for index in indexes]))
 
     return Probe(id_, title, UNIT, take, serving.start)
 
 
 def _variants(
-    engine: str, name: str, workshop: Workshop, serving: Serving[Portrait], places: Sequence[int]
+    engine: str, name: str, workshop: Workshop, serving: Serving[Portrait], indexes: Sequence[int]
 ) -> list[Probe]:
     known: list[bytes] = []
 
     def learn() -> None:
         """Ask for everybody's ETag."""
-        for place in places:
-            _, headers, _ = ask(serving.server.port, serving.subject.get(place))
-            known.append(serving.subject.get(place, headers={"If-None-Match": headers["etag"]}))
+        for index in indexes:
+            _, headers, _ = ask(serving.server.port, serving.subject.get(index))
+            known.append(serving.subject.get(index, headers={"If-None-Match": headers["etag"]}))
 
     def sections(query: str) -> Taken:
         return requests(serving.fire([serving.subject.get(workshop.heavy, query)]))
@@ -83,10 +83,10 @@ def _check_heavy(workshop: Workshop, serving: Serving[Portrait]) -> None:
         raise Failure(f"the heavy customer's profile has {len(body)} bytes only")
 
 
-def _half_load(id_: str, title: str, serving: Serving[S], places: Sequence[int]) -> Probe:
+def _half_load(id_: str, title: str, serving: Serving[S], indexes: Sequence[int]) -> Probe:
     def take() -> Taken:
-        asked = [serving.subject.request(place) for place in places]
-        # The most is found anew each round: what else the machine does changes it.
+        asked = [serving.subject.request(index) for index in indexes]
+        # The most is measured anew each round: other work of the machine changes it.
         most = serving.fire(asked).rate
         return requests(serving.fire(asked, rate=most / 2))
 
@@ -117,11 +117,11 @@ def _floors(workshop: Workshop) -> dict[str, tuple[str, Callable[[], Floor]]]:
 
 def _peers() -> list[type[Subject]]:
     try:
-        found: list[type[Subject]] = importlib.import_module("bench.peers").PEERS
+        peers: list[type[Subject]] = importlib.import_module("bench.peers").PEERS
     except ImportError as error:
         print(f"No peers are measured: {error}", file=sys.stderr)
         return []
-    return found
+    return peers
 
 
 def _filled_peer(workshop: Workshop, kind: Callable[[str], Subject]) -> Subject:

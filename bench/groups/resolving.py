@@ -1,4 +1,4 @@
-"""Whether an event told of a device costs more among a million identifiers than among 10,000; one connection."""
+"""Whether an event of a device costs more among a million identifiers than among 10,000; one connection."""
 
 import itertools
 import json
@@ -25,22 +25,22 @@ class Known(Portrait):
     """Portrait over customers with one interaction each, of whom some have a device."""
 
     owners: list[int]
-    """By a device's number, the place of its customer."""
+    """By a device's number, the index of its customer."""
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return the request for the full profile of a device's customer."""
-        return self.get(self.owners[place % len(self.owners)])
+        return self.get(self.owners[index % len(self.owners)])
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Make sure that the profile is the customer's, and shows the device."""
-        number = place % len(self.owners)
-        if not all(one.encode() in body for one in (customer_id(self.owners[number]), device(number)["value"])):
+        number = index % len(self.owners)
+        if not all(text.encode() in body for text in (customer_id(self.owners[number]), device(number)["value"])):
             raise ValueError("the profile does not show the device")
 
     def tell(self, number: int, event: int) -> bytes:
         """Return the request that records an interaction of a device; a higher event is a later one."""
-        told = {"identifier": device(number), "section": "interactions", "record": appended(number, event)}
-        return self.post("/api/v1/records", json.dumps([told], separators=(",", ":")).encode())
+        row = {"identifier": device(number), "section": "interactions", "record": appended(number, event)}
+        return self.post("/api/v1/records", json.dumps([row], separators=(",", ":")).encode())
 
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
@@ -48,15 +48,15 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     large = workshop.options.identifiers
     small = large // SMALLER
     devices = max(small // DEVICES, 1)
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         for size, identifiers in (("few", small), ("many", large)):
             serving = Serving(workshop, stack, partial(_filled, workshop, engine, size, identifiers, devices))
             title = f"Portrait on {ENGINES[engine]}, an event of a device among {identifiers:,} identifiers"
             take = _telling(serving)
             # Once around before it counts: what is compared are two sizes in memory, not a disk with memory.
-            found.append(Probe(f"{engine}.told-among-{size}", title, "ms", take, partial(_first, serving, take)))
-    return found
+            probes.append(Probe(f"{engine}.told-among-{size}", title, "ms", take, partial(_first, serving, take)))
+    return probes
 
 
 def _telling(serving: Serving[Known]) -> Callable[[], Taken]:

@@ -36,9 +36,9 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
             time.sleep(IDLE)
             return Taken(server.memory() / _MEGABYTE)
 
-    found = []
+    probes = []
     for engine in ("sqlite", "postgres"):
         name, fill = f"Portrait on {ENGINES[engine]}", partial(workshop.filled, engine)
-        found.append(Probe(f"{engine}.start", f"{name}: start to first answer", "s", partial(seconds, engine), fill))
-        found.append(Probe(f"{engine}.memory", f"{name}: an idle worker", "MB", partial(memory, engine), fill))
-    return found
+        probes.append(Probe(f"{engine}.start", f"{name}: start to first answer", "s", partial(seconds, engine), fill))
+        probes.append(Probe(f"{engine}.memory", f"{name}: an idle worker", "MB", partial(memory, engine), fill))
+    return probes

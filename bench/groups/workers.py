@@ -12,7 +12,7 @@ from bench.workshop import Workshop
 
 def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
     """Return the probes of one worker and of two, on all cores."""
-    found = []
+    probes = []
     for workers, name in ((1, "one-worker"), (2, "two-workers")):
         serving = Serving(
             workshop, stack, partial(workshop.filled, "postgres"),
@@ -21,11 +21,11 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
         )  # fmt: skip
 
         def take(serving: Serving[Portrait] = serving) -> Taken:
-            return requests(serving.fire([serving.subject.request(place) for place in workshop.places()]))
+            return requests(serving.fire([serving.subject.request(index) for index in workshop.indexes()]))
 
         title = f"Portrait on PostgreSQL, {name.replace('-', ' ')}"
-        found.append(Probe(f"postgres.{name}", title, "requests/s", take, serving.start))
-    return found
+        probes.append(Probe(f"postgres.{name}", title, "requests/s", take, serving.start))
+    return probes
 
 
 def _command(workers: int, portrait: Portrait, port: int) -> tuple[list[str], dict[str, str]]:

@@ -53,18 +53,18 @@ def main(*, events: int, seed: int, chunk: int, workers: int, only: tuple[str, .
         for at, (name, changed) in enumerate(kinds.items())
     }
     *others, hardest = streams
-    rules = [one for one in VARIANTS if not only or one.name.startswith(only)]
+    rules = [variant for variant in VARIANTS if not only or variant.name.startswith(only)]
     cases = [(VARIANTS[0]._replace(name=name), streams[name]) for name in others]
-    cases += [(one, streams[hardest]) for one in rules]
+    cases += [(variant, streams[hardest]) for variant in rules]
     with ProcessPoolExecutor(workers) as pool:
         jobs = [pool.submit(_measured, *case, directory / f"case-{at}", chunk) for at, case in enumerate(cases)]
         results = [_done(job) for job in jobs]
     click.echo(report.summary(results))
     if not only:
-        found = read_events(streams[hardest].read_bytes().splitlines())
+        hardest_events = read_events(streams[hardest].read_bytes().splitlines())
         by_stream, by_rules = results[: len(others)], results[len(others) :]
         by_stream.append(msgspec.structs.replace(by_rules[0], name=hardest))
-        report.write(by_rules, by_stream, found, report.Options(events, seed, chunk))
+        report.write(by_rules, by_stream, hardest_events, report.Options(events, seed, chunk))
 
 
 def _made(people: Path, path: Path, shares: Shares, seed: int, events: int) -> Path:

@@ -30,13 +30,13 @@ def misspelt(email: str, roll: random.Random) -> str:
     if roll.random() < 0.2:
         return f"{local}@{domain.replace('example', 'exmaple')}"
     at = roll.randrange(len(local))
-    one = local[at]
+    letter = local[at]
     doubled = local[: at + 1] + local[at:]
     changed = (
         local[:at] + local[at + 1 :],
         doubled,
         local[:at] + local[at : at + 2][::-1] + local[at + 2 :],
-        local[:at] + _NEIGHBOURS.get(one, one) + local[at + 1 :],
+        local[:at] + _NEIGHBOURS.get(letter, letter) + local[at + 1 :],
     )[roll.randrange(4)]
     # Nothing left, or two of one letter swapped: then it is typed twice.
     return f"{doubled if changed in {'', local} else changed}@{domain}"

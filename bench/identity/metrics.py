@@ -17,7 +17,7 @@ class Fit(NamedTuple):
     false_merges: float
     """Of the profiles, the share that hold identifiers of more than one person."""
     mixed: int
-    """How many those are."""
+    """How many profiles those are."""
 
     @property
     def f1(self) -> float:
@@ -26,25 +26,28 @@ class Fit(NamedTuple):
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
-def fit(found: Mapping[Identifier, Hashable], owner: Mapping[Identifier, str]) -> Fit:
+def fit(profiles: Mapping[Identifier, Hashable], owner: Mapping[Identifier, str]) -> Fit:
     """Return how well sets fit people.
 
     Args:
-        found: by identifier, its set; one that is in none is a set by itself.
+        profiles: by identifier, its set; an identifier without one is a set of its own.
         owner: by identifier, whose it is; others are not counted.
     """
-    cells = Counter((found.get(one, one), person) for one, person in owner.items())
+    cells = Counter((profiles.get(identifier, identifier), person) for identifier, person in owner.items())
     sets: Counter[Hashable] = Counter()
     people: Counter[str] = Counter()
-    held: Counter[Hashable] = Counter()
-    for (place, person), count in cells.items():
-        sets[place] += count
+    people_in_set: Counter[Hashable] = Counter()
+    for (profile, person), count in cells.items():
+        sets[profile] += count
         people[person] += count
-        held[place] += 1
+        people_in_set[profile] += 1
     right = _pairs(cells.values())
-    mixed = sum(count > 1 for count in held.values())
+    mixed = sum(count > 1 for count in people_in_set.values())
     return Fit(
-        _share(right, _pairs(sets.values())), _share(right, _pairs(people.values())), mixed / max(len(held), 1), mixed
+        _share(right, _pairs(sets.values())),
+        _share(right, _pairs(people.values())),
+        mixed / max(len(people_in_set), 1),
+        mixed,
     )
 
 

@@ -37,7 +37,7 @@ class Means(NamedTuple):
     accounts: tuple[str, ...]
     """Customer ids that the company gives once the person signs up."""
     devices: tuple[str, ...]
-    """Ids of devices; a shared one is each of its people's."""
+    """Ids of devices; a shared device is listed for each of its people."""
     activity: float
     """How often the person visits, against others."""
 
@@ -63,10 +63,10 @@ def dice(*what: object) -> random.Random:
 
 def world(people: Iterable[Person], shares: Shares, seed: int) -> World:
     """Return by what the grown-up of some people can be known."""
-    adults = [one for one in people if one.age >= LEAST_AGE]
+    adults = [person for person in people if person.age >= LEAST_AGE]
     homes: dict[str, list[str]] = {}
-    for one in adults:
-        homes.setdefault(one.household or f"alone {one.id}", []).append(one.id)
+    for person in adults:
+        homes.setdefault(person.household or f"alone {person.id}", []).append(person.id)
     common = {
         home: f"{home}-common"
         for home, members in homes.items()
@@ -74,35 +74,35 @@ def world(people: Iterable[Person], shares: Shares, seed: int) -> World:
     }
     taken: set[str] = set()
     means = {}
-    for place, one in enumerate(adults):
-        roll = dice(seed, one.id)
-        area = dice(seed, one.household or one.id, "area").choice(AREAS)
-        emails = [_first_free(_addresses(one, roll), taken) for _ in range(1 + (roll.random() < shares.two_emails))]
+    for index, person in enumerate(adults):
+        roll = dice(seed, person.id)
+        area = dice(seed, person.household or person.id, "area").choice(AREAS)
+        emails = [_first_free(_addresses(person, roll), taken) for _ in range(1 + (roll.random() < shares.two_emails))]
         accounts = int(roll.random() < shares.account)
         accounts += accounts and roll.random() < shares.two_accounts
-        devices = [f"{one.id}-own"] if roll.random() < shares.own_device else []
+        devices = [f"{person.id}-own"] if roll.random() < shares.own_device else []
         if roll.random() < shares.second_device:
-            devices.append(f"{one.id}-second")
-        shared = common.get(one.household or "")
+            devices.append(f"{person.id}-second")
+        shared = common.get(person.household or "")
         if shared:
             devices.append(shared)
-        means[one.id] = Means(
-            one.id,
+        means[person.id] = Means(
+            person.id,
             tuple(emails),
             _first_free(_numbers(area, roll), taken),
-            tuple(f"C{place:06}{'-B' if second else ''}" for second in range(accounts)),
-            tuple(devices) or (f"{one.id}-own",),
+            tuple(f"C{index:06}{'-B' if second else ''}" for second in range(accounts)),
+            tuple(devices) or (f"{person.id}-own",),
             0.2 + roll.random() ** 3 * 4,
         )
-    together = {one: tuple(sorted({*members} - {one})) for members in homes.values() for one in members}
+    together = {person: tuple(sorted({*members} - {person})) for members in homes.values() for person in members}
     return World(means, together)
 
 
 def _first_free(forms: Iterator[str], taken: set[str]) -> str:
-    """Return the first that nobody has yet, and take it."""
-    found = next(one for one in forms if one not in taken)
-    taken.add(found)
-    return found
+    """Return the first form that nobody has yet, and take it."""
+    form = next(form for form in forms if form not in taken)
+    taken.add(form)
+    return form
 
 
 def _addresses(person: Person, roll: random.Random) -> Iterator[str]:

@@ -36,7 +36,7 @@ def write(
         streams: what the usual rules made of each stream: that of the goal first, the hardest last.
         events: the hardest stream.
         options: what was measured.
-        page: where to.
+        page: the page to write.
     """
     fill(
         page,
@@ -53,69 +53,72 @@ def write(
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return what a run found, for the terminal."""
+    """Return the results of a run, for the terminal."""
     return table(f"rules | {_MEASURED}", map(_cells, results))
 
 
-def _cells(one: Result) -> list[str]:
-    found = one.fit
-    measured = (found.precision, found.recall, found.recall / one.attainable, found.f1)
+def _cells(result: Result) -> list[str]:
+    fit = result.fit
+    measured = (fit.precision, fit.recall, fit.recall / result.attainable, fit.f1)
     return [
-        one.name,
+        result.name,
         *(f"{share:.4f}" for share in measured),
-        f"{found.mixed:,} ({100 * found.false_merges:.2f} %)",
-        f"{one.largest} ({one.most})",
+        f"{fit.mixed:,} ({100 * fit.false_merges:.2f} %)",
+        f"{result.largest} ({result.most})",
     ]
 
 
 def _machine(options: Options) -> str:
     described = machine.describe()
-    said = {
+    details = {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         **{name: described[name] for name in _SHOWN},
         "run": f"{options.events:,} events, seed {options.seed}, {options.chunk} events in one transaction",
     }
-    return table("what | on this run", said.items())
+    return table("what | on this run", details.items())
 
 
 def _goals(usual: Result, hardest: Result) -> str:
     rows = (
-        ("precision", "≥ 0.999", *(_measured(one.fit.precision, 0.999) for one in (usual, hardest))),
+        ("precision", "≥ 0.999", *(_measured(result.fit.precision, 0.999) for result in (usual, hardest))),
         (
             "recall, of what deterministic evidence can give",
             "≥ 0.95",
-            *(_measured(one.fit.recall / one.attainable, 0.95) for one in (usual, hardest)),
+            *(_measured(result.fit.recall / result.attainable, 0.95) for result in (usual, hardest)),
         ),
         (
             "largest profile, in identifiers, against the most of one person",
             "≤ twice",
-            *(f"{one.largest} of {one.most}: {_met(one.largest <= 2 * one.most)}" for one in (usual, hardest)),
+            *(
+                f"{result.largest} of {result.most}: {_met(result.largest <= 2 * result.most)}"
+                for result in (usual, hardest)
+            ),
         ),
     )
     return table(f"by default | goal | {usual.name} | {hardest.name}", rows)
 
 
-def _measured(found: float, least: float) -> str:
-    return f"{found:.4f}: {_met(found >= least)}"
+def _measured(figure: float, least: float) -> str:
+    return f"{figure:.4f}: {_met(figure >= least)}"
 
 
-def _met(met: bool) -> str:  # noqa: FBT001  # it is what is said
+def _met(met: bool) -> str:  # noqa: FBT001  # the value itself is shown
     return "met" if met else "**missed**"
 
 
 def _refused(results: Sequence[Result]) -> str:
     reasons = refusals(results)
-    rows = ([one.name, *(f"{one.refused.get(reason, 0):,}" for reason in reasons)] for one in results)
+    rows = ([result.name, *(f"{result.refused.get(reason, 0):,}" for reason in reasons)] for result in results)
     return table(" | ".join(["rules", *(f"`{reason}`" for reason in reasons)]), rows)
 
 
 def _stream(events: Sequence[Event], usual: Result) -> str:
-    kinds = Counter(one.kind for one in events)
-    said = {
+    kinds = Counter(event.kind for event in events)
+    details = {
         "events": f"{len(events):,}: {', '.join(f'{count:,} `{kind}`' for kind, count in kinds.most_common())}",
-        "records": f"{sum(len(one.records) for one in events):,}",
-        "people who were there": f"{len({one.person for one in events} - {None}):,}",
+        "records": f"{sum(len(event.records) for event in events):,}",
+        "people who were there": f"{len({event.person for event in events} - {None}):,}",
         "identifiers of one person, at most": f"{usual.most}",
         "recall that deterministic evidence can give": f"{usual.attainable:.4f}",
     }
-    return table("what | is", said.items())
+    return table("what | is", details.items())

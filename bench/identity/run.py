@@ -44,7 +44,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class _Clock:
-    """Says when the newest event was, and a microsecond more at each look."""
+    """Returns the moment of the newest event, and a microsecond more at each call."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -84,16 +84,18 @@ async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, data
             clock.reach(some[-1].at)
             texts = [json.dumps(record).encode() for event in some for record in event.records]
             parsed = [parser.line(at, text, services.registry) for at, text in enumerate(texts)]
-            taken = [one for one in parsed if not isinstance(one, Refusal)]
-            refused.update(one.code for one in parsed if isinstance(one, Refusal))
+            taken = [record for record in parsed if not isinstance(record, Refusal)]
+            refused.update(refusal.code for refusal in parsed if isinstance(refusal, Refusal))
             outcome = await services.recorder.record_each(TENANT, taken)
-            refused.update([one.code for one in outcome.warnings] + [one.code for one in outcome.refused])
-        found = await _profiles(services)
+            refused.update(
+                [warning.code for warning in outcome.warnings] + [refusal.code for refusal in outcome.refused]
+            )
+        owners = await _profiles(services)
     finally:
         await services.close()
-    sizes = Counter(owner for one, owner in found.items() if not is_own(one))
+    sizes = Counter(owner for identifier, owner in owners.items() if not is_own(identifier))
     return Result(
-        variant.name, fit(found, truth.owner), fit(truth.attainable, truth.owner).recall, truth.most,
+        variant.name, fit(owners, truth.owner), fit(truth.attainable, truth.owner).recall, truth.most,
         max(sizes.values(), default=0), len(sizes), dict(refused.most_common()), time.process_time() - begun,
     )  # fmt: skip
 
@@ -104,15 +106,15 @@ def _chunks(events: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:
 
 async def _profiles(services: Services) -> dict[Identifier, str]:
     """Return every identifier's customer id."""
-    found: dict[Identifier, str] = {}
+    owners: dict[Identifier, str] = {}
     after: Identifier | None = None
     while page := await services.store.derived_identifiers(TENANT, after, _PAGE):
-        found |= await services.store.resolve(TENANT, page)
+        owners |= await services.store.resolve(TENANT, page)
         after = page[-1]
-    return found
+    return owners
 
 
 def refusals(results: Iterable[Result]) -> list[str]:
     """Return the reasons for which any run refused a link, in the order in which rules are asked."""
-    seen = {reason for one in results for reason in one.refused}
+    seen = {reason for result in results for reason in result.refused}
     return [reason for reason in Reason if reason in seen]

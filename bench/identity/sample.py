@@ -9,13 +9,13 @@ import pseudopeople  # type: ignore[import-not-found,unused-ignore]  # never in 
 def main() -> None:
     """Write one person a line: id, household (null in group quarters), names and age, as nobody misspelt them."""
     census = pseudopeople.generate_decennial_census(seed=int(sys.argv[1]), config=pseudopeople.NO_NOISE)
-    for one in census.itertuples():
+    for row in census.itertuples():
         person = {
-            "id": str(one.simulant_id),
-            "household": str(one.household_id) if one.housing_type == "Household" else None,
-            "first": str(one.first_name),
-            "last": str(one.last_name),
-            "age": int(one.age),
+            "id": str(row.simulant_id),
+            "household": str(row.household_id) if row.housing_type == "Household" else None,
+            "first": str(row.first_name),
+            "last": str(row.last_name),
+            "age": int(row.age),
         }
         sys.stdout.write(json.dumps(person, sort_keys=True) + "\n")
 

@@ -1,4 +1,4 @@
-"""Who an identifier is, and what could be known at best from what was told.
+"""Whose an identifier is, and what could be known at best from the records.
 
 An identifier that several people used is nobody's, and is in no pair: wherever it stands, it is right for one of them
 and wrong for another, so it says nothing of how well people are told apart. Junk is nobody's either.
@@ -42,11 +42,11 @@ JUNK = frozenset(
 def truth(events: Iterable[Event]) -> Truth:
     """Return the truth of a stream."""
     used: dict[str, set[Identifier]] = {}
-    told: list[tuple[str, Identifier, Identifier]] = []
+    claims: list[tuple[str, Identifier, Identifier]] = []
     guessed: list[tuple[Identifier, Identifier]] = []
     for event in events:
         if event.person is not None:
-            used.setdefault(event.person, set()).update(identifier(*one) for one in event.used)
+            used.setdefault(event.person, set()).update(identifier(*name) for name in event.used)
         for record in event.records:
             ends = _ends(record)
             if event.person is not None:
@@ -56,10 +56,10 @@ def truth(events: Iterable[Event]) -> Truth:
             if event.person is None:
                 guessed.append((ends[0], ends[1]))
             else:
-                told.append((event.person, ends[0], ends[1]))
+                claims.append((event.person, ends[0], ends[1]))
     owner = _owners(used)
-    told += [(owner[a], a, b) for a, b in guessed if a in owner and owner[a] == owner.get(b)]
-    return Truth(owner, max(map(len, used.values()), default=0), _attainable(owner, told))
+    claims += [(owner[a], a, b) for a, b in guessed if a in owner and owner[a] == owner.get(b)]
+    return Truth(owner, max(map(len, used.values()), default=0), _attainable(owner, claims))
 
 
 def _ends(record: Mapping[str, object]) -> list[Identifier]:
@@ -67,38 +67,41 @@ def _ends(record: Mapping[str, object]) -> list[Identifier]:
     named = [record["identifier"]]
     if record["section"] == "identities":
         named.append(record["record"])
-    return [identifier(str(one["type"]), str(one["value"])) for one in named if isinstance(one, dict)]
+    return [identifier(str(name["type"]), str(name["value"])) for name in named if isinstance(name, dict)]
 
 
 def _owners(used: Mapping[str, Collection[Identifier]]) -> dict[Identifier, str]:
     owner: dict[Identifier, str] = {}
     several: set[Identifier] = set()
     for person, identifiers in used.items():
-        for one in identifiers:
-            if owner.setdefault(one, person) != person:
-                several.add(one)
-    return {one: person for one, person in owner.items() if one not in several}
+        for identifier in identifiers:
+            if owner.setdefault(identifier, person) != person:
+                several.add(identifier)
+    return {identifier: person for identifier, person in owner.items() if identifier not in several}
 
 
 def _attainable(
-    owner: Mapping[Identifier, str], told: Iterable[tuple[str, Identifier, Identifier]]
+    owner: Mapping[Identifier, str], claims: Iterable[tuple[str, Identifier, Identifier]]
 ) -> dict[Identifier, int]:
     """Return the sets in which an all-knowing judge would have the identifiers.
 
-    He reads each link as told by the person who told it, so a shared device joins what each of its people have, and
-    none of them with another: nothing that keeps people apart finds more from links alone.
+    The judge knows which person made each claim. So a shared device joins the identifiers of each of its people, and
+    joins no two people: nothing that keeps people apart finds more from links alone.
     """
     near: dict[tuple[str, Identifier], list[tuple[str, Identifier]]] = {}
-    for person, a, b in told:
+    for person, a, b in claims:
         near.setdefault((person, a), []).append((person, b))
         near.setdefault((person, b), []).append((person, a))
-    found: dict[tuple[str, Identifier], int] = {}
-    for place, start in enumerate(near):
+    set_numbers: dict[tuple[str, Identifier], int] = {}
+    for number, start in enumerate(near):
         ahead = [start]
         while ahead:
-            one = ahead.pop()
-            if one not in found:
-                found[one] = place
-                ahead += near[one]
+            node = ahead.pop()
+            if node not in set_numbers:
+                set_numbers[node] = number
+                ahead += near[node]
     alone = len(near)
-    return {one: found.get((person, one), alone + at) for at, (one, person) in enumerate(owner.items())}
+    return {
+        identifier: set_numbers.get((person, identifier), alone + at)
+        for at, (identifier, person) in enumerate(owner.items())
+    }

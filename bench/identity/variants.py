@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def _types(*names: str, **changes: Any) -> dict[str, Any]:
-    """Return some built-in types with fields changed; without names all: a type that is given is given whole."""
+    """Return the named built-in types, or all, with fields changed; each type is given with all its fields."""
     return {
         name: msgspec.to_builtins(msgspec.structs.replace(rule, **changes))
         for name, rule in DEFAULT_TYPES.items()

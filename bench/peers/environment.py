@@ -14,7 +14,7 @@ def run(command: Sequence[str | Path], directory: Path | None = None, text: str 
     """Run a command of a peer's setting up, with a text as its standard input, and return what it prints.
 
     Raises:
-        RuntimeError: it failed; the text is the end of what it said.
+        RuntimeError: it failed; the text is the end of its messages.
     """
     done = subprocess.run(  # noqa: S603 - every command is put together in this package, from constants and paths
         command, cwd=directory, input=text, capture_output=True, text=True, check=False

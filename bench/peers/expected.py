@@ -13,29 +13,31 @@ SHOWN = 20
 TIMES = {"timestamp", "memberSince", "enrolledAt", "completedAt", "assignedAt", "grantedAt", "revokedAt"}
 
 
-def profile(place: int) -> Records:
+def profile(index: int) -> Records:
     """Return a customer's records as a profile shows them, by section."""
-    held = records(place)
-    newest = sorted(held["interactions"], key=lambda record: (record["timestamp"], record["id"]), reverse=True)
-    return {**held, "interactions": newest[:SHOWN]}
+    customer_records = records(index)
+    newest = sorted(
+        customer_records["interactions"], key=lambda record: (record["timestamp"], record["id"]), reverse=True
+    )
+    return {**customer_records, "interactions": newest[:SHOWN]}
 
 
-def compare(place: int, answered: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def compare(index: int, answered: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Make sure that sections hold what they should: interactions in order, the other records in any.
 
     Raises:
         ValueError: they do not; the text names the section.
     """
-    for section, wanted in profile(place).items():
+    for section, wanted in profile(index).items():
         if section not in answered:
-            raise ValueError(f"customer {place}: no section {section}")
-        got, want = [[_plain(record) for record in held] for held in (answered[section], wanted)]
+            raise ValueError(f"customer {index}: no section {section}")
+        got, want = [[_plain(record) for record in section_records] for section_records in (answered[section], wanted)]
         if section != "interactions":
             got.sort()
             want.sort()
         if got != want:
             missing = [record for record in want if record not in got]
-            raise ValueError(f"customer {place}: {section} has {len(got)} records, missing or out of order: {missing}")
+            raise ValueError(f"customer {index}: {section} has {len(got)} records, missing or out of order: {missing}")
 
 
 def by_name(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def fill(url: str, customers: int) -> None:
         connection = await asyncpg.connect(url)
         try:
             await connection.execute(SCHEMA)
-            known = ((TENANT, customer_id(place)) for place in range(customers))
+            known = ((TENANT, customer_id(index)) for index in range(customers))
             await connection.copy_records_to_table("customers", records=known, columns=["tenant_id", "id"])
             for section, table in TABLES.items():
                 rows = _rows(section, customers)
@@ -108,9 +108,9 @@ def settle(url: str) -> None:
 
 
 def _rows(section: str, customers: int) -> Iterator[tuple[Any, ...]]:
-    for place in range(customers):
-        for record in records(place)[section]:
-            yield TENANT, customer_id(place), *(_value(name, value) for name, value in record.items())
+    for index in range(customers):
+        for record in records(index)[section]:
+            yield TENANT, customer_id(index), *(_value(name, value) for name, value in record.items())
 
 
 def _column(name: str) -> str:

@@ -9,7 +9,7 @@ from harness import TENANT
 from identifying.acting import act, bulk, each, evidence, explained, line, named, refused, tie, tried
 from portrait.api.identity_actions import MAX_LINKED
 from portrait.api.operation import MAX_BODY
-from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
+from portrait.identity.rules import DEFAULT, WORDS, Reason, view
 
 E, D = "email:e@example.org", "device_id:d"
 IDENTITY, RULES = "/api/v1/identity", "/api/v1/identity/rules"
@@ -174,7 +174,7 @@ async def test_no_identifier_is_in_a_log_or_in_an_error(running, caplog):
 
 
 async def test_rules_are_shown_whole_set_and_shown_again(running):
-    assert (await running.client.get(RULES)).json() == json.loads(json.dumps(shown(DEFAULT)))
+    assert (await running.client.get(RULES)).json() == json.loads(json.dumps(view(DEFAULT)))
     made = {"types": {"loyalty_card": {"priority": 15, "limit": 3}, "email": {"unique": True}}, "weakGuard": False}
     answer = await running.client.put(RULES, json=made)
     assert answer.status_code == 200
@@ -183,9 +183,9 @@ async def test_rules_are_shown_whole_set_and_shown_again(running):
     assert found["types"]["loyalty_card"] == {"priority": 15, "limit": 3, "windowDays": None, "unique": False,
                                               "weak": False, "sharedFrom": None}  # fmt: skip
     assert found["types"]["email"]["unique"]
-    assert found["types"]["device_id"] == shown(DEFAULT)["types"]["device_id"]
+    assert found["types"]["device_id"] == view(DEFAULT)["types"]["device_id"]
     assert (await running.client.put(RULES, json=found)).json() == found, "as they are shown they can be set"
-    assert (await running.client.put(RULES, json={})).json() == json.loads(json.dumps(shown(DEFAULT)))
+    assert (await running.client.put(RULES, json={})).json() == json.loads(json.dumps(view(DEFAULT)))
 
 
 async def test_rules_that_contradict_each_other_change_nothing(running):

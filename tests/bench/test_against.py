@@ -31,7 +31,7 @@ def tell(text):
     pass
 
 
-def installed(place):
+def installed(checkout):
     """Stand for an environment that is there already: this interpreter runs the revision's own files."""
     return Path(sys.executable)
 
@@ -72,9 +72,9 @@ def test_each_row_has_a_ratio_and_the_noise_beside_it(against, tmp_path):
 
 
 def test_a_revision_that_lacks_a_command_is_skipped_and_says_why(against):
-    def older(place):
-        (place / "src" / "portrait" / "__main__.py").write_text(OLDER)
-        return installed(place)
+    def older(checkout):
+        (checkout / "src" / "portrait" / "__main__.py").write_text(OLDER)
+        return installed(checkout)
 
     done, results = against(older)
     assert done.exit_code == 0, done.output
@@ -112,8 +112,8 @@ def test_a_row_is_beyond_the_noise_where_no_round_reaches_into_it(least, most, b
 
 
 def test_latencies_are_compared_in_milliseconds():
-    held = series([1.0], [1.0], [1.0], p50=[2.0], p99=[8.0])
-    row = compared("sqlite.full:p99", held)
+    measured = series([1.0], [1.0], [1.0], p50=[2.0], p99=[8.0])
+    row = compared("sqlite.full:p99", measured)
     assert (row.unit, row.this.median) == ("ms", 8.0)
 
 
@@ -128,9 +128,9 @@ def test_what_has_no_ratio_is_skipped(this, base, again):
 
 @pytest.mark.parametrize(("subject", "failed"), [("this", True), ("base_a", False), ("base_b", False)])
 def test_a_working_tree_fails_and_a_revision_is_skipped(subject, failed):
-    held = series([1.0], [1.0], [1.0])
-    held[f"{subject}/sqlite.full"].failed = "broken"
-    row = compared("sqlite.full", held)
+    measured = series([1.0], [1.0], [1.0])
+    measured[f"{subject}/sqlite.full"].failed = "broken"
+    row = compared("sqlite.full", measured)
     assert (row.failed, row.skipped) == (("broken", "") if failed else ("", "the revision: broken"))
     assert row.ratio is None
 
@@ -160,13 +160,13 @@ def test_a_revision_has_its_own_files_and_is_kept(tmp_path):
 
 
 def test_an_environment_is_made_by_the_revisions_makefile_or_the_files_go(tmp_path, monkeypatch):
-    place = tmp_path / "commit"
-    place.mkdir()
-    (place / "Makefile").write_text(".venv/dev.stamp:\n\tmkdir .venv && echo $(PYTHON) > $@\n")
+    checkout = tmp_path / "commit"
+    checkout.mkdir()
+    (checkout / "Makefile").write_text(".venv/dev.stamp:\n\tmkdir .venv && echo $(PYTHON) > $@\n")
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    assert revision._make(place) == place / ".venv" / "bin" / "python"
-    assert (place / ".venv" / "dev.stamp").read_text().strip() == sys.executable
-    (place / ".venv" / "dev.stamp").unlink()
+    assert revision._make(checkout) == checkout / ".venv" / "bin" / "python"
+    assert (checkout / ".venv" / "dev.stamp").read_text().strip() == sys.executable
+    (checkout / ".venv" / "dev.stamp").unlink()
     with pytest.raises(Failure, match=r"dev\.stamp"):
-        revision._make(place)
-    assert not place.exists()
+        revision._make(checkout)
+    assert not checkout.exists()

@@ -33,9 +33,9 @@ def results(tmp_path_factory):
 
 
 def test_results_have_the_promised_shape(results):
-    held = json.loads(results.read_bytes())
-    assert set(held) == {"usual"}
-    run = held["usual"]
+    stored = json.loads(results.read_bytes())
+    assert set(stored) == {"usual"}
+    run = stored["usual"]
     assert set(run) == {"at", "machine", "options", "rows", "series"}
     assert {"cores", "processor", "memory", "kernel", "Python", "SQLite", "libraries"} <= set(run["machine"])
     assert [row["id"] for row in run["rows"]] == [row.id for row in SQLITE]
@@ -70,8 +70,8 @@ def test_a_wrong_status_fails_the_row(tmp_path):
     with ExitStack() as stack:
         serving = Serving(workshop, stack, lambda: workshop.filled("sqlite"))
         nobody = serving.subject.get(99)
-        found = measure([Probe("a", "", "", lambda: Taken(serving.fire([nobody]).rate))], 1, lambda _: None)
-    assert "status 404" in found["a"].failed
+        measured = measure([Probe("a", "", "", lambda: Taken(serving.fire([nobody]).rate))], 1, lambda _: None)
+    assert "status 404" in measured["a"].failed
 
 
 def test_a_wrong_answer_fails_before_anything_is_measured(tmp_path):

@@ -20,7 +20,7 @@ from portrait.identity.normalise import normalise
 
 EVENTS = 2000
 PEOPLE = [
-    *(Person(f"p{one}", f"h{one // 4}", "Ana", "Lee", 20 + one) for one in range(17)),
+    *(Person(f"p{number}", f"h{number // 4}", "Ana", "Lee", 20 + number) for number in range(17)),
     Person("alone", None, "Jörg", "O'Neil", 60),
     Person("single", "h9", "Zoë", "Ng", 33),
     Person("child", "h0", "Max", "Lee", 9),
@@ -35,31 +35,31 @@ def made(seed=1, **shares):
 def named(events):
     """Return whose records name which identifiers, as (person, type, value)."""
     return {
-        (event.person, one["type"], one["value"])
+        (event.person, identifier["type"], identifier["value"])
         for event in events
         for record in event.records
-        for one in (record["identifier"], record["record"])
-        if "value" in one
+        for identifier in (record["identifier"], record["record"])
+        if "value" in identifier
     }
 
 
 def test_a_perfect_fit():
-    found = fit({"a": 1, "b": 1, "c": 2}, {"a": "x", "b": "x", "c": "y"})
-    assert (found.precision, found.recall, found.f1, found.false_merges) == (1, 1, 1, 0)
+    figures = fit({"a": 1, "b": 1, "c": 2}, {"a": "x", "b": "x", "c": "y"})
+    assert (figures.precision, figures.recall, figures.f1, figures.false_merges) == (1, 1, 1, 0)
 
 
 def test_two_people_in_one_profile():
     # Six pairs of four identifiers, of which two are one person's; of the two profiles one is mixed.
-    found = fit({"a": 1, "b": 1, "c": 1, "d": 1, "e": 2}, {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z"})
-    assert (found.precision, found.recall) == (pytest.approx(2 / 6), 1)
-    assert found.f1 == pytest.approx(0.5)
-    assert (found.false_merges, found.mixed) == (0.5, 1)
+    figures = fit({"a": 1, "b": 1, "c": 1, "d": 1, "e": 2}, {"a": "x", "b": "x", "c": "y", "d": "y", "e": "z"})
+    assert (figures.precision, figures.recall) == (pytest.approx(2 / 6), 1)
+    assert figures.f1 == pytest.approx(0.5)
+    assert (figures.false_merges, figures.mixed) == (0.5, 1)
 
 
 def test_one_person_in_two_profiles():
     # Of three pairs one is found; what is in no profile is alone.
-    found = fit({"a": 1, "b": 1}, {"a": "x", "b": "x", "c": "x"})
-    assert (found.precision, found.recall, found.false_merges) == (1, pytest.approx(1 / 3), 0)
+    figures = fit({"a": 1, "b": 1}, {"a": "x", "b": "x", "c": "x"})
+    assert (figures.precision, figures.recall, figures.false_merges) == (1, pytest.approx(1 / 3), 0)
 
 
 def test_what_is_nobodys_counts_in_no_pair():
@@ -72,17 +72,17 @@ def test_without_pairs_nothing_is_wrong_or_missed():
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12))
 def test_pairs_are_counted_as_one_by_one(placed):
-    found = {place: profile for place, (profile, _) in enumerate(placed)}
-    owner = {place: person for place, (_, person) in enumerate(placed)}
-    pairs = list(combinations(found, 2))
-    together = {pair for pair in pairs if found[pair[0]] == found[pair[1]]}
+    profiles = {index: profile for index, (profile, _) in enumerate(placed)}
+    owner = {index: person for index, (_, person) in enumerate(placed)}
+    pairs = list(combinations(profiles, 2))
+    together = {pair for pair in pairs if profiles[pair[0]] == profiles[pair[1]]}
     right = {pair for pair in pairs if owner[pair[0]] == owner[pair[1]]}
-    measured = fit(found, owner)
+    measured = fit(profiles, owner)
     assert measured.precision == (len(together & right) / len(together) if together else 1)
     assert measured.recall == (len(together & right) / len(right) if right else 1)
 
 
-def told(person, a, b, used=()):
+def login(person, a, b, used=()):
     return Event(0, person, "login", [says(a, b, "web")], used)
 
 
@@ -90,39 +90,39 @@ COOKIE, MAIL, OTHER, THIRD = ("cookie_id", "k"), ("email", "a@b.org"), ("email",
 
 
 def test_what_several_use_is_nobodys_and_joins_each_of_them_in_the_best_case():
-    found = truth([told("x", COOKIE, MAIL), told("x", COOKIE, OTHER), told("y", COOKIE, THIRD)])
-    assert found.owner == {identifier(*MAIL): "x", identifier(*OTHER): "x", identifier(*THIRD): "y"}
-    assert found.attainable[identifier(*MAIL)] == found.attainable[identifier(*OTHER)]
-    assert found.attainable[identifier(*MAIL)] != found.attainable[identifier(*THIRD)]
-    assert found.most == 3
+    known = truth([login("x", COOKIE, MAIL), login("x", COOKIE, OTHER), login("y", COOKIE, THIRD)])
+    assert known.owner == {identifier(*MAIL): "x", identifier(*OTHER): "x", identifier(*THIRD): "y"}
+    assert known.attainable[identifier(*MAIL)] == known.attainable[identifier(*OTHER)]
+    assert known.attainable[identifier(*MAIL)] != known.attainable[identifier(*THIRD)]
+    assert known.most == 3
 
 
 def test_who_is_at_a_browser_uses_its_cookie_unnamed():
-    events = [told("x", COOKIE, MAIL), told("y", OTHER, THIRD, (COOKIE,))]
+    events = [login("x", COOKIE, MAIL), login("y", OTHER, THIRD, (COOKIE,))]
     assert identifier(*COOKIE) not in truth(events).owner
 
 
 def test_junk_is_nobodys_and_links_nothing_even_in_the_best_case():
     junk = "email", forms.JUNK_EMAILS[-1]
-    found = truth([told("x", junk, MAIL), told("x", junk, OTHER)])
-    assert set(found.owner) == {identifier(*MAIL), identifier(*OTHER)}
-    assert len(set(found.attainable.values())) == 2
+    known = truth([login("x", junk, MAIL), login("x", junk, OTHER)])
+    assert set(known.owner) == {identifier(*MAIL), identifier(*OTHER)}
+    assert len(set(known.attainable.values())) == 2
 
 
 @pytest.mark.parametrize(("other", "together"), [(OTHER, True), (THIRD, False)])
 def test_a_guess_is_nobodys_use_and_a_right_one_could_be_accepted(other, together):
     guess = Event(0, None, "guess", [says(MAIL, other, "list", 0.3)])
-    used = [told("x", MAIL, ("phone", "1")), told("x", OTHER, ("phone", "2")), told("y", THIRD, ("phone", "3"))]
-    found = truth([*used, guess])
-    assert found.owner[identifier(*other)] == ("x" if other is OTHER else "y")
-    assert (found.attainable[identifier(*MAIL)] == found.attainable[identifier(*other)]) is together
+    used = [login("x", MAIL, ("phone", "1")), login("x", OTHER, ("phone", "2")), login("y", THIRD, ("phone", "3"))]
+    known = truth([*used, guess])
+    assert known.owner[identifier(*other)] == ("x" if other is OTHER else "y")
+    assert (known.attainable[identifier(*MAIL)] == known.attainable[identifier(*other)]) is together
 
 
 def test_two_wrong_guesses_join_nothing_in_the_best_case():
-    guesses = [Event(0, None, "guess", [says(one, THIRD, "list", 0.3)]) for one in (MAIL, OTHER)]
-    used = [told("x", MAIL, ("phone", "1")), told("x", OTHER, ("phone", "2")), told("y", THIRD, ("phone", "3"))]
-    found = truth([*used, *guesses])
-    assert found.attainable[identifier(*MAIL)] != found.attainable[identifier(*OTHER)]
+    guesses = [Event(0, None, "guess", [says(name, THIRD, "list", 0.3)]) for name in (MAIL, OTHER)]
+    used = [login("x", MAIL, ("phone", "1")), login("x", OTHER, ("phone", "2")), login("y", THIRD, ("phone", "3"))]
+    known = truth([*used, *guesses])
+    assert known.attainable[identifier(*MAIL)] != known.attainable[identifier(*OTHER)]
 
 
 def test_the_stream_is_the_same_for_a_seed_and_no_other():
@@ -139,42 +139,42 @@ def test_the_stream_stands_as_lines_that_hold_all_of_it():
 def test_the_stream_is_of_its_people_in_order():
     events = made()
     assert len(events) == EVENTS
-    assert {one.person for one in events} == {one.id for one in PEOPLE if one.id != "child"} | {None}
-    assert [one.at for one in events] == sorted({one.at for one in events})
-    assert {one.kind for one in events} == {
+    assert {event.person for event in events} == {person.id for person in PEOPLE if person.id != "child"} | {None}
+    assert [event.at for event in events] == sorted({event.at for event in events})
+    assert {event.kind for event in events} == {
         "first_visit", "view", "sign_up", "login", "newsletter", "purchase", "guest_purchase", "call", "guess",
     }  # fmt: skip
 
 
 def test_nobody_has_what_is_anothers():
     means = world(PEOPLE, Shares(two_emails=1, account=1), 1).means.values()
-    for of in (lambda one: one.emails, lambda one: (one.phone,), lambda one: one.accounts):
-        held = [value for one in means for value in of(one)]
-        assert len(held) == len(set(held))
-    assert all(normalise("phone", one.phone, "US") == f"+1{one.phone}" for one in means)
+    for of in (lambda person: person.emails, lambda person: (person.phone,), lambda person: person.accounts):
+        values = [value for person in means for value in of(person)]
+        assert len(values) == len(set(values))
+    assert all(normalise("phone", person.phone, "US") == f"+1{person.phone}" for person in means)
 
 
 def test_a_household_shares_a_device_and_one_who_lives_alone_none():
     made = world(PEOPLE, Shares(shared_device=1), 1)
-    assert all("h1-common" in made.means[f"p{one}"].devices for one in range(4, 8))
+    assert all("h1-common" in made.means[f"p{number}"].devices for number in range(4, 8))
     assert made.households["p4"] == ("p5", "p6", "p7")
-    for one in ("alone", "single"):
-        assert made.households[one] == ()
-        assert not any(device.endswith("-common") for device in made.means[one].devices)
+    for name in ("alone", "single"):
+        assert made.households[name] == ()
+        assert not any(device.endswith("-common") for device in made.means[name].devices)
 
 
 def test_a_logout_gives_a_shared_device_another_anonymous_id():
-    held = [
+    counts = [
         len(
             {
                 value
-                for _, type_, value in named(made(shared_device=1, kiosk=0, cleared=0, logout=one))
+                for _, type_, value in named(made(shared_device=1, kiosk=0, cleared=0, logout=logout))
                 if type_ == "anonymous_id"
             }
         )
-        for one in (0, 1)
+        for logout in (0, 1)
     ]
-    assert held[0] < held[1]
+    assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("share", ["shared_device", "relative_phone", "desk_email", "kiosk"])
@@ -213,7 +213,7 @@ def test_each_further_hazard_is_added_by_itself_and_all_to_the_hardest():
     assert all(changed.keys() <= set(FURTHER.values()) for changed in STREAMS.values()), "errors and junk stay"
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 def test_the_rules_measured_are_rules(variant):
     assert rules.parse(json.dumps(variant.rules).encode())
 
@@ -222,9 +222,9 @@ def test_the_service_takes_the_stream_in_and_its_guards_show(tmp_path):
     events = made(kiosk=0.2)[:800]
     known = truth(events)
     results = []
-    for at, one in enumerate((VARIANTS[0], VARIANTS[-1])):
+    for at, variant in enumerate((VARIANTS[0], VARIANTS[-1])):
         (tmp_path / str(at)).mkdir()
-        results.append(run.measure(Variant("x", one.rules), events, known, tmp_path / str(at), 50))
+        results.append(run.measure(Variant("x", variant.rules), events, known, tmp_path / str(at), 50))
     usual, none = results
     assert usual.fit.precision > none.fit.precision
     assert usual.largest < none.largest

@@ -95,11 +95,11 @@ def test_a_status_without_a_body_needs_no_length(port):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [("/broken", "status 500"), ("/gone", "closed by the server"), ("/endless", "without Content-Length")],
 )
-def test_what_goes_wrong_is_said(port, path, said):
-    with pytest.raises(Failure, match=said):
+def test_what_goes_wrong_is_said(port, path, message):
+    with pytest.raises(Failure, match=message):
         fire(plan(port, "/a", path))
 
 

@@ -12,8 +12,8 @@ def series(*values, **more):
 
 
 def test_the_median_stands_between_least_and_most():
-    found = spread([5.0, 1.0, 2.0])
-    assert (found.median, found.least, found.most) == (2.0, 1.0, 5.0)
+    figures = spread([5.0, 1.0, 2.0])
+    assert (figures.median, figures.least, figures.most) == (2.0, 1.0, 5.0)
 
 
 def test_ratios_pair_what_was_taken_in_one_round():
@@ -38,25 +38,25 @@ def test_a_ratio_needs_both_of_a_round():
     ],
 )
 def test_a_row_is_met_by_the_median_of_its_rounds(row, met):
-    held = {"x": series(6.0, 10.0, 50.0), "y": series(5.0, 5.0, 5.0)}
-    found = outcome(row, held)
-    assert found.met is met
-    assert len(found.rounds) == 3
+    series_by_probe = {"x": series(6.0, 10.0, 50.0), "y": series(5.0, 5.0, 5.0)}
+    result = outcome(row, series_by_probe)
+    assert result.met is met
+    assert len(result.rounds) == 3
 
 
 def test_latencies_are_named_by_a_colon():
-    held = {"x": series(1.0, p50=[2.0], p99=[8.0])}
-    assert outcome(Row("a", "", "x:p99", "x:p50", at_most=5), held).measured.median == 4.0
+    series_by_probe = {"x": series(1.0, p50=[2.0], p99=[8.0])}
+    assert outcome(Row("a", "", "x:p99", "x:p50", at_most=5), series_by_probe).measured.median == 4.0
 
 
 def test_a_row_whose_probe_failed_has_failed():
-    found = outcome(Row("a", "", "x", "y", at_least=1), {"x": series(1.0), "y": series(failed="status 500: 3")})
-    assert (found.failed, found.met, found.measured) == ("y: status 500: 3", None, None)
+    result = outcome(Row("a", "", "x", "y", at_least=1), {"x": series(1.0), "y": series(failed="status 500: 3")})
+    assert (result.failed, result.met, result.measured) == ("y: status 500: 3", None, None)
 
 
 def test_a_row_whose_probe_is_not_there_is_skipped_and_says_why():
-    found = outcome(Row("a", "", "x", "y", at_least=1), {"x": series(1.0), "y": series(skipped="no cluster")})
-    assert (found.skipped, found.met) == ("no cluster", None)
+    result = outcome(Row("a", "", "x", "y", at_least=1), {"x": series(1.0), "y": series(skipped="no cluster")})
+    assert (result.skipped, result.met) == ("no cluster", None)
 
 
 def test_rounds_are_interleaved():
@@ -81,9 +81,11 @@ def test_those_that_are_compared_take_turns_at_being_the_first():
 
 
 def test_an_answer_that_lacks_what_is_looked_for_fails_its_probe_alone():
-    found = measure([Probe("a", "", "", lambda: {}["etag"]), Probe("b", "", "", lambda: Taken(1.0))], 1, lambda _: None)
-    assert "etag" in found["a"].failed
-    assert found["b"].value == [1.0]
+    measured = measure(
+        [Probe("a", "", "", lambda: {}["etag"]), Probe("b", "", "", lambda: Taken(1.0))], 1, lambda _: None
+    )
+    assert "etag" in measured["a"].failed
+    assert measured["b"].value == [1.0]
 
 
 @pytest.mark.parametrize(("error", "field"), [(Failure("broken"), "failed"), (Skipped("absent"), "skipped")])
@@ -91,9 +93,9 @@ def test_a_probe_that_does_not_work_leaves_the_others_going(error, field):
     def broken():
         raise error
 
-    found = measure([Probe("a", "", "", broken), Probe("b", "", "", lambda: Taken(1.0))], 3, lambda _: None)
-    assert getattr(found["a"], field) == str(error)
-    assert found["b"].value == [1.0, 1.0, 1.0]
+    measured = measure([Probe("a", "", "", broken), Probe("b", "", "", lambda: Taken(1.0))], 3, lambda _: None)
+    assert getattr(measured["a"], field) == str(error)
+    assert measured["b"].value == [1.0, 1.0, 1.0]
 
 
 def test_rows_have_ids_of_their_own_and_known_measures():

@@ -15,9 +15,9 @@ STACKS = [
 def test_bars_are_as_long_as_what_they_stand_for():
     picture = bars("A & B", [Bar("short", 10, 8, 12, "floor"), Bar("long <1>", 20, 19, 20, "ours")])
     root = ElementTree.fromstring(picture)
-    held = [one for one in root.iter() if one.tag.endswith("rect")]
-    assert [one.get("class") for one in held] == ["ours", "floor"]
-    assert float(held[0].get("width")) == 2 * float(held[1].get("width"))
+    rectangles = [element for element in root.iter() if element.tag.endswith("rect")]
+    assert [rectangle.get("class") for rectangle in rectangles] == ["ours", "floor"]
+    assert float(rectangles[0].get("width")) == 2 * float(rectangles[1].get("width"))
 
 
 def test_stacks_become_a_tree_below_a_function():
@@ -32,8 +32,8 @@ def test_stacks_become_a_tree_below_a_function():
 def test_a_flame_graph_names_no_place_of_this_machine():
     picture = drawn(tree(STACKS, "run", "portrait/"), "where time goes", "portrait/")
     assert "somebody" not in picture
-    boxes = [one for one in ElementTree.fromstring(picture).iter() if one.tag.endswith("rect")]
-    assert [(one.get("class"), one.get("width")) for one in boxes] == [
+    boxes = [element for element in ElementTree.fromstring(picture).iter() if element.tag.endswith("rect")]
+    assert [(box.get("class"), box.get("width")) for box in boxes] == [
         ("ours", "600.0"),
         ("other", "600.0"),
         ("other", "400.0"),

@@ -120,7 +120,7 @@ def test_what_was_taken_back_or_refused_is_no_link(status):
     assert [one.members for one in found.profiles()] == [(A,), (E,)]
     held = Graph({A: {E: [told(Tie(A, E, status=status), "e", "crm"), told(Tie(A, E), "e", "web")]}, E: {}})
     assert [pair_of(link) for link in held.links] == [{A, E}], "another source's word holds"
-    assert [one.source for one in held.links[0].told] == ["web"]
+    assert [one.source for one in held.links[0].evidence] == ["web"]
 
 
 def test_a_link_to_what_is_not_in_sight_is_left_out():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait.identity.rules import DEFAULT, DEFAULT_TYPES, Rule, Rules, TypeRule, parse, read, shown
+from portrait.identity.rules import DEFAULT, DEFAULT_TYPES, Rule, Rules, TypeRule, parse, read, view
 from portrait.model.errors import InvalidRules, MalformedJson
 from portrait.model.identifier import Identifier, customer
 
@@ -199,7 +199,7 @@ def test_what_a_built_in_type_is_by_default_contradicts_nothing_that_is_said():
     assert parse(b'{"types":{"customer_id":{"unique":false}}}').of("customer_id") == TypeRule(priority=0)
     few = parse(b'{"maxIdentifiers":3,"types":{"device_id":{"sharedFrom":2}}}')
     assert few.of("device_id").limit == few.of("email").limit == 3
-    assert parse(json.dumps(shown(few)).encode()).all_types == few.all_types
+    assert parse(json.dumps(view(few)).encode()).all_types == few.all_types
 
 
 @given(
@@ -219,7 +219,7 @@ def test_what_a_built_in_type_is_by_default_contradicts_nothing_that_is_said():
     )
 )
 def test_rules_as_they_are_shown_can_be_set_again_and_mean_the_same(rules):
-    again = parse(json.dumps(shown(rules)).encode())
-    assert shown(again) == shown(rules)
+    again = parse(json.dumps(view(rules)).encode())
+    assert view(again) == view(rules)
     assert again.all_types == rules.all_types
     assert again.source_ranks == rules.source_ranks

@@ -55,7 +55,7 @@ class Feast(Subject):
             "entity_key_serialization_version": 3,
         }
         (self.repository / "feature_store.yaml").write_text(json.dumps(settings))  # JSON is YAML
-        rows = "\n".join(json.dumps(_row(place)) for place in range(customers))
+        rows = "\n".join(json.dumps(_row(index)) for index in range(customers))
         environment.run([self.python, REPOSITORY / "fill.py", self.repository], text=rows)
 
     def command(self, port: int) -> tuple[list[str], dict[str, str]]:
@@ -74,22 +74,22 @@ class Feast(Subject):
             "HOME": str(self.repository)  # where gunicorn puts its control socket
         }
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return a call of `/get-online-features` that lists the six features."""
         asked = {
             "features": [f"profile:{section}" for section in SECTIONS],
-            "entities": {"customer_id": [customer_id(place)]},
+            "entities": {"customer_id": [customer_id(index)]},
         }
         return post("/get-online-features", asked)
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Compare the features' records."""
         answer = json.loads(body)
         values = [result["values"][0] for result in answer["results"]]
         features = dict(zip(answer["metadata"]["feature_names"], values, strict=True))
-        if features.pop("customer_id") != customer_id(place):
+        if features.pop("customer_id") != customer_id(index):
             raise ValueError("another customer")
-        expected.compare(place, {section: json.loads(text or "[]") for section, text in features.items()})
+        expected.compare(index, {section: json.loads(text or "[]") for section, text in features.items()})
 
 
 class FeastSqlite(Feast):
@@ -131,7 +131,9 @@ class FeastPostgres(Feast):
         }
 
 
-def _row(place: int) -> dict[str, str]:
+def _row(index: int) -> dict[str, str]:
     """Return a customer as the feature view's columns."""
-    features = {section: json.dumps(held, separators=(",", ":")) for section, held in expected.profile(place).items()}
-    return {"customer_id": customer_id(place), **features}
+    features = {
+        section: json.dumps(records, separators=(",", ":")) for section, records in expected.profile(index).items()
+    }
+    return {"customer_id": customer_id(index), **features}

@@ -53,14 +53,14 @@ class Handwritten(Subject):
         command = [str(self.python), "-m", "uvicorn", "service.app:app", "--no-access-log", *words]
         return command, {"DATABASE_URL": url}
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return a call of the same path as Portrait's."""
-        path = f"/api/v1/customers/{customer_id(place)}/unified-profile"
+        path = f"/api/v1/customers/{customer_id(index)}/unified-profile"
         return get(path, X_Tenant_Id=TENANT, X_API_Key=KEY)
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Compare the sections."""
         answer = json.loads(body)
-        if (answer["customerId"], answer["tenantId"]) != (customer_id(place), TENANT):
+        if (answer["customerId"], answer["tenantId"]) != (customer_id(index), TENANT):
             raise ValueError("another customer")
-        expected.compare(place, expected.by_name(answer))
+        expected.compare(index, expected.by_name(answer))

@@ -58,17 +58,17 @@ class PostGraphile(Subject):
         settings = {"DATABASE_URL": self.url, "PORT": str(port), "NODE_ENV": "production", "GRAPHILE_ENV": "production"}
         return [str(self.node), str(self.home / "server.mjs")], settings
 
-    def request(self, place: int) -> bytes:
+    def request(self, index: int) -> bytes:
         """Return a call of the persisted operation."""
-        variables = {"tenantId": TENANT, "customerId": customer_id(place)}
+        variables = {"tenantId": TENANT, "customerId": customer_id(index)}
         return post("/graphql", {"documentId": "profile", "variables": variables})
 
-    def check(self, place: int, body: bytes) -> None:
+    def check(self, index: int, body: bytes) -> None:
         """Compare the customer's lists."""
         answer = json.loads(body)
         if "errors" in answer or not answer["data"]["customer"]:
-            raise ValueError(f"customer {place}: {body[:500]!r}")
+            raise ValueError(f"customer {index}: {body[:500]!r}")
         customer = answer["data"]["customer"]
-        if (customer["tenantId"], customer["customerId"]) != (TENANT, customer_id(place)):
+        if (customer["tenantId"], customer["customerId"]) != (TENANT, customer_id(index)):
             raise ValueError("another customer")
-        expected.compare(place, {section: customer[section] for section in SECTIONS})
+        expected.compare(index, {section: customer[section] for section in SECTIONS})

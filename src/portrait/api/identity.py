@@ -29,7 +29,7 @@ from portrait.api.operation import MAX_BODY, Answer, Body, Call, Moment, Operati
 from portrait.api.records import SOURCE
 from portrait.api.schemas import component
 from portrait.identity.graph import Link, LinkRecord, Merge, Profile
-from portrait.identity.rules import DEFAULT, WORDS, Reason, shown
+from portrait.identity.rules import DEFAULT, WORDS, Reason, view
 from portrait.ingest.records import Parser
 from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
@@ -269,14 +269,14 @@ class IdentityResource:
 
     async def rules(self, call: Call) -> Answer:
         """Show the tenant's rules."""
-        return json_answer(shown(await self._identities.rules(call.tenant.id)))
+        return json_answer(view(await self._identities.rules(call.tenant.id)))
 
     async def set_rules(self, call: Call) -> Answer:
         """Set the tenant's rules."""
         call.media_type("application/json")
         made = await self._identities.set_rules(call.tenant.id, await call.body())
         self._access.changed(call.tenant.id)
-        return json_answer(shown(made))
+        return json_answer(view(made))
 
     def operations(self) -> list[Operation]:
         """Return the operations' declarations."""
@@ -288,7 +288,7 @@ class IdentityResource:
         profile = {"customerId": "CUST001", "identifiers": [{"type": "customer_id", "value": "CUST001"}, email]}
         effect = {"success": True, "before": [profile], "after": [profile], "crossovers": []}
         actions = [{"$type": one} for one in ACTIONS.values()]
-        rules = shown(DEFAULT)
+        rules = view(DEFAULT)
         return [
             Operation(
                 id="get_identity", method="GET", path="/api/v1/identity", tag="identity", handler=self.cluster,
@@ -414,7 +414,7 @@ def _reasoned(one: Why) -> Reasoned:
 
 def _merge(one: Merge) -> ShownMerge:
     named = [Named(*one.link.a), Named(*one.link.b)]
-    told, since = one.told, rfc3339(one.link.since)
+    told, since = one.first_evidence, rfc3339(one.link.since)
     return ShownMerge(one.source, one.into, since, told.rule, told.source, told.credential, named)
 
 
@@ -426,7 +426,7 @@ def _apart(one: Apart) -> ShownApart:
 
 
 def _link(link: Link) -> ShownLink:
-    told = [_evidence(one) for one in link.told]
+    told = [_evidence(one) for one in link.evidence]
     return ShownLink([Named(*link.a), Named(*link.b)], float(link.confidence), rfc3339(link.since), told)
 
 

@@ -17,7 +17,7 @@ from portrait.cli.customers import found_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again, say_json
 from portrait.identity.graph import LINKED, Link, LinkRecord
-from portrait.identity.rules import WORDS, shown
+from portrait.identity.rules import WORDS, view
 from portrait.ingest.records import Parser, check_source
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import Identifier, name_fault
@@ -115,7 +115,9 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
         for link in one.path:
             say(f"    {_link(link)}")
     for merge in found.merges:
-        say(f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.told)}")
+        say(
+            f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.first_evidence)}"
+        )
     for apart in found.apart:
         say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
     for candidate in found.candidates:
@@ -419,8 +421,8 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
     async def work(services: Services) -> Any:
         tenant = await known_tenant(services, tenant_id)
         if file or default:
-            return shown(await services.identities.set_rules(tenant.id, raw))
-        return shown(await services.identities.rules(tenant.id))
+            return view(await services.identities.set_rules(tenant.id, raw))
+        return view(await services.identities.rules(tenant.id))
 
     say_json(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2).decode())
 
@@ -473,6 +475,6 @@ def _teller(told: LinkRecord) -> str:
 
 def _link(link: Link) -> str:
     told = "; ".join(
-        f"{one.rule} by {_teller(one)}, {one.confidence:g}, {rfc3339(one.recorded_at)}" for one in link.told
+        f"{one.rule} by {_teller(one)}, {one.confidence:g}, {rfc3339(one.recorded_at)}" for one in link.evidence
     )
     return f"{_shown(link.a)} - {_shown(link.b)}: {told}"

@@ -1,12 +1,12 @@
-"""How sure we are of a link that several sources tell.
+"""How sure we are of a link for which several sources give evidence.
 
 The weights of evidence add in log-odds, after Fellegi and Sunter (1969, "A Theory for Record Linkage") as Splink states
 it: M = log2(λ / (1 - λ)) + Σ log2(m / u), p = 2^M / (1 + 2^M). With even prior odds (λ = ½) a single source that
 states p keeps just that p.
 
-One source's evidence is correlated, so each source counts once, by what it said last. Sources whose names are the same
-but for digits count as one: `crm-2026-11-29` and `crm-2026-11-30` are two nights of one export. Where others speak too
-a source counts for no more than `CAP`.
+One source's evidence is correlated, so each source counts once, by its newest evidence. Sources whose names differ in
+digits only count as one: `crm-2026-11-29` and `crm-2026-11-30` are two nights of one export. Where there are other
+sources too, a source counts for no more than `CAP`.
 """
 
 import re
@@ -15,11 +15,11 @@ from math import log2
 from typing import Protocol
 
 CAP = 0.999
-"""The most that one of several sources counts for; 1 - CAP is the least."""
+"""The highest confidence that counts where there are several sources; 1 - CAP is the lowest."""
 
 
 class Weighed(Protocol):
-    """What one source says."""
+    """The evidence of one source."""
 
     @property
     def confidence(self) -> float:
@@ -38,7 +38,7 @@ class Weighed(Protocol):
 
     @property
     def order(self) -> tuple[int, bytes]:
-        """What decides which of two was said last."""
+        """What evidence is sorted by: the later one counts."""
         ...
 
 
@@ -51,17 +51,21 @@ _DIGITS = re.compile(r"\d+")
 
 
 def combined(stated: Iterable[Weighed], now: int) -> float | None:
-    """Return the confidence in a link at a moment; None where no source speaks of it yet.
+    """Return the confidence in a link at a moment; None where no source has given evidence yet.
 
-    One that is stated with certainty is certain. Rounded to 6 decimals, so that it is one text everywhere.
+    A link is certain where a source is certain of it. Rounded to 6 decimals, so that it is one text everywhere.
     """
     newest: dict[str | None, Weighed] = {}
-    for one in sorted((one for one in stated if one.at <= now), key=lambda one: one.order):
-        newest[None if one.source is None else family(one.source)] = one
-    held = [one.confidence for one in newest.values()]
-    if not held:
+    for statement in sorted(
+        (statement for statement in stated if statement.at <= now), key=lambda statement: statement.order
+    ):
+        newest[None if statement.source is None else family(statement.source)] = statement
+    confidences = [statement.confidence for statement in newest.values()]
+    if not confidences:
         return None
-    if len(held) == 1 or max(held) == 1.0:
-        return max(held)
-    weight = sum(log2(one / (1 - one)) for one in (min(max(p, 1 - CAP), CAP) for p in sorted(held)))
+    if len(confidences) == 1 or max(confidences) == 1.0:
+        return max(confidences)
+    weight = sum(
+        log2(confidence / (1 - confidence)) for confidence in (min(max(p, 1 - CAP), CAP) for p in sorted(confidences))
+    )
     return round(2**weight / (1 + 2**weight), 6)

@@ -1,4 +1,4 @@
-"""Which claims hold: all claims about some identifiers are decided together, so that no order of telling matters.
+"""Which claims hold: all claims about some identifiers are decided together, so the order of recording does not matter.
 
 Claims are gone through in one order, `precedence`, and each is let through unless a guard keeps apart what it would
 join. So a claim that came late is decided on as though it had come first, wherever it ranks before others.
@@ -19,7 +19,7 @@ FINAL = frozenset({Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE, Reason.REVIEW})
 
 
 class Claim(NamedTuple):
-    """That two identifiers are one person, as one source says now."""
+    """That two identifiers are one person, as one source claims it now."""
 
     a: Identifier
     b: Identifier
@@ -33,9 +33,9 @@ class Claim(NamedTuple):
     timed: bool
     """Whether its source named a moment."""
     status: str
-    """What was decided on it before: linked, or the reason for which it was refused."""
+    """The earlier decision on it: linked, or the reason for the refusal."""
     settled: bool = False
-    """Whether that was decided under other rules than the tenant's of now, and stands."""
+    """Whether that decision was made under other rules than the tenant's present ones, and stands."""
     tried: bool = False
     """Whether somebody links the two now: only if no rule refuses it, and all that is sure holds as it did."""
 
@@ -46,7 +46,7 @@ class Claim(NamedTuple):
 
     @property
     def stands(self) -> bool:
-        """Whether it asks no guard but bans."""
+        """Whether only a ban can refuse it."""
         return (self.rule in BY_HAND and not self.tried) or (self.settled and self.status == LINKED)
 
     @property
@@ -64,10 +64,10 @@ _TEXT = 5
 def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
     """Return the order in which claims are decided on: total, and the same whatever came first.
 
-    What somebody said of an identifier, and what was decided under earlier rules; what is sure before what is not; the
-    source's rank; strong types before weak; claims with a moment before those without; the earlier before the later,
-    for which claims without a moment have that of their arrival; and the claim's own text. Last come those that join
-    two customers as a whole: they join what either has by all others.
+    First come a person's own links and what was decided under earlier rules. Then sure claims come before unsure ones;
+    then the source's rank decides; strong types come before weak ones, claims with a moment before claims without, the
+    earlier before the later (a claim without a moment counts from its arrival), and last the claim's own text decides.
+    Claims that join two customers as a whole come at the end: they join what either has by all other claims.
     """
 
     def key(claim: Claim) -> tuple[object, ...]:
@@ -79,7 +79,7 @@ def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
         is_sure = rules.is_sure(claim.rule, claim.confidence)
         rank = 2 if claim.tried else 1 if is_sure else 3
         types = rules.of(claim.a.type), rules.of(claim.b.type)
-        weakest = any(one.weak for one in types), max(one.priority for one in types)
+        weakest = any(rule.weak for rule in types), max(rule.priority for rule in types)
         return rank, rules.rank(claim.source), weakest, not claim.timed, *own
 
     return key
@@ -91,11 +91,11 @@ class Decisions(NamedTuple):
     reasons: Sequence[Reason | None]
     """Of each claim why it is refused; None: it holds."""
     following: frozenset[int]
-    """The indexes of those that hold because the two are one person in another way: by themselves they were refused."""
+    """The indexes of claims that hold only because others make their ends one person: alone they are refused."""
     shared: frozenset[Identifier]
-    """Identifiers that are seen with so many people that they are taken to be shared."""
+    """Identifiers that count as shared, because they are seen with many people."""
     sets: Sets
-    """The identifiers that are one person by what holds."""
+    """The sets of identifiers that are one person by the claims that hold."""
 
 
 def decide(
@@ -106,9 +106,9 @@ def decide(
 ) -> Decisions:
     """Decide on all claims about some identifiers.
 
-    Which identifiers are shared follows from the people that they are seen with, and who is one person from which are
-    shared; and how large a profile will be from who is made one by hand. So all is gone through again until no further
-    identifier shows to be shared, and none of those whom somebody made one to be kept apart.
+    Which identifiers are shared depends on the people that they are seen with, and who is one person depends on which
+    identifiers are shared. The size of a profile also depends on the customers that are merged by hand. So the pass is
+    repeated until it finds no further shared identifier, and no further merge by hand that a ban refuses.
 
     Args:
         claims: the claims.
@@ -134,14 +134,18 @@ def decide(
 
 
 def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, set[Identifier]]:
-    """Return what is seen, by sure claims, with each identifier of a type that may be shared."""
+    """Return the identifiers that sure claims connect with each identifier of a type that may be shared."""
     seen: dict[Identifier, set[Identifier]] = {}
     for claim in claims:
         if claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
-            for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
-                if rules.of(one.type).shared_from is not None:
-                    seen.setdefault(one, set()).add(other)
-    return {one: others for one, others in seen.items() if len(others) >= (rules.of(one.type).shared_from or 0)}
+            for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                if rules.of(identifier.type).shared_from is not None:
+                    seen.setdefault(identifier, set()).add(other)
+    return {
+        identifier: others
+        for identifier, others in seen.items()
+        if len(others) >= (rules.of(identifier.type).shared_from or 0)
+    }
 
 
 class Group:
@@ -149,14 +153,14 @@ class Group:
 
     __slots__ = ("counts", "is_somebody", "names", "unique")
 
-    def __init__(self, one: Identifier, rules: Rules) -> None:
-        own = one.type == CUSTOMER_ID and is_generated(one.value)
-        rule = rules.of(one.type)
-        self.counts: dict[str, int] = {} if own else {one.type: 1}
-        self.names: frozenset[str] = _NONE if own or rule.weak else frozenset((one.type,))
-        """The types of its identifiers that name people: no things, and nothing of Portrait's making."""
+    def __init__(self, identifier: Identifier, rules: Rules) -> None:
+        own = identifier.type == CUSTOMER_ID and is_generated(identifier.value)
+        rule = rules.of(identifier.type)
+        self.counts: dict[str, int] = {} if own else {identifier.type: 1}
+        self.names: frozenset[str] = _NONE if own or rule.weak else frozenset((identifier.type,))
+        """The types of its identifiers that name people: no weak types, and no ids that Portrait generated."""
         self.unique: frozenset[str] = self.names if rule.unique else _NONE
-        self.is_somebody = one.type == CUSTOMER_ID and not own
+        self.is_somebody = identifier.type == CUSTOMER_ID and not own
         """Whether it is a customer of the company's, or holds two identifiers that a sure claim ties."""
 
     def take(self, other: "Group") -> None:
@@ -172,7 +176,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 class _Pass:
-    """Goes through claims once, with what is taken to be shared."""
+    """Goes through the claims once, with a fixed set of shared identifiers."""
 
     def __init__(
         self,
@@ -187,10 +191,10 @@ class _Pass:
         self._rules = rules
         self._shared = shared
         self._parted = parted
-        everyone = {*identifiers, *(one for claim in claims for one in (claim.a, claim.b))}
+        everyone = {*identifiers, *(identifier for claim in claims for identifier in (claim.a, claim.b))}
         self.sets = Sets(everyone)
         self._whole = self.sets
-        """The same, with those one whom somebody said to be: so large a profile will be."""
+        """The same sets, with customers merged by hand already joined: they give the size that a profile will have."""
         self._of_profiles = {
             index
             for index, claim in enumerate(claims)
@@ -200,7 +204,7 @@ class _Pass:
             self._whole = Sets(everyone)
             for index in ahead:
                 self._whole.meet(claims[index].a, claims[index].b)
-        self._groups = {one: Group(one, rules) for one in everyone}
+        self._groups = {identifier: Group(identifier, rules) for identifier in everyone}
         self._linked: dict[Identifier, int] = {}
         """Since when each identifier is linked with anything."""
         self._bans = [pair for pair in bans if pair <= everyone]
@@ -214,45 +218,47 @@ class _Pass:
             self._decide(index, tied.get(index))
 
     def _tied(self, equal: Iterable[int]) -> dict[int, Reason]:
-        """Return which of some claims tie, and why none of them holds: each gives what is nobody's to another person.
+        """Return the claims that tie, and why none holds: each gives the same unowned identifiers to another person.
 
-        Only claims with a moment tie: of others one came first.
+        Only claims with a moment tie: of claims without, one came first.
         """
         ends: dict[Identifier, list[tuple[int, Identifier]]] = {}
         for index in equal:
             claim = self._claims[index]
             if claim.timed and not claim.stands and not claim.tried and self._reason(claim) is None:
-                for one, other in ((claim.a, claim.b), (claim.b, claim.a)):
-                    if not self._groups[self.sets.find(one)].is_somebody:
-                        ends.setdefault(self.sets.find(one), []).append((index, other))
+                for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
+                    if not self._groups[self.sets.find(identifier)].is_somebody:
+                        ends.setdefault(self.sets.find(identifier), []).append((index, other))
         tied: dict[int, Reason] = {}
         for some in ends.values():
-            for (index, one), (another, other) in combinations(some, 2):
-                a, b = self.sets.find(one), self.sets.find(other)
+            for (index, identifier), (another, other) in combinations(some, 2):
+                a, b = self.sets.find(identifier), self.sets.find(other)
                 reason = next((why for why, refuses in _APART if refuses(self, self._claims[another], a, b)), None)
                 if a != b and reason is not None:
                     tied[index] = tied[another] = reason
         return tied
 
     def _decide(self, index: int, tied: Reason | None) -> None:
-        """Decide on one claim, which may be known to tie with another."""
+        """Decide on one claim; `tied` is the reason for which it ties with another, if it does."""
         claim = self._claims[index]
         reason = Reason.CANNOT_LINK if index in self._parted else tied or self._reason(claim)
         self._reasons[index] = reason
         if reason is not None:
             return
         if claim.rule != Rule.FIRST_SEEN:
-            for one in (claim.a, claim.b):
-                self._linked.setdefault(one, claim.since)
+            for identifier in (claim.a, claim.b):
+                self._linked.setdefault(identifier, claim.since)
         root = self._join(claim.a, claim.b)
         self._whole.meet(claim.a, claim.b)
         if self._rules.is_sure(claim.rule, claim.confidence):
             self._ties.append((claim.a, claim.b))
-            if not any(one.type == CUSTOMER_ID and is_generated(one.value) for one in (claim.a, claim.b)):
+            if not any(
+                identifier.type == CUSTOMER_ID and is_generated(identifier.value) for identifier in (claim.a, claim.b)
+            ):
                 self._groups[root].is_somebody = True
 
     def finish(self) -> Decisions:
-        """Return what was decided; a claim between two that became one person in another way holds."""
+        """Return the decisions; a refused claim holds after all where its ends are one person by other claims."""
         following = {
             index
             for index, reason in self._reasons.items()
@@ -265,32 +271,33 @@ class _Pass:
         return self.sets.find(claim.a) == self.sets.find(claim.b)
 
     def parted(self) -> set[int]:
-        """Return the indexes of claims that somebody made of two customers, and that bans keep from holding."""
+        """Return the indexes of the merges by hand that a ban refuses."""
         return {index for index in self._of_profiles if self._reasons[index] is not None}
 
     def shared_among(self, seen: Mapping[Identifier, Collection[Identifier]]) -> set[Identifier]:
-        """Return those of some identifiers that are seen with as many people as show one to be shared."""
+        """Return the identifiers that are seen with so many people that they count as shared."""
         return {
-            one
-            for one, others in seen.items()
-            if one not in self._shared and self._people(one, others) >= (self._rules.of(one.type).shared_from or 0)
+            identifier
+            for identifier, others in seen.items()
+            if identifier not in self._shared
+            and self._people(identifier, others) >= (self._rules.of(identifier.type).shared_from or 0)
         }
 
     def _people(self, identifier: Identifier, seen: Collection[Identifier]) -> int:
         """Return with how many people an identifier is seen.
 
-        What remains connected without it is one person's. Of groups that hold nothing of one type two may be one
-        person's still, an address here and a number there; so it is the most groups that hold one type of what names
-        people. That is no more than there are identifiers of the type.
+        Identifiers that stay connected without it are one person's. Two groups that share no type may still be one
+        person's: an address here and a number there. So for each type that names people the groups with that type are
+        counted, and the highest count is returned. It is never more than the number of identifiers of the type.
         """
-        roots = {self.sets.find(one) for one in seen}
+        roots = {self.sets.find(other) for other in seen}
         most: Counter[str] = Counter()
         for root in roots:
             for type_ in self._groups[root].names:
                 most[type_] += self._groups[root].counts[type_]
         if max(most.values(), default=0) < (self._rules.of(identifier.type).shared_from or 0):
             return 0
-        members = [one for root in roots for one in self.sets.members(root)]
+        members = [member for root in roots for member in self.sets.members(root)]
         everyone = set(members)
         ties = [pair for pair in self._ties if pair[0] in everyone]
         people = Counter(
@@ -320,26 +327,26 @@ class _Pass:
         return next((reason for reason, refuses in guards if refuses(self, claim, a, b)), None)
 
     def is_banned(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
-        """Tell whether somebody keeps a member of the one from a member of the other."""
-        return any({self.sets.find(one) for one in pair} == {a, b} for pair in self._bans)
+        """Tell whether a ban stands between a member of one group and a member of the other."""
+        return any({self.sets.find(identifier) for identifier in pair} == {a, b} for pair in self._bans)
 
     def is_too_large(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
-        """Tell whether the profile would have more identifiers than there may be."""
+        """Tell whether the profile would have more identifiers than the rules allow."""
         return self._size(claim) > self._rules.max_identifiers
 
     def is_uncertain(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
-        """Tell whether an end that may be several people's belongs to somebody already; by hand it may be linked."""
+        """Tell whether an uncertain end already belongs to a profile; by hand it may be linked all the same."""
         return not claim.tried and any(
-            len(self.sets.members(root)) > 1 and self._rules.is_uncertain(one)
-            for one, root in ((claim.a, a), (claim.b, b))
+            len(self.sets.members(root)) > 1 and self._rules.is_uncertain(end)
+            for end, root in ((claim.a, a), (claim.b, b))
         )
 
     def joins_two(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
-        """Tell whether both hold a type that a person has one of."""
+        """Tell whether both groups have an identifier of the same unique type."""
         return not self._groups[a].unique.isdisjoint(self._groups[b].unique)
 
     def is_weak(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
-        """Tell whether what names a thing would join two who are known, by one type, as different people."""
+        """Tell whether a weak identifier would join two groups that share a type that names people."""
         rules = self._rules
         is_weak = rules.weak_guard and (rules.of(claim.a.type).weak or rules.of(claim.b.type).weak)
         return is_weak and not self._groups[a].names.isdisjoint(self._groups[b].names)
@@ -351,20 +358,20 @@ class _Pass:
         return self._rules.unsure == "wait" or (self._groups[a].is_somebody and self._groups[b].is_somebody)
 
     def _size(self, claim: Claim) -> int:
-        """Return how many identifiers a profile would have that a claim makes."""
+        """Return how many identifiers the profile would have that the claim joins."""
         roots = {self._whole.find(claim.a), self._whole.find(claim.b)}
         size = sum(len(self._whole.members(root)) for root in roots)
         if size <= self._rules.max_identifiers:
             return size
-        return counted(one for root in roots for one in self._whole.members(root))
+        return counted(member for root in roots for member in self._whole.members(root))
 
     def _is_shared(self, claim: Claim) -> bool:
-        """Tell whether a claim is refused for an end that is shared: where it is only demoted, its first one holds."""
+        """Tell whether a claim is refused for a shared end; where the rules only demote it, its first link holds."""
         shared = {claim.a, claim.b} & self._shared
         if not shared or self._rules.shared == "warn" or claim.rule == Rule.MATCH:
             return False
         return self._rules.shared == "split" or (
-            not self._are_one(claim) and any(one in self._linked for one in shared)
+            not self._are_one(claim) and any(identifier in self._linked for identifier in shared)
         )
 
     def is_over_limit(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
@@ -372,21 +379,22 @@ class _Pass:
 
         The window ends with the claim: what it is allowed depends on no clock.
         """
-        x, y = self._groups[a].counts, self._groups[b].counts
-        for type_ in x if len(x) < len(y) else y:
+        counts_a, counts_b = self._groups[a].counts, self._groups[b].counts
+        for type_ in counts_a if len(counts_a) < len(counts_b) else counts_b:
             rule = self._rules.of(type_)
-            if rule.limit is None or x.get(type_, 0) + y.get(type_, 0) <= rule.limit:
+            if rule.limit is None or counts_a.get(type_, 0) + counts_b.get(type_, 0) <= rule.limit:
                 continue
             if rule.window_days is None:
                 return True
             begin = claim.since - rule.window_days * DAY
             members = (*self.sets.members(a), *self.sets.members(b))
-            if sum(one.type == type_ and self._linked.get(one, claim.since) > begin for one in members) > rule.limit:
+            linked_at = (self._linked.get(member, claim.since) for member in members if member.type == type_)
+            if sum(since > begin for since in linked_at) > rule.limit:
                 return True
         return False
 
-    def _join(self, one: Identifier, other: Identifier) -> Identifier:
-        a, b = self.sets.find(one), self.sets.find(other)
+    def _join(self, identifier: Identifier, other: Identifier) -> Identifier:
+        a, b = self.sets.find(identifier), self.sets.find(other)
         if a == b:
             return a
         root = self.sets.join(a, b)
@@ -399,12 +407,12 @@ _HARD: tuple[tuple[Reason, _Guard], ...] = (
     (Reason.CANNOT_LINK, _Pass.is_banned),
     (Reason.COMPONENT_CAP, _Pass.is_too_large),
 )
-"""What keeps two apart whom matching found alike: it weighs what is said of people, not identifiers."""
+"""The guards for a match: matching weighs what records say of people, not identifiers."""
 _APART: tuple[tuple[Reason, _Guard], ...] = (
     (Reason.UNIQUE_TYPE, _Pass.joins_two),
     (Reason.WEAK_EVIDENCE, _Pass.is_weak),
 )
-"""What shows two groups to be two people's."""
+"""The guards that show two groups to be two people's."""
 _GUARDS: tuple[tuple[Reason, _Guard], ...] = (
     *_HARD,
     (Reason.UNCERTAIN_VALUE, _Pass.is_uncertain),
@@ -412,23 +420,23 @@ _GUARDS: tuple[tuple[Reason, _Guard], ...] = (
     (Reason.LOW_CONFIDENCE, _Pass.is_unsure),
     (Reason.LIMIT, _Pass.is_over_limit),
 )
-"""What keeps two groups apart, in the order in which a reason is given."""
+"""The guards for all other claims, in the order in which a reason is given."""
 
 
 def counted(identifiers: Iterable[Identifier]) -> int:
-    """Return how many identifiers count: those of Portrait's making, by which nobody knows anybody, do not."""
-    return sum(not (one.type == CUSTOMER_ID and is_generated(one.value)) for one in identifiers)
+    """Return how many identifiers count: ids that Portrait generated do not."""
+    return sum(not (identifier.type == CUSTOMER_ID and is_generated(identifier.value)) for identifier in identifiers)
 
 
 def group_is_free(group: Iterable[Identifier], seen: Collection[Identifier]) -> bool:
-    """Tell whether a group holds nothing that was seen."""
-    return not any(one in seen for one in group)
+    """Tell whether no member of a group was seen."""
+    return not any(identifier in seen for identifier in group)
 
 
 def naming(rules: Rules, members: Iterable[Identifier]) -> set[str]:
-    """Return the types of those identifiers that name people: no things, and nothing of Portrait's making."""
+    """Return the types of the members that name people: no weak types, and no ids that Portrait generated."""
     return {
-        one.type
-        for one in members
-        if not rules.of(one.type).weak and not (one.type == CUSTOMER_ID and is_generated(one.value))
+        member.type
+        for member in members
+        if not rules.of(member.type).weak and not (member.type == CUSTOMER_ID and is_generated(member.value))
     }

@@ -17,26 +17,26 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_gene
 
 LINKED = "linked"
 RETRACTED = "retracted"
-"""What a source says of a link, or of two identifiers that are not to be linked; any other status is the reason for
-which a rule refused the link."""
+"""The status of evidence for a link, or for a ban; any other status is the reason for which a rule refused the
+link."""
 
 
 class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What one source says of one end of a link, as it was decided last."""
+    """The evidence of one source, at one end of a link, with the newest decision on it."""
 
     recorded_at: int
     id: bytes
     source: str | None
     value: str
-    """The other identifier's value, as it was given."""
+    """The other identifier's original value."""
     confidence: float
     rule: str
     """How we came to it: see `identity.rules`."""
     at: int
-    """From when it holds, by the source's word, in microseconds."""
+    """From when it holds by the source's own date, in microseconds."""
     since: int
-    """From when this source says it without a break: the moment that it named, else when we were told, in
-    microseconds."""
+    """From when the source has claimed it without a break: the moment that it named, else when it was
+    recorded; in microseconds."""
     status: str
     into: str | None
     """The customer id that stayed, where the link joined two profiles."""
@@ -47,11 +47,11 @@ class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     policy: str | None = None
     """Under which rules it was decided: see `identity.rules.Rules.name`."""
     follows: bool = False
-    """Whether it holds only because the two are one person in another way: it joins nothing by itself."""
+    """Whether it holds only because the two are one person by other links: alone it joins nothing."""
 
     @property
     def order(self) -> tuple[int, bytes]:
-        """What decides which of two of one source counts."""
+        """What one source's records are sorted by: the later one counts."""
         return self.recorded_at, self.id
 
     @property
@@ -61,14 +61,14 @@ class LinkRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Link(NamedTuple):
-    """One link between two identifiers, by everything that its sources say."""
+    """One link between two identifiers, with the evidence of all its sources."""
 
     a: Identifier
     b: Identifier
     since: int
     confidence: float
     into: str | None
-    told: tuple[LinkRecord, ...]
+    evidence: tuple[LinkRecord, ...]
 
     @property
     def order(self) -> tuple[int, Identifier, Identifier]:
@@ -95,16 +95,16 @@ class Merge(NamedTuple):
     """The customer id that stayed."""
 
     @property
-    def told(self) -> LinkRecord:
-        """What was said first, by which the two became one."""
-        return min(self.link.told, key=lambda one: (one.since, one.order))
+    def first_evidence(self) -> LinkRecord:
+        """The earliest evidence of the link, by which the two became one."""
+        return min(self.link.evidence, key=lambda record: (record.since, record.order))
 
 
 class Graph:
     """The links of some identifiers.
 
     Args:
-        ends: by identifier and by the other end, what each source says.
+        ends: by identifier and by the other end, the evidence of each source.
         apart: the pairs that are not to be one person.
     """
 
@@ -115,21 +115,21 @@ class Graph:
     ) -> None:
         self.identifiers = set(ends)
         self.apart = set(apart)
-        found: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
-        for one, others in ends.items():
-            for other, told in others.items():
-                live = _heard([each for each in told if each.status == LINKED])
+        evidence: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
+        for identifier, others in ends.items():
+            for other, records in others.items():
+                live = _heard([each for each in records if each.status == LINKED])
                 if live and other in ends:
-                    found[min(one, other), max(one, other)] = live
-        self.links = sorted((_link(*pair, told) for pair, told in found.items()), key=lambda link: link.order)
-        self._joining = [link for link in self.links if not all(told.follows for told in link.told)]
+                    evidence[min(identifier, other), max(identifier, other)] = live
+        self.links = sorted((_link(*pair, records) for pair, records in evidence.items()), key=lambda link: link.order)
+        self._joining = [link for link in self.links if not all(record.follows for record in link.evidence)]
 
     def profiles(self) -> list[Profile]:
         """Return the connected sets, by their first identifier.
 
         The customer id that a profile keeps is found by going through the links as they came: where one joins two
-        profiles, the id that was decided on then stays; else a company's own id before a generated one, then the one
-        that was linked first, then the lower in byte order.
+        profiles, the id that was decided on then stays; else a company's own id goes before a generated one, then the
+        id that was linked first, then the lower id in byte order.
         """
         sets, kept, _ = self._replayed()
         return [Profile(kept[root], members) for root, members in sets.all()]
@@ -143,10 +143,12 @@ class Graph:
         sets = Sets(self.identifiers)
         first: dict[str, int] = {}
         for link in self._joining:
-            for one in (link.a, link.b):
-                if one.type == CUSTOMER_ID:
-                    first.setdefault(one.value, link.since)
-        kept = {one: one.value if one.type == CUSTOMER_ID else None for one in self.identifiers}
+            for identifier in (link.a, link.b):
+                if identifier.type == CUSTOMER_ID:
+                    first.setdefault(identifier.value, link.since)
+        kept = {
+            identifier: identifier.value if identifier.type == CUSTOMER_ID else None for identifier in self.identifiers
+        }
         merges = []
         for link in self._joining:
             a, b = sets.find(link.a), sets.find(link.b)
@@ -161,16 +163,16 @@ class Graph:
         return sets, kept, merges
 
     def joined_at(self) -> dict[tuple[Identifier, Identifier], int]:
-        """Return since when each two identifiers that are one person are so, in microseconds."""
+        """Return since when each pair of identifiers of one person has been one person, in microseconds."""
         sets = Sets(self.identifiers)
-        found = {}
+        moments = {}
         for link in self._joining:
-            x, y = sets.find(link.a), sets.find(link.b)
-            if x != y:
-                for one, other in product(sets.members(x), sets.members(y)):
-                    found[min(one, other), max(one, other)] = link.since
-                sets.join(x, y)
-        return found
+            root_a, root_b = sets.find(link.a), sets.find(link.b)
+            if root_a != root_b:
+                for identifier, other in product(sets.members(root_a), sets.members(root_b)):
+                    moments[min(identifier, other), max(identifier, other)] = link.since
+                sets.join(root_a, root_b)
+        return moments
 
     def confidences(self, anchor: Identifier, now: int) -> dict[Identifier, tuple[float, tuple[Link, ...]]]:
         """Return how sure we are of each identifier, and the path that says so, from a customer's anchor.
@@ -180,21 +182,21 @@ class Graph:
         """
         near: dict[Identifier, list[tuple[Identifier, Link]]] = {}
         for link in self.links:
-            if (confidence := combined(link.told, now)) is not None:
-                held = link._replace(confidence=confidence)
-                near.setdefault(link.a, []).append((link.b, held))
-                near.setdefault(link.b, []).append((link.a, held))
-        found: dict[Identifier, tuple[float, tuple[Link, ...]]] = {}
+            if (confidence := combined(link.evidence, now)) is not None:
+                weighed = link._replace(confidence=confidence)
+                near.setdefault(link.a, []).append((link.b, weighed))
+                near.setdefault(link.b, []).append((link.a, weighed))
+        widest: dict[Identifier, tuple[float, tuple[Link, ...]]] = {}
         ahead: list[tuple[float, int, Identifier, tuple[Link, ...]]] = [(-1.0, 0, anchor, ())]
         while ahead:
-            width, length, one, path = heapq.heappop(ahead)
-            if one in found:
+            width, length, identifier, path = heapq.heappop(ahead)
+            if identifier in widest:
                 continue
-            found[one] = -width, path
-            for other, link in near.get(one, ()):
-                if other not in found:
+            widest[identifier] = -width, path
+            for other, link in near.get(identifier, ()):
+                if other not in widest:
                     heapq.heappush(ahead, (-min(-width, link.confidence), length + 1, other, (*path, link)))
-        return found
+        return widest
 
     def path(self, a: Identifier, b: Identifier, now: int) -> tuple[Link, ...]:
         """Return the widest path between two identifiers; empty where there is none."""
@@ -202,22 +204,22 @@ class Graph:
 
 
 class Sets:
-    """Disjoint sets of identifiers, each under one of its own, its root; the smaller joins the larger."""
+    """Disjoint sets of identifiers, each under one of its members, its root; the smaller set joins the larger."""
 
     def __init__(self, identifiers: Iterable[Identifier]) -> None:
-        self._root = {one: one for one in identifiers}
-        self._members = {one: [one] for one in self._root}
+        self._root = {identifier: identifier for identifier in identifiers}
+        self._members = {identifier: [identifier] for identifier in self._root}
 
-    def find(self, one: Identifier) -> Identifier:
+    def find(self, identifier: Identifier) -> Identifier:
         """Return the root of an identifier's set."""
-        return self._root[one]
+        return self._root[identifier]
 
     def members(self, root: Identifier) -> list[Identifier]:
         """Return the set with a root."""
         return self._members[root]
 
     def join(self, a: Identifier, b: Identifier) -> Identifier:
-        """Make one set of those with two roots; return its root."""
+        """Join the sets of two roots; return the root of the joined set."""
         if a == b:
             return a
         large, small = (a, b) if len(self._members[a]) >= len(self._members[b]) else (b, a)
@@ -227,33 +229,33 @@ class Sets:
         return large
 
     def meet(self, a: Identifier, b: Identifier) -> bool:
-        """Join the sets of two, and tell whether they were one already."""
-        x, y = self._root[a], self._root[b]
-        if x != y:
-            self.join(x, y)
-        return x == y
+        """Join the sets of two identifiers; return whether they were in one set already."""
+        root_a, root_b = self._root[a], self._root[b]
+        if root_a != root_b:
+            self.join(root_a, root_b)
+        return root_a == root_b
 
     def all(self) -> list[tuple[Identifier, tuple[Identifier, ...]]]:
         """Return every set with its root, in order."""
         return sorted(
-            ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda one: one[1]
+            ((root, tuple(sorted(members))) for root, members in self._members.items()), key=lambda pair: pair[1]
         )
 
 
 def groups_without(
     identifier: Identifier, identifiers: Iterable[Identifier], ties: Iterable[tuple[Identifier, Identifier]]
 ) -> list[Sequence[Identifier]]:
-    """Return the sets that remain connected where an identifier is taken out, with it as one by itself.
+    """Return the sets that stay connected without an identifier, and that identifier as a set of its own.
 
     Args:
-        identifier: what is taken out.
+        identifier: the identifier to take out.
         identifiers: identifiers that may be tied to nothing.
         ties: which identifiers are tied.
     """
-    held = [pair for pair in ties if identifier not in pair]
-    sets = Sets({*identifiers, *(one for pair in held for one in pair)})
-    for one, other in held:
-        sets.join(sets.find(one), sets.find(other))
+    remaining = [pair for pair in ties if identifier not in pair]
+    sets = Sets({*identifiers, *(member for pair in remaining for member in pair)})
+    for member, other in remaining:
+        sets.join(sets.find(member), sets.find(other))
     return [members for _, members in sets.all()]
 
 
@@ -266,9 +268,9 @@ def survivor(a: Profile, b: Profile, links: Sequence[Link]) -> str | None:
     """Return the customer id that stays where two profiles become one and nobody says which."""
     first: dict[str, int] = {}
     for link in links:
-        for one in (link.a, link.b):
-            if one.type == CUSTOMER_ID:
-                first.setdefault(one.value, link.since)
+        for identifier in (link.a, link.b):
+            if identifier.type == CUSTOMER_ID:
+                first.setdefault(identifier.value, link.since)
     return _survivor(a.customer_id, b.customer_id, None, first)
 
 
@@ -278,22 +280,26 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
     if into in {a, b}:
         return into
     never = max(first.values(), default=0) + 1
-    return min((a, b), key=lambda one: (is_generated(one), first.get(one, never), one.encode()))
+    return min(
+        (a, b), key=lambda customer_id: (is_generated(customer_id), first.get(customer_id, never), customer_id.encode())
+    )
 
 
-def _heard(told: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
-    """Return what counts of what sources say of a link: a person's word goes before the same source's records."""
-    by_hand = {one.source for one in told if one.is_by_hand} if len(told) > 1 else ()
-    return tuple(one for one in told if one.is_by_hand or one.source not in by_hand)
+def _heard(records: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
+    """Return the evidence that counts: what a source decided by hand goes before its records."""
+    by_hand = {record.source for record in records if record.is_by_hand} if len(records) > 1 else ()
+    return tuple(record for record in records if record.is_by_hand or record.source not in by_hand)
 
 
-def _link(a: Identifier, b: Identifier, told: tuple[LinkRecord, ...]) -> Link:
-    first = min(told, key=lambda one: (one.since, one.id))
-    into = next((one.into for one in sorted(told, key=lambda one: one.since) if one.into is not None), None)
-    return Link(a, b, first.since, 0.0, into, told)
+def _link(a: Identifier, b: Identifier, records: tuple[LinkRecord, ...]) -> Link:
+    first = min(records, key=lambda record: (record.since, record.id))
+    into = next(
+        (record.into for record in sorted(records, key=lambda record: record.since) if record.into is not None), None
+    )
+    return Link(a, b, first.since, 0.0, into, records)
 
 
 def aliases(profile: Profile) -> list[str]:
-    """Return the customer ids of a profile beside the one that it keeps."""
+    """Return the customer ids of a profile, without the id that it keeps."""
     kept = None if profile.customer_id is None else customer(profile.customer_id)
-    return [one.value for one in profile.members if one.type == CUSTOMER_ID and one != kept]
+    return [member.value for member in profile.members if member.type == CUSTOMER_ID and member != kept]

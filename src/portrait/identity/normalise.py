@@ -1,7 +1,7 @@
-"""The form in which identifiers are matched; they are shown as they were given.
+"""The form in which identifiers are matched; answers show the original value.
 
 Two ways of writing one address or number get one form. Where a library refuses a text, the text itself is the form: a
-match that is missed can be told as a link, while two people taken for one go unseen. So nothing is guessed.
+missed match can be recorded as a link, while two people taken for one go unseen. So nothing is guessed.
 """
 
 import re
@@ -18,7 +18,7 @@ from portrait.model.identifier import CUSTOMER_ID, length_fault
 MAX_EMAIL = 254
 """The longest e-mail address, in octets: a path of 256 (RFC 5321, 4.5.3.1.3) without its angle brackets."""
 MAX_LABEL = 63
-"""The longest label of a domain, in octets (RFC 1035, 2.3.4): one of more characters is not looked at."""
+"""The longest label of a domain, in octets (RFC 1035, 2.3.4): a label of more characters is not read."""
 MAX_LABELS = 10
 """The most labels of a domain that is read: the DNS has room for 127, and IDNA takes its time for each."""
 MAX_PHONE = 64
@@ -83,7 +83,7 @@ class Number(NamedTuple):
 
 @lru_cache(maxsize=_KEPT)
 def number_of(form: str) -> Number | None:
-    """Return what the form of a phone number says; None where the form is a text that could not be read as one."""
+    """Return what the form of a phone number says; None where the form is a text that could not be read as a number."""
     if len(form) > MAX_PHONE or _phone(form, None) != form:
         return None
     number = phonenumbers.parse(form)
@@ -95,9 +95,9 @@ def number_of(form: str) -> Number | None:
 
 
 def is_readable(type_: str, form: str) -> bool:
-    """Tell whether the form of an identifier's value is more than its text, where its type is one that is read.
+    """Tell whether a form could be read as the e-mail address or phone number that its type says.
 
-    Whatever is no e-mail address or phone number is as readable as it can be.
+    Forms of all other types are readable.
     """
     if type_ == "phone":
         return number_of(form) is not None
@@ -142,7 +142,7 @@ def _address(text: str) -> str | None:
     None: it is no address of RFC 5321 or 6531, or its domain is kept for special use.
     """
     try:
-        found = validate_email(
+        address = validate_email(
             text,
             allow_smtputf8=True,
             allow_empty_local=False,
@@ -156,16 +156,16 @@ def _address(text: str) -> str | None:
         )
     except ValueError:  # the library's own, and what Unicode's and IDNA's codecs raise below it
         return None
-    return f"{_folded(found.local_part)}@{found.ascii_domain}"
+    return f"{_folded(address.local_part)}@{address.ascii_domain}"
 
 
 @lru_cache(maxsize=_KEPT)
 def _phone(text: str, region: str | None) -> str | None:
     """Return a number's form; None where the text is something else, or not a whole number."""
     try:
-        found = _e164(text, region)
+        form = _e164(text, region)
         # A national prefix written twice would be dropped one at a time.
-        return found if found is not None and _e164(found, None) == found else None
+        return form if form is not None and _e164(form, None) == form else None
     except NumberParseException:
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import re2
 
 MAX_LENGTH = 256
-"""The longest value that patterns are matched with, in characters; a longer one matches none."""
+"""The longest value that patterns are matched with, in characters; a longer value matches none."""
 MAX_PATTERNS = 100
 """The most patterns of a tenant."""
 MAX_CHARACTERS = 2048
@@ -37,31 +37,31 @@ _WORDS = {
 
 
 class Patterns:
-    """A tenant's patterns. Those that cannot be used match nothing; `faults` says why, by their place."""
+    """A tenant's patterns. Patterns that cannot be used match nothing; `faults` says why, by their index."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.faults: dict[int, str] = {}
         kept: list[str] = []
         characters = categories = instructions = 0
-        for place, pattern in enumerate(patterns):
+        for index, pattern in enumerate(patterns):
             characters += len(pattern)
             categories += pattern.lower().count("\\p")
-            if fault := _beyond(place, characters, categories):
-                self.faults.update(dict.fromkeys(range(place, len(patterns)), fault))
+            if fault := _beyond(index, characters, categories):
+                self.faults.update(dict.fromkeys(range(index, len(patterns)), fault))
                 break
             try:
                 size = _size(pattern)
             except re2.error as error:
-                self.faults[place] = _explained(error)
+                self.faults[index] = _explained(error)
                 continue
             if instructions + size > MAX_PROGRAM:
-                self.faults[place] = (
+                self.faults[index] = (
                     "takes the patterns beyond what they may cost together: repeat less, or leave some out"
                 )
                 continue
             instructions += size
             kept.append(pattern)
-        self._program = re2.compile("|".join(f"(?:{one})" for one in kept), _options()) if kept else None
+        self._program = re2.compile("|".join(f"(?:{pattern})" for pattern in kept), _options()) if kept else None
 
     def match(self, value: str) -> bool:
         """Tell whether a pattern matches a whole value, whatever its case."""
@@ -70,9 +70,9 @@ class Patterns:
         return self._program.fullmatch(value.encode()) is not None
 
 
-def _beyond(place: int, characters: int, categories: int) -> str | None:
-    """Return which bound patterns up to this place exceed, before anything is made of them."""
-    if place >= MAX_PATTERNS:
+def _beyond(index: int, characters: int, categories: int) -> str | None:
+    """Return the bound that the patterns up to this index exceed, before any of them is compiled; None: no bound."""
+    if index >= MAX_PATTERNS:
         return f"is beyond the {MAX_PATTERNS} patterns that a tenant may have"
     if characters > MAX_CHARACTERS:
         return f"takes the patterns beyond the {MAX_CHARACTERS} characters that they may have together"
@@ -95,16 +95,16 @@ def _size(pattern: str) -> int:
 
 
 def _options() -> re2.Options:
-    """Return the options under which patterns are compiled; those that are not named here have RE2's defaults."""
+    """Return the options under which patterns are compiled; the other options have RE2's defaults."""
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False  # it would write what a tenant sent to the standard error
     options.max_mem = MAX_MEMORY
-    options.never_capture = True  # only whether one matches counts, which one pass tells
+    options.never_capture = True  # only whether a pattern matches counts, which one pass tells
     return options
 
 
 def _explained(error: re2.error) -> str:
     """Return what is wrong with a pattern, and what would be right; nothing of the pattern itself."""
-    said = error.args[0].decode(errors="replace").partition(": ")[0]
-    return _WORDS.get(said, "is none that RE2 can run, or too large: see docs/reference/identifiers.md")
+    message = error.args[0].decode(errors="replace").partition(": ")[0]
+    return _WORDS.get(message, "is none that RE2 can run, or too large: see docs/reference/identifiers.md")

@@ -1,8 +1,8 @@
 """Placeholders: what forms, devices, libraries and people put where there is no value, and what several people share.
 
-A placeholder is nobody's: whoever is told by one is told by none. What may be several people's is somebody's, and is
-shown; it joins no two people. Both are judged by the form in which a value matches and by the text as it was given: a
-region makes of `0000000000` a number that looks like others.
+A placeholder is nobody's: a record that names a placeholder names no identifier. A value that several people may share
+is somebody's, and answers show it; it joins no two people. Both are judged by the form in which a value matches and by
+the original text: with a region, `0000000000` becomes a number that looks like others.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ NULLS = frozenset(
         "undefined", "unknown", "unspecified", "void",
     }
 )  # fmt: skip
-"""What says that there is no value. No customer id is one of these either."""
+"""Words for no value. No customer id is one of these either."""
 
 NAMELESS = frozenset({"anonymous", "guest", "no id", "no name", "no user", "not authenticated"})
-"""What says that it is nobody in particular. No customer id is one of these either."""
+"""Words for nobody in particular. No customer id is one of these either."""
 
 WORDS = (
     NULLS
@@ -48,10 +48,10 @@ NO_MAILBOXES = frozenset(
         "no one", "no reply", "not available", "not given", "not provided", "null", "undefined", "unknown",
     }
 )  # fmt: skip
-"""What stands before the @ of addresses that are nobody's, whoever's the domain."""
+"""Local parts of addresses that are nobody's, at any domain."""
 
 NO_DOMAINS = frozenset({"company", "domain", "example", "mail", "yourcompany", "yourdomain"})
-"""Domains, beside those that are called by one of the words, at which such a word is nobody's address."""
+"""Domains at which a placeholder word is nobody's address, besides the domains that are such words themselves."""
 
 CONSTANTS = frozenset(
     {
@@ -69,8 +69,8 @@ HASHED = ("md5", "sha1", "sha256", "sha512")
 MACRO = re.compile(
     r"[$#%]?(?:[\[{(<]{1,3}|%%|__)[ ]?[a-z]+(?:[ ._:|-][a-z]+)*[ ]?(?:[\]})>]{1,3}|%%|__)", re.IGNORECASE
 )
-"""A name in brackets or such: what was to be filled in, and was not; or `(null)` and its like. It is linear: each part
-of a name begins with a sign that no part holds, so that going back finds nothing to try."""
+"""A name in brackets or the like: a template's field that was not filled in; or `(null)` and its like. Matching is
+linear: each part of a name begins with a sign that no part contains, so that backtracking finds nothing to try."""
 
 _SIGNS = re.compile(r"[\s!-/:-@\[-`{-~\u2010-\u2015\u2026\ufffd]+")
 """White space and what is neither a letter nor a digit: signs of ASCII, dashes, the dots of an ellipsis."""
@@ -78,28 +78,28 @@ _DASHES = frozenset("-_.?/ \u2013\u2014")
 _PLUS = re.compile(r"[^\w;]*?[+\uff0b]")
 _EXTENSION = re.compile(r"[;,#]|[^\W\d_]")
 _LEAST_REPEATED = 6
-"""So many times does a digit stand at the least for a number to be one digit over and over."""
+"""The fewest digits of a number that is one digit over and over."""
 _LEAST_IN_A_ROW = 5
 _KEPT = 4096
 """How many judgements are kept: a record asks for each more than once, and the next record often for the same."""
 
 
 @lru_cache(maxsize=_KEPT)
-def is_nobodys(identifier: Identifier, given: str, region: str | None = None) -> bool:
+def is_nobodys(identifier: Identifier, original: str, region: str | None = None) -> bool:
     """Tell whether an identifier's value says nothing of a person.
 
     Args:
         identifier: the identifier, in the form in which it is matched.
-        given: its value as it was given.
+        original: its original value.
         region: where phone numbers without a country's prefix are from.
     """
-    texts = [one for one in dict.fromkeys((identifier.value, given)) if len(one) <= MAX_LENGTH]
+    texts = [text for text in dict.fromkeys((identifier.value, original)) if len(text) <= MAX_LENGTH]
     if identifier.type == CUSTOMER_ID:
         return any(map(_is_null, texts))
-    if any(_is_placeholder(one) or _squeezed(one) == _squeezed(identifier.type) for one in texts):
+    if any(_is_placeholder(text) or _squeezed(text) == _squeezed(identifier.type) for text in texts):
         return True
     if identifier.type == "phone":
-        return _is_nobodys_number(identifier.value, given, region)
+        return _is_nobodys_number(identifier.value, original, region)
     if identifier.type == "email":
         return any(map(_is_nobodys_address, texts))
     return any(map(_is_repeated, texts))
@@ -108,9 +108,9 @@ def is_nobodys(identifier: Identifier, given: str, region: str | None = None) ->
 def is_uncertain(identifier: Identifier, region: str | None = None) -> bool:
     """Tell whether an identifier's value may be several people's, so that it joins no two of them.
 
-    A phone that could not be read as a number, since without its area code it is another's in each area; one of a
-    region that has no such numbers; one of one digit over and over, which in places is in use. And what is told as an
-    e-mail address and has nothing on either side of an @.
+    These are: a phone that could not be read as a number, since without its area code it is another person's in each
+    area; a number that its region does not have; a number of one digit over and over, which is in use in some places;
+    and an e-mail address with nothing on one side of the @.
     """
     if identifier.type == "email":
         local, _, domain = identifier.value.rpartition("@")
@@ -119,7 +119,7 @@ def is_uncertain(identifier: Identifier, region: str | None = None) -> bool:
 
 
 def is_certain_number(form: str, region: str | None) -> bool:
-    """Tell whether a phone's form is a number that one line has, as far as it shows."""
+    """Tell whether a phone's form is a number of one line, as far as the form shows."""
     number = number_of(form)
     if number is None or _is_one_digit(number.national):
         return False
@@ -129,7 +129,7 @@ def is_certain_number(form: str, region: str | None) -> bool:
 @lru_cache(maxsize=1)
 def hashes_of_nothing() -> frozenset[str]:
     """Return the hashes, in hexadecimal digits, of an empty text and of the words for none in their usual spellings."""
-    spelt = {"", " ", *(one for word in NULLS for one in (word, word.upper(), word.title()))}
+    spelt = {"", " ", *(spelling for word in NULLS for spelling in (word, word.upper(), word.title()))}
     return frozenset(hashlib.new(kind, text.encode()).hexdigest() for kind, text in product(HASHED, spelt))
 
 
@@ -142,11 +142,11 @@ _WORDS = frozenset(map(_squeezed, WORDS))
 _NULLS = frozenset(map(_squeezed, NULLS | NAMELESS))
 _NO_MAILBOXES = frozenset(map(_squeezed, NO_MAILBOXES))
 _MAILBOXES = _WORDS - {"id", "me", "nobody", "x", "xx", "xxx", "you"}
-"""The words that are nobody's address at a domain that is called by one: a short one may be somebody's."""
+"""Words that are nobody's address at a domain that is such a word; short words are left out: they may be somebody's."""
 
 
 def _is_null(text: str) -> bool:
-    """Tell whether a text says that there is no value; zeros do, and dashes and the like."""
+    """Tell whether a text stands for no value, as zeros, dashes and the like do."""
     squeezed = _squeezed(text)
     is_blank = not squeezed.strip("0") if squeezed else _DASHES.issuperset(text)
     return is_blank or squeezed in _NULLS or _is_machines(text, squeezed)
@@ -158,7 +158,7 @@ def _is_placeholder(text: str) -> bool:
 
 
 def _is_machines(text: str, squeezed: str) -> bool:
-    """Tell whether a text is what a program puts where it has no value."""
+    """Tell whether a text is a program's own placeholder."""
     return MACRO.fullmatch(text) is not None or squeezed in CONSTANTS or squeezed in hashes_of_nothing()
 
 
@@ -173,52 +173,52 @@ def _is_nobodys_address(text: str) -> bool:
     local, _, domain = text.casefold().rpartition("@")
     mailbox = _squeezed(local)
     labels = domain.split(".")
-    names = {_squeezed(one) for one in labels[:-1] or labels}
+    names = {_squeezed(label) for label in labels[:-1] or labels}
     if _squeezed(local.partition("+")[0]) in _NO_MAILBOXES:
         return True
-    if mailbox in _MAILBOXES and all(one in _WORDS or one in NO_DOMAINS for one in names):
+    if mailbox in _MAILBOXES and all(name in _WORDS or name in NO_DOMAINS for name in names):
         return True
     return names == {mailbox} and (mailbox.isdigit() or len(set(mailbox)) == 1)
 
 
-def _is_nobodys_number(form: str, given: str, region: str | None) -> bool:
-    """Tell whether a phone is of zeros, or of one digit over and over or of digits in a row and not in use.
+def _is_nobodys_number(form: str, original: str, region: str | None) -> bool:
+    """Tell whether a phone is all zeros, or is one digit over and over or digits in a row, and not in use.
 
-    As it is typed, without the country's prefix, such a row is nobody's wherever it is in use.
+    Typed without the country's prefix such a row is nobody's, even where it is in use.
     """
-    if len(given) > MAX_PHONE:
+    if len(original) > MAX_PHONE:
         return False
-    typed = _typed(given)
+    typed = _typed(original)
     if typed and not typed.strip("0"):
         return True
-    if not _PLUS.match(given) and _is_filler(typed):
+    if not _PLUS.match(original) and _is_filler(typed):
         return True
-    number = number_of(form) or _perhaps(given, region)
+    number = number_of(form) or _perhaps(original, region)
     if number is None:
         return False
     return not number.national.strip("0") or (not number.is_valid and _is_filler(number.national))
 
 
-def _typed(given: str) -> str:
-    """Return the digits of a phone as it was given, without its extension."""
-    text = given.strip()
+def _typed(original: str) -> str:
+    """Return the digits of an original phone value, without its extension."""
+    text = original.strip()
     if text[:4].casefold() == "tel:":
         text = text[4:]
     digits: str = phonenumbers.normalize_digits_only(_EXTENSION.split(text)[0])
     return digits
 
 
-def _perhaps(given: str, region: str | None) -> Number | None:
-    """Return what a text would say as a number, if it were one."""
+def _perhaps(original: str, region: str | None) -> Number | None:
+    """Return the number that a text would be, valid or not; None where it cannot be read."""
     try:
-        number = phonenumbers.parse(given, region)
+        number = phonenumbers.parse(original, region)
     except NumberParseException:
         return None
     return Number(number.country_code or 0, phonenumbers.national_significant_number(number), is_valid=False)
 
 
 def _is_filler(digits: str) -> bool:
-    """Tell whether digits are one over and over, or follow each other from 0 or 1 up, or from 9 down."""
+    """Tell whether digits are one digit over and over, or follow each other from 0 or 1 up, or from 9 down."""
     return _is_one_digit(digits) or (len(digits) >= _LEAST_IN_A_ROW and any(row.startswith(digits) for row in _ROWS))
 
 

@@ -162,8 +162,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def name(self) -> str | None:
-        """What tells rules that mean another thing, as a short text; None: they mean what they do by default."""
-        said = {
+        """A short text that differs between rules that mean different things; None: the rules mean the default."""
+        differences = {
             "types": {name: rule for name, rule in self.all_types.items() if rule != DEFAULT.all_types.get(name)},
             **{
                 field: sorted(value) if isinstance(value, list) else value
@@ -171,12 +171,12 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
                 if field != "types" and (value := getattr(self, field)) != getattr(DEFAULT, field)
             },
         }
-        if said == {"types": {}}:
+        if differences == {"types": {}}:
             return None
-        return blake2b(msgspec.json.encode(said, order="deterministic"), digest_size=6).hexdigest()
+        return blake2b(msgspec.json.encode(differences, order="deterministic"), digest_size=6).hexdigest()
 
     def rank(self, source: str | None) -> int:
-        """Return the rank of a source among those whose claims contradict each other: the lower one's hold."""
+        """Return the rank of a source: of claims that contradict each other, that of the lower rank holds."""
         return _UNRANKED if source is None else self.source_ranks.get(source, _UNRANKED)
 
     def of(self, type_: str) -> TypeRule:
@@ -194,28 +194,28 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     @cached_property
     def _own_values(self) -> frozenset[str]:
-        return frozenset(one.casefold() for one in self.blocked_values)
+        return frozenset(value.casefold() for value in self.blocked_values)
 
     @cached_property
     def _allowed(self) -> frozenset[str]:
-        return frozenset(one.casefold() for one in self.allowed_values)
+        return frozenset(value.casefold() for value in self.allowed_values)
 
-    def blocks(self, identifier: Identifier, given: str | None = None) -> bool:
-        """Tell whether an identifier's value says nothing of a person, in its matched form or as it was given.
+    def blocks(self, identifier: Identifier, original: str | None = None) -> bool:
+        """Tell whether an identifier's value says nothing of a person, in its matched form or its original text.
 
-        A customer id is the company's own word: built in are words for none, and of the tenant's lists the values.
+        A customer id is the company's own word: only the built-in words for none and the tenant's blocked values apply.
 
         Args:
             identifier: the identifier.
-            given: its value as it was given; None: it is not known.
+            original: its original value; None: it is not known.
         """
-        given = identifier.value if given is None else given
-        texts = {identifier.value, given}
-        if not identifier.value or any(one.casefold() in self._own_values for one in texts):
+        original = identifier.value if original is None else original
+        texts = {identifier.value, original}
+        if not identifier.value or any(text.casefold() in self._own_values for text in texts):
             return True
         if identifier.type != CUSTOMER_ID and any(map(self.patterns.match, texts)):
             return True
-        return is_nobodys(identifier, given, self.region) and self._holds(texts)
+        return is_nobodys(identifier, original, self.region) and self._holds(texts)
 
     def is_null_id(self, identifier: Identifier) -> bool:
         """Tell whether an identifier is a customer id that is a word for none, blocked by nothing but that."""
@@ -228,11 +228,11 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
         return is_uncertain(identifier, self.region) and self._holds({identifier.value})
 
     def _holds(self, texts: AbstractSet[str]) -> bool:
-        """Tell whether what is built in holds for a value: the tenant has not allowed it."""
-        return self.block_junk and not any(one.casefold() in self._allowed for one in texts)
+        """Tell whether the built-in lists apply to a value: the tenant has not allowed it."""
+        return self.block_junk and not any(text.casefold() in self._allowed for text in texts)
 
     def is_sure(self, rule: str, confidence: float) -> bool:
-        """Tell whether a link that came to be by a rule is more than a record's word below the least that merges."""
+        """Tell whether a link is sure: it is not from a record, or its confidence is at least the least that merges."""
         return rule != Rule.RECORD or confidence >= self.min_confidence
 
 
@@ -241,26 +241,26 @@ DEFAULT = Rules()
 
 
 def _decoded(raw: bytes) -> Rules:
-    """Return the rules that a JSON text holds, with what it leaves out.
+    """Return the rules of a JSON text, with defaults for what it leaves out.
 
     Raises:
         msgspec.MsgspecError: it breaks the schema.
     """
-    said = msgspec.json.decode(raw)
-    types = said.get("types") if isinstance(said, dict) else None
+    decoded = msgspec.json.decode(raw)
+    types = decoded.get("types") if isinstance(decoded, dict) else None
     if isinstance(types, dict):
-        said["types"] = {name: _whole(name, type_) for name, type_ in types.items()}
-    return msgspec.convert(said, Rules)
+        decoded["types"] = {name: _whole(name, type_) for name, type_ in types.items()}
+    return msgspec.convert(decoded, Rules)
 
 
-def _whole(name: str, said: Any) -> Any:
-    """Return what is said of a built-in type, and beside it what holds by default and can stand with it."""
-    if name not in DEFAULT_TYPES or not isinstance(said, dict):
-        return said
+def _whole(name: str, type_rule: Any) -> Any:
+    """Return a rule of a built-in type, completed with the defaults that can stand with it."""
+    if name not in DEFAULT_TYPES or not isinstance(type_rule, dict):
+        return type_rule
     usual = msgspec.to_builtins(DEFAULT_TYPES[name])
-    if said.get("unique"):
+    if type_rule.get("unique"):
         usual["limit"] = None
-    return usual | said
+    return usual | type_rule
 
 
 def read(stored: bytes | None) -> Rules:
@@ -293,8 +293,8 @@ def parse(raw: bytes) -> Rules:
         raise InvalidRules(
             f"The identity rules break their schema at {_broken(str(error))}. See docs/explanation/identity.md."
         ) from None
-    for place, wrong in rules.patterns.faults.items():
-        raise InvalidRules(f"`blockedPatterns[{place}]` {wrong}.")
+    for index, wrong in rules.patterns.faults.items():
+        raise InvalidRules(f"`blockedPatterns[{index}]` {wrong}.")
     if rules.region is not None and (fault := region_fault(rules.region)):
         raise InvalidRules(f"Field `region` {fault}.")
     for name, rule in rules.types.items():
@@ -304,19 +304,19 @@ def parse(raw: bytes) -> Rules:
 
 
 def _broken(message: str) -> str:
-    """Return where rules break their schema, and what would be right there; never a value of theirs."""
+    """Return where rules break their schema, and what would be right there; never a value of the rules."""
     what, _, where = message.partition(" - at ")
-    found = re.search(r"\$\.([\w.\[\]]+)", where)
-    place = f"`{found[1]}`" if found else "the document"
+    match = re.search(r"\$\.([\w.\[\]]+)", where)
+    path = f"`{match[1]}`" if match else "the document"
     if "`key`" in where:
-        return f"{place}: a type's name is of a-z, 0-9 and _, at most 64, and begins with a letter"
+        return f"{path}: a type's name is of a-z, 0-9 and _, at most 64, and begins with a letter"
     if "unknown field" in what:
-        fields = msgspec.structs.fields(TypeRule if "types" in place else Rules)
-        return f"{place}: rules there are {', '.join(one.encode_name for one in fields)}"
+        fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
+        return f"{path}: rules there are {', '.join(field.encode_name for field in fields)}"
     if "enum" in what:
-        chosen = next(one.type for one in msgspec.structs.fields(Rules) if one.encode_name in place)
-        return f"{place}: expected one of {', '.join(get_args(chosen))}"
-    return f"{place}: {what[0].lower()}{what[1:].partition(', got')[0]}"
+        chosen = next(field.type for field in msgspec.structs.fields(Rules) if field.encode_name in path)
+        return f"{path}: expected one of {', '.join(get_args(chosen))}"
+    return f"{path}: {what[0].lower()}{what[1:].partition(', got')[0]}"
 
 
 def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
@@ -334,12 +334,12 @@ def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
     return "`limit` is beyond `maxIdentifiers`" if beyond else None
 
 
-def shown(rules: Rules) -> dict[str, Any]:
+def view(rules: Rules) -> dict[str, Any]:
     """Return a tenant's rules as people see them: every type with all that holds for it.
 
     Where patterns cannot be used, `unusedPatterns` says which, and why.
     """
     made: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(rules, types=rules.all_types))
     if faults := rules.patterns.faults:
-        made["unusedPatterns"] = [{"index": place, "detail": f"{fault}."} for place, fault in faults.items()]
+        made["unusedPatterns"] = [{"index": index, "detail": f"{fault}."} for index, fault in faults.items()]
     return made

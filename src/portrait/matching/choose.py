@@ -48,8 +48,8 @@ def choose(
     """Return a candidate for each pair, in order of the ids; those that link make no cluster of more than `largest`.
 
     `agreement` is the least average probability of the pairs across two clusters that a link joins; a pair that is not
-    among the candidates counts as 0. Of pairs told twice the more probable counts. With `one_to_one` a record has one
-    link at most. Ties go by the ids. Time grows as n log n, memory with n.
+    among the candidates counts as 0. Of a pair that comes twice the more probable counts. With `one_to_one` a record
+    has one link at most. Ties go by the ids. Time grows as n log n, memory with n.
     """
     best = _once(pairs)
     ranked = sorted(best.values(), key=lambda pair: (-pair.probability, pair.left, pair.right))
@@ -60,15 +60,19 @@ def choose(
         chosen = [(pair, clusters.join(pair, agreement) if pair.probability >= link_at else None) for pair in ranked]
     made = []
     for pair, reason in chosen:
-        told: Reason = reason if reason is not None else ("implied" if clusters.joined(pair) else "between")
-        made.append(ChosenPair(pair.left, pair.right, pair.probability, told == "", told))
+        outcome: Reason = reason if reason is not None else ("implied" if clusters.joined(pair) else "between")
+        made.append(ChosenPair(pair.left, pair.right, pair.probability, outcome == "", outcome))
     return sorted(made)
 
 
 def _once(pairs: Iterable[Pair]) -> dict[tuple[str, str], Pair]:
     best: dict[tuple[str, str], Pair] = {}
-    for given in pairs:
-        pair = given if given.left < given.right else Pair(given.right, given.left, given.probability, given.apart)
+    for candidate in pairs:
+        pair = (
+            candidate
+            if candidate.left < candidate.right
+            else Pair(candidate.right, candidate.left, candidate.probability, candidate.apart)
+        )
         known = best.get((pair.left, pair.right))
         if pair.left != pair.right and (
             known is None or (pair.probability, pair.apart) > (known.probability, known.apart)
@@ -96,7 +100,7 @@ def _partners(ranked: list[Pair], link_at: float) -> list[tuple[Pair, Reason | N
 class _Clusters:
     """Clusters of records, and between each two the sum of the probabilities across them.
 
-    Of two that are joined the one with fewer neighbours is added to the other: each sum moves log n times at most.
+    Of two joined clusters the one with fewer neighbours is added to the other: each sum moves log n times at most.
     """
 
     def __init__(self, pairs: list[Pair], *, largest: int) -> None:
@@ -115,31 +119,31 @@ class _Clusters:
         """Join the clusters of a pair, or return why not."""
         if pair.apart:
             return "apart"
-        one, other = self._root(pair.left), self._root(pair.right)
-        if one == other:
+        left, right = self._root(pair.left), self._root(pair.right)
+        if left == right:
             return ""
-        sizes = self._size.get(one, 1), self._size.get(other, 1)
+        sizes = self._size.get(left, 1), self._size.get(right, 1)
         if sum(sizes) > self._largest:
             return "size"
         # What is added up in another order differs in the last bits: rounded, the order of the input changes nothing.
-        if round(self._between[one].get(other, 0.0) / (sizes[0] * sizes[1]), 9) < agreement:
+        if round(self._between[left].get(right, 0.0) / (sizes[0] * sizes[1]), 9) < agreement:
             return "contradiction"
-        self._merge(one, other, sum(sizes))
+        self._merge(left, right, sum(sizes))
         return ""
 
-    def _merge(self, one: str, other: str, size: int) -> None:
-        if (len(self._between[one]), one) < (len(self._between[other]), other):
-            one, other = other, one
-        kept, gone = self._between[one], self._between.pop(other)
+    def _merge(self, root: str, other: str, size: int) -> None:
+        if (len(self._between[root]), root) < (len(self._between[other]), other):
+            root, other = other, root
+        kept, gone = self._between[root], self._between.pop(other)
         kept.pop(other, None)
-        gone.pop(one, None)
+        gone.pop(root, None)
         for neighbour, sum_across in gone.items():
             kept[neighbour] = kept.get(neighbour, 0.0) + sum_across
             beside = self._between[neighbour]
             beside.pop(other, None)
-            beside[one] = kept[neighbour]
-        self._parent[other] = one
-        self._size[one] = size
+            beside[root] = kept[neighbour]
+        self._parent[other] = root
+        self._size[root] = size
         self._size.pop(other, None)
 
     def _root(self, record: str) -> str:

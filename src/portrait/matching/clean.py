@@ -57,39 +57,39 @@ def soundex(name: str) -> str:
 def clean(raw: Mapping[str, object]) -> Cleaned:
     """Return a record, named by standard names, as it is compared; what says nothing is None."""
     text = {name: str(value) for name, value in raw.items() if value is not None and value == value}  # noqa: PLR0124  # NaN
-    found: Cleaned = {name: squeeze(value) for name, value in text.items() if name != "name"}
-    _split_name(text.get("name"), found)
-    if "street" in found and found.get("street_number") is None:
-        _split_number(text.get("street"), found)
-    if "postcode" in found:
-        postcode = found["postcode"]
-        found["postcode_bag"] = postcode and "".join(sorted(postcode))
-    if "birth_date" in found and (iso := _ISO_DATE.match(text.get("birth_date", ""))):
-        found["birth_date"] = "".join(iso.groups())
-    if "email" in found:
-        found["email"] = _ascii(normalise("email", text.get("email", "")))
-        found["email_user"] = squeeze((found["email"] or "").partition("@")[0])
-    if "phone" in found:
-        found["phone"] = "".join(c for c in found["phone"] or "" if c.isdecimal())[-PHONE_DIGITS:] or None
-    return found
+    cleaned: Cleaned = {name: squeeze(value) for name, value in text.items() if name != "name"}
+    _split_name(text.get("name"), cleaned)
+    if "street" in cleaned and cleaned.get("street_number") is None:
+        _split_number(text.get("street"), cleaned)
+    if "postcode" in cleaned:
+        postcode = cleaned["postcode"]
+        cleaned["postcode_bag"] = postcode and "".join(sorted(postcode))
+    if "birth_date" in cleaned and (iso := _ISO_DATE.match(text.get("birth_date", ""))):
+        cleaned["birth_date"] = "".join(iso.groups())
+    if "email" in cleaned:
+        cleaned["email"] = _ascii(normalise("email", text.get("email", "")))
+        cleaned["email_user"] = squeeze((cleaned["email"] or "").partition("@")[0])
+    if "phone" in cleaned:
+        cleaned["phone"] = "".join(c for c in cleaned["phone"] or "" if c.isdecimal())[-PHONE_DIGITS:] or None
+    return cleaned
 
 
-def _split_name(name: str | None, found: Cleaned) -> None:
-    """Take the first word of a whole name as given name and the last as surname, where these are not told."""
+def _split_name(name: str | None, cleaned: Cleaned) -> None:
+    """Take the first word of a whole name as given name and the last as surname, where these are missing."""
     words = name.split() if name else []
     for column, word in (("given_name", words[:1]), ("surname", words[1:][-1:])):
-        if found.get(column) is None and word:
-            found[column] = squeeze(word[0])
+        if cleaned.get(column) is None and word:
+            cleaned[column] = squeeze(word[0])
 
 
-def _split_number(street: str | None, found: Cleaned) -> None:
-    """Take the first word with a digit as the number of the house, where that is not told apart."""
+def _split_number(street: str | None, cleaned: Cleaned) -> None:
+    """Take the first word with a digit as the number of the house, where the record has no number of its own."""
     words = street.split() if street else []
     number = next((word for word in words if any(c.isdecimal() for c in word)), None)
-    found["street_number"] = number and squeeze(number)
+    cleaned["street_number"] = number and squeeze(number)
     if number and len(words) > 1:
         words.remove(number)
-        found["street"] = squeeze(" ".join(words))
+        cleaned["street"] = squeeze(" ".join(words))
 
 
 def _ascii(value: str) -> str | None:

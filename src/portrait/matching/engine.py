@@ -48,8 +48,8 @@ def opened(name: str, folder: Path, session: Any = None) -> Iterator[Engine]:
             with contextlib.closing(local(folder)) as connection:
                 yield DuckDB(connection, folder)
         else:
-            with _spark(folder, session) as found:
-                yield Spark(found, folder)
+            with _spark(folder, session) as spark_session:
+                yield Spark(spark_session, folder)
     finally:
         log.setLevel(before)
 
@@ -83,9 +83,9 @@ class _Splink:
             linker = needed("splink").Linker
             self._linker = linker(records, settings, log_level=LOG_LEVEL, validate_settings=False)
         self._linker.table_management.register_blocked_pairs_for_predict(self._api.register(pairs))
-        found = self._linker.inference.predict(threshold_match_probability=threshold, warning_mode="never")
-        rows = self.rows(f"select {columns} from {found.physical_name}")
-        found.drop_table_from_database_and_remove_from_cache()
+        predictions = self._linker.inference.predict(threshold_match_probability=threshold, warning_mode="never")
+        rows = self.rows(f"select {columns} from {predictions.physical_name}")
+        predictions.drop_table_from_database_and_remove_from_cache()
         return rows
 
 
@@ -146,7 +146,7 @@ def _spark(folder: Path, session: Any) -> Iterator[Any]:
         return
     builder = needed("pyspark.sql", "match-spark").SparkSession.builder
     cores = os.cpu_count() or 1
-    found = (
+    spark_session = (
         builder.master(f"local[{cores}]")
         .appName("portrait")
         .config("spark.ui.enabled", "false")
@@ -159,8 +159,8 @@ def _spark(folder: Path, session: Any) -> Iterator[Any]:
         .config("spark.sql.codegen.wholeStage", "false")
         .getOrCreate()
     )
-    found.sparkContext.setLogLevel("ERROR")
+    spark_session.sparkContext.setLogLevel("ERROR")
     try:
-        yield found
+        yield spark_session
     finally:
-        found.stop()
+        spark_session.stop()

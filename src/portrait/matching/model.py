@@ -41,7 +41,7 @@ GROUPS = (
     ("phone",),
     ("company",),
 )
-"""The standard names by what they tell of. Columns of one group alone are not enough to tell people apart."""
+"""The standard names by subject. Columns of one group alone are not enough to tell people apart."""
 ADDRESS = GROUPS[1]
 
 SESSIONS: tuple[tuple[str, ...], ...] = (
@@ -67,7 +67,7 @@ class Level(msgspec.Struct, frozen=True):
     m: float
     rare: str | None = None
     kin: bool = False
-    """Whether names so unlike are those of two of a family, where there are families."""
+    """Whether names so unlike may be those of two people of a family, where there are families."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -82,13 +82,13 @@ class Comparison(msgspec.Struct, frozen=True):
     @property
     def kin(self) -> tuple[int, ...]:
         """The levels of names so unlike that they may be of a family, as Splink counts: from ELSE, 0, up."""
-        return (0, *(len(self.levels) - place for place, level in enumerate(self.levels) if level.kin))
+        return (0, *(len(self.levels) - index for index, level in enumerate(self.levels) if level.kin))
 
     @property
     def m(self) -> tuple[float, ...]:
         """The m of each level that is assumed before training, ELSE last."""
-        told = tuple(level.m for level in self.levels)
-        return (*told, max(1 - sum(told), 0.01))
+        probabilities = tuple(level.m for level in self.levels)
+        return (*probabilities, max(1 - sum(probabilities), 0.01))
 
 
 def named(columns: Iterable[str], chosen: Mapping[str, str]) -> dict[str, str]:
@@ -102,13 +102,13 @@ def named(columns: Iterable[str], chosen: Mapping[str, str]) -> dict[str, str]:
             raise InputRefused(f"No attribute has the name that was chosen. Names are: {', '.join(COLUMNS)}.")
         if column.casefold() not in have:
             raise InputRefused(f"The column chosen for {name} is not in the table.")
-    found: dict[str, str] = {}
+    known_columns: dict[str, str] = {}
     for name, others in COLUMNS.items():
         wanted = [chosen[name]] if name in chosen else [name, *others]
         known = next((have[each.casefold()] for each in wanted if each.casefold() in have), None)
         if known is not None:
-            found[name] = known
-    return found
+            known_columns[name] = known
+    return known_columns
 
 
 def comparisons(usable: Iterable[str]) -> tuple[Comparison, ...]:
@@ -146,7 +146,7 @@ def settings(
         "retain_matching_columns": True,  # and with them on which level a pair stands
         "retain_intermediate_calculation_columns": False,
         "em_convergence": 1e-5,
-        "comparisons": [_splink(one, chances[one.name], rare=rare) for one in compared],
+        "comparisons": [_splink(comparison, chances[comparison.name], rare=rare) for comparison in compared],
     }
 
 
@@ -157,16 +157,16 @@ class Chances(msgspec.Struct, frozen=True):
     u: tuple[float, ...]
 
 
-def _splink(one: Comparison, chances: Chances, *, rare: bool) -> dict[str, Any]:
-    levels: list[dict[str, Any]] = [{"sql_condition": one.missing, "is_null_level": True}]
-    for level, m, u in zip((*one.levels, Level("ELSE", 0)), chances.m, chances.u, strict=True):
-        told: dict[str, Any] = {"sql_condition": level.sql, "m_probability": m, "u_probability": u}
+def _splink(comparison: Comparison, chances: Chances, *, rare: bool) -> dict[str, Any]:
+    levels: list[dict[str, Any]] = [{"sql_condition": comparison.missing, "is_null_level": True}]
+    for level, m, u in zip((*comparison.levels, Level("ELSE", 0)), chances.m, chances.u, strict=True):
+        level_settings: dict[str, Any] = {"sql_condition": level.sql, "m_probability": m, "u_probability": u}
         if rare and level.rare is not None:
-            told |= {"tf_adjustment_column": level.rare, "tf_adjustment_weight": 1.0}
-        levels.append(told)
-    for place, level_dict in enumerate(levels):
-        level_dict["label_for_charts"] = f"{one.name} {place}"
-    return {"output_column_name": one.name, "comparison_levels": levels}
+            level_settings |= {"tf_adjustment_column": level.rare, "tf_adjustment_weight": 1.0}
+        levels.append(level_settings)
+    for index, level_dict in enumerate(levels):
+        level_dict["label_for_charts"] = f"{comparison.name} {index}"
+    return {"output_column_name": comparison.name, "comparison_levels": levels}
 
 
 def _equal(column: str) -> str:
@@ -194,7 +194,7 @@ def _name(column: str, other: str | None) -> Comparison:
     ]
     missing = _missing(column)
     if other is not None:
-        # Names exchanged are told of the given name alone: told of the surname too they would count twice.
+        # Exchanged names count for the given name alone: for the surname too they would count twice.
         ways = [_either(_close(*pair, 1, 2), _close(*pair, 2, 5)) for pair in ((column, other), (other, column))]
         if column == "given_name":
             levels += [Level(" and ".join(ways), 0.03), Level(" or ".join(ways), 0.01, kin=True)]
@@ -214,20 +214,20 @@ def _address(have: set[str]) -> Comparison:
     number = _either("street_number" in have and _equal("street_number"))
     postcode = _either("postcode" in have and f"{_equal('postcode')} or {_equal('postcode_bag')}")
     city = _either("city" in have and _fuzzy("city"))
-    place = _either(postcode, city)
+    locality = _either(postcode, city)
     whole = postcode and city and f"({postcode} and {city})"
     ladder = [
         ((number, whole, street), 0.5),
-        ((number, place, street), 0.12),
+        ((number, locality, street), 0.12),
         ((whole, street), 0.1),
-        ((place, street), 0.05),
-        ((place, second), 0.04),
+        ((locality, street), 0.05),
+        ((locality, second), 0.04),
         ((number, whole), 0.02),
         ((number, street), 0.02),
         ((whole,), 0.02),
         ((street,), 0.01),
-        ((number, place), 0.01),
-        ((place,), 0.02),
+        ((number, locality), 0.01),
+        ((locality,), 0.02),
         ((_either("state" in have and _equal("state")),), 0.04),
         ((_either("country" in have and _equal("country")),), 0.03),
     ]
@@ -248,8 +248,8 @@ def _crossed(have: set[str]) -> list[str]:
 
 
 def _either(*conditions: str | bool) -> str:
-    told = [condition for condition in conditions if isinstance(condition, str) and condition]
-    return f"({' or '.join(told)})" if told else ""
+    parts = [condition for condition in conditions if isinstance(condition, str) and condition]
+    return f"({' or '.join(parts)})" if parts else ""
 
 
 def _birth_date() -> Comparison:

@@ -24,7 +24,7 @@ Table = Path | Iterable[Record]
 """Records as mappings from column to value, or a file of them: .csv, .parquet, .jsonl or .ndjson."""
 
 SIDES = ("a", "b")
-"""What ids in the tables begin with: of which of two given tables a record is."""
+"""The first letter of ids in the tables: it says from which of the two tables a record is."""
 MADE = ("postcode_bag", "email_user")
 """Columns that `clean` makes of others."""
 CHUNK = 20_000
@@ -40,23 +40,23 @@ class Prepared(msgspec.Struct, frozen=True):
     input: str
     """A hash of all records, whatever their order."""
     counts: tuple[int, ...]
-    """The records of each table given."""
+    """The number of records of each table."""
     usable: tuple[str, ...]
     """The standard names of the columns that say something."""
 
 
 def hash_of_files(tables: Iterable[Table]) -> str | None:
-    """Return a hash of the files' content; None where one is no file, which only reading it all can tell."""
-    found = blake2b(digest_size=16)
+    """Return a hash of the files' content; None where a table is no file: it must be read for that."""
+    digest = blake2b(digest_size=16)
     for table in tables:
         if not isinstance(table, Path):
             return None
         _known(table)
         with table.open("rb") as stream:
             while part := stream.read(1 << 20):
-                found.update(part)
-        found.update(b"\0next\0")
-    return found.hexdigest()
+                digest.update(part)
+        digest.update(b"\0next\0")
+    return digest.hexdigest()
 
 
 def prepare(tables: tuple[Table, ...], folder: Path, id_column: str, chosen: Mapping[str, str]) -> Prepared:

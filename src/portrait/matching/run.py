@@ -26,7 +26,7 @@ DIGITS = 6
 """Probabilities are rounded to so many decimals: engines add up in different orders, and differ in the last bits."""
 Stage = Literal["prepare", "train", "compare", "choose"]
 Progress = Callable[[Stage, int, int], None]
-"""Told the stage, how much of it is done and how much there is: steps, or chunks of pairs."""
+"""Called with the stage, how much of it is done and how much there is: steps, or chunks of pairs."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MatchingOutcome(msgspec.Struct, frozen=True):
-    """What a run found."""
+    """The result of a run."""
 
     candidates: list[ChosenPair]
     """In order of the ids, left of the first table where there are two."""
@@ -87,7 +87,7 @@ def match(
     engine: Literal["duckdb", "spark"] = "duckdb",
     settings: Settings | None = None,
     session: Any = None,
-    progress: Progress = lambda stage, done, total: None,  # noqa: ARG005  # the names say what is told
+    progress: Progress = lambda stage, done, total: None,  # noqa: ARG005  # the names document the arguments
 ) -> MatchingOutcome:
     """Find the records that are of one person: within one table, or between two.
 
@@ -107,10 +107,10 @@ def match(
     run = _Run(tables, work, engine, settings, progress)
     run.begin()
     try:
-        with opened(engine, work, session) as found:
-            run.measure(found)
-            model = run.trained(found)
-            parts = run.compared(found, model)
+        with opened(engine, work, session) as opened_engine:
+            run.measure(opened_engine)
+            model = run.trained(opened_engine)
+            parts = run.compared(opened_engine, model)
     finally:
         shutil.rmtree(work / SPILL, ignore_errors=True)
     candidates = run.chosen(parts)
@@ -122,8 +122,8 @@ class _Run:
         self, tables: tuple[Table, ...], work: Path, engine: str, settings: Settings, progress: Progress
     ) -> None:
         self._tables, self._work, self._settings, self._progress = tables, work, settings, progress
-        told = msgspec.json.encode([engine, len(tables), settings], order="sorted")
-        self._manifest = _Manifest(VERSION, blake2b(told, digest_size=16).hexdigest())
+        encoded = msgspec.json.encode([engine, len(tables), settings], order="sorted")
+        self._manifest = _Manifest(VERSION, blake2b(encoded, digest_size=16).hexdigest())
 
     @property
     def prepared(self) -> Prepared:
@@ -185,38 +185,40 @@ class _Run:
         if left:
             few = f"select key from keys group by key having count(*) between 2 and {self._settings.block}"
             engine.keep("shared", f"select k.* from keys k join ({few}) f on k.key = f.key")
-        given = next((one for one in comparisons(model.usable) if one.name == "given_name"), None)
-        kin = given.kin if given is not None and model.families > self._settings.families_at else ()
-        told = f"gamma_given_name in ({', '.join(map(str, kin))})" if kin else "1 = 0"
+        given_name = next(
+            (comparison for comparison in comparisons(model.usable) if comparison.name == "given_name"), None
+        )
+        kin = given_name.kin if given_name is not None and model.families > self._settings.families_at else ()
+        condition = f"gamma_given_name in ({', '.join(map(str, kin))})" if kin else "1 = 0"
         for done, chunk in enumerate(left, chunks - len(left) + 1):
             engine.keep("pairs", self._pairs(chunk, chunks))
-            columns = f"uid_l, uid_r, round(match_probability, {DIGITS}) as probability, {told} as apart"
+            columns = f"uid_l, uid_r, round(match_probability, {DIGITS}) as probability, {condition} as apart"
             # A little below: what is rounded up to the threshold is there on every engine.
             least = max(0.0, self._settings.review_at - 10.0**-DIGITS)
-            found = engine.predict(model.settings(), "pairs", least, columns)
+            predictions = engine.predict(model.settings(), "pairs", least, columns)
             engine.drop("pairs")
-            _write_table(parts[chunk], found, self._settings.review_at)
+            _write_table(parts[chunk], predictions, self._settings.review_at)
             self._progress("compare", done, chunks)
         return parts
 
     def chosen(self, parts: list[Path]) -> list[ChosenPair]:
         """Choose which candidates link; they are kept as candidates.parquet too."""
         self._progress("choose", 0, 1)
-        told = self._settings
+        settings = self._settings
         candidates = choose(
             (Pair(*row.values()) for part in parts for row in needed("pyarrow.parquet").read_table(part).to_pylist()),
-            link_at=told.link_at,
-            largest=told.largest,
-            agreement=told.agreement,
-            one_to_one=told.one_to_one and len(self._tables) > 1,
+            link_at=settings.link_at,
+            largest=settings.largest,
+            agreement=settings.agreement,
+            one_to_one=settings.one_to_one and len(self._tables) > 1,
         )
         # Which table a record is of stood before its id, so that no two ids were the same.
-        plain = [msgspec.structs.replace(one, left=one.left[1:], right=one.right[1:]) for one in candidates]
+        plain = [msgspec.structs.replace(pair, left=pair.left[1:], right=pair.right[1:]) for pair in candidates]
         pa = needed("pyarrow")
         path = self._work / "candidates.parquet"
         fields = [("left", pa.string()), ("right", pa.string()), ("probability", pa.float64())]
         schema = pa.schema([*fields, ("links", pa.bool_()), ("reason", pa.string())])
-        rows = [msgspec.structs.asdict(one) for one in plain]
+        rows = [msgspec.structs.asdict(pair) for pair in plain]
         _replace(path, lambda to: needed("pyarrow.parquet").write_table(pa.Table.from_pylist(rows, schema=schema), to))
         self._progress("choose", 1, 1)
         return plain
@@ -231,7 +233,7 @@ class _Run:
         return kept if same and kept.prepared is not None else None
 
     def _start_anew(self, fresh: Path) -> None:
-        """Take what was read; what an earlier run left goes, the manifest first, so that nothing vouches for it."""
+        """Take the new files; delete those of an earlier run, the manifest first, since it vouches for the others."""
         (self._work / "manifest.json").unlink(missing_ok=True)
         for old in (*self._work.glob("pairs-*.parquet"), self._work / "model.json", self._work / "candidates.parquet"):
             old.unlink(missing_ok=True)
@@ -247,9 +249,11 @@ class _Run:
         )
 
 
-def _write_table(path: Path, found: "pa.Table", least: float) -> None:
+def _write_table(path: Path, predictions: "pa.Table", least: float) -> None:
     """Write pairs in order, so that each engine writes the same."""
-    rows = sorted((row["uid_l"], row["uid_r"], float(row["probability"]), row["apart"]) for row in found.to_pylist())
+    rows = sorted(
+        (row["uid_l"], row["uid_r"], float(row["probability"]), row["apart"]) for row in predictions.to_pylist()
+    )
     pa = needed("pyarrow")
     columns = list(zip(*(row for row in rows if row[2] >= least), strict=True)) or [(), (), (), ()]
     types = (pa.string(), pa.string(), pa.float64(), pa.bool_())

@@ -60,37 +60,44 @@ class _Learnt(msgspec.Struct):
 
 
 def train(engine: Engine, usable: tuple[str, ...], counts: tuple[int, ...], step: Callable[[int, int], None]) -> Model:
-    """Learn the model of the tables that an engine has open; `step` is told how many of how many steps are done."""
+    """Learn the model of the tables that an engine has open; `step` gets the steps that are done, and all steps."""
     compared = comparisons(usable)
     sessions = _sessions(usable)
     steps = len(sessions) + 2
     step(0, steps)
     total = math.prod(counts) if len(counts) > 1 else counts[0] * (counts[0] - 1) / 2
     if not total:
-        return Model(usable, 0.5, {one.name: Chances(one.m, one.m) for one in compared}, 0.0)
+        return Model(
+            usable, 0.5, {comparison.name: Chances(comparison.m, comparison.m) for comparison in compared}, 0.0
+        )
     prior = min(0.5, 0.5 * min(counts) / total) if len(counts) > 1 else min(0.5, 0.25 * counts[0] / total)
     counted, pairs = _u(engine, compared)
     chances = {
-        one.name: Chances(one.m, _without_matches(counted[one.name], one.m, prior, 0.5 / pairs)) for one in compared
+        comparison.name: Chances(
+            comparison.m, _without_matches(counted[comparison.name], comparison.m, prior, 0.5 / pairs)
+        )
+        for comparison in compared
     }
     step(1, steps)
     learnt = []
     for done, columns in enumerate(sessions, 2):
-        found = _session(engine, compared, chances, prior, columns, apart=len(counts) > 1)
-        if found is not None:
-            learnt.append(found)
+        session = _session(engine, compared, chances, prior, columns, apart=len(counts) > 1)
+        if session is not None:
+            learnt.append(session)
         step(done, steps)
-    m = {one.name: _m(one, learnt) for one in compared}
+    m = {comparison.name: _m(comparison, learnt) for comparison in compared}
     prior = _prior(m, learnt, total, prior)
     model = Model(
         usable,
         _rounded(prior),
         {
-            one.name: Chances(
-                tuple(map(_rounded, m[one.name])),
-                tuple(map(_rounded, _without_matches(counted[one.name], m[one.name], prior, 0.5 / pairs))),
+            comparison.name: Chances(
+                tuple(map(_rounded, m[comparison.name])),
+                tuple(
+                    map(_rounded, _without_matches(counted[comparison.name], m[comparison.name], prior, 0.5 / pairs))
+                ),
             )
-            for one in compared
+            for comparison in compared
         },
         _rounded(_families(engine, usable)),
     )
@@ -102,7 +109,7 @@ def _sessions(usable: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Return the first session of each group of attributes whose columns are there."""
     chosen: dict[int, tuple[str, ...]] = {}
     for columns in SESSIONS:
-        group = next(place for place, group in enumerate(GROUPS) if columns[0] in group)
+        group = next(index for index, group in enumerate(GROUPS) if columns[0] in group)
         if set(columns) <= set(usable):
             chosen.setdefault(group, columns)
     return list(chosen.values())
@@ -111,13 +118,13 @@ def _sessions(usable: tuple[str, ...]) -> list[tuple[str, ...]]:
 def _u(engine: Engine, compared: tuple[Comparison, ...]) -> tuple[dict[str, tuple[float | None, ...]], float]:
     """Return how often each level holds among the pairs of a sample, None where never; and how many pairs there are."""
     sample = engine.rows(f"select * from records order by md5(uid) limit {SAMPLE}")
-    flat = {one.name: Chances(one.m, one.m) for one in compared}
+    flat = {comparison.name: Chances(comparison.m, comparison.m) for comparison in compared}
     with _linker(sample, settings(compared, flat, 0.01, rare=False)) as linker:
         linker.training.estimate_u_using_random_sampling(max_pairs=1e12, min_count_per_level=None, num_chunks=1)
-        told = linker.misc.save_model_to_json()
-    levels = {one["output_column_name"]: one["comparison_levels"] for one in told["comparisons"]}
-    found = {name: tuple(level.get("u_probability") for level in ladder[1:]) for name, ladder in levels.items()}
-    return found, max(1.0, sample.num_rows * (sample.num_rows - 1) / 2)
+        model = linker.misc.save_model_to_json()
+    levels = {comparison["output_column_name"]: comparison["comparison_levels"] for comparison in model["comparisons"]}
+    counted = {name: tuple(level.get("u_probability") for level in ladder[1:]) for name, ladder in levels.items()}
+    return counted, max(1.0, sample.num_rows * (sample.num_rows - 1) / 2)
 
 
 def _without_matches(
@@ -139,29 +146,29 @@ def _session(
     """Learn from pairs that agree on some columns; None where there are none."""
     sample, share = _blocks(engine, columns)
     rule = " and ".join([*(f"l.{column} = r.{column}" for column in columns), *(["l.side <> r.side"] if apart else [])])
-    free = tuple(one for one in compared if not set(one.columns) & set(columns))
+    free = tuple(comparison for comparison in compared if not set(comparison.columns) & set(columns))
     if not free or not sample.num_rows:
         return None
-    found, pairs = _maximised(sample, settings(compared, chances, prior, rare=False), rule)
-    if found is None:
+    model, pairs = _maximised(sample, settings(compared, chances, prior, rare=False), rule)
+    if model is None:
         return None
     m = {}
-    for one in found.comparisons:
+    for comparison in model.comparisons:
         # A level that was never seen has a made-up m: it weighs nothing here, and what is assumed stands.
-        told = tuple(level.m_probability for level in one.comparison_levels if not level.is_null_level)
-        if sum(told[:-1]) > 0.5:  # else what it found agrees on nothing else, and is no person
-            m[one.output_column_name] = told
-    return _Learnt(columns, found.probability_two_random_records_match * pairs, share, m)
+        probabilities = tuple(level.m_probability for level in comparison.comparison_levels if not level.is_null_level)
+        if sum(probabilities[:-1]) > 0.5:  # else the pairs agree on no other column, and are no person's
+            m[comparison.output_column_name] = probabilities
+    return _Learnt(columns, model.probability_two_random_records_match * pairs, share, m)
 
 
-def _maximised(sample: "pa.Table", told: dict[str, Any], rule: str) -> tuple[Any, int]:
+def _maximised(sample: "pa.Table", model_settings: dict[str, Any], rule: str) -> tuple[Any, int]:
     """Return what expectation maximisation learns, None where nothing agrees, and how many pairs agree.
 
-    Splink refuses an m that nears 0 closer than 1e-300, as that of a level does which only others stand on: with fewer
-    rounds it stays away from there, and what is learnt differs little.
+    Splink refuses an m that nears 0 closer than 1e-300, as that of a level does on which only other people's pairs
+    stand: with fewer rounds m stays away from 0, and the result differs little.
     """
     for rounds in ROUNDS:
-        with _linker(sample, told | {"max_iterations": rounds}) as linker:
+        with _linker(sample, model_settings | {"max_iterations": rounds}) as linker:
             count = f"select count(*) as n from records l join records r on {rule} and l.uid < r.uid"
             pairs = linker.misc.query_sql(count).as_record_list()[0]["n"]
             if not pairs:
@@ -187,24 +194,27 @@ def _blocks(engine: Engine, columns: tuple[str, ...]) -> tuple["pa.Table", float
     return engine.rows(f"select * from ({sized}) sized where n between 2 and {BLOCK}"), share
 
 
-def _m(one: Comparison, learnt: list[_Learnt]) -> tuple[float, ...]:
+def _m(comparison: Comparison, learnt: list[_Learnt]) -> tuple[float, ...]:
     """Return the mean of what the sessions say, each weighed by the pairs of one person that it saw."""
-    weights = [(WEIGHT, one.m), *((each.matches, each.m[one.name]) for each in learnt if one.name in each.m)]
+    weights = [
+        (WEIGHT, comparison.m),
+        *((each.matches, each.m[comparison.name]) for each in learnt if comparison.name in each.m),
+    ]
     total = sum(weight for weight, _ in weights)
-    return tuple(sum(weight * m[level] for weight, m in weights) / total for level in range(len(one.m)))
+    return tuple(sum(weight * m[level] for weight, m in weights) / total for level in range(len(comparison.m)))
 
 
 def _prior(m: dict[str, tuple[float, ...]], learnt: list[_Learnt], total: float, assumed: float) -> float:
     """Return the share of all pairs that are of one person.
 
-    A session saw the pairs that agree on its columns; how many of all that is, the m of those columns tell.
+    A session saw the pairs that agree on its columns; the m of those columns give their share of all pairs.
     """
-    found = [
+    estimates = [
         each.matches / each.share / math.prod(m[column][0] for column in each.columns) / total
         for each in learnt
         if set(each.columns) <= m.keys()
     ]
-    return min(0.5, max(median(found) if found else assumed, 0.5 / total))
+    return min(0.5, max(median(estimates) if estimates else assumed, 0.5 / total))
 
 
 def _families(engine: Engine, usable: tuple[str, ...]) -> float:
@@ -212,11 +222,11 @@ def _families(engine: Engine, usable: tuple[str, ...]) -> float:
 
     Typing errors make that rare; where it is not, there are families, and an address and a surname are not a person.
     """
-    place = [column for column in ("street", "street_number", "postcode", "city") if column in usable]
-    if not {"given_name", "surname"} <= set(usable) or len(place) < 2:
+    address = [column for column in ("street", "street_number", "postcode", "city") if column in usable]
+    if not {"given_name", "surname"} <= set(usable) or len(address) < 2:
         return 0.0
-    by = ", ".join(["surname", *place])
-    there = " and ".join(f"{column} is not null" for column in ("given_name", "surname", *place))
+    by = ", ".join(["surname", *address])
+    there = " and ".join(f"{column} is not null" for column in ("given_name", "surname", *address))
 
     def pairs(also: str) -> float:
         sizes = (
@@ -229,13 +239,13 @@ def _families(engine: Engine, usable: tuple[str, ...]) -> float:
 
 
 @contextlib.contextmanager
-def _linker(sample: "pa.Table", told: dict[str, Any]) -> Any:
+def _linker(sample: "pa.Table", model_settings: dict[str, Any]) -> Any:
     """Return a Splink linker over a sample, in a DuckDB of its own; the sample is its table `records`."""
     splink = needed("splink")
     with contextlib.closing(local()) as connection:
         api = splink.DuckDBAPI(connection=connection)
         yield splink.Linker(
-            api.register(sample, table_name="records"), told, log_level=LOG_LEVEL, validate_settings=False
+            api.register(sample, table_name="records"), model_settings, log_level=LOG_LEVEL, validate_settings=False
         )
 
 

@@ -21,9 +21,9 @@ MAX_KEYS = 1000
 MAX_SECTION_BYTES = 2**20
 """The most bytes of a customer's section as JSON, where no setting says otherwise."""
 STATE_TIMES = 4
-"""So many times as much may a stored state take: it also keeps what is hidden, and what lies ahead."""
+"""A stored state may take so many times as much: it also keeps hidden records, and those that lie ahead."""
 MAX_AHEAD = 24 * time.HOUR
-"""How far ahead of us what is not planned may lie, in microseconds: clocks differ, but nobody did it yet."""
+"""How far ahead a record may lie that is not planned, in microseconds: clocks differ, but it has not happened yet."""
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
@@ -39,7 +39,7 @@ class OwnCode:
     """Runs code that a section brings along: whatever it raises becomes the error that names the section.
 
     Raises:
-        SectionFailed: the code raised an error that is none of Portrait's; that one is its cause.
+        SectionFailed: the code raised an error that is none of Portrait's; that error is the cause.
     """
 
     __slots__ = ("_name",)
@@ -118,7 +118,7 @@ class StoredSection(Section):
     @property
     def state_fold(self) -> StateFold[Any]:
         """The fold of a section of kind state."""
-        return cast("StateFold[Any]", self.fold)  # its declaration was held to that
+        return cast("StateFold[Any]", self.fold)  # the declaration was checked for that
 
     def own_code(self) -> OwnCode:
         """Return the context in which the section's own code runs, a plugin's perhaps."""
@@ -176,7 +176,7 @@ class StoredSection(Section):
         """Return the same example as an answer shows it: what was left out has its default."""
         fields = msgspec.structs.fields(self.shape.members[0])
         absent = (msgspec.UNSET, msgspec.NODEFAULT)
-        return {one.encode_name: one.default for one in fields if one.default not in absent} | self.example()
+        return {field.encode_name: field.default for field in fields if field.default not in absent} | self.example()
 
     def key_values(self, record: Record) -> tuple[str, ...]:
         """Return what forms a record's key, as texts."""
@@ -214,7 +214,7 @@ class StoredSection(Section):
         fault = name_fault(values[0])
         if fault:
             attribute = self.key_fields[type(record)][0]
-            name = next(one.name for one in self.shape.fields[type(record)] if one.attribute == attribute)
+            name = next(field.name for field in self.shape.fields[type(record)] if field.attribute == attribute)
             raise InvalidRecord(f"Field `{name}` {fault}.")
 
 

@@ -42,7 +42,7 @@ def effective(record: Record) -> datetime | None:
 
 
 def strictness(record: Record) -> int:
-    """Return how strict a decision is: of two at one moment the stricter counts, whichever was told first."""
+    """Return how strict a decision is: of two at one moment the stricter counts, whichever was recorded first."""
     return _STRICTNESS[record.status] if isinstance(record, Consent) else 0
 
 
@@ -73,18 +73,18 @@ def runs_out(record: Record, since: datetime) -> tuple[datetime, Record] | None:
     return record.revoked_at, replace(record, status="revoked")
 
 
-def stricter(one: Held, other: Held, joined_at: int | None) -> Held:
-    """Two histories joined: of decisions up to then the stricter; later ones, preferences and equals by time.
+def stricter(first: Held, second: Held, joined_at: int | None) -> Held:
+    """Two histories joined: the stricter of decisions up to then; later decisions, preferences and equals by time.
 
-    A withdrawal in one of them ends what was told in the other before it and lies ahead.
+    A withdrawal in one history ends the records of the other that were recorded before it and lie ahead.
     """
-    for end, held in ((one, other), (other, one)):
-        if is_revoked(end.record) and end.entry.lapse is None and ends(end.entry, held.entry):
+    for end, live in ((first, second), (second, first)):
+        if is_revoked(end.record) and end.entry.lapse is None and ends(end.entry, live.entry):
             return end
-    is_later = joined_at is not None and max(one.entry.effective_at, other.entry.effective_at) > joined_at
-    if is_later or strictness(one.record) == strictness(other.record):
-        return newest((one, other))
-    return max(one, other, key=lambda held: strictness(held.record))
+    is_later = joined_at is not None and max(first.entry.effective_at, second.entry.effective_at) > joined_at
+    if is_later or strictness(first.record) == strictness(second.record):
+        return newest((first, second))
+    return max(first, second, key=lambda live: strictness(live.record))
 
 
 register_profile_section(

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Declaration:
-    """What `register_profile_section` was told, kept until the registry is built."""
+    """The arguments of one `register_profile_section`, kept until the registry is built."""
 
     name: str
     target: Any
@@ -29,12 +29,16 @@ _declared: list[Declaration] = []
 
 def declared_in(module: str) -> list[Declaration]:
     """Return what a module and those inside it declared, in order."""
-    return [one for one in _declared if one.module == module or one.module.startswith(f"{module}.")]
+    return [
+        declaration
+        for declaration in _declared
+        if declaration.module == module or declaration.module.startswith(f"{module}.")
+    ]
 
 
 def forget(module: str) -> None:
     """Drop what a module declared, before it is run anew."""
-    _declared[:] = [one for one in _declared if one.module != module]
+    _declared[:] = [declaration for declaration in _declared if declaration.module != module]
 
 
 def register_profile_section(
@@ -175,7 +179,7 @@ def build(declaration: Declaration, origin: str) -> StoredSection | ComputedSect
 def _computed(target: Any, options: Mapping[str, Any], common: dict[str, Any], where: str) -> ComputedSection:
     timeout = 0.2 if options["timeout"] is None else options["timeout"]
     cache_seconds = options["cache_seconds"] or 0
-    if not all(isinstance(one, int | float) for one in (timeout, cache_seconds)):
+    if not all(isinstance(seconds, int | float) for seconds in (timeout, cache_seconds)):
         raise PluginRefused(f"{where}: timeout and cache_seconds are numbers, in seconds.")
     try:
         inspect.signature(target).bind(None)
@@ -203,7 +207,7 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
         or options["normalise"] is not None
         or any(
             len(names) > 1
-            or any(one.attribute in names and one.classification != "impersonal" for one in shape.fields[member])
+            or any(field.attribute in names and field.classification != "impersonal" for field in shape.fields[member])
             for member, names in keys.items()
         )
     )
@@ -255,11 +259,11 @@ def _never(_: Record) -> bool:
     return False
 
 
-def _keys(shape: Shape, given: Any, where: str) -> dict[type[Record], tuple[str, ...]]:
-    keys = given if isinstance(given, Mapping) else {shape.members[0]: tuple(given or ())}
+def _keys(shape: Shape, key: Any, where: str) -> dict[type[Record], tuple[str, ...]]:
+    keys = key if isinstance(key, Mapping) else {shape.members[0]: tuple(key or ())}
     for member in shape.members:
         names = keys.get(member)
-        known = {one.attribute for one in shape.fields[member]}
+        known = {field.attribute for field in shape.fields[member]}
         if not names:
             raise PluginRefused(f"{where}: `key` must name the fields that tell one {member.__name__} from another.")
         if set(names) - known:
@@ -267,12 +271,12 @@ def _keys(shape: Shape, given: Any, where: str) -> dict[type[Record], tuple[str,
     return dict(keys)
 
 
-def _reader(shape: Shape, given: Any, where: str, *, timestamp: bool) -> Callable[[Record], Any] | None:
-    if given is None or callable(given):
-        return given  # type: ignore[no-any-return]  # a callable, by the declaration's signature
+def _reader(shape: Shape, option: Any, where: str, *, timestamp: bool) -> Callable[[Record], Any] | None:
+    if option is None or callable(option):
+        return option  # type: ignore[no-any-return]  # a callable, by the declaration's signature
     for member in shape.members:
-        one = next((one for one in shape.fields[member] if one.attribute == given), None)
-        if one is None or (timestamp and not one.is_timestamp):
+        field = next((field for field in shape.fields[member] if field.attribute == option), None)
+        if field is None or (timestamp and not field.is_timestamp):
             what = "timestamp field" if timestamp else "field"
-            raise PluginRefused(f"{where}: {member.__name__} has no {what} called `{given}`.")
-    return lambda record: getattr(record, given)
+            raise PluginRefused(f"{where}: {member.__name__} has no {what} called `{option}`.")
+    return lambda record: getattr(record, option)

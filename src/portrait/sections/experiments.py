@@ -11,14 +11,14 @@ from portrait.sections.fold import Held, Latest, LatestState, per_key
 from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
-def first_exposure(held: Sequence[Held]) -> Held:
+def first_exposure(records: Sequence[Held]) -> Held:
     """Two histories joined: the assignment that came first."""
-    return min(held, key=lambda one: (_assignment(one).assigned_at, one.entry))
+    return min(records, key=lambda live: (_assignment(live).assigned_at, live.entry))
 
 
-def _assignment(held: Held) -> "Assignment":
-    assert isinstance(held.record, Assignment)
-    return held.record
+def _assignment(live: Held) -> "Assignment":
+    assert isinstance(live.record, Assignment)
+    return live.record
 
 
 @register_profile_section(
@@ -41,7 +41,7 @@ class Assignment(Record, frozen=True):
 def crossovers(section: StoredSection, state: LatestState, now: int) -> tuple[str, ...]:
     """Return the experiments of which histories that are one person's now had different variants.
 
-    The first exposure is what shows; that another was seen too bears on what the experiment can tell.
+    Only the first exposure is shown; but that the customer saw another variant too matters to the experiment.
 
     Args:
         section: this section, or one that stands for it.
@@ -51,6 +51,6 @@ def crossovers(section: StoredSection, state: LatestState, now: int) -> tuple[st
     if not isinstance(section.fold, Latest):
         return ()
     variants: dict[str, set[str]] = {}
-    for held in section.fold.each(state, now):
-        variants.setdefault(_assignment(held).experiment_id, set()).add(_assignment(held).variant)
+    for live in section.fold.each(state, now):
+        variants.setdefault(_assignment(live).experiment_id, set()).add(_assignment(live).variant)
     return tuple(sorted(experiment for experiment, seen in variants.items() if len(seen) > 1))

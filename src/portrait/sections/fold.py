@@ -166,7 +166,7 @@ Becomes = Callable[[Record, datetime], tuple[datetime, Record] | None]
 
 def newest(held: Sequence[Held]) -> Held:
     """Return the record that was true last."""
-    return max(held, key=lambda one: one.entry)
+    return max(held, key=lambda live: live.entry)
 
 
 def per_key(choose: Callable[[Sequence[Held]], Held]) -> Combine:
@@ -174,8 +174,8 @@ def per_key(choose: Callable[[Sequence[Held]], Held]) -> Combine:
 
     def combine(held: Sequence[Held]) -> Iterator[Held]:
         by_key: dict[str, list[Held]] = {}
-        for one in held:
-            by_key.setdefault(one.key, []).append(one)
+        for live in held:
+            by_key.setdefault(live.key, []).append(live)
         for same in by_key.values():
             yield same[0] if len(same) == 1 else choose(same)
 
@@ -188,19 +188,19 @@ class PerJoin:
     def __init__(self, choose: Callable[[Held, Held, int | None], Held]) -> None:
         self._choose = choose
 
-    def __call__(self, held: Sequence[Held]) -> Iterator[Held]:
+    def __call__(self, records: Sequence[Held]) -> Iterator[Held]:
         """Combine records; the rule is told since when the two histories are one, None where that is not known."""
-        yield from per_key(self._chosen)(held)
+        yield from per_key(self._chosen)(records)
 
-    def _chosen(self, held: Sequence[Held]) -> Held:
-        chosen = {one.history: one for one in held}
-        group = {one.history: one.history for one in held}
-        pairs = ((one.joined.get(other.history), one.history, other.history) for one, other in combinations(held, 2))
+    def _chosen(self, same: Sequence[Held]) -> Held:
+        chosen = {live.history: live for live in same}
+        group = {live.history: live.history for live in same}
+        pairs = ((live.joined.get(peer.history), live.history, peer.history) for live, peer in combinations(same, 2))
         for at, a, b in sorted(pairs, key=lambda pair: (pair[0] is None, *pair)):
-            one, other = group[a], group[b]
-            if one != other:
-                chosen[one] = self._choose(chosen[one], chosen.pop(other), at)
-                group = {history: one if of == other else of for history, of in group.items()}
+            kept, gone = group[a], group[b]
+            if kept != gone:
+                chosen[kept] = self._choose(chosen[kept], chosen.pop(gone), at)
+                group = {history: kept if of == gone else of for history, of in group.items()}
         return next(iter(chosen.values()))
 
 
@@ -254,9 +254,9 @@ class Latest:
         entry, withdraws = self._entry(fact)
         entries = history.entries.get(fact.key, [])
         if withdraws and entries:
-            entries = [one for one in entries if not ends(entry, one)]
-        if entry.body is None and entries:  # of one moment what was told before it ends too, whatever its rank
-            entries = [one for one in entries if one.effective_at != entry.effective_at or one.id == entry.id]
+            entries = [prior for prior in entries if not ends(entry, prior)]
+        if entry.body is None and entries:  # entries of the same moment recorded before it end too, at any rank
+            entries = [prior for prior in entries if prior.effective_at != entry.effective_at or prior.id == entry.id]
         kept = self._prune([*entries, entry], told_at) if entries else [entry]
         return LatestState(state.histories | {tag: History(told_at, history.entries | {fact.key: kept})})
 
@@ -269,7 +269,7 @@ class Latest:
         return LatestState(
             {
                 tag: self._pruned(
-                    max((one.histories[tag] for one in states if tag in one.histories), key=lambda one: one.told_at)
+                    max((state.histories[tag] for state in states if tag in state.histories), key=attrgetter("told_at"))
                 )
                 for tag in sorted(a.histories.keys() | b.histories.keys())
             }
@@ -277,8 +277,8 @@ class Latest:
 
     def live(self, state: LatestState, now: int) -> list[Held]:
         """Return the records that hold at a moment, hidden ones too; several histories already combined."""
-        held = self.each(state, now)
-        return held if len(state.histories) < 2 else list(self._combine(held))
+        records = self.each(state, now)
+        return records if len(state.histories) < 2 else list(self._combine(records))
 
     def each(self, state: LatestState, now: int) -> list[Held]:
         """Return the records that hold at a moment in each history by itself."""
@@ -294,22 +294,22 @@ class Latest:
         moments: dict[str, set[int]] = {}
         for history in state.histories.values():
             for key, entries in history.entries.items():
-                for one in entries:
-                    moments.setdefault(key, set()).update(at for at in _changes(one) if at > now)
+                for entry in entries:
+                    moments.setdefault(key, set()).update(at for at in _changes(entry) if at > now)
         return [
-            held
+            live
             for key, ahead in sorted(moments.items())
             for at in sorted(ahead)
-            for held in self.live(self._of_key(state, key), at)
-            if held.entry.since == at
+            for live in self.live(self._of_key(state, key), at)
+            if live.entry.since == at
         ]
 
     def render(self, state: LatestState, now: int) -> tuple[list[Any], int | None]:
         """Return the records to show at a moment, in order, and when time alone changes them."""
-        held = [one for one in self.live(state, now) if self._shown is None or self._shown(one.record)]
-        held.sort(key=lambda one: self._sort_key(one.record))
+        records = [live for live in self.live(state, now) if self._shown is None or self._shown(live.record)]
+        records.sort(key=lambda live: self._sort_key(live.record))
         order = self._order
-        held.sort(key=lambda one: one.entry.effective_at if order is None else order(one.record), reverse=True)
+        records.sort(key=lambda live: live.entry.effective_at if order is None else order(live.record), reverse=True)
         ahead = [
             min(at for at in _changes(entry) if at > now)
             for history in state.histories.values()
@@ -317,7 +317,7 @@ class Latest:
             for entry in entries
             if entry.effective_at > now or (entry.lapse is not None and entry.lapse.at > now)
         ]
-        return [one.record for one in held], min(ahead, default=None)
+        return [live.record for live in records], min(ahead, default=None)
 
     def current(self, state: LatestState, key: str, now: int) -> bytes | None:
         """Return the body that counts for a key at a moment in any history, or None."""
@@ -340,19 +340,19 @@ class Latest:
         return max(len(live), ahead)
 
     def _entry(self, fact: Fact) -> tuple[Entry, bool]:
-        """Return a fact as a state holds it, and whether it ends what was told before and lies ahead."""
-        told = fact.effective_at, fact.recorded_at, fact.id, fact.source
+        """Return a fact as a state holds it, and whether it ends earlier entries that lie ahead."""
+        provenance = fact.effective_at, fact.recorded_at, fact.id, fact.source
         if fact.op is Op.DELETE:
-            return _entry(told, _LOWEST, None), True
+            return _entry(provenance, _LOWEST, None), True
         if self._rank is None and self._becomes is None and self._withdraws is None:
-            return _entry(told, 0, fact.body), False
+            return _entry(provenance, 0, fact.body), False
         record = self._shape.decode(fact.body)
         rank = self._rank or _unranked
         lapse = None
         if self._becomes and (later := self._becomes(record, time.to_datetime(fact.effective_at))) is not None:
             lapse = Lapse(time.moment(later[0]), rank(later[1]), self._shape.encode(later[1]))
         withdraws = self._withdraws is not None and self._withdraws(record)
-        return _entry(told, rank(record), fact.body, lapse), withdraws
+        return _entry(provenance, rank(record), fact.body, lapse), withdraws
 
     def _held(self, state: LatestState, key: str, tag: str, entry: Entry) -> Held:
         assert entry.body is not None
@@ -399,9 +399,9 @@ class Latest:
         ahead = ordered[len(due) :]
         if not due:
             return ahead
-        if self._first is not None:  # what is told late of a time before the last end must not count, nor what it ends
+        if self._first is not None:  # a late entry before the last end must not count, nor what the end ends
             counts = self._counts(due, told_at), max((entry for entry in due if entry.body is None), default=None)
-            ids = {one.id for one in (*counts, due[-1]) if one is not None}
+            ids = {entry.id for entry in (*counts, due[-1]) if entry is not None}
             return [entry for entry in due if entry.id in ids] + ahead
         # Of one moment another may count once one of them has lapsed.
         same = [entry for entry in due if entry.effective_at == due[-1].effective_at]
@@ -411,13 +411,13 @@ class Latest:
 
 
 _LOWEST = -(2**63)
-"""The rank of an end: of what was told after it of the same moment anything counts instead."""
+"""The rank of an end: any later entry of the same moment counts instead."""
 
 
 def _entry(
-    told: tuple[int, int, bytes, str | None], rank: int, body: bytes | None, lapse: Lapse | None = None
+    provenance: tuple[int, int, bytes, str | None], rank: int, body: bytes | None, lapse: Lapse | None = None
 ) -> Entry:
-    effective_at, recorded_at, id_, source = told
+    effective_at, recorded_at, id_, source = provenance
     return Entry(effective_at, rank, recorded_at, id_, source, body, lapse)
 
 
@@ -466,9 +466,9 @@ class Events:
         if fact.op is Op.DELETE:
             return EventsState(told_at, [event for event in state.events if event.key != fact.key])
         event = Event(fact.effective_at, fact.key, fact.body)
-        place = bisect_left(state.events, event)
-        after = place + (state.events[place : place + 1] == [event])  # the same again takes its own place
-        return EventsState(told_at, self._newest([*state.events[:place], event, *state.events[after:]], told_at))
+        index = bisect_left(state.events, event)
+        after = index + (state.events[index : index + 1] == [event])  # the same again takes its own place
+        return EventsState(told_at, self._newest([*state.events[:index], event, *state.events[after:]], told_at))
 
     def join(self, a: EventsState, b: EventsState) -> EventsState:
         """Return the state of two identifiers: all events of both, by time."""
@@ -478,9 +478,9 @@ class Events:
     def render(self, state: EventsState, now: int) -> tuple[list[Any], int | None]:
         """Return the newest events at a moment, newest first, and when the next one ahead is due."""
         due = _due(state.events, now)
-        shown = state.events[max(0, due - self._size) : due]
+        events = state.events[max(0, due - self._size) : due]
         ahead = state.events[due].effective_at if due < len(state.events) else None
-        return [msgspec.Raw(event.body) for event in reversed(shown)], ahead
+        return [msgspec.Raw(event.body) for event in reversed(events)], ahead
 
     def keys(self, state: EventsState) -> int:
         """Return how many events still lie ahead: the others do not add up in the state."""

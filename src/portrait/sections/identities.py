@@ -20,9 +20,9 @@ class Identity(Record, frozen=True):
     confidence: Annotated[float, impersonal, Meta(ge=0, le=1, examples=[1.0])] = 1.0
 
 
-def highest_confidence(held: Sequence[Held]) -> Held:
+def highest_confidence(records: Sequence[Held]) -> Held:
     """Two histories joined: the higher confidence; among equals the newest."""
-    return max(held, key=lambda one: (_confidence(one.record), one.entry))
+    return max(records, key=lambda live: (_confidence(live.record), live.entry))
 
 
 def _confidence(record: Record) -> float:
@@ -36,30 +36,30 @@ def _key(record: Record) -> tuple[str, ...]:
 
 
 class Statement(NamedTuple):
-    """What one source says, at one identifier, of another."""
+    """The evidence of one source, at one identifier, for another."""
 
     source: str | None
     record: Identity
-    """What it said last."""
+    """Its newest record."""
     at: int
-    """From when that is true, in microseconds."""
+    """From when that record is true, in microseconds."""
     recorded_at: int
     id: bytes
     since: int
-    """From when it has said so without a break, in microseconds."""
+    """From when it has claimed this without a break, in microseconds."""
     timed: bool
-    """Whether it named that moment."""
+    """Whether the source named that moment."""
 
 
 class EvidenceFold(Latest):
-    """The fold of evidence: of each key what every source says, from its first word since the last end to its newest.
+    """The fold of evidence: of each key the records of every source, from its first since the last end to its newest.
 
-    An end ends what all sources said. A late end that lies between two words of a source makes its words begin with the
-    newest, though there may have been others after the end.
+    An end ends the records of all sources. A late end that lies between two records of a source makes its evidence
+    begin with the newest, though there may have been others after the end.
     """
 
     def evidence(self, state: LatestState, key: str) -> Iterator[Statement]:
-        """Yield what is said under a key now, or from a moment that lies ahead, by source."""
+        """Yield the evidence under a key, source by source; records that lie ahead too."""
         for history in state.histories.values():
             by_source: dict[str | None, list[Entry]] = {}
             for entry in _since_end(history.entries.get(key, [])):
@@ -83,13 +83,13 @@ class EvidenceFold(Latest):
         by_source: dict[str | None, list[Entry]] = {}
         for entry in _since_end(due):
             by_source.setdefault(entry.source, []).append(entry)
-        for told in by_source.values():
-            kept += [told[0], *told[1:][-1:]]
+        for source_entries in by_source.values():
+            kept += [source_entries[0], *source_entries[1:][-1:]]
         return sorted(kept) + ordered[len(due) :]
 
 
 def _since_end(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """Return those of some entries of a key, in order, that come after its last end."""
+    """Return the entries of a key, in order, that come after its last end."""
     ends = [index for index, entry in enumerate(entries) if entry.body is None]
     return entries[ends[-1] + 1 :] if ends else entries
 

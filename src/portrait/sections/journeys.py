@@ -11,23 +11,23 @@ from portrait.sections.fold import Held, newest_per_key
 from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
-def one_active(held: Sequence[Held]) -> Iterator[Held]:
+def one_active(records: Sequence[Held]) -> Iterator[Held]:
     """Two histories joined: of a journey active in several, the earliest enrollment stays, the others are `merged`."""
     kept: dict[str, Held] = {}
-    chosen = sorted(newest_per_key(held), key=lambda one: (_enrollment(one).enrolled_at, one.history, one.key))
-    for one in chosen:
-        enrollment = _enrollment(one)
+    chosen = sorted(newest_per_key(records), key=lambda live: (_enrollment(live).enrolled_at, live.history, live.key))
+    for live in chosen:
+        enrollment = _enrollment(live)
         if enrollment.status != "active":
-            yield one
+            yield live
             continue
-        stays = kept.setdefault(enrollment.journey_id, one)
+        stays = kept.setdefault(enrollment.journey_id, live)
         # A re-entry within one history is that source's own affair.
-        yield (one if stays.history == one.history else one._replace(record=replace(enrollment, status="merged")))
+        yield (live if stays.history == live.history else live._replace(record=replace(enrollment, status="merged")))
 
 
-def _enrollment(held: Held) -> "Enrollment":
-    assert isinstance(held.record, Enrollment)
-    return held.record
+def _enrollment(live: Held) -> "Enrollment":
+    assert isinstance(live.record, Enrollment)
+    return live.record
 
 
 def _shown(record: Record) -> bool:

@@ -39,7 +39,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 _FINE = re.compile(rb"\.\d{7}")
-"""Seconds that are told in more than microseconds, or a number like them."""
+"""Seconds with more digits than microseconds have, or a number like them."""
 
 
 class Field(NamedTuple):
@@ -60,7 +60,7 @@ def fields_of(schema: type[Record], where: str) -> tuple[Field, ...]:
     Raises:
         PluginRefused: a field is not classified.
     """
-    found = []
+    fields = []
     for field in msgspec.structs.fields(schema):
         extras: dict[str, Any] = {}
         _collect_extra(field.type, extras)
@@ -70,8 +70,8 @@ def fields_of(schema: type[Record], where: str) -> tuple[Field, ...]:
                 f"{where}: field {schema.__name__}.{field.name} is not classified. Annotate it, for example "
                 f"Annotated[..., personal], with one of: {', '.join(CLASSIFICATIONS)}."
             )
-        found.append(Field(field.encode_name, field.name, classification, field.required, _holds_datetime(field.type)))
-    return tuple(found)
+        fields.append(Field(field.encode_name, field.name, classification, field.required, _holds_datetime(field.type)))
+    return tuple(fields)
 
 
 def _collect_extra(annotation: Any, extras: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def _plain(annotation: Any) -> Any:
     """Return a type without its annotations and without None."""
     if hasattr(annotation, "__metadata__"):
         return _plain(get_args(annotation)[0])
-    others = [one for one in get_args(annotation) if one not in {type(None), UnsetType}]
+    others = [argument for argument in get_args(annotation) if argument not in {type(None), UnsetType}]
     return _plain(others[0]) if len(others) == 1 and isinstance(annotation, UnionType) else annotation
 
 
@@ -182,19 +182,19 @@ class Shape:
         try:
             of_any: Any = Union[tuple(named)]  # noqa: UP007  # made at run time
             if self._is_fine(raw):
-                found = msgspec.convert(self._cut_off(strict_json.decode(raw)), of_any, str_keys=True)
+                key_record = msgspec.convert(self._cut_off(strict_json.decode(raw)), of_any, str_keys=True)
             else:
-                found = msgspec.json.decode(raw, type=of_any)
+                key_record = msgspec.json.decode(raw, type=of_any)
         except msgspec.ValidationError as error:
             raise InvalidRecord(self._explain(str(error))) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise strict_json.malformed(raw, error) from None
-        member = named[type(found)]
+        member = named[type(key_record)]
         of_key = keys[member]
         return self._in_utc(
             member(
                 **{
-                    field.attribute: getattr(found, field.attribute) if field.attribute in of_key else None
+                    field.attribute: getattr(key_record, field.attribute) if field.attribute in of_key else None
                     for field in self.fields[member]
                 }
             )
@@ -206,11 +206,11 @@ class Shape:
             read: Record = self._decoder.decode(raw)
             return read
         value = strict_json.decode(raw) if self.extras is None else self._gather(raw)
-        found: Record = self._convert(self._cut_off(value) if is_fine else value)
-        return found
+        record: Record = self._convert(self._cut_off(value) if is_fine else value)
+        return record
 
     def _is_fine(self, raw: bytes) -> bool:
-        """Tell whether a text may tell a moment in more than microseconds."""
+        """Tell whether a text may contain a moment finer than microseconds."""
         return bool(self._moments) and _FINE.search(raw) is not None
 
     def _cut_off(self, value: Any) -> Any:
@@ -232,12 +232,12 @@ class Shape:
         """Return an example of a record as JSON shows it, from the fields' own examples."""
         member = self.members[0]
         tag = member.__struct_config__
-        shown: dict[str, Any] = {tag.tag_field: tag.tag} if tag.tag_field else {}
+        record: dict[str, Any] = {tag.tag_field: tag.tag} if tag.tag_field else {}
         for field in msgspec.structs.fields(member):
-            found = _example(field.type)
-            if field.required or found is not None:
-                shown[field.encode_name] = found if found is not None else _placeholder(field.type)
-        return shown
+            example = _example(field.type)
+            if field.required or example is not None:
+                record[field.encode_name] = example if example is not None else _placeholder(field.type)
+        return record
 
     def _in_utc(self, record: Record) -> Record:
         changes = {}
@@ -251,7 +251,7 @@ class Shape:
         return msgspec.structs.replace(record, **changes) if changes else record
 
     def _gather(self, raw: bytes) -> Any:
-        """Move the fields that the schema does not name into the one that collects them."""
+        """Move the fields that the schema does not name into the field that gathers them."""
         value = strict_json.decode(raw)
         if not isinstance(value, dict):
             return value
@@ -278,12 +278,12 @@ class Shape:
         path = path.rstrip("`")
         name = path.removeprefix("$").removeprefix(".")
         subject = f"Field `{name}`" if re.fullmatch(r"[\w.\[\]]{1,128}", name, re.ASCII) else "The record"
-        if found := re.match(r"Object contains unknown field `(.*)`$", rule, re.DOTALL):
+        if match := re.match(r"Object contains unknown field `(.*)`$", rule, re.DOTALL):
             known = sorted({field.name for fields in self.fields.values() for field in fields})
-            return f"{_named(found[1])} is not known here; known are: {', '.join(known)}."
-        if found := re.match(r"Object missing required field `(\w+)`$", rule):
+            return f"{_named(match[1])} is not known here; known are: {', '.join(known)}."
+        if match := re.match(r"Object missing required field `(\w+)`$", rule):
             prefix = f"{name}." if name else ""
-            return f"Field `{prefix}{found[1]}` is required."
+            return f"Field `{prefix}{match[1]}` is required."
         return f"{subject}: {self._rule(rule, name)}."
 
     def _rule(self, rule: str, name: str) -> str:
@@ -295,7 +295,7 @@ class Shape:
         if "timezone component" in rule:
             return "a timestamp needs an offset or Z"
         if rule.startswith("Expected"):
-            return re.sub(r"`(\w+)`", lambda found: _WORDS.get(found[1], found[1]), f"e{rule[1:]}")
+            return re.sub(r"`(\w+)`", lambda match: _WORDS.get(match[1], match[1]), f"e{rule[1:]}")
         return "breaks the schema of this section"
 
     def _choices(self, name: str) -> str:
@@ -338,13 +338,13 @@ _WORDS = {
 
 
 def _literals(annotation: Any) -> list[str]:
-    found = []
+    literals = []
     for inner in get_args(annotation):
         if isinstance(inner, str):
-            found.append(inner)
+            literals.append(inner)
         elif get_args(inner):
-            found.extend(_literals(inner))
-    return found
+            literals.extend(_literals(inner))
+    return literals
 
 
 def _named(name: str) -> str:

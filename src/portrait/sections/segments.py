@@ -11,10 +11,10 @@ from portrait.sections.fold import Held, newest, per_key
 from portrait.sections.record import Record, Text, Timestamp, impersonal
 
 
-def earlier_membership(held: Sequence[Held]) -> Held:
+def earlier_membership(records: Sequence[Held]) -> Held:
     """Two histories joined: the newest record, a member since the earlier moment."""
-    last = newest(held)
-    since = min(one.record.member_since for one in held if isinstance(one.record, Segment))
+    last = newest(records)
+    since = min(live.record.member_since for live in records if isinstance(live.record, Segment))
     return last._replace(record=replace(last.record, member_since=since))
 
 

@@ -47,8 +47,8 @@ app = FastAPI(lifespan=lifespan)
 
 async def session(request: Request) -> AsyncIterator[AsyncSession]:
     """Lend a session to one request."""
-    async with request.app.state.sessions() as one:
-        yield one
+    async with request.app.state.sessions() as database:
+        yield database
 
 
 async def check_key(x_api_key: Annotated[str, Header()]) -> None:
@@ -63,13 +63,13 @@ async def unified_profile(
 ) -> Profile:
     """Return everything known about one customer."""
     whose = {"tenant_id": x_tenant_id, "customer_id": customer_id}
-    found = {name: (await database.scalars(query, whose)).all() for name, query in QUERIES.items()}
-    if not any(found.values()):
+    records = {name: (await database.scalars(query, whose)).all() for name, query in QUERIES.items()}
+    if not any(records.values()):
         raise HTTPException(404)
     return Profile.model_validate(
         {
             **whose,
-            "sections": [{"name": name, "data": rows} for name, rows in found.items()],
+            "sections": [{"name": name, "data": rows} for name, rows in records.items()],
             "computed_at": datetime.now(UTC),
         }
     )
