@@ -879,6 +879,14 @@ def test_a_merge_that_a_ban_keeps_from_holding_makes_no_profile_larger_than_ther
     check_size([said(P, Q, since=1), said(A, P, since=2), said(A, R, since=3), merged(A, B, since=4)], THREE, [(B, R)])
 
 
+def test_a_ban_on_an_identifier_that_turns_out_to_be_shared_keeps_no_merge_from_holding():
+    """Until it is known to be shared, it belongs to one of the two."""
+    rules = rules_of(email=TypeRule(shared_from=2))
+    shared = [said(B, E), said(C, E)]
+    assert decided(shared, rules)[1] == [Reason.SHARED_IDENTIFIER] * 2
+    assert decided([*shared, merged(A, B)], rules, [(A, E)])[1] == [*[Reason.SHARED_IDENTIFIER] * 2, None]
+
+
 def test_a_merge_that_a_ban_keeps_from_holding_shows_nobody_to_be_shared():
     told = [said(each, other) for each in (E, A) for other in (P, Q, R)]
     rules, bans = Rules(max_identifiers=5), [(A, B)]

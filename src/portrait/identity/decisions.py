@@ -108,7 +108,8 @@ def decide(
 
     Which identifiers are shared depends on the people that they are seen with, and who is one person depends on which
     identifiers are shared. The size of a profile also depends on the customers that are merged by hand. So the pass is
-    repeated until it finds no further shared identifier, and no further merge by hand that a ban refuses.
+    repeated until it finds no further shared identifier, and then no further merge by hand that a ban refuses: until all
+    shared identifiers are known, one of them may carry a ban into a profile that it does not belong to.
 
     Args:
         claims: the claims.
@@ -125,10 +126,10 @@ def decide(
         run = _Pass(claims, bans, identifiers, rules, shared, parted)
         for _, equal in groupby(order, key=lambda index: key(claims[index])[:_TEXT]):
             run.consider(list(equal))
-        if further := run.parted() - parted:
-            parted, shared = parted | further, frozenset()
-        elif further_shared := run.shared_among(seen):
+        if further_shared := run.shared_among(seen):
             shared |= further_shared
+        elif further := run.parted() - parted:
+            parted, shared = parted | further, frozenset()
         else:
             return run.finish()
 
