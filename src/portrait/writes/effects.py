@@ -1,7 +1,7 @@
 """What an action on the identity graph does to the profiles that it concerns; a preview does it without a write."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from portrait.identity.graph import Profile
 from portrait.model.identifier import Identifier
@@ -14,6 +14,15 @@ from portrait.writes.unit_of_work import UnitOfWork
 
 Action = Callable[[Transaction], Awaitable[UnitOfWork]]
 """Acts in a transaction, and returns the unit of work once it is committed."""
+
+
+class How(TypedDict, total=False):
+    """How an action is done."""
+
+    credential: str | None
+    """The id of the credential that acts; None: none does, or all are let in."""
+    dry: bool
+    """Whether to write nothing, and only tell what would be."""
 
 
 class Effect(NamedTuple):
@@ -33,20 +42,20 @@ class Effects:
         self._registry = registry
         self._clock = clock
 
-    async def of(self, tenant: str, identifiers: Sequence[Identifier], action: Action, *, dry: bool) -> Effect:
+    async def of(self, tenant: str, identifiers: Sequence[Identifier], action: Action, how: How) -> Effect:
         """Run an action, and return what it does to the profiles of some identifiers.
 
         Args:
             tenant: the tenant.
             identifiers: the identifiers.
             action: the action.
-            dry: whether to write nothing, and only tell what would be.
+            how: see `How`.
         """
 
         async def work(tx: Transaction) -> Effect:
             return await self._effect(tx, tenant, identifiers, await action(tx))
 
-        if not dry:
+        if not how.get("dry"):
             return await self._store.write(tenant, work)
         async with self._store.snapshot() as reads:
             return await work(preview(reads))

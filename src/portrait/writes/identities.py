@@ -1,11 +1,11 @@
-"""Who is who: the direct actions on the identity graph, and whom an identifier belongs to."""
+"""Who is who: the direct actions on the identity graph."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Unpack
 
-from portrait.identity import rules
-from portrait.identity.rules import Rule, Rules
-from portrait.model.errors import CustomerNotFound, IdentifierNotFound, InvalidRules, NotMerged, SelfLink
+from portrait.identity.rules import Rule
+from portrait.model.errors import CustomerNotFound, IdentifierNotFound, NotMerged, SelfLink
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.reads.identity import head_of, refused
@@ -14,7 +14,7 @@ from portrait.sections.registry import Registry
 from portrait.serving import request
 from portrait.serving.failures import Failures
 from portrait.storage.contract import Store, Transaction
-from portrait.writes.effects import Effect, Effects
+from portrait.writes.effects import Effect, Effects, How
 from portrait.writes.incoming import Incoming
 from portrait.writes.judging import Judge
 from portrait.writes.linking import Linker, opened
@@ -30,38 +30,18 @@ class Identities:
     """Acts on the identity graph."""
 
     def __init__(self, store: Store, registry: Registry, clock: Clock, writer: RecordWriter) -> None:
-        self._store = store
         self._writer = writer
         self._effects = Effects(store, registry, clock)
         self._clock = clock
         self._sections = {section.name: section for section in registry.all_stored()}
 
-    async def resolve(self, tenant: str, identifier: Identifier) -> str:
-        """Return the customer id of the profile that an identifier belongs to.
-
-        Raises:
-            IdentifierNotFound: it belongs to none.
-        """
-        found = await self._store.resolve(tenant, [identifier])
-        try:
-            return found[identifier]
-        except KeyError:
-            raise IdentifierNotFound from None
-
-    async def owners(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
-        """Return the customer id of the profile that each of some identifiers belongs to; of nobody's, none."""
-        return await self._store.resolve(tenant, identifiers) if identifiers else {}
-
-    async def link(
-        self, tenant: str, incoming: Sequence[Incoming], *, credential: str | None = None, dry: bool = False
-    ) -> Effect:
+    async def link(self, tenant: str, incoming: Sequence[Incoming], **how: Unpack[How]) -> Effect:
         """Link identifiers to a customer by somebody's own word: all or none.
 
         Args:
             tenant: the tenant.
             incoming: identity records.
-            credential: the id of the credential that acts; None: none does, or all are let in.
-            dry: whether to change nothing, and only tell what would be.
+            how: see `How`.
 
         Raises:
             LinkRefused: a rule refuses a link; the detail says which and why.
@@ -71,7 +51,7 @@ class Identities:
 
         async def link(tx: Transaction) -> UnitOfWork:
             unit, _ = await self._writer.record(
-                tx, tenant, incoming, None, failures, atomic=True, by_hand=ByHand(credential)
+                tx, tenant, incoming, None, failures, atomic=True, by_hand=ByHand(how.get("credential"))
             )
             return unit
 
@@ -81,11 +61,9 @@ class Identities:
             if record.linked
             for identifier in (record.identifier, record.linked.named.identifier)
         ]
-        return await self._effects.of(tenant, list(dict.fromkeys(named)), link, dry=dry)
+        return await self._effects.of(tenant, list(dict.fromkeys(named)), link, how)
 
-    async def merge(
-        self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
-    ) -> Effect:
+    async def merge(self, tenant: str, target: str, source: str, by: str | None, **how: Unpack[How]) -> Effect:
         """Make one customer of two; the target's id stays. Two that are one already stay so.
 
         Args:
@@ -93,8 +71,7 @@ class Identities:
             target: the customer id that stays.
             source: the customer id that goes, and leads to the target from then on.
             by: the source of the decision, as the caller names it.
-            credential: the id of the credential that acts; None: none does, or all are let in.
-            dry: whether to change nothing, and only tell what would be.
+            how: see `How`.
 
         Raises:
             SelfLink: the two are the same.
@@ -106,12 +83,10 @@ class Identities:
         if a == b:
             raise SelfLink("A customer cannot be merged with itself: name two customers.")
 
-        stated = Stated(1.0, by, Rule.MERGE, credential=credential)
-        return await self._decide(tenant, a, b, lambda linker: linker.merge(a, b, stated), bounded=True, dry=dry)
+        stated = _stated(by, Rule.MERGE, how)
+        return await self._decide(tenant, a, b, how, lambda linker: linker.merge(a, b, stated), bounded=True)
 
-    async def unmerge(
-        self, tenant: str, target: str, source: str, by: str | None, *, credential: str | None = None, dry: bool = False
-    ) -> Effect:
+    async def unmerge(self, tenant: str, target: str, source: str, by: str | None, **how: Unpack[How]) -> Effect:
         """Part two customers that were merged: each is again what it was, and they stay apart.
 
         What was told since goes with the identifier that it was told of; an identifier that came later is with the side
@@ -125,17 +100,10 @@ class Identities:
         a, b = customer(target), customer(source)
         if a == b:
             raise SelfLink("A customer cannot be parted from itself: name two customers.")
-        return await self._part(tenant, a, b, Stated(1.0, by, Rule.UNMERGE, credential=credential), dry=dry)
+        return await self._part(tenant, a, b, _stated(by, Rule.UNMERGE, how), how)
 
     async def unlink(
-        self,
-        tenant: str,
-        customer_id: str,
-        identifier: Identifier,
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
+        self, tenant: str, customer_id: str, identifier: Identifier, by: str | None, **how: Unpack[How]
     ) -> Effect:
         """Take an identifier from a customer, with what hangs on it, and keep it from coming back by itself.
 
@@ -148,21 +116,12 @@ class Identities:
         if a == identifier:
             raise SelfLink("A customer's own id cannot be taken from it: name another identifier of the customer.")
         try:
-            return await self._part(tenant, a, identifier, Stated(1.0, by, Rule.UNLINK, credential=credential), dry=dry)
+            return await self._part(tenant, a, identifier, _stated(by, Rule.UNLINK, how), how)
         except CustomerNotFound:
             await head_of(self._store, tenant, customer_id)
             raise NotMerged(_NOT_THEIRS) from None
 
-    async def accept(
-        self,
-        tenant: str,
-        a: Identifier,
-        b: Identifier,
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
-    ) -> Effect:
+    async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
         """Make a link that a rule refused, and that waits for review, hold.
 
         Raises:
@@ -170,38 +129,20 @@ class Identities:
             LinkRefused: the profile would have too many identifiers.
         """
         # A person's word, and so certain, whatever it was that they had before them.
-        stated = Stated(1.0, by, Rule.ACCEPTED, credential=credential)
-        return await self._decide(tenant, a, b, lambda linker: linker.accept(a, b, stated), self._reviewed, dry=dry)
+        stated = _stated(by, Rule.ACCEPTED, how)
+        return await self._decide(tenant, a, b, how, lambda linker: linker.accept(a, b, stated), self._reviewed)
 
-    async def reject(
-        self,
-        tenant: str,
-        a: Identifier,
-        b: Identifier,
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
-    ) -> Effect:
+    async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
         """Turn a link down that waits for review, and keep the two apart.
 
         Raises:
             NotMerged: no such link waits.
             StillMerged: they are one person.
         """
-        stated = Stated(1.0, by, Rule.REJECTED, credential=credential)
-        return await self._decide(tenant, a, b, lambda linker: linker.ban(a, b, stated), self._reviewed, dry=dry)
+        stated = _stated(by, Rule.REJECTED, how)
+        return await self._decide(tenant, a, b, how, lambda linker: linker.ban(a, b, stated), self._reviewed)
 
-    async def keep_apart(
-        self,
-        tenant: str,
-        a: Identifier,
-        b: Identifier,
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
-    ) -> Effect:
+    async def keep_apart(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
         """Keep two identifiers from being one person, until just these two are merged, accepted, linked or allowed.
 
         Raises:
@@ -211,38 +152,21 @@ class Identities:
         """
         if a == b:
             raise SelfLink("An identifier cannot be kept apart from itself: name two.")
-        stated = Stated(1.0, by, Rule.CANNOT_LINK, credential=credential)
-        return await self._decide(tenant, a, b, lambda linker: linker.ban(a, b, stated), self._known, dry=dry)
+        stated = _stated(by, Rule.CANNOT_LINK, how)
+        return await self._decide(tenant, a, b, how, lambda linker: linker.ban(a, b, stated), self._known)
 
-    async def allow(
-        self,
-        tenant: str,
-        a: Identifier,
-        b: Identifier,
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
-    ) -> Effect:
+    async def allow(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
         """Let two identifiers be one person again, which somebody set apart; what waited for that holds.
 
         Raises:
             NotMerged: nobody set just these two apart.
             IdentifierNotFound: neither belongs to anybody.
         """
-        stated = Stated(1.0, by, Rule.ALLOW_LINK, credential=credential)
-        return await self._decide(tenant, a, b, lambda linker: linker.allow(a, b, stated), self._either, dry=dry)
+        stated = _stated(by, Rule.ALLOW_LINK, how)
+        return await self._decide(tenant, a, b, how, lambda linker: linker.allow(a, b, stated), self._either)
 
     async def move(
-        self,
-        tenant: str,
-        source: str,
-        target: str,
-        incoming: Sequence[Incoming],
-        by: str | None,
-        *,
-        credential: str | None = None,
-        dry: bool = False,
+        self, tenant: str, source: str, target: str, incoming: Sequence[Incoming], by: str | None, **how: Unpack[How]
     ) -> Effect:
         """Take an identifier from one customer and give it to another, as somebody's old number that is another's now.
 
@@ -252,8 +176,7 @@ class Identities:
             target: the customer id that gets it.
             incoming: the identity record of the target that names it.
             by: the source of the decision, as the caller names it.
-            credential: the id of the credential that acts; None: none does, or all are let in.
-            dry: whether to change nothing, and only tell what would be.
+            how: see `How`.
 
         Raises:
             SelfLink: both customers are the same, or the identifier is one of their own ids.
@@ -271,10 +194,10 @@ class Identities:
         async def move(tx: Transaction) -> UnitOfWork:
             try:
                 async with opened(tx, tenant, self._clock(), self._sections, (a, b, moved)) as (unit, linker):
-                    await linker.part(a, moved, Stated(1.0, by, Rule.UNLINK, credential=credential))
+                    await linker.part(a, moved, _stated(by, Rule.UNLINK, how))
                     unit.level()
                     await self._writer.add(
-                        tx, tenant, unit, Judge(unit, {}), incoming, failures, atomic=True, by_hand=ByHand(credential)
+                        tx, tenant, unit, Judge(unit, {}), incoming, failures, atomic=True, by_hand=ByHand(how.get("credential"))
                     )
             except CustomerNotFound:
                 for name in (source, target):
@@ -282,48 +205,21 @@ class Identities:
                 raise NotMerged(_NOT_THEIRS) from None
             return unit
 
-        return await self._effects.of(tenant, (a, b, moved), move, dry=dry)
+        return await self._effects.of(tenant, (a, b, moved), move, how)
 
-    async def rules(self, tenant: str) -> Rules:
-        """Return a tenant's rules."""
-        found = await self._store.tenant(tenant)
-        return rules.read(found.rules if found else None)
-
-    async def set_rules(self, tenant: str, raw: bytes | None) -> Rules:
-        """Set a tenant's rules; None: as by default. What was decided under the old ones stays as it was decided.
-
-        Raises:
-            InvalidRules: they break their schema or contradict each other, or would match identifiers that are known
-                otherwise from now on.
-        """
-        made = rules.DEFAULT if raw is None else rules.parse(raw)
-
-        async def work(tx: Transaction) -> None:
-            held = await tx.hold_rules(tenant, alone=True)
-            before = rules.read(held.rules if held else None)
-            if made.region != before.region and await tx.fact_identifiers(tenant, None, 1):
-                raise InvalidRules(
-                    "`region` decides in what form phone numbers are matched: it can be set only while the tenant has "
-                    "no records."
-                )
-            await tx.set_rules(tenant, raw)
-
-        await self._store.write(tenant, work)
-        return made
-
-    async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, *, dry: bool) -> Effect:
-        return await self._decide(tenant, a, b, lambda linker: linker.part(a, b, stated), dry=dry)
+    async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, how: How) -> Effect:
+        return await self._decide(tenant, a, b, how, lambda linker: linker.part(a, b, stated))
 
     async def _decide(
         self,
         tenant: str,
         a: Identifier,
         b: Identifier,
+        how: How,
         act: Callable[[Linker], Awaitable[None]],
         begin: _Begin | None = None,
         *,
         bounded: bool = False,
-        dry: bool,
     ) -> Effect:
         """Have something decided on two identifiers.
 
@@ -331,10 +227,10 @@ class Identities:
             tenant: the tenant.
             a: the one.
             b: the other.
+            how: see `How`.
             act: decides.
             begin: takes both into the working set; None: both must belong to a customer.
             bounded: whether it is refused where a section would be too large.
-            dry: whether to change nothing, and only tell what would be.
         """
 
         async def decide(tx: Transaction) -> UnitOfWork:
@@ -343,7 +239,7 @@ class Identities:
                 await unit.commit(bounded=bounded)
             return unit
 
-        return await self._effects.of(tenant, (a, b), decide, dry=dry)
+        return await self._effects.of(tenant, (a, b), decide, how)
 
     def _both(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> _Opened:
         return opened(tx, tenant, self._clock(), self._sections, (a, b))
@@ -388,6 +284,10 @@ class Identities:
 
 
 _NOT_THEIRS = "This identifier is not the customer's: there is nothing to take back."
+
+
+def _stated(by: str | None, rule: Rule, how: How) -> Stated:
+    return Stated(1.0, by, rule, credential=how.get("credential"))
 
 
 def _nothing_waits() -> NotMerged:
