@@ -36,8 +36,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS: dict[str, Setting] = {
-    one.name: one
-    for one in (
+    setting.name: setting
+    for setting in (
         Setting(
             "database",
             "sqlite:///portrait.db",
@@ -136,7 +136,7 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 _SERVER = r"(?:\[[\w:.%]*\]|(?:[\w.-]|%2[Ff])*)(?::PORT)?"
-_PLACE = rf"{_SERVER}(?:,{_SERVER})*(?:/[^@&;=\s]*)?"
+_ADDRESS = rf"{_SERVER}(?:,{_SERVER})*(?:/[^@&;=\s]*)?"
 """One server or several, with their ports, and a database's name."""
 _ENDS = re.compile(r"[:@;=&%\s]")
 """What may stand before a password."""
@@ -153,13 +153,13 @@ def without_password(database: str) -> str:
     if scheme == "sqlite":
         return database
     before, _, options = rest.partition("?")
-    login, at, place = rest.rpartition("@")
-    place = place.partition("?")[0]
+    login, at, address = rest.rpartition("@")
+    address = address.partition("?")[0]
     # Behind a login a port that is none can be shown; without one it may be a password.
-    usual = re.fullmatch(_PLACE.replace("PORT", r"[-\w]{0,5}" if at else r"\d{1,5}"), place)
+    usual = re.fullmatch(_ADDRESS.replace("PORT", r"[-\w]{0,5}" if at else r"\d{1,5}"), address)
     if "@" in options or usual is None:
-        login, at, place = before, "", ""
-    return f"{scheme}://{_ENDS.split(login, maxsplit=1)[0]}{at}{place}"
+        login, at, address = before, "", ""
+    return f"{scheme}://{_ENDS.split(login, maxsplit=1)[0]}{at}{address}"
 
 
 def engine_of(database: str) -> str:
@@ -197,12 +197,12 @@ def sqlite_path(database: str) -> Path:
 def described(values: Mapping[str, tuple[Any, str]]) -> list[tuple[str, str, str, str, str]]:
     """Return, for each setting, its name, value, where the value came from, default and meaning."""
     return [
-        (name, _shown(name, values[name][0]), values[name][1], _shown(name, setting.default), setting.help)
+        (name, _display(name, values[name][0]), values[name][1], _display(name, setting.default), setting.help)
         for name, setting in SETTINGS.items()
     ]
 
 
-def _shown(name: str, value: Any) -> str:
+def _display(name: str, value: Any) -> str:
     if name == "database":
         return without_password(value)
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -65,8 +65,8 @@ async def take_along(tx: Transaction, tenant_id: str | None, key_id: str, now: i
     while page := await tx.descendants(tenant_id, key_id, after, AT_ONCE):
         after = page[-1].id
         owned: defaultdict[str | None, list[str]] = defaultdict(list)
-        for one in page:
-            owned[one.tenant].append(one.id)
+        for credential in page:
+            owned[credential.tenant].append(credential.id)
         for owner, ids in owned.items():
             taken += len(await tx.revoke_credentials(owner, ids, now))
     return taken

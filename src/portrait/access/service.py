@@ -150,10 +150,10 @@ class Access:
         None: whoever calls, or the tenant that is named, was not seen here lately.
         """
         if self._mode == "keys":
-            held = None if presented is None else self._credentials.get(_hash(presented))
-            if held is None:
+            remembered = None if presented is None else self._credentials.get(_hash(presented))
+            if remembered is None:
                 return None
-            tenant_id = held[1].tenant or tenant_id
+            tenant_id = remembered[1].tenant or tenant_id
         return tenant_id if tenant_id in self._tenants else None
 
     @staticmethod
@@ -275,9 +275,11 @@ class Access:
 
     async def platform_minters(self, tenant_id: str, credentials: Collection[Credential]) -> set[str]:
         """Return the ids of those keys by which some of a tenant's were minted and that are not the tenant's own."""
-        minters = {one.minted_by for one in credentials if one.minted_by is not None}
-        found = [await self._store.credential(one) for one in sorted(minters)]
-        return minters - {one.id for one in found if one is not None and one.tenant == tenant_id}
+        minters = {credential.minted_by for credential in credentials if credential.minted_by is not None}
+        stored = [await self._store.credential(minter) for minter in sorted(minters)]
+        return minters - {
+            credential.id for credential in stored if credential is not None and credential.tenant == tenant_id
+        }
 
     async def revoke_key(self, tenant_id: str | None, key_id: str, *, descendants: bool = False) -> None:
         """Take a key back: refused from now on here, within half a second by every other process.
@@ -325,8 +327,8 @@ class Access:
             Unauthenticated: it was found wrong lately.
         """
         now = time.monotonic()
-        if (held := self._credentials.get(known_as)) is not None and held[0] > now:
-            return held[1]
+        if (remembered := self._credentials.get(known_as)) is not None and remembered[0] > now:
+            return remembered[1]
         if (refused := self._refused.get(known_as)) is not None and refused[0] > now:
             raise Unauthenticated(refused[1])
         return None
@@ -342,7 +344,7 @@ class Access:
             if known_as in self._credentials:
                 credential = await self._store.credential(key.id)
             else:
-                async with self._strangers.one():
+                async with self._strangers.look_up():
                     credential = await self._store.credential(key.id)
         finally:
             del self._asking[known_as]
@@ -360,8 +362,8 @@ class Access:
         return credential
 
     def _remembered_tenant(self, tenant_id: str) -> TenantRow | None:
-        held = self._tenants.get(tenant_id)
-        return held[1] if held is not None and held[0] > time.monotonic() else None
+        remembered = self._tenants.get(tenant_id)
+        return remembered[1] if remembered is not None and remembered[0] > time.monotonic() else None
 
     def _consider_use(self, credential: Credential) -> None:
         """Have it noted that a key is used, unless that was done lately; no request waits for it."""
@@ -382,18 +384,18 @@ class Access:
             return remembered
         if not TENANT_ID.fullmatch(tenant_id):
             return None
-        found = await self._store.tenant(tenant_id)
-        if found is not None:
-            _remember(self._tenants, tenant_id, (time.monotonic() + REMEMBERED_SECONDS, found))
-        return found
+        tenant = await self._store.tenant(tenant_id)
+        if tenant is not None:
+            _remember(self._tenants, tenant_id, (time.monotonic() + REMEMBERED_SECONDS, tenant))
+        return tenant
 
 
-def _remember(held: "OrderedDict[K, V]", name: K, value: V) -> None:
+def _remember(cache: "OrderedDict[K, V]", name: K, value: V) -> None:
     """Hold a value; of too many that which was set longest ago goes."""
-    held[name] = value
-    held.move_to_end(name)
-    if len(held) > MAX_REMEMBERED:
-        held.popitem(last=False)
+    cache[name] = value
+    cache.move_to_end(name)
+    if len(cache) > MAX_REMEMBERED:
+        cache.popitem(last=False)
 
 
 def _hash(presented: str) -> bytes:

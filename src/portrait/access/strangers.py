@@ -26,7 +26,7 @@ class Strangers:
         self._gate = Gate("keys never seen", self._limit)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def look_up(self) -> AsyncIterator[None]:
         """Look one key up inside.
 
         Raises:

@@ -55,15 +55,16 @@ class Application:
         self._access = access
         self._admission = admission
         by_path: dict[str, dict[str, Operation]] = {}
-        for one in operations:
-            by_path.setdefault(one.path, {})[one.method] = one
+        for operation in operations:
+            by_path.setdefault(operation.path, {})[operation.method] = operation
         fixed = {
             "/": docs.start(self.document),
             "/docs": docs.reference(self.document),
             "/openapi.json": HtmlPage({"content-type": "application/json"}, encode(self.document)),
         }
         self._gates: dict[tuple[str, str], Gate | None] = {
-            (one.method, one.path): None if one.public or one.is_long else self._gate(one) for one in operations
+            (operation.method, operation.path): None if operation.public or operation.is_long else self._gate(operation)
+            for operation in operations
         }
         self._gates |= {("GET", path): None for path in fixed}
         routes = [Route(path, self._dispatch(methods)) for path, methods in by_path.items()]
@@ -164,7 +165,7 @@ class Application:
             return await operation.handler(call)
         tenant = call.caller.tenant.id if call.caller.tenant else None
         if operation.is_long:
-            with self._admission.long.place(tenant):
+            with self._admission.long.hold(tenant):
                 return await operation.handler(call)
         admitted = self._admission.read(tenant) if _reads(operation) else self._admission.write(tenant)
         if operation.body is None:
@@ -223,23 +224,23 @@ def _deciding(scope: Scope) -> dict[str, str]:
     Raises:
         InvalidParameter: one is given twice: two readers of the request could each take another.
     """
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         known = _DECIDING.get(name)
         if known is not None:
-            if known not in found:
-                found[known] = value.decode("latin-1")
+            if known not in headers:
+                headers[known] = value.decode("latin-1")
             elif known in _LISTED:
-                found[known] += "," + value.decode("latin-1")
+                headers[known] += "," + value.decode("latin-1")
             else:
                 raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
-    return found
+    return headers
 
 
 def _kept(headers: Mapping[str, str]) -> str | None:
     """Return the request's id that its client gave it; None where that is no UUID."""
-    given = headers.get("x-request-id")
-    return given if given is not None and _UUID.fullmatch(given) else None
+    request_id = headers.get("x-request-id")
+    return request_id if request_id is not None and _UUID.fullmatch(request_id) else None
 
 
 def _reads(operation: Operation) -> bool:

@@ -171,8 +171,8 @@ class _Runner:
 
 
 def _key(context: Context) -> Key:
-    told = blake2b(msgspec.msgpack.encode(context.identifiers), digest_size=16)
-    return context.tenant_id, context.customer_id, told.digest()
+    identifiers_hash = blake2b(msgspec.msgpack.encode(context.identifiers), digest_size=16)
+    return context.tenant_id, context.customer_id, identifiers_hash.digest()
 
 
 def _checked(result: Any) -> bytes:

@@ -17,14 +17,14 @@ def foreign(head: bytes) -> str | None:
     Args:
         head: its first bytes. One line that begins as an object does is enough: what is wrong with others is theirs.
     """
-    for signature, said in _SIGNATURES.items():
+    for signature, description in _SIGNATURES.items():
         if head.startswith(signature):
-            return said
-    lines = [line for one in head.removeprefix(b"\xef\xbb\xbf").splitlines() if (line := one.strip())]
+            return description
+    lines = [line for raw in head.removeprefix(b"\xef\xbb\xbf").splitlines() if (line := raw.strip())]
     if not lines or any(line.startswith(b"{") for line in lines):
         return None
     if lines[0].startswith(b"["):
         return "is a JSON array: write each of its objects in a line of its own"
-    if any(lines[0].count(one) for one in _SEPARATORS):
+    if any(lines[0].count(separator) for separator in _SEPARATORS):
         return "looks like CSV: write each row as an object"
     return None

@@ -91,18 +91,18 @@ class Parser:
             raise InvalidRecord("The array holds no record. Send at least one.")
         named = self._naming.named(CUSTOMER_ID, customer_id)
         self._naming.hold_subject(named)
-        found = []
+        incoming = []
         for index, text in enumerate(texts):
             try:
-                found.append(self._record(index, text, named, section))
+                incoming.append(self._record(index, text, named, section))
             except (InvalidRequest, SectionFailed) as error:
                 self._failures.log(error)
                 raise (error if single else error.of_record(index)) from None
-        if sum(one.weight for one in found) > MAX_RECORDS:
+        if sum(record.weight for record in incoming) > MAX_RECORDS:
             raise BodyTooLarge(
                 f"An array has at most {MAX_LINKS} records that link identifiers. POST /api/v1/records takes more."
             )
-        return found
+        return incoming
 
     def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:
         """Return the record that a line of a bulk holds, or why it cannot be taken."""
@@ -148,13 +148,13 @@ class Parser:
         if not bytes(line.record):
             raise InvalidRecord("Field `record` is required.")
         self._naming.hold_subject(named)
-        found = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        incoming = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
         marks = () if line.customer_id == marked else (APOSTROPHE,)
-        return found._replace(is_line=True, warnings=(*marks, *found.warnings))
+        return incoming._replace(is_line=True, warnings=(*marks, *incoming.warnings))
 
     def _ended(self, index: int, named: GivenIdentifier, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
-        at = self._said(line.source, line.effective_at)
+        at = self._effective_at(line.source, line.effective_at)
         named_by = bytes(line.record)
         if (line.key is None) == (not named_by):
             raise InvalidRecord("A delete names its record by either `key` or, in `record`, the fields of its key.")
@@ -177,11 +177,11 @@ class Parser:
         source: str | None,
         at: str | None,
     ) -> Incoming:
-        effective_at = self._said(source, at)
+        effective_at = self._effective_at(source, at)
         return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
 
     @staticmethod
-    def _said(source: str | None, at: str | None) -> int | None:
+    def _effective_at(source: str | None, at: str | None) -> int | None:
         """Return when something was true, as its sender gives it beside the source."""
         check_source(source)
         try:
@@ -251,8 +251,8 @@ class Parser:
     @staticmethod
     def _only(members: dict[str, msgspec.Raw], known: frozenset[str]) -> None:
         for name in members.keys() - known:
-            shown = f"`{name}` " if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII) else ""
-            raise InvalidRecord(f"Field {shown}is not known here; known are: {', '.join(sorted(known))}.")
+            quoted = f"`{name}` " if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII) else ""
+            raise InvalidRecord(f"Field {quoted}is not known here; known are: {', '.join(sorted(known))}.")
 
     @staticmethod
     def _object(text: bytes) -> dict[str, msgspec.Raw]:
@@ -286,13 +286,13 @@ def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[li
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
     weight = 0
-    for one in parsed:
-        if isinstance(one, Refusal):
-            refused.append(one)
+    for record in parsed:
+        if isinstance(record, Refusal):
+            refused.append(record)
             weight += 1
         else:
-            incoming.append(one)
-            weight += one.weight
+            incoming.append(record)
+            weight += record.weight
         if weight >= size:
             yield incoming, refused
             incoming, refused, weight = [], [], 0

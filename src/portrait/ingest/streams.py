@@ -81,8 +81,8 @@ class _Window:
     def next(self) -> bytes:
         """Return the next byte that is not white space, without taking it; empty at the end."""
         while True:
-            found = _blanks.match(self._data, self._start)
-            self._start = found.end() if found else self._start
+            blanks = _blanks.match(self._data, self._start)
+            self._start = blanks.end() if blanks else self._start
             if self._start < len(self._data) or not self._more():
                 return self._data[self._start : self._start + 1]
 
@@ -138,7 +138,7 @@ class _Window:
         try:
             self._utf8.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            place = self._passed + len(self._data) + error.start
-            raise MalformedJson(f"The text is not valid UTF-8 (byte {place}).") from None
+            offset = self._passed + len(self._data) + error.start
+            raise MalformedJson(f"The text is not valid UTF-8 (byte {offset}).") from None
         self._data += block
         return bool(block)

@@ -56,14 +56,14 @@ def is_generated(customer_id: str) -> bool:
 _generated = re.compile(r"anon_[0-9a-f]{32}")
 
 
-def value_fault(identifier: Identifier, given: str) -> str | None:
+def value_fault(identifier: Identifier, raw_value: str) -> str | None:
     """Return the rule that an identifier's value breaks, in its matched form or as it was given, or None.
 
     The rule: that of customer ids for these; of others at most 1,024 bytes of UTF-8.
     """
     if identifier.type == CUSTOMER_ID:
-        return name_fault(given)
-    return length_fault(given) or length_fault(identifier.value)
+        return name_fault(raw_value)
+    return length_fault(raw_value) or length_fault(identifier.value)
 
 
 def length_fault(text: str, most: int = MAX_VALUE_BYTES) -> str | None:

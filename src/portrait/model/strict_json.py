@@ -47,9 +47,9 @@ def check(raw: bytes) -> None:
         _check_depth(raw)
     if not raw.isascii():
         _check_utf8(raw)
-    place = _nul(raw)
-    if place is not None:
-        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {place}).")
+    offset = _nul(raw)
+    if offset is not None:
+        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {offset}).")
     if _long_integer in raw.translate(_zeros):
         _check_integers(raw)
     if _may_repeat(raw):
@@ -75,8 +75,8 @@ def elements(raw: bytes, most: int) -> list[bytes] | None:
         MalformedJson: it is not a JSON array; the detail says where.
     """
     try:
-        found = _elements.decode(raw)
-        return [bytes(element) for element in found] if len(found) <= most else None
+        texts = _elements.decode(raw)
+        return [bytes(element) for element in texts] if len(texts) <= most else None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise malformed(raw, error) from error
 
@@ -95,11 +95,11 @@ def value_end(raw: memoryview) -> int | None:
         raise malformed(bytes(raw), error) from None
     except msgspec.DecodeError as error:
         message = str(error)
-        place = _byte.search(message)
-        if place is None:
+        match = _byte.search(message)
+        if match is None:
             return None
         if "trailing" in message:
-            return int(place[1]) - 1  # it counts what follows too
+            return int(match[1]) - 1  # it counts what follows too
         raise malformed(bytes(raw), error) from None
     return None
 
@@ -115,10 +115,10 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
         return MalformedJson("The text is empty (byte 0).")
     if isinstance(error, msgspec.ValidationError):
         return MalformedJson("The JSON holds a number that is out of range.")
-    place = _byte.search(message)
-    if place:
+    match = _byte.search(message)
+    if match:
         what = "invalid surrogate pair" if "surrogate" in message else "unexpected character"
-        return MalformedJson(f"The JSON is malformed: {what} (byte {place[1]}).")
+        return MalformedJson(f"The JSON is malformed: {what} (byte {match[1]}).")
     # The decoder looks behind a high surrogate for its other half: at the end it only says that there is none.
     return MalformedJson(f"The JSON is malformed: it is cut off, or ends in a lone surrogate (byte {len(raw)}).")
 
@@ -138,9 +138,9 @@ def _is_shallow(raw: bytes) -> bool:
 
 
 def _check_depth(raw: bytes) -> None:
-    place = _too_deep(raw)
-    if place is not None:
-        raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {place}).")
+    offset = _too_deep(raw)
+    if offset is not None:
+        raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {offset}).")
 
 
 def _too_deep(raw: bytes) -> int | None:
@@ -158,8 +158,8 @@ def _too_deep(raw: bytes) -> int | None:
 
 
 def _where_too_deep(raw: bytes) -> str:
-    place = _too_deep(raw)
-    return "" if place is None else f" (byte {place})"
+    offset = _too_deep(raw)
+    return "" if offset is None else f" (byte {offset})"
 
 
 def _check_utf8(raw: bytes) -> None:
@@ -171,8 +171,8 @@ def _check_utf8(raw: bytes) -> None:
 
 def _nul(raw: bytes) -> int | None:
     """Return where a text has an escaped NUL; after an even number of backslashes it is one, else just so spelled."""
-    found = _escaped_nul.search(raw) if b"\\u0000" in raw else None
-    return None if found is None else found.start(1)
+    match = _escaped_nul.search(raw) if b"\\u0000" in raw else None
+    return None if match is None else match.start(1)
 
 
 def _check_integers(raw: bytes) -> None:
@@ -182,8 +182,8 @@ def _check_integers(raw: bytes) -> None:
         value = ahead.pop()
         if isinstance(value, int):
             if not -(2**63) <= value < 2**63:
-                place = raw.find(str(value).encode())
-                raise MalformedJson(f"An integer is beyond 64 bit; send it as a string (byte {place}).")
+                offset = raw.find(str(value).encode())
+                raise MalformedJson(f"An integer is beyond 64 bit; send it as a string (byte {offset}).")
         elif isinstance(value, list):
             ahead.extend(value)
         elif isinstance(value, dict):
@@ -215,8 +215,8 @@ def _hold_once(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            shown = f"Field `{name}`" if _plain_name.fullmatch(name) else "A field"
-            raise MalformedJson(f"{shown} stands twice in one object of the JSON: send it once.")
+            field = f"Field `{name}`" if _plain_name.fullmatch(name) else "A field"
+            raise MalformedJson(f"{field} stands twice in one object of the JSON: send it once.")
         seen.add(name)
 
 

@@ -70,8 +70,8 @@ def truncated(value: Any) -> Any:
     if isinstance(value, str):
         return _BEYOND.sub("", value)
     if isinstance(value, list):
-        return [truncated(one) for one in value]
-    return {name: truncated(one) for name, one in value.items()} if isinstance(value, dict) else value
+        return [truncated(element) for element in value]
+    return {name: truncated(member) for name, member in value.items()} if isinstance(value, dict) else value
 
 
 def parse(text: str) -> int:

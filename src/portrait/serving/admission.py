@@ -87,7 +87,7 @@ class Gate:
         self._turning = False
         self._looking = False
         self._refused = 0
-        self._told = -TELL_SECONDS
+        self._reported_at = -TELL_SECONDS
 
     @property
     def under_way(self) -> int:
@@ -185,7 +185,7 @@ class Gate:
         """Find out of whom too many wait, and see whether others may begin."""
         now = loop.time()
         # Whoever was refused nothing for as long as a burst may last is heard in order again.
-        self._shedding = {one: last for one, last in self._shedding.items() if now - last < BURST_SECONDS}
+        self._shedding = {tenant: last for tenant, last in self._shedding.items() if now - last < BURST_SECONDS}
         self._late = {
             tenant: self._late.get(tenant, oldest.since)
             for tenant, oldest in self._waiting.oldest()
@@ -211,9 +211,9 @@ class Gate:
             waiter.turn.set_exception(overloaded())
 
     def _tell(self, now: float) -> None:
-        if self._refused and now >= self._told + TELL_SECONDS:
+        if self._refused and now >= self._reported_at + TELL_SECONDS:
             _log.warning("overloaded: %d %s were refused", self._refused, self._kind)
-            self._refused, self._told = 0, now
+            self._refused, self._reported_at = 0, now
 
 
 class Pace:
@@ -275,7 +275,7 @@ class Places:
         self._taken: Counter[str | None] = Counter()
 
     @contextmanager
-    def place(self, tenant: str | None) -> Iterator[None]:
+    def hold(self, tenant: str | None) -> Iterator[None]:
         """Hold a place.
 
         Raises:

@@ -37,7 +37,7 @@ class Turns(Generic[Item]):
     @property
     def longest(self) -> str | None:
         """The tenant of whom most waits: the first to give way."""
-        return max(self._queues, key=lambda one: len(self._queues[one]), default=None)
+        return max(self._queues, key=lambda tenant: len(self._queues[tenant]), default=None)
 
     def add(self, tenant: str | None, item: Item) -> None:
         """Let an item wait behind the others of its tenant."""
