@@ -113,10 +113,10 @@ class Bulk:
                 if len(answer.refused) >= MAX_REFUSED:
                     yield Refusal(index, "too_many_refused", "Records from this one on were not read.")
                     return
-                one = parser.line(index, text, self._registry)
-                if isinstance(one, Incoming) and call.caller.role not in one.section.roles:
-                    one = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
-                yield one
+                line = parser.line(index, text, self._registry)
+                if isinstance(line, Incoming) and call.caller.role not in line.section.roles:
+                    line = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
+                yield line
 
         groups = chunks(parsed(), MAX_CHUNK)
         # In a thread: what is long to read must not keep others waiting.
@@ -125,8 +125,10 @@ class Bulk:
             outcome = await self._recorder.record_each(call.tenant.id, incoming)
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
-            answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
-            warnings += [Warned(one.at, one.code) for one in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]]
+            answer.refused += [Refused(*refusal) for refusal in sorted([*refused, *outcome.refused])]
+            warnings += [
+                Warned(warning.at, warning.code) for warning in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]
+            ]
         if len(warnings) > MAX_WARNED:
             warnings[-1].code = "too_many_warnings"
         answer.warnings = warnings or msgspec.UNSET

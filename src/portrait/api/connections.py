@@ -62,29 +62,31 @@ class Guard:
         )  # fmt: skip
         self._between = min(MOST_BETWEEN_LOOKS, shortest / 4)
         self._open: set[Connection] = set()
-        self._told: set[Connection] = set()
+        self._stopping: set[Connection] = set()
         self._refused = 0
         self._next_line = 0.0
         self._looking: asyncio.TimerHandle | None = None
 
-    def join(self, one: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def join(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Take a new connection, or refuse it."""
         if self._looking is None:
             self._looking = loop.call_later(self._between, self._look, loop)
         if len(self._open) < self.limits.connections:
-            self._open.add(one)
+            self._open.add(connection)
             return
         self._refused += 1
-        if len(self._told) < self.limits.spare:
-            self._told.add(one)
-            one.stop(errors.TooManyConnections("As many connections are open as this process takes. Try again later."))
+        if len(self._stopping) < self.limits.spare:
+            self._stopping.add(connection)
+            connection.stop(
+                errors.TooManyConnections("As many connections are open as this process takes. Try again later.")
+            )
         else:
-            one.abort()
+            connection.abort()
 
-    def leave(self, one: Connection) -> None:
+    def leave(self, connection: Connection) -> None:
         """Forget a connection that is no more."""
-        self._open.discard(one)
-        self._told.discard(one)
+        self._open.discard(connection)
+        self._stopping.discard(connection)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -95,7 +97,7 @@ class Guard:
             )  # fmt: skip
             self._refused, self._next_line = 0, now + BETWEEN_LINES
         self._looking = None
-        if self._open or self._told or self._refused:
+        if self._open or self._stopping or self._refused:
             self._looking = loop.call_later(self._between, self._look, loop)
-        for one in [*self._open, *self._told]:
-            one.look(now)
+        for connection in [*self._open, *self._stopping]:
+            connection.look(now)

@@ -115,15 +115,15 @@ def new_request_id() -> str:
 
 def statuses_of(*kinds: type[errors.PortraitError]) -> dict[int, list[str]]:
     """Return, by status, the codes of some errors."""
-    found: dict[int, list[str]] = {}
+    codes: dict[int, list[str]] = {}
     for kind in kinds:
-        found.setdefault(STATUSES[kind][0], []).append(kind.code)
-    return found
+        codes.setdefault(STATUSES[kind][0], []).append(kind.code)
+    return codes
 
 
 def tree() -> list[type[errors.PortraitError]]:
     """Return every error of the tree, each after what it derives from."""
-    found: list[type[Any]] = [errors.PortraitError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return found
+    kinds: list[type[Any]] = [errors.PortraitError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    return kinds

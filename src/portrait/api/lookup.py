@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of one profile, or of several, each with a status of its own."""
-    found = component(
+    outcome = component(
         "Found",
         {
             "type": "object",
@@ -49,16 +49,16 @@ def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
             "required": ["status"],
         },
     )
-    found_all = component(
+    outcomes = component(
         "FoundAll",
         {
             "type": "object",
             "description": "Profiles, in the order in which they were asked for.",
-            "properties": {"data": {"type": "array", "items": found}},
+            "properties": {"data": {"type": "array", "items": outcome}},
             "required": ["data"],
         },
     )
-    return {"anyOf": [profile, found_all]}
+    return {"anyOf": [profile, outcomes]}
 
 
 class RecentInteraction(msgspec.Struct, rename="camel"):
@@ -120,24 +120,28 @@ class Lookup:
             return self._sought(call, asked)
         if not 1 <= len(asked) <= MAX_PROFILES:
             raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
-        return [self._sought_or_wrong(call, one) for one in asked]
+        return [self._sought_or_wrong(call, request) for request in asked]
 
     async def _several(self, call: Call, sought: "Sequence[_Sought | errors.PortraitError]") -> Answer:
-        wanted = [one for one in sought if isinstance(one, _Sought)]
-        owners = await self._identities.owners(call.tenant.id, {one.identifier for one in wanted})
-        known = [several.ProfileAsked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]
-        found = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
+        wanted = [request for request in sought if isinstance(request, _Sought)]
+        owners = await self._identities.owners(call.tenant.id, {request.identifier for request in wanted})
+        known = [
+            several.ProfileAsked(owners[request.identifier], request.plan)
+            for request in wanted
+            if request.identifier in owners
+        ]
+        profiles = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
         pieces: list[bytes] = []
-        for one in sought:
-            outcome: several.Outcome | errors.PortraitError | _Sought = one
+        for request in sought:
+            outcome: several.Outcome | errors.PortraitError | _Sought = request
             if isinstance(outcome, _Sought):
-                outcome = next(found) if outcome.identifier in owners else outcome.unknown()
+                outcome = next(profiles) if outcome.identifier in owners else outcome.unknown()
             pieces.append(b"," if pieces else b'{"data":[')
             if isinstance(outcome, ProfileAnswer):
                 pieces += (b'{"status":200,"profile":', *outcome.pieces(self._clock()), b"}")
             else:
-                status, _, shown = problem(outcome, call.request_id)
-                pieces.append(encode({"status": status, "problem": msgspec.Raw(shown)}))
+                status, _, body = problem(outcome, call.request_id)
+                pieces.append(encode({"status": status, "problem": msgspec.Raw(body)}))
         return Answer(200, b"".join((*pieces, b"]}")), _JSON)
 
     def _sought_or_wrong(self, call: Call, asked: Any) -> "_Sought | errors.PortraitError":
@@ -167,21 +171,25 @@ class Lookup:
         survivor = profile.customer_id
         located = {} if survivor == asked else {"content-location": f"{PREFIX}{quote(survivor, safe='')}"}
         whole = msgspec.json.decode(profile.json(self._clock()))
-        data: Mapping[str, list[dict[str, Any]]] = {one["name"]: one["data"] for one in whole["sections"]}
+        data: Mapping[str, list[dict[str, Any]]] = {section["name"]: section["data"] for section in whole["sections"]}
         identities: dict[str, str] = {}
-        for one in data.get("identities", []):
-            identities.setdefault(one["type"], one["value"])
+        for identity in data.get("identities", []):
+            identities.setdefault(identity["type"], identity["value"])
         answer = json_answer(
             FlatProfile(
                 whole["customerId"],
                 {name: records[0] for name, records in data.items() if name not in BUILT_IN and records},
-                [one["segmentName"] for one in data.get("segments", [])],
+                [segment["segmentName"] for segment in data.get("segments", [])],
                 [
-                    RecentInteraction(one["offerId"], one["interactionType"], one["timestamp"])
-                    for one in data.get("interactions", [])
+                    RecentInteraction(interaction["offerId"], interaction["interactionType"], interaction["timestamp"])
+                    for interaction in data.get("interactions", [])
                 ],
                 identities,
-                {one["name"]: SectionError(**one["error"]) for one in whole["sections"] if "error" in one}
+                {
+                    section["name"]: SectionError(**section["error"])
+                    for section in whole["sections"]
+                    if "error" in section
+                }
                 or msgspec.UNSET,
             )
         )

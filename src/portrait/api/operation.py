@@ -87,7 +87,7 @@ class Step(NamedTuple):
     """What is posted; None: it is a GET."""
 
 
-class Found(NamedTuple):
+class AnswerField(NamedTuple):
     """How an example comes by a value that no documentation can know: from the answer of a request."""
 
     step: Step
@@ -105,7 +105,7 @@ class Parameter:
     schema: Mapping[str, Any]
     required: bool = False
     example: Any = None
-    found: Found | None = None
+    answer_field: AnswerField | None = None
     """How an example that works finds the value, where it cannot be the example."""
 
 
@@ -167,7 +167,7 @@ class Operation:
     @property
     def query_parameters(self) -> list[str]:
         """The names of the query parameters that there are."""
-        return [one.name for one in self.parameters if one.where == "query"]
+        return [parameter.name for parameter in self.parameters if parameter.where == "query"]
 
 
 class Call:
@@ -211,12 +211,12 @@ class Call:
         Raises:
             InvalidParameter: it is no whole number from 1 to 100.
         """
-        given = self.query("limit")
-        if given is None:
+        text = self.query("limit")
+        if text is None:
             return DEFAULT_LIMIT
-        if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= MAX_LIMIT:
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
             raise errors.InvalidParameter(f"Query parameter `limit` must be a whole number from 1 to {MAX_LIMIT}.")
-        return int(given)
+        return int(text)
 
     def flag(self, name: str) -> bool:
         """Return whether a query parameter says yes; no where it is not given.
@@ -224,10 +224,10 @@ class Call:
         Raises:
             InvalidParameter: it is neither `true` nor `false`.
         """
-        given = self.query(name)
-        if given not in {None, "true", "false"}:
+        text = self.query(name)
+        if text not in {None, "true", "false"}:
             raise errors.InvalidParameter(f"Query parameter `{name}` must be `true` or `false`.")
-        return given == "true"
+        return text == "true"
 
     def moment(self, name: str) -> int | None:
         """Return the moment that a query parameter names, in microseconds; None where it is not given.
@@ -235,9 +235,9 @@ class Call:
         Raises:
             InvalidParameter: it is not RFC 3339, or has no offset.
         """
-        given = self.query(name)
+        text = self.query(name)
         try:
-            return None if given is None else time.parse(given)
+            return None if text is None else time.parse(text)
         except errors.InvalidParameter as error:
             raise errors.InvalidParameter(f"Query parameter `{name}` {error.detail}.") from None
 
@@ -247,9 +247,9 @@ class Call:
         Raises:
             UnsupportedMediaType: it is none of those allowed, or not in UTF-8.
         """
-        given, _, options = self.headers.get("content-type", "").partition(";")
+        type_name, _, options = self.headers.get("content-type", "").partition(";")
         charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", options, re.IGNORECASE)
-        kind = given.strip().lower()
+        kind = type_name.strip().lower()
         if kind not in allowed or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
             raise errors.UnsupportedMediaType(f"Send the body as {' or '.join(allowed)}, in UTF-8.")
         if self.headers.get("content-encoding", "identity") != "identity":

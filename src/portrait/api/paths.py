@@ -12,8 +12,8 @@ _SEE = "See /docs for all operations."
 class _Node:
     """What may follow in a path, after some of its segments."""
 
-    def __init__(self, shown: str) -> None:
-        self.shown = shown
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
         self.ends = False
         """Whether a path may end here."""
         self.named: dict[str, _Node] = {}
@@ -22,7 +22,7 @@ class _Node:
 
     def grow(self, segment: str) -> "_Node":
         """Return what follows a segment of a template."""
-        child = _Node(f"{self.shown}/{segment}")
+        child = _Node(f"{self.prefix}/{segment}")
         if segment.startswith("{"):
             self.any = self.any or child
             return self.any
@@ -66,11 +66,11 @@ class Paths:
             if after is None:
                 break
             node = after
-        there = [*sorted(node.named), *(["a " + node.any.shown.rpartition("/")[2]] if node.any else [])]
+        there = [*sorted(node.named), *(["a " + node.any.prefix.rpartition("/")[2]] if node.any else [])]
         if not there:
-            return RouteNotFound(f"No operation has this path: nothing follows {node.shown}. {_SEE}")
-        place = f"after {node.shown} comes" if node.shown else "it begins with"
-        return RouteNotFound(f"No operation has this path: {place} one of: {', '.join(there)}. {_SEE}")
+            return RouteNotFound(f"No operation has this path: nothing follows {node.prefix}. {_SEE}")
+        position = f"after {node.prefix} comes" if node.prefix else "it begins with"
+        return RouteNotFound(f"No operation has this path: {position} one of: {', '.join(there)}. {_SEE}")
 
     def _is_known(self, path: str) -> bool:
         node: _Node | None = self._root

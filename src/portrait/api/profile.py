@@ -73,9 +73,9 @@ class Profiles:
         tenant, secret = caller.tenant.id, caller.tenant.key_secret
         plan = self._plan(caller.role, query_string)
         if (known := headers.get("if-none-match")) is not None:
-            held = await self._reader.unchanged(tenant, customer_id, plan)
-            if held is not None and _matches(known, tag := _etag(held[1], secret)):
-                return Answer(304, b"", always=_ALWAYS + _lines(customer_id, held[0], tag))
+            unchanged = await self._reader.unchanged(tenant, customer_id, plan)
+            if unchanged is not None and _matches(known, tag := _etag(unchanged[1], secret)):
+                return Answer(304, b"", always=_ALWAYS + _lines(customer_id, unchanged[0], tag))
         profile = await self._reader.profile(tenant, customer_id, plan)
         etag = None if profile.contents is None else _etag(profile.contents, secret)
         sent = _lines(customer_id, profile.customer_id, etag)
@@ -209,5 +209,5 @@ def _lines(asked: str, survivor: str, etag: str | None) -> str:
 def _matches(known: str, etag: str) -> bool:
     """Tell whether If-None-Match names an ETag, comparing weakly (RFC 9110, section 13.1.2)."""
     return known.strip() == "*" or etag.removeprefix("W/") in {
-        one.strip().removeprefix("W/") for one in known.split(",")
+        tag.strip().removeprefix("W/") for tag in known.split(",")
     }
