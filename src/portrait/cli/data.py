@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from portrait.app import Services
 from portrait.cli import portrait_view
-from portrait.cli.customers import found_customer
+from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
@@ -120,7 +120,7 @@ async def load_stream(
         for some, wrong in chunks(parsed(), min(STEP, MAX_CHUNK)):
             incoming += some
             refused += wrong
-            weight += sum(one.weight for one in some) + len(wrong)
+            weight += sum(record.weight for record in some) + len(wrong)
             if weight >= MAX_CHUNK:
                 await writing.add(incoming, refused, texts)
                 incoming, refused, texts, weight = [], [], {}, 0
@@ -158,9 +158,9 @@ class _Writing:
 
     async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
-        identifiers = {one.identifier for one in incoming}
-        identifiers |= {one.linked.named.identifier for one in incoming if one.linked}
-        while len(self._chunks) >= AT_ONCE or any(identifiers & one.identifiers for one in self._chunks):
+        identifiers = {record.identifier for record in incoming}
+        identifiers |= {record.linked.named.identifier for record in incoming if record.linked}
+        while len(self._chunks) >= AT_ONCE or any(identifiers & chunk.identifiers for chunk in self._chunks):
             await self._take()
         task = asyncio.create_task(self._recorded(incoming))
         self._chunks.append(_Chunk(task, identifiers, refused, texts))
@@ -182,9 +182,9 @@ class _Writing:
 
     async def give_up(self) -> None:
         """Write no more: what is under way is undone or done, as far as it came."""
-        for one in self._chunks:
-            one.task.cancel()
-        await asyncio.gather(*(one.task for one in self._chunks), return_exceptions=True)
+        for chunk in self._chunks:
+            chunk.task.cancel()
+        await asyncio.gather(*(chunk.task for chunk in self._chunks), return_exceptions=True)
 
     async def _take(self) -> None:
         """Wait for the first chunk under way, and count what became of it.
@@ -206,11 +206,11 @@ class _Writing:
         self._total.duplicates += outcome.duplicates
         for warned in outcome.warnings:
             self._total.warned[warned.code] = self._total.warned.get(warned.code, 0) + 1
-        everything = sorted([*chunk.refused, *outcome.refused])
-        self._total.refused += everything
+        refusals = sorted([*chunk.refused, *outcome.refused])
+        self._total.refused += refusals
         if self._beside is not None:
-            for one in everything:
-                self._beside.refused.write(one, chunk.texts[one.at])
+            for refusal in refusals:
+                self._beside.refused.write(refusal, chunk.texts[refusal.at])
             for warned in outcome.warnings:
                 self._beside.warned.write(warned, chunk.texts[warned.at])
         if self._progress is not None:
@@ -226,9 +226,9 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     """
     with contextlib.ExitStack() as stack:
         stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-        if said := foreign(stream.peek(1)):
+        if fault := foreign(stream.peek(1)):
             name = "What came on stdin" if file == "-" else file
-            raise InputRefused(f"{name} {said}. portrait load takes JSON lines, each like {EXAMPLE}.")
+            raise InputRefused(f"{name} {fault}. portrait load takes JSON lines, each like {EXAMPLE}.")
         yield stream
 
 
@@ -262,15 +262,15 @@ class _SideFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, said: Refusal | RecordWarned, text: bytes) -> None:
+    def write(self, notice: Refusal | RecordWarned, text: bytes) -> None:
         """Add a line: its number from 1, what is said of it, and the line itself."""
         if self._file is None:
             private = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds people's records
             self._file = os.fdopen(private, "w", encoding="utf-8")
         entry = {
-            "line": said.at + 1,
-            "code": said.code,
-            "detail": said.detail,
+            "line": notice.at + 1,
+            "code": notice.code,
+            "detail": notice.detail,
             "text": text.decode(errors="replace"),
         }
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -295,13 +295,13 @@ class _Sides(NamedTuple):
         return sides
 
     def __enter__(self) -> "_Sides":
-        for one in self:
-            one.open()
+        for side in self:
+            side.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self:
-            one.close()
+        for side in self:
+            side.close()
 
 
 class _Bar:
@@ -349,7 +349,7 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
         tenant = await known_tenant(services, tenant_id)
         asked = None if names is None else [name.strip() for name in names.split(",")]
         plan = services.reader.plan("admin", asked)
-        profile = await services.reader.profile(tenant.id, await found_customer(services, tenant, customer_id), plan)
+        profile = await services.reader.profile(tenant.id, await resolve_customer(services, tenant, customer_id), plan)
         if asked is None:
             await _say_what_is_left_out(services, tenant.id, profile.customer_id)
         return profile.json(services.clock())
@@ -363,9 +363,9 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
 
 async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id: str) -> None:
     """Name the sections of which something is held, and which the full profile does not show."""
-    held = {name for name, *_ in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
-    by_name = sorted(one.name for one in services.registry if not one.default and one.name in held)
-    unknown = sorted(held - set(services.registry.names()))
+    stored = {name for name, *_ in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
+    by_name = sorted(section.name for section in services.registry if not section.default and section.name in stored)
+    unknown = sorted(stored - set(services.registry.names()))
     if by_name:
         say(f"Not shown, but by --sections: {', '.join(by_name)}.", err=True)
     if unknown:

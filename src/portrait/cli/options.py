@@ -69,17 +69,17 @@ class CommandGroup(click.Group):
 
 def _warn_of_variables() -> None:
     """Name the environment's variables that look like settings and are none: they change nothing."""
-    known = {TENANT_VARIABLE, *(one.variable for one in SETTINGS.values())}
+    known = {TENANT_VARIABLE, *(setting.variable for setting in SETTINGS.values())}
     for name in sorted(name for name in os.environ if _OURS.fullmatch(name) and name not in known):
         near = difflib.get_close_matches(name, sorted(known), 1)
         meant = f" Did you mean {near[0]}?" if near else ""
         say(f"portrait: {name} is no setting and changes nothing.{meant} See portrait settings.", err=True)
 
 
-def _read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
+def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
     """Give the values of a settings file that stands behind a command to it as its defaults."""
-    if given is not None:
-        ctx.default_map = from_file(Path(given))
+    if path is not None:
+        ctx.default_map = from_file(Path(path))
 
 
 def _everywhere(group: click.Group, values: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ async def known_tenant(services: Services, tenant_id: str) -> TenantRow:
     try:
         return await services.access.tenant(tenant_id)
     except TenantForbidden:
-        there = [one.id for one in await services.access.tenants(None, LISTED + 1)]
+        there = [tenant.id for tenant in await services.access.tenants(None, LISTED + 1)]
         near = difflib.get_close_matches(tenant_id, there, 1)
         words = [f"There is no tenant {tenant_id}."]
         words += [f"Did you mean {near[0]}?"] if near else []

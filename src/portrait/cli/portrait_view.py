@@ -68,8 +68,8 @@ class _View:
     def blocks(self, records: list[Any]) -> list[Any]:
         """Return one block for each kind of record: those of a kind have the same fields."""
         kinds: dict[str | None, list[dict[str, Any]]] = {}
-        for one in records:
-            record = one if isinstance(one, dict) else {"value": one}
+        for raw in records:
+            record = raw if isinstance(raw, dict) else {"value": raw}
             kind = record.get("kind")  # a plugin's may be of any type
             kinds.setdefault(None if kind is None else str(kind), []).append(record)
         return [block for kind, same in kinds.items() for block in self._of_kind(kind, same)]
@@ -77,10 +77,10 @@ class _View:
     def _of_kind(self, kind: str | None, records: list[dict[str, Any]]) -> list[Any]:
         names = list(
             dict.fromkeys(
-                name for one in records for name, value in one.items() if value is not None and name != "kind"
+                name for record in records for name, value in record.items() if value is not None and name != "kind"
             )
         )
-        rows = [[self._cell(one.get(name)) for name in names] for one in records]
+        rows = [[self._cell(record.get(name)) for name in names] for record in records]
         head = [_text(name, "dim") for name in names]
         widths = _widths([max(map(_width, column)) for column in zip(head, *rows, strict=True)], head, self._width)
         title = [] if kind is None else [_text(kind, "italic")]
@@ -92,10 +92,10 @@ class _View:
         widest = max(map(_width, head))
         lists = []
         for row in rows:
-            one = _grid([min(widest, self._width // 2), self._width - min(widest, self._width // 2) - 2])
+            grid = _grid([min(widest, self._width // 2), self._width - min(widest, self._width // 2) - 2])
             for name, cell in zip(head, row, strict=True):
-                one.add_row(name, cell)
-            lists += [one, Text()]
+                grid.add_row(name, cell)
+            lists += [grid, Text()]
         return [*title, *lists[:-1]]
 
     def _cell(self, value: Any) -> Text:

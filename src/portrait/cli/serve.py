@@ -58,7 +58,7 @@ def demo(sample: str, **options: Any) -> None:
     options |= {"database": sample, "auth": "open"}
 
     async def fill(services: Services) -> None:
-        if any(one.id != DEMO_TENANT for one in await services.access.tenants(None, 2)):
+        if any(row.id != DEMO_TENANT for row in await services.access.tenants(None, 2)):
             raise InvalidSetting("This database holds tenants of its own: the demo would open them to everybody.")
         with contextlib.suppress(TenantExists):
             await services.access.create_tenant(DEMO_TENANT, "The sample tenant")

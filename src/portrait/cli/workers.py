@@ -58,7 +58,7 @@ class Supervisor(Multiprocess):
         for gone in self._seen.keys() - set(self.processes):  # by a signal that asks for fewer, or for new ones
             del self._seen[gone]
             self._dead.pop(gone, None)
-        for place, process in enumerate(self.processes):
+        for index, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             begun = self._seen.setdefault(process, now)
@@ -68,9 +68,9 @@ class Supervisor(Multiprocess):
                     continue
                 due = self._bury(process, begun)
             if time.monotonic() >= due:
-                self.processes[place] = Process(self.config, self.sockets)
+                self.processes[index] = Process(self.config, self.sockets)
                 with _unheard():
-                    self.processes[place].start()
+                    self.processes[index].start()
 
     def _bury(self, process: Process, begun: float) -> float:
         """End a worker that died or hangs; return when to replace it."""
@@ -87,8 +87,8 @@ class Supervisor(Multiprocess):
 
     def terminate_all(self) -> None:
         """Stop the workers."""
-        for one in self.sockets:
-            one.close()
+        for socket in self.sockets:
+            socket.close()
         super().terminate_all()
 
 
