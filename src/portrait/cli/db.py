@@ -15,7 +15,7 @@ from portrait.cli.options import DATA, run, takes
 from portrait.cli.printing import say
 from portrait.maintenance.report import Report
 
-MAX_PRINTED = 20
+LISTED = 20
 """The most differences that are printed one by one."""
 
 
@@ -112,10 +112,10 @@ def _with_progress(title: str, options: dict[str, Any], work: Callable[[Services
 def _print(report: Report) -> None:
     for fault in report.faults:
         say(f"file: {fault}")
-    for difference in report.differences[:MAX_PRINTED]:
+    for difference in report.differences[:LISTED]:
         say(f"{difference.tenant}: {difference.kind} {difference.section or '-'}: {difference.reason}")
-    if len(report.differences) > MAX_PRINTED:
-        say(f"… and {len(report.differences) - MAX_PRINTED:,} more")
+    if len(report.differences) > LISTED:
+        say(f"… and {len(report.differences) - LISTED:,} more")
     for section, stored in sorted(report.unregistered.items()):
         counted = f"{stored.facts:,} facts and {stored.documents:,} documents"
         say(f"{counted} of section {section} could not be checked: it is not registered (see --plugin)")
