@@ -139,7 +139,7 @@ def build(
 
 
 async def distribute(database: str, shards: int) -> list[str]:
-    """Distribute a database's tables over its Citus cluster; return those that were not yet.
+    """Distribute a database's tables over its Citus cluster; return those that were not distributed before.
 
     Raises:
         StartRefused: it is no database of such a cluster, or its tables cannot be distributed.
@@ -218,7 +218,7 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:
-    """Render anew, every so often, what time has overtaken; reads do not wait for it."""
+    """Render anew, at intervals, the documents that time has overtaken; reads do not wait for it."""
     while True:
         await asyncio.sleep(seconds)
         try:

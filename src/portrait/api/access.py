@@ -61,9 +61,9 @@ class Key(msgspec.Struct, rename="camel"):
     expires_at: Moment | None
     revoked_at: Moment | None
     minted_by: str | None
-    """The id of the key that made it; `platform` for a key of the platform's; null where none did."""
+    """The id of the key that made it; `platform` for a key of the platform's; null where no key made it."""
     last_used_at: Moment | None
-    """The last use that was noted, which is every 10 minutes at most; null where none was."""
+    """The last use that was noted; uses are noted every 10 minutes at most. Null where no use was noted."""
 
 
 class NewKeyAnswer(Key, rename="camel"):

@@ -24,7 +24,7 @@ BULK_SECONDS = 600
 IN_MEMORY = 2**20
 """So much of a bulk is held in memory, in bytes; the rest waits in a temporary file."""
 MAX_WARNED = 10_000
-"""So many warnings are named, and then one says that others follow: the answer must stay finite."""
+"""So many warnings are named; a last warning says that others follow: the answer must stay finite."""
 MAX_REFUSED = 10_000
 """After so many refusals a bulk is read no further: the answer must stay finite."""
 
@@ -65,7 +65,7 @@ class Refused(msgspec.Struct):
     """A record that was not taken."""
 
     index: int
-    """Its place, from 0: of NDJSON the line's, of an array the element's."""
+    """Its index, from 0: of NDJSON the line's, of an array the element's."""
     code: str
     detail: str
 
@@ -119,7 +119,7 @@ class Bulk:
                 yield line
 
         groups = chunks(parsed(), MAX_CHUNK)
-        # In a thread: what is long to read must not keep others waiting.
+        # In a thread: records that take long to read must not keep other requests waiting.
         while (group := await asyncio.to_thread(next, groups, None)) is not None:
             incoming, refused = group
             outcome = await self._recorder.record_each(call.tenant.id, incoming)

@@ -18,9 +18,9 @@ class Customer(msgspec.Struct, rename="camel"):
 
     customer_id: Annotated[str, msgspec.Meta(examples=["CUST001"])]
     created_at: Moment
-    """When the first record was told."""
+    """When the first record was recorded."""
     updated_at: Moment
-    """When the newest record was told."""
+    """When the newest record was recorded."""
 
 
 class Customers:

@@ -24,7 +24,7 @@ export PLATFORM_KEY=portrait_…         # for the operations on tenants: a key 
 
 
 def start(document: dict[str, Any]) -> HtmlPage:
-    """Return the page on which somebody begins who knows nothing but the address."""
+    """Return the page for a reader who begins here and knows only the address."""
     info = document["info"]
     first = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]["x-codeSamples"][0]["source"]
     body = (

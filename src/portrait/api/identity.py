@@ -43,9 +43,9 @@ from portrait.writes.naming import Naming
 
 ADMIN = frozenset({"admin"})
 MAX_GONE_THROUGH = 2000
-"""After so many identifiers gone through a page of candidates ends, however few it found."""
+"""A page of candidates ends after a search of so many identifiers, however few candidates it has."""
 MAX_EXPLAINED_BYTES = 2**20
-"""After so many bytes a page of an explanation ends; it has one of each list at least."""
+"""A page of an explanation ends after so many bytes; it has at least one element of each list."""
 
 
 class ShownIdentifier(msgspec.Struct):
@@ -390,7 +390,7 @@ def _profile(profile: Profile) -> ShownProfile:
 
 
 def _explained(explanation: Explanation, begin: int, limit: int) -> ExplanationAnswer:
-    """Return a page: of each list those from `begin` on, up to `limit`, and so many as are not too long together."""
+    """Return a page: up to `limit` elements of each list from `begin` on, fewer where they are too long together."""
     lists: dict[str, tuple[Sequence[Any], Callable[[Any], Any]]] = {
         "identifiers": (explanation.why, _reasoned), "merges": (explanation.merges, _merge),
         "apart": (explanation.apart, _apart), "candidates": (explanation.candidates, _candidate),

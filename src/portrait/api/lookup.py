@@ -78,11 +78,11 @@ class FlatProfile(msgspec.Struct, rename="camel"):
     recent_interactions: list[RecentInteraction]
     identities: dict[str, str]
     errors: dict[str, SectionError] | msgspec.UnsetType = msgspec.UNSET
-    """Why a section is not shown, by its name; absent where all are."""
+    """Why a section is not shown, by its name; absent where all sections are shown."""
 
 
 class _Sought(NamedTuple):
-    """A profile asked for: of whom, and which sections."""
+    """A profile that is asked for: the identifier, and the sections."""
 
     identifier: Identifier
     plan: Plan
@@ -90,7 +90,7 @@ class _Sought(NamedTuple):
     """Whether it was named by its customer id."""
 
     def unknown(self) -> errors.PortraitError:
-        """Return what says that nobody is named so."""
+        """Return the error for an identifier that is nobody's."""
         return errors.CustomerNotFound() if self.by_id else errors.IdentifierNotFound()
 
 

@@ -25,13 +25,13 @@ PARAMETERS = (
 
 
 MAX_CURSOR = 1024
-"""The longest cursor, in characters: none that a page gives is longer."""
+"""The longest cursor, in characters: no page gives a longer cursor."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A moment in a cursor: whatever a client makes of one, it stays what a store can compare."""
+"""A moment in a cursor: whatever a client writes there, a store can compare it."""
 
 
 Offset = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-"""How many were shown before."""
+"""How many elements the pages before have shown."""
 
 
 class Pagination(msgspec.Struct, rename="camel"):
@@ -53,13 +53,13 @@ def position(call: Call, type_: type[T]) -> T | None:
     """Return where a page begins; None: at the start.
 
     Raises:
-        InvalidParameter: the cursor is none that a page gave.
+        InvalidParameter: no page gave this cursor.
     """
     cursor = call.query("cursor")
     if cursor is None:
         return None
     decoded = _decoded(cursor, type_) if len(cursor) <= MAX_CURSOR else None
-    # No store holds NUL, so no page gave it.
+    # No store keeps NUL, so no page gave a cursor that holds it.
     texts = [field for field in (decoded if isinstance(decoded, tuple) else (decoded,)) if isinstance(field, str)]
     if decoded is None or any("\0" in text for text in texts):
         raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.")
@@ -74,7 +74,7 @@ def _decoded(cursor: str, type_: type[T]) -> T | None:
 
 
 def page(items: Sequence[T], limit: int, to_answer: Any, cursor_of: Any) -> Page[Any]:
-    """Return a page of up to `limit` items, where one more was asked for than is shown.
+    """Return a page of up to `limit` items, from a list that has one item more where others follow.
 
     Args:
         items: the items, one more than `limit` where there are more.
@@ -91,11 +91,11 @@ def part(some: Some[T], to_answer: Any, cursor_of: Any) -> Page[Any]:
 
 
 def up_to(end: Any, data: list[Any]) -> Page[Any]:
-    """Return a page that ended at a place, from which the next goes on; None: it is the last."""
+    """Return a page that ends at a position, from which the next page goes on; None: it is the last page."""
     return Page(data, ended(end))
 
 
 def ended(end: Any) -> Pagination:
-    """Return what says where a page ended; None: it is the last."""
+    """Return the pagination of a page that ends at a position; None: it is the last page."""
     cursor = None if end is None else urlsafe_b64encode(msgspec.msgpack.encode(end)).rstrip(b"=").decode()
     return Pagination(cursor, end is not None)

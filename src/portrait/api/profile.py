@@ -25,14 +25,14 @@ PREFIX = "/api/v1/customers/"
 SUFFIX = "/unified-profile"
 MAX_PLANS = 1000
 MAX_KEPT = 1024
-"""The longest query whose plan is kept, in bytes: one may name a section as often as fits."""
+"""The longest query whose plan is kept, in bytes: a query may name a section as often as fits."""
 
 _ALWAYS = lines({"cache-control": "private, no-cache", "vary": "X-Tenant-Id, Authorization, X-API-Key"})
 _ALWAYS_JSON = _ALWAYS + lines({"content-type": "application/json"})
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """Return the API key that a request presents; an empty one where `Authorization` does not say Bearer."""
+    """Return the API key that a request presents; an empty key where `Authorization` does not say Bearer."""
     authorization = headers.get("authorization")
     if authorization is None:
         return headers.get("x-api-key")
@@ -194,7 +194,7 @@ CUSTOMER_ID = Parameter(
 
 
 def _etag(contents: bytes, secret: bytes) -> str:
-    """Return the ETag of a profile's contents: keyed, so that whoever sees one cannot tell whether a guess is right."""
+    """Return the ETag of a profile's contents: keyed, so that nobody who sees it can test a guess."""
     return f'W/"{blake2b(contents, digest_size=16, key=secret, person=b"etag").hexdigest()}"'
 
 

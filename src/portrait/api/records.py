@@ -23,7 +23,7 @@ from portrait.writes.recording import Recorder
 T = TypeVar("T")
 
 SOURCE = "api"
-"""The source of records that name none."""
+"""The source of records that name no source."""
 
 Source = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE)]
 

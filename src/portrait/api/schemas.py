@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 
 
 def component(name: str, schema: Mapping[str, Any]) -> Schema:
-    """Return what stands in an operation for a schema that is a component of its own, by a name of its own."""
+    """Return the placeholder, in an operation, for a schema that is a component with a name of its own."""
     return {"$component": name, "schema": schema}
 
 
@@ -26,7 +26,7 @@ class Schemas:
 
     Args:
         answered: the schemas of answers; in them `{"$type": type}` stands for a type.
-        taken: those of bodies.
+        taken: the schemas of bodies.
     """
 
     def __init__(self, answered: Sequence[Any], taken: Sequence[Any]) -> None:
@@ -107,12 +107,12 @@ def _components_in(schema: Any) -> Iterator[str]:
 
 def _is_foreign(type_: Any) -> bool:
     if parts := get_args(type_):
-        return any(map(_is_foreign, parts))  # a generic's own class is Portrait's, and a union has none
+        return any(map(_is_foreign, parts))  # a generic's own class is Portrait's, and a union has no class
     return not getattr(type_, "__module__", "").startswith("portrait.")
 
 
 def _plain(name: str) -> str:
-    """Return a type's name as clients like it: of a generic one word, of no module."""
+    """Return a type's name as clients like it: one word for a generic, and no module."""
     return "".join(re.findall(r"(?:^|[._])([A-Z][A-Za-z0-9]*)", name)) or name
 
 
@@ -122,7 +122,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 class _Names:
-    """Names that are given away once: the next that asks for one gets it with a number."""
+    """Names that are given once: whoever asks for a name that is taken gets it with a number."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
@@ -141,7 +141,7 @@ def _walked(schema: Any, change: Callable[[Schema], Schema]) -> Any:
 
 
 def _explicit(schema: Schema) -> Schema:
-    """Return a schema that says what follows from it: an object of no known properties has any, choices are texts."""
+    """Return a schema that states what it implies: an object without properties may have any, and choices are texts."""
     if schema.get("type") == "object" and not {"properties", "additionalProperties"} & schema.keys():
         return {**schema, "additionalProperties": True}
     choices = schema.get("enum")
@@ -196,7 +196,7 @@ def _reached(components: Mapping[str, Schema], schemas: Iterable[Any]) -> set[st
 
 
 def _twofold(components: Mapping[str, Schema], names: set[str]) -> set[str]:
-    """Return the components that are not the same in an answer as in a body, or lead to one that is not."""
+    """Return the components that are not the same in an answer as in a body, or lead to such a component."""
     twofold = {name for name in names if _answered(components[name]) != _taken(components[name])}
     while more := {name for name in names - twofold if _references(components[name]) & twofold}:
         twofold |= more

@@ -23,13 +23,13 @@ REACH = (
     "Who holds this key can make any tenant's keys, an admin's too, and so reach every customer. Each tenant's list"
     " shows which keys the platform made."
 )
-"""What is said where a key of the platform's is made."""
+"""The message that is printed when a key of the platform's is made."""
 
 NO_REGION = (
     "It has no region: phone numbers without + and the country's code are not read, and join nobody. Before its first"
     ' record it can be given one: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
 )
-"""What is said where a tenant is made without a region."""
+"""The message that is printed when a tenant is made without a region."""
 
 
 @click.group()
@@ -142,7 +142,7 @@ def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
 async def _show(
     services: Services, page_after: Callable[[str | None], Awaitable[list[Credential]]], *, tenants: bool = False
 ) -> None:
-    """Print keys, a line each; with the tenants that they are of, where it may be several."""
+    """Print keys, a line each; with their tenants, where the keys may be of several."""
     after = None
     now = services.clock()
     while page := await page_after(after):

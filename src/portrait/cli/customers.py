@@ -12,10 +12,10 @@ from portrait.writes.naming import Naming
 
 
 async def resolve_customer(services: Services, tenant: TenantRow, name: str) -> str:
-    """Return the id of the customer that a word names: a customer id, or else an identifier of any type.
+    """Return the id of the customer that a name means: a customer id, or else an identifier of any type.
 
     Raises:
-        CommandRefused: it names none, or identifiers of several customers; the words say which.
+        CommandRefused: the name means no customer, or several; the message says which.
     """
     if name_fault(name) is None and await known_head_of(services.store, tenant.id, name) is not None:
         return name
@@ -32,7 +32,7 @@ async def resolve_customer(services: Services, tenant: TenantRow, name: str) -> 
 
 
 def _identifiers(tenant: TenantRow, value: str) -> list[Identifier]:
-    """Return the identifiers that a value may be, one of each type that lets it be one."""
+    """Return the identifiers that a value may be: one for each type that accepts the value."""
     naming, identifiers = Naming(tenant), []
     for type_ in rules.read(tenant.rules).all_types:
         try:

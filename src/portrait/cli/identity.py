@@ -30,7 +30,7 @@ from portrait.writes.match_links import Suggested
 from portrait.writes.naming import Naming
 
 SOURCE = "command"
-"""The source of what is decided here."""
+"""The source of what a command decides."""
 
 
 def _name(_: click.Context, parameter: click.Parameter, customer_id: str) -> str:
@@ -45,10 +45,10 @@ def _name(_: click.Context, parameter: click.Parameter, customer_id: str) -> str
 
 
 def _text(_: click.Context, parameter: click.Parameter, text: str) -> str:
-    """Return a text; bytes that are none come in from the shell as lone surrogates.
+    """Return a text; bytes that are not UTF-8 come in from the shell as lone surrogates.
 
     Raises:
-        InvalidRecord: it is none.
+        InvalidRecord: the text holds a lone surrogate.
     """
     try:
         text.encode()
@@ -65,7 +65,7 @@ def _source(context: click.Context, parameter: click.Parameter, source: str) -> 
     """Return the name of a source.
 
     Raises:
-        InvalidRecord: it is no text, or too short or too long.
+        InvalidRecord: the name is no valid text, or too short or too long.
     """
     check_source(_text(context, parameter, source))
     return source
@@ -469,7 +469,7 @@ def _decision(what: str, record: LinkRecord) -> str:
 
 
 def _teller(record: LinkRecord) -> str:
-    """Return who says something: the source that is named, and the key that acted."""
+    """Return who recorded a link: the source that is named, and the key that acted."""
     key = f" (key {record.credential})" if record.credential else ""
     return f"{record.source or 'nobody named'}{key}"
 

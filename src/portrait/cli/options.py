@@ -32,10 +32,10 @@ _OURS = re.compile(rf"{ENVIRONMENT_PREFIX}_(?!TEST_|BENCH_)\w+")
 
 
 class CommandRefused(click.ClickException):
-    """A command cannot do what it is asked to: said in the form of all refusals."""
+    """A command cannot do what it is asked to; printed in the form of all refusals."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say so in a line."""
+        """Print the refusal in one line."""
         del file
         say(f"portrait: {self.message}", err=True)
 
@@ -68,7 +68,7 @@ class CommandGroup(click.Group):
 
 
 def _warn_of_variables() -> None:
-    """Name the environment's variables that look like settings and are none: they change nothing."""
+    """Name the environment's variables that look like settings and are not: they change nothing."""
     known = {TENANT_VARIABLE, *(setting.variable for setting in SETTINGS.values())}
     for name in sorted(name for name in os.environ if _OURS.fullmatch(name) and name not in known):
         near = difflib.get_close_matches(name, sorted(known), 1)
@@ -77,7 +77,7 @@ def _warn_of_variables() -> None:
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Give the values of a settings file that stands behind a command to it as its defaults."""
+    """Give a command the values of the settings file that is named after it, as its defaults."""
     if path is not None:
         ctx.default_map = from_file(Path(path))
 
@@ -145,7 +145,7 @@ def open_services(options: dict[str, Any], **more: Any) -> Services:
 
 
 async def known_tenant(services: Services, tenant_id: str) -> TenantRow:
-    """Return a tenant, or end with words that say which there are."""
+    """Return a tenant, or end with a message that lists the tenants that there are."""
     try:
         return await services.access.tenant(tenant_id)
     except TenantForbidden:

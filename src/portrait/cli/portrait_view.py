@@ -16,13 +16,13 @@ _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
 _MAX_TEXT = 60
 _LEAST = 8
-"""A column is as wide at least, or as its widest cell: what has a letter a line is not read."""
+"""A column is at least as wide as this, or as its widest cell: nobody reads a column of one letter a line."""
 _FRAME = 6
 """The columns of the terminal that the frame takes."""
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
-    """Print a unified profile: one block a section, the empty ones named at the end.
+    """Print a unified profile: one block for each section; the empty sections are named at the end.
 
     Nothing is left out for want of width: a table that is too wide is shown as lists of fields, and where a text was
     cut the end says so.
@@ -66,11 +66,11 @@ class _View:
         """Whether a text was cut."""
 
     def blocks(self, records: list[Any]) -> list[Any]:
-        """Return one block for each kind of record: those of a kind have the same fields."""
+        """Return one block for each kind of record: records of one kind have the same fields."""
         kinds: dict[str | None, list[dict[str, Any]]] = {}
         for raw in records:
             record = raw if isinstance(raw, dict) else {"value": raw}
-            kind = record.get("kind")  # a plugin's may be of any type
+            kind = record.get("kind")  # a plugin's kind may be of any type
             kinds.setdefault(None if kind is None else str(kind), []).append(record)
         return [block for kind, same in kinds.items() for block in self._of_kind(kind, same)]
 

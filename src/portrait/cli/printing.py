@@ -32,7 +32,7 @@ def say_lines(text: str) -> None:
 
 
 def say_again(text: str, *, last: bool) -> None:
-    """Print a line on stderr over the one before; the last stays."""
+    """Print a line on stderr over the line before; the last line stays."""
     _echo(f"\r{plain(text)}", nl=last, err=True)
 
 

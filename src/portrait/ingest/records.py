@@ -23,7 +23,7 @@ from portrait.writes.recording import Refusal
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
 MAX_LINKS = MAX_RECORDS // LINK_WEIGHT
-"""The most of these that link identifiers: an array is one transaction, and others wait for it."""
+"""The most of these records that link identifiers: an array is one transaction, and other writes wait for it."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
@@ -43,7 +43,7 @@ class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False
 
     section: str
     record: msgspec.Raw = msgspec.Raw()
-    """Empty where there is none: no JSON text is."""
+    """Empty where there is no record: no JSON text is empty."""
     customer_id: str | msgspec.UnsetType = msgspec.UNSET
     identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
     effective_at: str | None = None
@@ -61,9 +61,9 @@ class Parser:
 
     Args:
         tenant: the tenant.
-        source: the source of records that name none.
-        is_export: whether the texts are a file's, which some other system wrote out: words for none are no customer ids
-            then, and an apostrophe before a number is not part of one.
+        source: the source of records that name no source.
+        is_export: whether the texts come from a file that another system wrote out: then words for none, such as NULL,
+            are no customer ids, and an apostrophe before a number is not part of a customer id.
     """
 
     def __init__(self, tenant: TenantRow, source: str | None, *, is_export: bool = False) -> None:
@@ -114,9 +114,9 @@ class Parser:
 
     def _record(self, index: int, text: bytes, named: GivenIdentifier, section: StoredSection) -> Incoming:
         strict_json.check(text)
-        # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
+        # Only a text that says "record" somewhere can be an envelope: other texts are not read twice.
         members = self._object(text) if b'"record"' in text else {}
-        # Where a section gathers fields of any name, one may be called so: then others stand beside it.
+        # Where a section takes fields of any name, one may be called `record`: then other fields stand beside it.
         plain = section.shape.extras is not None and members.keys() - _envelope
         if "record" not in members or plain:
             return self._incoming(index, named, section, text, None, self._source)
@@ -182,7 +182,7 @@ class Parser:
 
     @staticmethod
     def _effective_at(source: str | None, at: str | None) -> int | None:
-        """Return when something was true, as its sender gives it beside the source."""
+        """Return the moment that a sender gives as `effectiveAt`, after a check of the source beside it."""
         check_source(source)
         try:
             return None if at is None else time.parse(at)
@@ -206,7 +206,7 @@ class Parser:
     def _named(
         self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType
     ) -> GivenIdentifier:
-        """Return the one identifier that a line names."""
+        """Return the identifier that a line names."""
         if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
             raise _one_name()
         if customer_id is not msgspec.UNSET:
@@ -215,7 +215,7 @@ class Parser:
         return self._naming.named(identifier.type, identifier.value)
 
     def _by_member(self, text: bytes, registry: Registry) -> _Line:
-        """Return a line that cannot be decoded at once, one member after the other: to say what is wrong first."""
+        """Decode a line that cannot be decoded at once, one member after the other: the error names the first fault."""
         members = self._object(text)
         self._only(members, _line)
         if ("customerId" in members) == ("identifier" in members):
@@ -279,9 +279,9 @@ def _one_name() -> InvalidRecord:
 
 
 def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:
-    """Yield what was parsed in groups, those to record apart from those refused.
+    """Yield parsed records in groups, those to record apart from the refusals.
 
-    A group costs about as much as `size` ordinary records: between two groups others have their turn.
+    A group costs about as much as `size` ordinary records: between two groups other requests have their turn.
     """
     incoming: list[Incoming] = []
     refused: list[Refusal] = []

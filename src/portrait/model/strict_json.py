@@ -1,6 +1,6 @@
 """JSON as Portrait takes it: RFC 8259, less what some store or client cannot keep.
 
-Refused with the place named, on every engine alike: NUL, lone surrogates, NaN and infinities, integers beyond 64 bit,
+Refused on every engine alike, with the position: NUL, lone surrogates, NaN and infinities, integers beyond 64 bit,
 depth beyond 64, text that is not UTF-8, a key that an object has twice. The common case costs some passes of compiled
 code over the bytes.
 """
@@ -82,9 +82,9 @@ def elements(raw: bytes, most: int) -> list[bytes] | None:
 
 
 def value_end(raw: memoryview) -> int | None:
-    """Return where the JSON value that a text begins with ends; None where the text may not hold all of it.
+    """Return where the JSON value that a text begins with ends; None where the text may hold only a part of it.
 
-    The decoder goes over the value without making anything of it, and says where what follows begins.
+    The decoder goes over the value and builds nothing; it reports where the text behind the value begins.
 
     Raises:
         MalformedJson: the text begins with no JSON value; the detail says where.
@@ -170,13 +170,13 @@ def _check_utf8(raw: bytes) -> None:
 
 
 def _nul(raw: bytes) -> int | None:
-    """Return where a text has an escaped NUL; after an even number of backslashes it is one, else just so spelled."""
+    """Return where a text has an escaped NUL: an escape counts only after an even number of backslashes."""
     match = _escaped_nul.search(raw) if b"\\u0000" in raw else None
     return None if match is None else match.start(1)
 
 
 def _check_integers(raw: bytes) -> None:
-    """Look at every number: one loop over all there is, without building paths, for the text may be long."""
+    """Check every number: in one loop over all values, without building paths, for the text may be long."""
     ahead = [decode(raw)]
     while ahead:
         value = ahead.pop()
@@ -191,10 +191,10 @@ def _check_integers(raw: bytes) -> None:
 
 
 def _may_repeat(raw: bytes) -> bool:
-    """Tell whether some object of a text may have a key twice: two keys are spelt alike, or one in a way of its own.
+    """Tell whether some object of a text may have a key twice: two keys are spelled alike, or a key has an escape.
 
     Most texts have no blank before a colon: then each key ends where one of the parts does. Of a key with a quote in it
-    the end is looked at alone, and parts of other texts may be among them: that only has some texts read twice.
+    only the end is compared, and parts of other texts may be among the names: some texts are then read twice.
     """
     if any(blank in raw for blank in _BEFORE_COLON):
         names = [name for name, colon in _names.findall(raw) if colon]
@@ -204,11 +204,11 @@ def _may_repeat(raw: bytes) -> bool:
 
 
 def _check_names(raw: bytes) -> None:
-    """Look at the keys of every object: which of two that are the same counts, each reader decides otherwise."""
+    """Check the keys of every object: readers do not agree which of two equal keys counts."""
     try:
         json.loads(raw, object_pairs_hook=_hold_once, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
-        return  # no JSON, which the decoder says better
+        return  # no JSON: the decoder has the better message
 
 
 def _hold_once(pairs: list[tuple[str, Any]]) -> None:
@@ -221,7 +221,7 @@ def _hold_once(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _first_not_utf8(raw: bytes, error: UnicodeDecodeError) -> int:
-    """Return the place in the whole text: the decoder counts within one string."""
+    """Return the position in the whole text: the decoder counts within one string."""
     try:
         raw.decode()
     except UnicodeDecodeError as whole:
