@@ -78,7 +78,7 @@ async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, data
         refused: Counter[str] = Counter()
         tenant = await services.access.create_tenant(TENANT)
         raw = json.dumps(variant.rules).encode()
-        await services.identities.set_rules(TENANT, raw)
+        await services.rules.set(TENANT, raw)
         parser = Parser(tenant._replace(rules=raw), None)
         for some in _chunks(events, chunk):
             clock.reach(some[-1].at)

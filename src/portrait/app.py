@@ -29,6 +29,7 @@ from portrait.model.time import Clock, system_clock
 from portrait.projection import Overtaken
 from portrait.reads.identity import Explainer
 from portrait.reads.lists import Lists
+from portrait.reads.owners import Owners
 from portrait.reads.profiles import Reader
 from portrait.sections import registry as section_registry
 from portrait.sections.base import MAX_SECTION_BYTES
@@ -41,6 +42,7 @@ from portrait.writes.identities import Identities
 from portrait.writes.match_links import Matches
 from portrait.writes.record_writer import RecordWriter
 from portrait.writes.recording import Recorder
+from portrait.writes.tenant_rules import TenantRules
 
 
 class Resource(Protocol):
@@ -65,7 +67,9 @@ class Services:
     recorder: Recorder
     reader: Reader
     lists: Lists
+    owners: Owners
     identities: Identities
+    rules: TenantRules
     explainer: Explainer
     matches: Matches
     upkeep: Upkeep
@@ -131,7 +135,9 @@ def build(
         recorder=Recorder(store, writer, patience=busy_seconds),
         reader=Reader(store, registry, clock, computed, overtaken, reports),
         lists=Lists(store, clock, reports),
+        owners=Owners(store),
         identities=Identities(store, registry, clock, writer),
+        rules=TenantRules(store),
         explainer=Explainer(store, registry, clock),
         matches=Matches(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),
@@ -140,7 +146,7 @@ def build(
 
 
 async def distribute(database: str, shards: int) -> list[str]:
-    """Distribute a database's tables over its Citus cluster; return those that were not yet.
+    """Distribute a database's tables over its Citus cluster; return those that were not distributed before.
 
     Raises:
         StartRefused: it is no database of such a cluster, or its tables cannot be distributed.
@@ -207,8 +213,10 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
         *(Records(section, services.recorder, services.lists) for section in services.registry.all_stored()),
         Bulk(services.recorder, services.registry),
         Customers(services.lists),
-        IdentityResource(services.identities, services.explainer, services.access, services.registry),
-        Lookup(services.identities, services.reader, services.registry, services.clock),
+        IdentityResource(
+            services.owners, services.identities, services.rules, services.explainer, services.access, services.registry
+        ),
+        Lookup(services.owners, services.reader, services.registry, services.clock),
         AccessResources(services.access),
         Health(services.store),
     )
@@ -219,7 +227,7 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:
-    """Render anew, every so often, what time has overtaken; reads do not wait for it."""
+    """Render anew, at intervals, the documents that time has overtaken; reads do not wait for it."""
     while True:
         await asyncio.sleep(seconds)
         try:

@@ -36,8 +36,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS: dict[str, Setting] = {
-    one.name: one
-    for one in (
+    setting.name: setting
+    for setting in (
         Setting(
             "database",
             "sqlite:///portrait.db",
@@ -95,7 +95,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
-    """Return the settings that a TOML file gives; none where no file was named and `portrait.toml` is not there.
+    """Return the settings that a TOML file gives; no settings where no file is named and `portrait.toml` is not there.
 
     Raises:
         InvalidSetting: the file cannot be read, or names a setting that does not exist.
@@ -116,7 +116,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
             raise InvalidSetting(f"The settings file {path}: {name} must be {what}.")
     unknown = values.keys() - SETTINGS.keys()
     if unknown:
-        # Whatever is no name may be anything, a database's URL too, and is not repeated.
+        # A text that is no name may be anything, a database's URL too, and is not repeated.
         names = sorted(name for name in unknown if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name))
         named = ", ".join(names) or "what is no setting"
         raise InvalidSetting(f"The settings file {path} names {named}. Settings are: {', '.join(SETTINGS)}.")
@@ -127,7 +127,7 @@ def check(values: Mapping[str, Any]) -> None:
     """Check the values of settings.
 
     Raises:
-        InvalidSetting: a number is below the least that makes sense, or none at all.
+        InvalidSetting: a number is below the least that makes sense, or is not finite.
     """
     for name, value in values.items():
         least = SETTINGS[name].least if name in SETTINGS else None
@@ -136,16 +136,16 @@ def check(values: Mapping[str, Any]) -> None:
 
 
 _SERVER = r"(?:\[[\w:.%]*\]|(?:[\w.-]|%2[Ff])*)(?::PORT)?"
-_PLACE = rf"{_SERVER}(?:,{_SERVER})*(?:/[^@&;=\s]*)?"
+_ADDRESS = rf"{_SERVER}(?:,{_SERVER})*(?:/[^@&;=\s]*)?"
 """One server or several, with their ports, and a database's name."""
 _ENDS = re.compile(r"[:@;=&%\s]")
-"""What may stand before a password."""
+"""Characters that may stand before a password."""
 
 
 def without_password(database: str) -> str:
     """Return a database's URL as it may be shown: without its password and its options, however oddly written.
 
-    What is written so that a password may stand elsewhere is shown up to where that may be.
+    A URL in which a password may stand elsewhere is shown only up to there.
     """
     scheme, separator, rest = database.partition("://")
     if not separator:
@@ -153,13 +153,13 @@ def without_password(database: str) -> str:
     if scheme == "sqlite":
         return database
     before, _, options = rest.partition("?")
-    login, at, place = rest.rpartition("@")
-    place = place.partition("?")[0]
-    # Behind a login a port that is none can be shown; without one it may be a password.
-    usual = re.fullmatch(_PLACE.replace("PORT", r"[-\w]{0,5}" if at else r"\d{1,5}"), place)
+    login, at, address = rest.rpartition("@")
+    address = address.partition("?")[0]
+    # Behind a login an invalid port can be shown; without a login it may be a password.
+    usual = re.fullmatch(_ADDRESS.replace("PORT", r"[-\w]{0,5}" if at else r"\d{1,5}"), address)
     if "@" in options or usual is None:
-        login, at, place = before, "", ""
-    return f"{scheme}://{_ENDS.split(login, maxsplit=1)[0]}{at}{place}"
+        login, at, address = before, "", ""
+    return f"{scheme}://{_ENDS.split(login, maxsplit=1)[0]}{at}{address}"
 
 
 def engine_of(database: str) -> str:
@@ -197,12 +197,12 @@ def sqlite_path(database: str) -> Path:
 def described(values: Mapping[str, tuple[Any, str]]) -> list[tuple[str, str, str, str, str]]:
     """Return, for each setting, its name, value, where the value came from, default and meaning."""
     return [
-        (name, _shown(name, values[name][0]), values[name][1], _shown(name, setting.default), setting.help)
+        (name, _display(name, values[name][0]), values[name][1], _display(name, setting.default), setting.help)
         for name, setting in SETTINGS.items()
     ]
 
 
-def _shown(name: str, value: Any) -> str:
+def _display(name: str, value: Any) -> str:
     if name == "database":
         return without_password(value)
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -273,12 +273,12 @@ def test_writes_beyond_what_can_be_committed_are_answered_soon_or_refused_soon(d
 
 async def test_so_many_long_requests_are_under_way_in_all_and_of_one_tenant():
     places = Places(most=3, most_of_one=2)
-    with places.place("a"), places.place("a"):
+    with places.hold("a"), places.hold("a"):
         with pytest.raises(Overloaded):
-            places.place("a").__enter__()
-        with places.place("b"), pytest.raises(Overloaded):
-            places.place("c").__enter__()
-        with places.place("c"):
+            places.hold("a").__enter__()
+        with places.hold("b"), pytest.raises(Overloaded):
+            places.hold("c").__enter__()
+        with places.hold("c"):
             pass
     assert not places._taken
 

@@ -265,7 +265,7 @@ async def test_a_tenant_is_made_with_a_region(guarded, region, status):
     answer = await guarded.client.post("/api/v1/tenants", json={"id": "third", "region": region}, headers=platform)
     assert answer.status_code == status, answer.text
     if status == 201:
-        assert (await guarded.services.identities.rules("third")).region == region
+        assert (await guarded.services.rules.get("third")).region == region
 
 
 @pytest.mark.parametrize("name", ["n" * 201, "a\nb", "a\x00"], ids=["long", "of two lines", "with NUL"])

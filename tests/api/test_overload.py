@@ -208,7 +208,7 @@ async def test_a_bulk_of_links_is_written_in_pieces_between_which_others_have_th
 
 async def test_so_many_bulks_of_a_tenant_are_under_way_at_once(running, monkeypatch):
     places = running.client._transport.app._admission.long
-    taken = [places.place(TENANT) for _ in range(admission.MOST_LONG_OF_ONE)]
+    taken = [places.hold(TENANT) for _ in range(admission.MOST_LONG_OF_ONE)]
     for one in taken:
         one.__enter__()
     answer = await running.client.post("/api/v1/records", json=[])

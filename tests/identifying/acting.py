@@ -112,4 +112,4 @@ async def shown(running: Service, tenant: str = TENANT) -> dict[str, dict[str, b
 
 async def rules(running: Service, made: Any, tenant: str = TENANT) -> None:
     """Set a tenant's rules before it is first heard of: what is looked up of a tenant is remembered."""
-    await running.services.identities.set_rules(tenant, json.dumps(made).encode())
+    await running.services.rules.set(tenant, json.dumps(made).encode())

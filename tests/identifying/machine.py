@@ -92,7 +92,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, rules):
         self.tenant = self.run(self.services.access.create_tenant(TENANT))
         raw = None if rules is None else json.dumps(rules).encode()
-        self.run(self.services.identities.set_rules(TENANT, raw))
+        self.run(self.services.rules.set(TENANT, raw))
         self.tenant = self.tenant._replace(rules=raw)
         self.rules = read(raw)
 

@@ -530,8 +530,8 @@ async def test_rules_hold_for_what_is_told_from_now_on(running):
     assert await owner(running, "B") == "B", "what was decided stays as it was decided"
     await each(running, tie("B", E, 0.8))
     assert await owner(running, "B") == "A"
-    made = await running.services.identities.set_rules(TENANT, None)
-    assert made == await running.services.identities.rules(TENANT)
+    made = await running.services.rules.set(TENANT, None)
+    assert made == await running.services.rules.get(TENANT)
     assert not made.types
     assert await owner(running, "B") == "A"
     await running.checked()

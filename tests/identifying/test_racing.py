@@ -57,7 +57,7 @@ async def pair(url):
     one, other = (build(url, auth="open", installed=False, busy_seconds=racing.PATIENCE) for _ in range(2))
     try:
         await one.access.create_tenant(TENANT)
-        await one.identities.set_rules(TENANT, json.dumps(FREE).encode())
+        await one.rules.set(TENANT, json.dumps(FREE).encode())
         yield (one, other), await one.store.tenant(TENANT)
     finally:
         await one.close()

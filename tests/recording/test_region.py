@@ -72,7 +72,7 @@ async def test_of_a_region_and_a_phone_at_the_same_moment_one_is_first(two):
 
         async def late(tenant=tenant):
             try:
-                await setting.services.identities.set_rules(tenant, b'{"region":"GB"}')
+                await setting.services.rules.set(tenant, b'{"region":"GB"}')
             except InvalidRules:
                 return True
             return False

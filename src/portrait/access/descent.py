@@ -1,4 +1,4 @@
-"""Which key minted which: a key ends with the one that minted it at the latest, and can be taken back along with it."""
+"""Which key minted which: a key ends no later than its minter, and can be taken back along with it."""
 
 from collections import defaultdict
 
@@ -12,12 +12,12 @@ AT_ONCE = 10_000
 
 
 async def put(store: Store, credential: Credential, clock: Clock) -> Credential | None:
-    """Store a key that another minted and return it as it is stored; None, and nothing done, where that one has ended.
+    """Store a key that another key minted and return it as stored; None, and store nothing, if the minter has ended.
 
-    Its minter is looked at in the same transaction, which keeps it from being revoked meanwhile.
+    The minter is read in the same transaction, which keeps it from being revoked meanwhile.
 
     Raises:
-        InvalidParameter: it would end later than its minter.
+        InvalidParameter: the key would end later than its minter.
     """
 
     async def work(tx: Transaction) -> Credential | None:
@@ -50,11 +50,11 @@ def _end(credential: Credential, minter: Credential) -> int | None:
 
 
 async def take_along(tx: Transaction, tenant_id: str | None, key_id: str, now: int) -> int:
-    """Take back what a revoked key minted, and what that minted in turn; return how many were live until now.
+    """Take back the keys that a revoked key minted, and their own in turn; return how many were live until now.
 
     Args:
-        tx: a transaction that has tried to revoke the key: so nobody mints meanwhile.
-        tenant_id: whose key it is; of any other's nothing is taken along. None: the platform's.
+        tx: a transaction that has tried to revoke the key, so that the key mints nothing meanwhile.
+        tenant_id: whose key it is; nothing is taken back for another tenant's key. None: the platform's.
         key_id: its id.
         now: the moment of revocation.
     """
@@ -65,8 +65,8 @@ async def take_along(tx: Transaction, tenant_id: str | None, key_id: str, now: i
     while page := await tx.descendants(tenant_id, key_id, after, AT_ONCE):
         after = page[-1].id
         owned: defaultdict[str | None, list[str]] = defaultdict(list)
-        for one in page:
-            owned[one.tenant].append(one.id)
+        for credential in page:
+            owned[credential.tenant].append(credential.id)
         for owner, ids in owned.items():
             taken += len(await tx.revoke_credentials(owner, ids, now))
     return taken

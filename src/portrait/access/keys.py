@@ -50,10 +50,10 @@ def mint() -> ApiKey:
 
 def parse(text: str) -> ApiKey | None:
     """Return the key that a text is; None where its form or checksum is wrong."""
-    found = _SHAPE.fullmatch(text)
-    if found is None or not hmac.compare_digest(_checksum(text.rpartition("_")[0]), found[3]):
+    match = _SHAPE.fullmatch(text)
+    if match is None or not hmac.compare_digest(_checksum(text.rpartition("_")[0]), match[3]):
         return None
-    return ApiKey(found[1], found[2])
+    return ApiKey(match[1], match[2])
 
 
 def matches(key: ApiKey, secret_hash: bytes) -> bool:

@@ -39,9 +39,9 @@ PLATFORM_ONLY = frozenset({PLATFORM})
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NOTED_EVERY = HOUR // 6
-"""How exactly it is known when a key was used last, in microseconds: so seldom does a key's use cost a write."""
+"""How exactly a key's last use is known, in microseconds: a key's uses cost at most one write in this time."""
 REMEMBERED_SECONDS = 0.5
-"""How long a credential found good, or a tenant, is taken without asking the database, in seconds: the most that a
+"""How long a valid credential, or a tenant, is taken without asking the database, in seconds: the most that a
 revocation is late."""
 MAX_REMEMBERED = 10_000
 """So many credentials, so many refused ones, and so many tenants are remembered."""
@@ -63,14 +63,14 @@ class Caller(NamedTuple):
     """Who is calling."""
 
     tenant: TenantRow | None
-    """The tenant that the call is for; None where it needs none and named none."""
+    """The tenant that the call is for; None where the call needs no tenant and named none."""
     role: str
     key_id: str | None
     """The API key's id; None where all are let in."""
 
 
 class Minted(NamedTuple):
-    """A new key, in the clear this once, and what is stored of it."""
+    """A new key, in the clear this once, and the credential that is stored."""
 
     key: keys.ApiKey
     credential: Credential
@@ -84,21 +84,20 @@ class Access:
         self._clock = clock
         self._mode = mode
         self._credentials: OrderedDict[bytes, tuple[float, Credential]] = OrderedDict()
-        """Credentials found good, by the hash of the key as presented: no key in the clear is held. One whose time is
-        over is looked up anew, as somebody known."""
+        """Valid credentials, by the hash of the key as presented: no key in the clear is kept. A credential whose time
+        is over is looked up again, but not as a stranger's."""
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
-        """Until when keys that were found wrong are refused without a look, and why they are, by the hash of the key as
-        presented."""
+        """Until when wrong keys are refused without asking the database, and why, by the key's hash."""
         self._strangers = Strangers()
         self._asking: dict[bytes, asyncio.Event] = {}
-        """Keys that are being looked up: whoever presents one of them meanwhile waits for the same answer."""
+        """Keys that are being looked up: a call that presents such a key meanwhile waits for the same answer."""
         self._noted: OrderedDict[str, int] = OrderedDict()
-        """When the use of keys was noted here last, or tried to, by their ids."""
+        """When a key's use was last noted here, or tried to be, by the key's id."""
         self._noting: set[asyncio.Task[None]] = set()
         self._revoked = 0
-        """How many keys were taken back here: what was looked up before the last is not remembered after it."""
+        """How many revocations this process made: a lookup from before the latest is not remembered after it."""
         self._tenants: OrderedDict[str, tuple[float, TenantRow]] = OrderedDict()
-        """Tenants by id: another process may have changed a tenant's rules, so none is remembered for long."""
+        """Tenants by id: another process may have changed a tenant's rules, so no tenant is remembered for long."""
 
     async def close(self) -> None:
         """Finish noting which keys were used."""
@@ -120,7 +119,7 @@ class Access:
         Raises:
             Unauthenticated: no key, or a wrong, expired or revoked one; the detail says which.
             Overloaded: too many keys that were never seen here are to be looked up.
-            TenantRequired: no tenant is named and the key is bound to none.
+            TenantRequired: no tenant is named and the key is bound to no tenant.
             TenantForbidden: the tenant is unknown, or not the key's.
         """
         if self._mode == "open":
@@ -131,7 +130,7 @@ class Access:
         if presented is None:
             raise Unauthenticated(f"No API key. {_SEND}")
         known_as = _hash(presented)
-        # Nearly every call is by somebody who is remembered: no coroutine is made for what is known.
+        # Nearly every call presents a key that is remembered: no coroutine is made for it.
         credential = self._remembered(known_as) or await self._credential(presented, known_as)
         if credential.expires_at is not None and descent.ended(credential, self._clock()):
             raise Unauthenticated(f"The API key has expired. {_ANOTHER}")
@@ -145,15 +144,15 @@ class Access:
         return self._for(tenant, credential.role, credential.id, needs_tenant=needs_tenant)
 
     def known(self, presented: str | None, tenant_id: str | None) -> str | None:
-        """Return the tenant that a call seems to be for, without a look: for turns, it lets nobody in.
+        """Return the tenant that a call seems to be for, without asking the database: for turns, it lets nobody in.
 
-        None: whoever calls, or the tenant that is named, was not seen here lately.
+        None: the caller, or the tenant that is named, was not seen here lately.
         """
         if self._mode == "keys":
-            held = None if presented is None else self._credentials.get(_hash(presented))
-            if held is None:
+            remembered = None if presented is None else self._credentials.get(_hash(presented))
+            if remembered is None:
                 return None
-            tenant_id = held[1].tenant or tenant_id
+            tenant_id = remembered[1].tenant or tenant_id
         return tenant_id if tenant_id in self._tenants else None
 
     @staticmethod
@@ -201,7 +200,7 @@ class Access:
         """Return a tenant by id.
 
         Raises:
-            TenantForbidden: there is none.
+            TenantForbidden: there is no such tenant.
         """
         tenant = await self._tenant(tenant_id)
         if tenant is None:
@@ -231,8 +230,8 @@ class Access:
             tenant_id: whose key it is.
             role: what it may do.
             name: what it is for, for people.
-            expires_at: when it ends; None: with the key that mints it, or never where none does.
-            minted_by: the id of the key that mints it; None: none does.
+            expires_at: when it ends; None: with the key that mints it, or never where no key does.
+            minted_by: the id of the key that mints it; None: no key does.
 
         Raises:
             InvalidParameter: the role does not fit, or the expiry is past or later than that of the key that mints it.
@@ -267,25 +266,27 @@ class Access:
         return await self._store.credentials(tenant_id, after, limit)
 
     async def descendants(self, tenant_id: str | None, key_id: str, after: str | None, limit: int) -> list[Credential]:
-        """Return up to `limit` of those keys that a key minted, and that these minted in turn, by id, above `after`.
+        """Return up to `limit` of the keys that a key minted, and that these minted in turn, by id, above `after`.
 
-        Only the tenant's own; None: of all tenants, for what a key of the platform's minted.
+        Only the tenant's own keys; None: those of all tenants, for a key of the platform's.
         """
         return await self._store.descendants(tenant_id, key_id, after, limit)
 
     async def platform_minters(self, tenant_id: str, credentials: Collection[Credential]) -> set[str]:
-        """Return the ids of those keys by which some of a tenant's were minted and that are not the tenant's own."""
-        minters = {one.minted_by for one in credentials if one.minted_by is not None}
-        found = [await self._store.credential(one) for one in sorted(minters)]
-        return minters - {one.id for one in found if one is not None and one.tenant == tenant_id}
+        """Return the ids of the keys that minted some of a tenant's keys and are not the tenant's own."""
+        minters = {credential.minted_by for credential in credentials if credential.minted_by is not None}
+        stored = [await self._store.credential(minter) for minter in sorted(minters)]
+        return minters - {
+            credential.id for credential in stored if credential is not None and credential.tenant == tenant_id
+        }
 
     async def revoke_key(self, tenant_id: str | None, key_id: str, *, descendants: bool = False) -> None:
-        """Take a key back: refused from now on here, within half a second by every other process.
+        """Take a key back: this process refuses it from now on, every other process within half a second.
 
         Args:
             tenant_id: whose key it is; None: the platform's.
             key_id: its id.
-            descendants: whether what it minted is taken back too, and what that minted in turn.
+            descendants: whether the keys that it minted are taken back too, and those that they minted in turn.
 
         Raises:
             KeyNotFound: the tenant has no such key, or there is nothing left to take back.
@@ -319,20 +320,20 @@ class Access:
         return credential
 
     def _remembered(self, known_as: bytes) -> Credential | None:
-        """Return the credential of a key that was found good lately.
+        """Return the credential of a key that was valid lately; None where that is not known.
 
         Raises:
-            Unauthenticated: it was found wrong lately.
+            Unauthenticated: the key was wrong lately.
         """
         now = time.monotonic()
-        if (held := self._credentials.get(known_as)) is not None and held[0] > now:
-            return held[1]
+        if (remembered := self._credentials.get(known_as)) is not None and remembered[0] > now:
+            return remembered[1]
         if (refused := self._refused.get(known_as)) is not None and refused[0] > now:
             raise Unauthenticated(refused[1])
         return None
 
     async def _looked_up(self, presented: str, known_as: bytes) -> Credential:
-        """Ask the database for a key, and remember what it said; no more often than it can be asked."""
+        """Ask the database for a key, and remember its answer; for strangers no more often than is allowed."""
         key = keys.parse(presented)
         if key is None:
             raise Unauthenticated(_MALFORMED if presented else _EMPTY)
@@ -342,7 +343,7 @@ class Access:
             if known_as in self._credentials:
                 credential = await self._store.credential(key.id)
             else:
-                async with self._strangers.one():
+                async with self._strangers.look_up():
                     credential = await self._store.credential(key.id)
         finally:
             del self._asking[known_as]
@@ -360,11 +361,11 @@ class Access:
         return credential
 
     def _remembered_tenant(self, tenant_id: str) -> TenantRow | None:
-        held = self._tenants.get(tenant_id)
-        return held[1] if held is not None and held[0] > time.monotonic() else None
+        remembered = self._tenants.get(tenant_id)
+        return remembered[1] if remembered is not None and remembered[0] > time.monotonic() else None
 
     def _consider_use(self, credential: Credential) -> None:
-        """Have it noted that a key is used, unless that was done lately; no request waits for it."""
+        """Note that a key is used, unless that was done lately; no request waits for the note."""
         now = self._clock()
         last = max(credential.last_used_at or 0, self._noted.get(credential.id, 0))
         if now - last >= NOTED_EVERY and not descent.ended(credential, now):
@@ -382,18 +383,18 @@ class Access:
             return remembered
         if not TENANT_ID.fullmatch(tenant_id):
             return None
-        found = await self._store.tenant(tenant_id)
-        if found is not None:
-            _remember(self._tenants, tenant_id, (time.monotonic() + REMEMBERED_SECONDS, found))
-        return found
+        tenant = await self._store.tenant(tenant_id)
+        if tenant is not None:
+            _remember(self._tenants, tenant_id, (time.monotonic() + REMEMBERED_SECONDS, tenant))
+        return tenant
 
 
-def _remember(held: "OrderedDict[K, V]", name: K, value: V) -> None:
-    """Hold a value; of too many that which was set longest ago goes."""
-    held[name] = value
-    held.move_to_end(name)
-    if len(held) > MAX_REMEMBERED:
-        held.popitem(last=False)
+def _remember(cache: "OrderedDict[K, V]", name: K, value: V) -> None:
+    """Keep a value; of too many values the one that was set longest ago goes."""
+    cache[name] = value
+    cache.move_to_end(name)
+    if len(cache) > MAX_REMEMBERED:
+        cache.popitem(last=False)
 
 
 def _hash(presented: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Keys that were never seen: looked up few at a time, so that who makes keys up takes the database from nobody."""
+"""Keys that were never seen: looked up few at a time, so that made-up keys take the database from nobody."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from portrait.serving.admission import Gate
 
 AT_ONCE = 8
-"""So many are looked up at once."""
+"""So many keys are looked up at once."""
 A_SECOND = 500.0
 """And so many in a second."""
 
@@ -26,11 +26,11 @@ class Strangers:
         self._gate = Gate("keys never seen", self._limit)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Look one key up inside.
+    async def look_up(self) -> AsyncIterator[None]:
+        """Look a key up inside.
 
         Raises:
-            Overloaded: too many others wait for the same.
+            Overloaded: too many other keys wait to be looked up.
         """
         if not self._gate.enter():
             await self._gate.wait(None)

@@ -10,9 +10,9 @@ from portrait.api.bodies import decoded
 from portrait.api.operation import (
     DEFAULT_LIMIT,
     Answer,
+    AnswerField,
     Body,
     Call,
-    Found,
     Moment,
     Operation,
     Parameter,
@@ -61,9 +61,9 @@ class Key(msgspec.Struct, rename="camel"):
     expires_at: Moment | None
     revoked_at: Moment | None
     minted_by: str | None
-    """The id of the key that made it; `platform` for a key of the platform's; null where none did."""
+    """The id of the key that made it; `platform` for a key of the platform's; null where no key made it."""
     last_used_at: Moment | None
-    """The last use that was noted, which is every 10 minutes at most; null where none was."""
+    """The last use that was noted; uses are noted every 10 minutes at most. Null where no use was noted."""
 
 
 class NewKeyAnswer(Key, rename="camel"):
@@ -133,7 +133,8 @@ class AccessResources:
                 example={"data": [{**key, "mintedBy": "4kXo2Qm7Ra1Z", "id": "2pLs6Vn1Hg4X"}], "pagination": last},
                 parameters=(
                     Parameter("keyId", "path", "The key's id.", {"type": "string", "minLength": 1}, required=True,
-                              example="4kXo2Qm7Ra1Z", found=Found(Step("/api/v1/keys", {"role": "viewer"}), "id")),
+                              example="4kXo2Qm7Ra1Z",
+                              answer_field=AnswerField(Step("/api/v1/keys", {"role": "viewer"}), "id")),
                     Parameter("descendants", "query", "Whether to take back what it made too, and what that made in"
                               " turn.", {"type": "string", "enum": ["true", "false"], "default": "false"}),
                 ),
@@ -153,7 +154,7 @@ class AccessResources:
         """List tenants."""
         limit = call.limit()
         items = await self._access.tenants(pages.position(call, str), limit + 1)
-        return json_answer(pages.page(items, limit, _tenant, lambda one: one.id))
+        return json_answer(pages.page(items, limit, _tenant, lambda tenant: tenant.id))
 
     async def create_key(self, call: Call) -> Answer:
         """Make a key of the tenant's."""
@@ -165,8 +166,8 @@ class AccessResources:
         minted = await self._access.create_key(
             call.tenant.id, asked.role, name=asked.name, expires_at=expires_at, minted_by=call.caller.key_id
         )
-        shown = _key(minted.credential)
-        return json_answer(NewKeyAnswer(**msgspec.structs.asdict(shown), key=str(minted.key)), 201)
+        key = _key(minted.credential)
+        return json_answer(NewKeyAnswer(**msgspec.structs.asdict(key), key=str(minted.key)), 201)
 
     async def list_keys(self, call: Call) -> Answer:
         """List the tenant's keys."""
@@ -194,28 +195,29 @@ class AccessResources:
         if call.caller.role != PLATFORM:
             hidden = await self._access.platform_minters(call.tenant.id, items[:limit])
 
-        def shown(one: Credential) -> Key:
-            return _key(one._replace(minted_by=PLATFORM) if one.minted_by in hidden else one)
+        def visible_key(credential: Credential) -> Key:
+            return _key(credential._replace(minted_by=PLATFORM) if credential.minted_by in hidden else credential)
 
-        return pages.page(items, limit, shown, lambda one: one.id)
+        return pages.page(items, limit, visible_key, lambda credential: credential.id)
 
 
 def _tenant(tenant: StoredTenant) -> Tenant:
     return Tenant(tenant.id, tenant.name, time.rfc3339(tenant.created_at))
 
 
-def _minter(given: str) -> str:
-    fault = name_fault(given)
+def _minter(key_id: str) -> str:
+    fault = name_fault(key_id)
     if fault:
         raise errors.InvalidParameter(f"Query parameter `mintedBy` {fault}.")
-    return given
+    return key_id
 
 
-def _key(one: Credential) -> Key:
-    def shown(moment: int | None) -> str | None:
+def _key(credential: Credential) -> Key:
+    def optional_moment(moment: int | None) -> str | None:
         return None if moment is None else time.rfc3339(moment)
 
     return Key(
-        one.id, one.role, one.name, one.last_four, time.rfc3339(one.created_at), shown(one.expires_at),
-        shown(one.revoked_at), one.minted_by, shown(one.last_used_at),
+        credential.id, credential.role, credential.name, credential.last_four, time.rfc3339(credential.created_at),
+        optional_moment(credential.expires_at), optional_moment(credential.revoked_at), credential.minted_by,
+        optional_moment(credential.last_used_at),
     )  # fmt: skip

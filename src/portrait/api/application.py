@@ -29,7 +29,7 @@ _DECIDING = {
     for name in ("authorization", "x-api-key", "x-tenant-id", "host", "if-none-match", "x-request-id")
 }
 _LISTED = frozenset({"if-none-match", "x-request-id"})
-"""A list, which may come in several lines; and what is kept only where it is one."""
+"""Headers that may come in several lines: a list, and the request id, which is kept only where it is a single id."""
 _NO_STORE = lines({"cache-control": "no-store"})
 _UUID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _WITHOUT_BODY = frozenset({204, 304})
@@ -55,15 +55,16 @@ class Application:
         self._access = access
         self._admission = admission
         by_path: dict[str, dict[str, Operation]] = {}
-        for one in operations:
-            by_path.setdefault(one.path, {})[one.method] = one
+        for operation in operations:
+            by_path.setdefault(operation.path, {})[operation.method] = operation
         fixed = {
             "/": docs.start(self.document),
             "/docs": docs.reference(self.document),
             "/openapi.json": HtmlPage({"content-type": "application/json"}, encode(self.document)),
         }
         self._gates: dict[tuple[str, str], Gate | None] = {
-            (one.method, one.path): None if one.public or one.is_long else self._gate(one) for one in operations
+            (operation.method, operation.path): None if operation.public or operation.is_long else self._gate(operation)
+            for operation in operations
         }
         self._gates |= {("GET", path): None for path in fixed}
         routes = [Route(path, self._dispatch(methods)) for path, methods in by_path.items()]
@@ -96,7 +97,7 @@ class Application:
                     if not reads.enter():
                         _watch(scope)
                         await reads.wait(self._access.known(presented_key(headers), headers.get("x-tenant-id")))
-                    reads.leave()  # it keeps none from beginning in the next turn of the loop
+                    reads.leave()  # it keeps no other read from beginning in the next turn of the loop
                     try:
                         answer = await self._profiles.answer(segment, scope["query_string"], headers)
                     finally:
@@ -125,7 +126,7 @@ class Application:
             _log.error("request %s (tenant %s): %s: %s", request_id, tenant, error.code, error.detail)
 
     def _refuse_if_full(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Refuse what would be refused anyway, before it costs more; what is found out about it later is exact."""
+        """Refuse early a request that would be refused anyway, before it costs more; the exact check comes later."""
         asked = "GET" if method == "HEAD" else method
         gate = self._gates.get((asked, path), self._admission.reads if asked == "GET" else self._admission.writes)
         if gate is not None and gate.is_shedding:
@@ -159,12 +160,12 @@ class Application:
         return Endpoint()
 
     async def _admitted(self, call: Call, operation: Operation) -> Answer:
-        """Answer a call once it may begin: where it has a body, that is when the body is here."""
+        """Answer a call once it may begin: a call with a body may begin when the body is here."""
         if operation.public:
             return await operation.handler(call)
         tenant = call.caller.tenant.id if call.caller.tenant else None
         if operation.is_long:
-            with self._admission.long.place(tenant):
+            with self._admission.long.hold(tenant):
                 return await operation.handler(call)
         admitted = self._admission.read(tenant) if _reads(operation) else self._admission.write(tenant)
         if operation.body is None:
@@ -189,7 +190,7 @@ class Application:
     @staticmethod
     def _fixed(headers: Mapping[str, str], content: bytes) -> ASGIApp:
         class FixedEndpoint:
-            """Answers with what was made at start."""
+            """Answers with the content that was made at start."""
 
             async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
                 del receive
@@ -221,25 +222,25 @@ def _deciding(scope: Scope) -> dict[str, str]:
     """Return the headers that decide who is asking and what for.
 
     Raises:
-        InvalidParameter: one is given twice: two readers of the request could each take another.
+        InvalidParameter: a header is given twice: two readers of the request could each take another value.
     """
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         known = _DECIDING.get(name)
         if known is not None:
-            if known not in found:
-                found[known] = value.decode("latin-1")
+            if known not in headers:
+                headers[known] = value.decode("latin-1")
             elif known in _LISTED:
-                found[known] += "," + value.decode("latin-1")
+                headers[known] += "," + value.decode("latin-1")
             else:
                 raise errors.InvalidParameter("Send Authorization, X-API-Key, X-Tenant-Id and Host once each.")
-    return found
+    return headers
 
 
 def _kept(headers: Mapping[str, str]) -> str | None:
-    """Return the request's id that its client gave it; None where that is no UUID."""
-    given = headers.get("x-request-id")
-    return given if given is not None and _UUID.fullmatch(given) else None
+    """Return the request id that the client gave; None where it is no UUID."""
+    request_id = headers.get("x-request-id")
+    return request_id if request_id is not None and _UUID.fullmatch(request_id) else None
 
 
 def _reads(operation: Operation) -> bool:
@@ -248,7 +249,7 @@ def _reads(operation: Operation) -> bool:
 
 
 def _watch(scope: Scope) -> None:
-    """Have a request given up where it waits for its turn, once its client has left."""
+    """Let a request that waits for its turn be given up once its client has left."""
     wire: Wire | None = scope.get(WIRE)
     if wire is not None and (task := asyncio.current_task()) is not None:
         wire.watch(task)

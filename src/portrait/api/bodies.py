@@ -16,7 +16,7 @@ MAX_INLINE = 4096
 
 
 async def taken(body: bytes, read: Callable[[bytes], T]) -> T:
-    """Return what a body is read as; a long one is read in a thread, so that it holds nobody else up."""
+    """Return what `read` makes of a body; a long body is read in a thread, so that no other request waits for it."""
     return read(body) if len(body) <= MAX_INLINE else await asyncio.to_thread(read, body)
 
 
@@ -45,7 +45,7 @@ async def one_of(call: Call, field: str, types: Mapping[str, type[Any]]) -> Any:
 
     Raises:
         MalformedJson: it is not JSON.
-        InvalidRecord: the field names none, or the body breaks the type's schema; the detail names the field.
+        InvalidRecord: the field names no type, or the body breaks the type's schema; the detail names the field.
     """
     return chosen(await _value(call), field, types)
 
@@ -77,10 +77,10 @@ async def _value(call: Call) -> Any:
 
 
 def _explained(message: str, type_: Any) -> str:
-    """Return what is wrong with a body, without a value of it."""
+    """Return what is wrong with a body, and repeat no value of it."""
     known = {field.encode_name for field in msgspec.structs.fields(type_)}
     tag = type_.__struct_config__.tag_field
-    # The place first: what is missing or unknown further in may be called as one of the body's own fields is.
+    # The path first: a missing or unknown field further in may have the name of one of the body's own fields.
     named = re.search(r"at `\$\.(\w+)", message) or re.search(r"required field `(\w+)`", message)
     if named is not None and named[1] in known:
         return f"Field `{named[1]}` is missing or breaks its rule: see /docs."

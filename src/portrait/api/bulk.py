@@ -24,7 +24,7 @@ BULK_SECONDS = 600
 IN_MEMORY = 2**20
 """So much of a bulk is held in memory, in bytes; the rest waits in a temporary file."""
 MAX_WARNED = 10_000
-"""So many warnings are named, and then one says that others follow: the answer must stay finite."""
+"""So many warnings are named; a last warning says that others follow: the answer must stay finite."""
 MAX_REFUSED = 10_000
 """After so many refusals a bulk is read no further: the answer must stay finite."""
 
@@ -65,7 +65,7 @@ class Refused(msgspec.Struct):
     """A record that was not taken."""
 
     index: int
-    """Its place, from 0: of NDJSON the line's, of an array the element's."""
+    """Its index, from 0: of NDJSON the line's, of an array the element's."""
     code: str
     detail: str
 
@@ -113,20 +113,22 @@ class Bulk:
                 if len(answer.refused) >= MAX_REFUSED:
                     yield Refusal(index, "too_many_refused", "Records from this one on were not read.")
                     return
-                one = parser.line(index, text, self._registry)
-                if isinstance(one, Incoming) and call.caller.role not in one.section.roles:
-                    one = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
-                yield one
+                line = parser.line(index, text, self._registry)
+                if isinstance(line, Incoming) and call.caller.role not in line.section.roles:
+                    line = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
+                yield line
 
         groups = chunks(parsed(), MAX_CHUNK)
-        # In a thread: what is long to read must not keep others waiting.
+        # In a thread: records that take long to read must not keep other requests waiting.
         while (group := await asyncio.to_thread(next, groups, None)) is not None:
             incoming, refused = group
             outcome = await self._recorder.record_each(call.tenant.id, incoming)
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
-            answer.refused += [Refused(*one) for one in sorted([*refused, *outcome.refused])]
-            warnings += [Warned(one.at, one.code) for one in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]]
+            answer.refused += [Refused(*refusal) for refusal in sorted([*refused, *outcome.refused])]
+            warnings += [
+                Warned(warning.at, warning.code) for warning in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]
+            ]
         if len(warnings) > MAX_WARNED:
             warnings[-1].code = "too_many_warnings"
         answer.warnings = warnings or msgspec.UNSET

@@ -19,7 +19,7 @@ class Limits(NamedTuple):
     connections: int = 1000
     """So many are open at once in one process."""
     keep_alive_seconds: float = 120
-    """So long one is kept that asks nothing after an answer."""
+    """So long a connection is kept that asks nothing after an answer."""
     head_bytes: int = 2**16
     """The largest head: the line of the request and its header fields. So much may also stand around a body."""
     head_fields: int = 256
@@ -32,28 +32,28 @@ class Limits(NamedTuple):
     """In so many seconds a client takes `answer_bytes` of what is written for it, or all."""
     answer_bytes: int = 2**20
     linger_seconds: float = 5
-    """So long after the last answer what still comes is thrown away: a close upon it would take the answer along."""
+    """So long after the last answer, bytes that still come are thrown away: to close at once could lose the answer."""
     linger_bytes: int = 2**22
     """So much is thrown away, in bytes; the rest is not read."""
     spare: int = 64
-    """So many refused connections at once are told why; more are cut off."""
+    """So many refused connections at once get an answer that says why; more are cut off."""
 
 
 class Connection(Protocol):
     """What a guard looks after."""
 
     def look(self, now: float) -> None:
-        """See whether it keeps its place for nothing."""
+        """Let go of the connection if it is open and does nothing."""
 
     def stop(self, error: errors.PortraitError | None) -> None:
-        """Take nothing more of the client, and tell it why."""
+        """Take nothing more from the client, and tell it why."""
 
     def abort(self) -> None:
-        """Cut it off."""
+        """Cut the connection off."""
 
 
 class Guard:
-    """Sees to the connections of one process: how many there are, and every so often to each."""
+    """Looks after the connections of one process: bounds their number, and looks at each at intervals."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -62,29 +62,31 @@ class Guard:
         )  # fmt: skip
         self._between = min(MOST_BETWEEN_LOOKS, shortest / 4)
         self._open: set[Connection] = set()
-        self._told: set[Connection] = set()
+        self._stopping: set[Connection] = set()
         self._refused = 0
         self._next_line = 0.0
         self._looking: asyncio.TimerHandle | None = None
 
-    def join(self, one: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def join(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Take a new connection, or refuse it."""
         if self._looking is None:
             self._looking = loop.call_later(self._between, self._look, loop)
         if len(self._open) < self.limits.connections:
-            self._open.add(one)
+            self._open.add(connection)
             return
         self._refused += 1
-        if len(self._told) < self.limits.spare:
-            self._told.add(one)
-            one.stop(errors.TooManyConnections("As many connections are open as this process takes. Try again later."))
+        if len(self._stopping) < self.limits.spare:
+            self._stopping.add(connection)
+            connection.stop(
+                errors.TooManyConnections("As many connections are open as this process takes. Try again later.")
+            )
         else:
-            one.abort()
+            connection.abort()
 
-    def leave(self, one: Connection) -> None:
-        """Forget a connection that is no more."""
-        self._open.discard(one)
-        self._told.discard(one)
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that has closed."""
+        self._open.discard(connection)
+        self._stopping.discard(connection)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -95,7 +97,7 @@ class Guard:
             )  # fmt: skip
             self._refused, self._next_line = 0, now + BETWEEN_LINES
         self._looking = None
-        if self._open or self._told or self._refused:
+        if self._open or self._stopping or self._refused:
             self._looking = loop.call_later(self._between, self._look, loop)
-        for one in [*self._open, *self._told]:
-            one.look(now)
+        for connection in [*self._open, *self._stopping]:
+            connection.look(now)

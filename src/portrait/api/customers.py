@@ -18,9 +18,9 @@ class Customer(msgspec.Struct, rename="camel"):
 
     customer_id: Annotated[str, msgspec.Meta(examples=["CUST001"])]
     created_at: Moment
-    """When the first record was told."""
+    """When the first record was recorded."""
     updated_at: Moment
-    """When the newest record was told."""
+    """When the newest record was recorded."""
 
 
 class Customers:
@@ -60,9 +60,9 @@ class Customers:
     async def list(self, call: Call) -> Answer:
         """List customers."""
         some = await self._lists.customers(call.tenant.id, pages.position(call, str), call.limit())
-        return json_answer(pages.part(some, _shown, lambda one: one[0]))
+        return json_answer(pages.part(some, _customer, lambda row: row[0]))
 
 
-def _shown(item: tuple[str, Head]) -> Customer:
+def _customer(item: tuple[str, Head]) -> Customer:
     customer_id, head = item
     return Customer(customer_id, rfc3339(head.created_at), rfc3339(head.updated_at))

@@ -24,7 +24,7 @@ export PLATFORM_KEY=portrait_…         # for the operations on tenants: a key 
 
 
 def start(document: dict[str, Any]) -> HtmlPage:
-    """Return the page on which somebody begins who knows nothing but the address."""
+    """Return the page for a reader who begins here and knows only the address."""
     info = document["info"]
     first = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]["x-codeSamples"][0]["source"]
     body = (
@@ -48,12 +48,13 @@ def reference(document: dict[str, Any]) -> HtmlPage:
     index = "".join(
         f"<h2>{escape(tag)}</h2><ul>"
         + "".join(
-            f'<li><a href="#{escape(one["operationId"])}">{escape(one["summary"])}</a></li>' for _, _, one in operations
+            f'<li><a href="#{escape(operation["operationId"])}">{escape(operation["summary"])}</a></li>'
+            for _, _, operation in operations
         )
         + "</ul>"
         for tag, operations in by_tag.items()
     )
-    body = "".join(_operation(*one) for operations in by_tag.values() for one in operations)
+    body = "".join(_operation(*route) for operations in by_tag.values() for route in operations)
     schemas = "".join(
         f'<details id="schema-{escape(name)}"><summary><code>{escape(name)}</code></summary>{code(schema)}</details>'
         for name, schema in sorted(document["components"]["schemas"].items())
@@ -83,20 +84,20 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     ]
     if operation["parameters"]:
         rows = "".join(
-            f"<tr><td><code>{escape(one['name'])}</code></td><td>{escape(one['in'])}"
-            f"{', required' if one['required'] else ''}</td><td>{escape(one['description'])}</td></tr>"
-            for one in operation["parameters"]
+            f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{escape(parameter['in'])}"
+            f"{', required' if parameter['required'] else ''}</td><td>{escape(parameter['description'])}</td></tr>"
+            for parameter in operation["parameters"]
         )
         parts.append(f"<table><tr><th>Parameter</th><th>In</th><th>Meaning</th></tr>{rows}</table>")
-    for one in operation["x-codeSamples"]:
-        label = f", <code>{escape(one['label'])}</code>" if one["label"] else ""
-        parts.append(f"<details open><summary>Example{label}</summary>{code(one['source'])}</details>")
+    for sample in operation["x-codeSamples"]:
+        label = f", <code>{escape(sample['label'])}</code>" if sample["label"] else ""
+        parts.append(f"<details open><summary>Example{label}</summary>{code(sample['source'])}</details>")
     for status, answer in operation["responses"].items():
         examples = [content["example"] for content in answer.get("content", {}).values() if "example" in content]
-        shown = "".join(map(code, examples))
+        examples_html = "".join(map(code, examples))
         parts.append(
             f"<details{' open' if status < '300' else ''}><summary><code>{status}</code> "
-            f"{escape(answer['description'])}</summary>{shown}</details>"
+            f"{escape(answer['description'])}</summary>{examples_html}</details>"
         )
     return "".join(parts) + "</section>"
 

@@ -103,11 +103,11 @@ def problem(error: errors.PortraitError, request_id: str) -> tuple[int, dict[str
     return status, headers, msgspec.json.encode(body)
 
 
-_bits = Random(randbits(256)).getrandbits  # noqa: S311  # what it is for is said where it is used
+_bits = Random(randbits(256)).getrandbits  # noqa: S311  # see `new_request_id`
 
 
 def new_request_id() -> str:
-    """Return a request's id: a random UUID (RFC 9562, version 4). It names and guards nothing, so no system call."""
+    """Return a request's id: a random UUID (RFC 9562, version 4). It guards nothing, so it needs no system call."""
     digits = f"{_bits(128):032x}"
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
@@ -115,15 +115,15 @@ def new_request_id() -> str:
 
 def statuses_of(*kinds: type[errors.PortraitError]) -> dict[int, list[str]]:
     """Return, by status, the codes of some errors."""
-    found: dict[int, list[str]] = {}
+    codes: dict[int, list[str]] = {}
     for kind in kinds:
-        found.setdefault(STATUSES[kind][0], []).append(kind.code)
-    return found
+        codes.setdefault(STATUSES[kind][0], []).append(kind.code)
+    return codes
 
 
 def tree() -> list[type[errors.PortraitError]]:
-    """Return every error of the tree, each after what it derives from."""
-    found: list[type[Any]] = [errors.PortraitError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return found
+    """Return every error of the tree, each after its base class."""
+    kinds: list[type[Any]] = [errors.PortraitError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    return kinds

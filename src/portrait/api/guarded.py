@@ -13,14 +13,14 @@ from portrait.api.operation import lines
 from portrait.model import errors
 
 IDLE, HEAD, BODY, FULL, LEFT = range(5)
-"""What is read: nothing yet, a head, a body; nothing more until all is answered; nothing, and all is answered."""
+"""What a connection reads: nothing yet, a head, a body, nothing until all is answered, nothing after that."""
 
 _MALFORMED = errors.MalformedRequest("The request is not HTTP/1.1 (RFC 9112). Nothing after it is read.")
 _UPGRADE = errors.MalformedRequest("No other protocol is spoken here: send a body without Upgrade, or by HTTP/1.1.")
 
 
 class _Stopped(Exception):
-    """Has the parser stop; why, the connection knows."""
+    """Makes the parser stop; the connection knows why."""
 
 
 class Guarded(HttpToolsProtocol):
@@ -57,7 +57,7 @@ class Guarded(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def look(self, now: float) -> None:
-        """Let go of a client that keeps its place and does nothing with it."""
+        """Let go of a client that keeps its connection open and does nothing."""
         waiting = self.transport.get_write_buffer_size()
         if waiting:
             self._look_at_reader(waiting, now)
@@ -94,14 +94,14 @@ class Guarded(HttpToolsProtocol):
             self._waiting, self._waiting_since = waiting, now
 
     def stop(self, error: errors.PortraitError | None) -> None:
-        """Take nothing more of the client, and tell it why once what it asked before is answered."""
+        """Take nothing more from the client, and tell it why once its earlier requests are answered."""
         self._state, self._fault = FULL, error
         if not self._owes():
             self.tell()
 
     def _owes(self) -> bool:
-        """Return whether something that was asked is still to be answered."""
-        if self.pipeline and self.pipeline[0][0].more_body:  # it waits behind others, and cannot be had whole any more
+        """Return whether an earlier request is still to be answered."""
+        if self.pipeline and self.pipeline[0][0].more_body:  # the request can no longer arrive whole
             self.pipeline.popleft()
             return True
         cycle: Any = self.cycle
@@ -129,18 +129,18 @@ class Guarded(HttpToolsProtocol):
         self.leave()
 
     def leave(self) -> None:
-        """End after the last answer, but throw away for a while what still comes."""
+        """End after the last answer, but throw away for a while the bytes that still come."""
         self._state, self._since = LEFT, self.loop.time()
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self.transport.write_eof()
 
     def abort(self) -> None:
-        """Cut it off."""
+        """Cut the connection off."""
         self.transport.abort()
 
     def discard(self, size: int) -> None:
-        """Throw away what came, as long as it is little."""
+        """Throw away bytes that came, and read no more where they are many."""
         self._discarded += size
         if self._discarded > self._limits.linger_bytes:
             self.flow.pause_reading()
@@ -152,7 +152,7 @@ class Guarded(HttpToolsProtocol):
             self.discard(size)
             return
         if size > limits.head_bytes:
-            # The parser holds a field until it is whole: it is given no more at once than a head may have.
+            # The parser keeps a field until it is whole: it gets no more bytes at once than a head may have.
             view = memoryview(data)
             for begin in range(0, size, limits.head_bytes):
                 self.data_received(view[begin : begin + limits.head_bytes])
@@ -172,7 +172,7 @@ class Guarded(HttpToolsProtocol):
             if self._fed > limits.head_bytes or len(self.headers) > limits.head_fields:
                 self.stop(self._too_large())
             elif self._state == IDLE:
-                if self.scope is not self.cycle.scope:  # the next came in one piece with this one
+                if self.scope is not self.cycle.scope:  # the next request came in one piece with this one
                     self._state, self._since = HEAD, self.loop.time()
             elif before == IDLE:
                 self._since = self.loop.time()
@@ -196,13 +196,13 @@ class Guarded(HttpToolsProtocol):
             self.stop(_UPGRADE)  # the parser would take the body for the next request
         else:
             super().on_headers_complete()
-            # What comes behind the body as a header field is not the request's.
+            # A header field that comes behind the body is not the request's.
             self._state, self._fed, self.headers = BODY, 0, []
             return
         raise _Stopped
 
     def _size(self) -> int:
-        """Return how many bytes a head has that is whole, written without more blanks than it needs."""
+        """Return how many bytes a whole head has, counted with only the blanks that it needs."""
         line = len(self.parser.get_method()) + len(self.url) + len("  HTTP/1.1\r\n")
         return line + sum(len(name) + len(value) + 4 for name, value in self.headers) + 2
 

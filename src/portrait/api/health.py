@@ -32,11 +32,11 @@ class Health:
         ]  # fmt: skip
 
     async def live(self, call: Call) -> Answer:
-        """Answer, which is the news."""
+        """Answer: that says that the process runs."""
         del call
         return Answer(200, b'{"status":"ok"}', {"content-type": "application/json"})
 
     async def ready(self, call: Call) -> Answer:
-        """Answer once the database did."""
+        """Answer once the database has answered."""
         await self._store.ready()
         return await self.live(call)

@@ -35,18 +35,20 @@ from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
 from portrait.reads.identity import Apart, Candidate, Explainer, Explanation, Waiting, Why
+from portrait.reads.owners import Owners
 from portrait.sections.registry import Registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.effects import Effect
 from portrait.writes.identities import Identities
 from portrait.writes.incoming import Incoming
 from portrait.writes.naming import Naming
+from portrait.writes.tenant_rules import TenantRules
 
 ADMIN = frozenset({"admin"})
 MAX_GONE_THROUGH = 2000
-"""After so many identifiers gone through a page of candidates ends, however few it found."""
+"""A page of candidates ends after a search of so many identifiers, however few candidates it has."""
 MAX_EXPLAINED_BYTES = 2**20
-"""After so many bytes a page of an explanation ends; it has one of each list at least."""
+"""A page of an explanation ends after so many bytes; it has at least one element of each list."""
 
 
 class ShownIdentifier(msgspec.Struct):
@@ -180,8 +182,18 @@ class ExplanationAnswer(msgspec.Struct, rename="camel"):
 class IdentityResource:
     """Answers the routes of identity."""
 
-    def __init__(self, identities: Identities, explainer: Explainer, access: Access, registry: Registry) -> None:
+    def __init__(
+        self,
+        owners: Owners,
+        identities: Identities,
+        rules: TenantRules,
+        explainer: Explainer,
+        access: Access,
+        registry: Registry,
+    ) -> None:
+        self._owners = owners
         self._identities = identities
+        self._rules = rules
         self._explainer = explainer
         self._access = access
         self._section = registry.stored("identities")
@@ -189,8 +201,8 @@ class IdentityResource:
     async def cluster(self, call: Call) -> Answer:
         """Show a customer's identifiers."""
         customer_id = _asked(call)
-        survivor, found = await self._explainer.cluster(call.tenant.id, customer_id)
-        identifiers = [ShownIdentifier(**msgspec.structs.asdict(one.record)) for one in found]
+        survivor, members = await self._explainer.cluster(call.tenant.id, customer_id)
+        identifiers = [ShownIdentifier(**msgspec.structs.asdict(member.record)) for member in members]
         return json_answer(ClusterAnswer(customer_id, Cluster(survivor, identifiers)))
 
     async def act(self, call: Call) -> Answer:
@@ -198,7 +210,7 @@ class IdentityResource:
         asked = await one_of(call, "action", ACTIONS)
         if isinstance(asked, Resolve):
             identifier = _identifier(call.tenant, asked.identifier)
-            return json_answer(Resolved(await self._identities.resolve(call.tenant.id, identifier)))
+            return json_answer(Resolved(await self._owners.of(call.tenant.id, identifier)))
         if isinstance(asked, Preview):
             return json_answer(_effect(await self._do(call, chosen(asked.of, "action", PREVIEWED), dry=True)))
         return json_answer(_effect(await self._do(call, asked, dry=False)))
@@ -221,7 +233,7 @@ class IdentityResource:
             case Unmerge():
                 return await self._identities.unmerge(tenant.id, asked.target_id, asked.source_id, by, **more)
             case _:
-                a, b = (_identifier(tenant, one) for one in (asked.identifier, asked.other))
+                a, b = (_identifier(tenant, named) for named in (asked.identifier, asked.other))
                 decide = {
                     Accept: self._identities.accept,
                     Reject: self._identities.reject,
@@ -242,7 +254,9 @@ class IdentityResource:
         """Return the identity records that an action makes of a customer."""
         if fault := name_fault(customer_id):
             raise errors.InvalidRecord(f"Field `{field}` {fault}.")
-        records = [{"type": one.type, "value": one.value, "confidence": asked.confidence} for one in named]
+        records = [
+            {"type": identifier.type, "value": identifier.value, "confidence": asked.confidence} for identifier in named
+        ]
         return Parser(tenant, by).records(msgspec.json.encode(records), customer_id, self._section)
 
     async def explain(self, call: Call) -> Answer:
@@ -254,27 +268,27 @@ class IdentityResource:
     async def candidates(self, call: Call) -> Answer:
         """List what waits for review."""
         limit = call.limit()
-        found: list[Waiting] = []
-        place: tuple[str, int, bytes] | None = None
+        waiting: list[Waiting] = []
+        cursor: tuple[str, int, bytes] | None = None
         gone_through = 0
         async for some in self._explainer.waiting(call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])):
-            found += some.waiting
+            waiting += some.waiting
             gone_through += some.identifiers
-            place = found[limit - 1].place if len(found) > limit else (some.last, 2**63 - 1, b"")
-            if len(found) > limit or gone_through >= MAX_GONE_THROUGH:
+            cursor = waiting[limit - 1].place if len(waiting) > limit else (some.last, 2**63 - 1, b"")
+            if len(waiting) > limit or gone_through >= MAX_GONE_THROUGH:
                 break
         else:
-            place = None
-        return json_answer(pages.up_to(place, [_listed(one) for one in found[:limit]]))
+            cursor = None
+        return json_answer(pages.up_to(cursor, [_listed(candidate) for candidate in waiting[:limit]]))
 
     async def rules(self, call: Call) -> Answer:
         """Show the tenant's rules."""
-        return json_answer(view(await self._identities.rules(call.tenant.id)))
+        return json_answer(view(await self._rules.get(call.tenant.id)))
 
     async def set_rules(self, call: Call) -> Answer:
         """Set the tenant's rules."""
         call.media_type("application/json")
-        made = await self._identities.set_rules(call.tenant.id, await call.body())
+        made = await self._rules.set(call.tenant.id, await call.body())
         self._access.changed(call.tenant.id)
         return json_answer(view(made))
 
@@ -287,7 +301,7 @@ class IdentityResource:
         email = {"type": "email", "value": "john@example.com"}
         profile = {"customerId": "CUST001", "identifiers": [{"type": "customer_id", "value": "CUST001"}, email]}
         effect = {"success": True, "before": [profile], "after": [profile], "crossovers": []}
-        actions = [{"$type": one} for one in ACTIONS.values()]
+        actions = [{"$type": action} for action in ACTIONS.values()]
         rules = view(DEFAULT)
         return [
             Operation(
@@ -304,7 +318,7 @@ class IdentityResource:
                 description="`action` says what. What an action does is answered as the profiles before and after; "
                 "`preview` answers the same and changes nothing. A link that a rule of the tenant's refuses is "
                 f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",
-                answer={"anyOf": [{"$type": one} for one in (ShownEffect, Resolved)]}, example=effect,
+                answer={"anyOf": [{"$type": kind} for kind in (ShownEffect, Resolved)]}, example=effect,
                 body=Body({"application/json": {"anyOf": actions}},
                           {"application/json": EXAMPLES["link"].value}, EXAMPLES),
                 fails=(*body_fails, errors.CustomerNotFound, errors.IdentifierNotFound, errors.LinkRefused,
@@ -378,72 +392,82 @@ def _identifier(tenant: TenantRow, named: Named) -> Identifier:
 def _effect(effect: Effect) -> ShownEffect:
     return ShownEffect(
         success=True,
-        before=[_profile(one) for one in effect.before],
-        after=[_profile(one) for one in effect.after],
+        before=[_profile(profile) for profile in effect.before],
+        after=[_profile(profile) for profile in effect.after],
         crossovers=list(effect.crossovers),
     )
 
 
 def _profile(profile: Profile) -> ShownProfile:
-    return ShownProfile(profile.customer_id, [Named(*one) for one in profile.members])
+    return ShownProfile(profile.customer_id, [Named(*member) for member in profile.members])
 
 
-def _explained(found: Explanation, begin: int, limit: int) -> ExplanationAnswer:
-    """Return a page: of each list those from `begin` on, up to `limit`, and so many as are not too long together."""
+def _explained(explanation: Explanation, begin: int, limit: int) -> ExplanationAnswer:
+    """Return a page: up to `limit` elements of each list from `begin` on, fewer where they are too long together."""
     lists: dict[str, tuple[Sequence[Any], Callable[[Any], Any]]] = {
-        "identifiers": (found.why, _reasoned), "merges": (found.merges, _merge), "apart": (found.apart, _apart),
-        "candidates": (found.candidates, _candidate), "crossovers": (found.crossovers, str),
+        "identifiers": (explanation.why, _reasoned), "merges": (explanation.merges, _merge),
+        "apart": (explanation.apart, _apart), "candidates": (explanation.candidates, _candidate),
+        "crossovers": (explanation.crossovers, str),
     }  # fmt: skip
-    shown: dict[str, list[Any]] = {name: [] for name in lists}
+    page: dict[str, list[Any]] = {name: [] for name in lists}
     end, size = begin, 0
     while end < begin + limit:
-        row = {name: [show(one) for one in some[end : end + 1]] for name, (some, show) in lists.items()}
+        row = {name: [show(part) for part in some[end : end + 1]] for name, (some, show) in lists.items()}
         size += len(encode(row))
         if end > begin and size > MAX_EXPLAINED_BYTES:
             break
         for name, items in row.items():
-            shown[name] += items
+            page[name] += items
         end += 1
     more = any(len(some) > end for some, _ in lists.values())
-    return ExplanationAnswer(found.customer_id, **shown, pagination=pages.ended(end if more else None))
+    return ExplanationAnswer(explanation.customer_id, **page, pagination=pages.ended(end if more else None))
 
 
-def _reasoned(one: Why) -> Reasoned:
-    return Reasoned(**msgspec.structs.asdict(one.shown.record), path=[_link(link) for link in one.path])
+def _reasoned(why: Why) -> Reasoned:
+    return Reasoned(**msgspec.structs.asdict(why.shown.record), path=[_link(link) for link in why.path])
 
 
-def _merge(one: Merge) -> ShownMerge:
-    named = [Named(*one.link.a), Named(*one.link.b)]
-    told, since = one.first_evidence, rfc3339(one.link.since)
-    return ShownMerge(one.source, one.into, since, told.rule, told.source, told.credential, named)
+def _merge(merge: Merge) -> ShownMerge:
+    named = [Named(*merge.link.a), Named(*merge.link.b)]
+    evidence, since = merge.first_evidence, rfc3339(merge.link.since)
+    return ShownMerge(merge.source, merge.into, since, evidence.rule, evidence.source, evidence.credential, named)
 
 
-def _apart(one: Apart) -> ShownApart:
-    told = one.told
+def _apart(apart: Apart) -> ShownApart:
+    evidence = apart.told
     return ShownApart(
-        [Named(*one.a), Named(*one.b)], told.rule, told.source, told.credential, rfc3339(told.recorded_at)
+        [Named(*apart.a), Named(*apart.b)],
+        evidence.rule,
+        evidence.source,
+        evidence.credential,
+        rfc3339(evidence.recorded_at),
     )
 
 
 def _link(link: Link) -> ShownLink:
-    told = [_evidence(one) for one in link.evidence]
-    return ShownLink([Named(*link.a), Named(*link.b)], float(link.confidence), rfc3339(link.since), told)
+    evidence = [_evidence(record) for record in link.evidence]
+    return ShownLink([Named(*link.a), Named(*link.b)], float(link.confidence), rfc3339(link.since), evidence)
 
 
-def _evidence(told: LinkRecord) -> Evidence:
+def _evidence(record: LinkRecord) -> Evidence:
     return Evidence(
-        told.source, told.credential, told.rule, float(told.confidence), rfc3339(told.at), rfc3339(told.recorded_at)
+        record.source,
+        record.credential,
+        record.rule,
+        float(record.confidence),
+        rfc3339(record.at),
+        rfc3339(record.recorded_at),
     )
 
 
-def _listed(one: Waiting) -> ListedCandidate:
-    shown_as = msgspec.structs.asdict(_candidate(one.candidate))
-    return ListedCandidate(**shown_as, customer_id=one.customer_id, other_customer_id=one.other_id)
+def _listed(waiting: Waiting) -> ListedCandidate:
+    candidate = msgspec.structs.asdict(_candidate(waiting.candidate))
+    return ListedCandidate(**candidate, customer_id=waiting.customer_id, other_customer_id=waiting.other_id)
 
 
-def _candidate(one: Candidate) -> ShownCandidate:
-    told = one.told
+def _candidate(candidate: Candidate) -> ShownCandidate:
+    evidence = candidate.told
     return ShownCandidate(
-        Named(*one.a), Named(one.b.type, told.value), one.reason, WORDS[one.reason], told.source,
-        float(told.confidence), rfc3339(told.recorded_at),
+        Named(*candidate.a), Named(candidate.b.type, evidence.value), candidate.reason, WORDS[candidate.reason],
+        evidence.source, float(evidence.confidence), rfc3339(evidence.recorded_at),
     )  # fmt: skip

@@ -18,9 +18,9 @@ from portrait.model import errors
 from portrait.model.identifier import Identifier, customer, name_fault
 from portrait.model.time import Clock
 from portrait.reads import several
+from portrait.reads.owners import Owners
 from portrait.reads.profiles import Plan, ProfileAnswer, Reader
 from portrait.sections.registry import BUILT_IN, Registry
-from portrait.writes.identities import Identities
 from portrait.writes.naming import Naming
 
 PREFIX = "/api/v1/profiles/"
@@ -40,7 +40,7 @@ class Wanted(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of one profile, or of several, each with a status of its own."""
-    found = component(
+    outcome = component(
         "Found",
         {
             "type": "object",
@@ -49,16 +49,16 @@ def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
             "required": ["status"],
         },
     )
-    found_all = component(
+    outcomes = component(
         "FoundAll",
         {
             "type": "object",
             "description": "Profiles, in the order in which they were asked for.",
-            "properties": {"data": {"type": "array", "items": found}},
+            "properties": {"data": {"type": "array", "items": outcome}},
             "required": ["data"],
         },
     )
-    return {"anyOf": [profile, found_all]}
+    return {"anyOf": [profile, outcomes]}
 
 
 class RecentInteraction(msgspec.Struct, rename="camel"):
@@ -78,11 +78,11 @@ class FlatProfile(msgspec.Struct, rename="camel"):
     recent_interactions: list[RecentInteraction]
     identities: dict[str, str]
     errors: dict[str, SectionError] | msgspec.UnsetType = msgspec.UNSET
-    """Why a section is not shown, by its name; absent where all are."""
+    """Why a section is not shown, by its name; absent where all sections are shown."""
 
 
 class _Sought(NamedTuple):
-    """A profile asked for: of whom, and which sections."""
+    """A profile that is asked for: the identifier, and the sections."""
 
     identifier: Identifier
     plan: Plan
@@ -90,15 +90,15 @@ class _Sought(NamedTuple):
     """Whether it was named by its customer id."""
 
     def unknown(self) -> errors.PortraitError:
-        """Return what says that nobody is named so."""
+        """Return the error for an identifier that is nobody's."""
         return errors.CustomerNotFound() if self.by_id else errors.IdentifierNotFound()
 
 
 class Lookup:
     """Answers profiles by any identifier."""
 
-    def __init__(self, identities: Identities, reader: Reader, registry: Registry, clock: Clock) -> None:
-        self._identities = identities
+    def __init__(self, owners: Owners, reader: Reader, registry: Registry, clock: Clock) -> None:
+        self._owners = owners
         self._reader = reader
         self._registry = registry
         self._clock = clock
@@ -110,7 +110,7 @@ class Lookup:
         if isinstance(sought, list):
             return await self._several(call, sought)
         tenant = call.tenant.id
-        named = sought.identifier.value if sought.by_id else await self._identities.resolve(tenant, sought.identifier)
+        named = sought.identifier.value if sought.by_id else await self._owners.of(tenant, sought.identifier)
         profile = await self._reader.profile(tenant, named, sought.plan)
         return Answer(200, profile.json(self._clock()), _JSON)
 
@@ -120,24 +120,28 @@ class Lookup:
             return self._sought(call, asked)
         if not 1 <= len(asked) <= MAX_PROFILES:
             raise errors.InvalidRecord(f"An array names 1 to {MAX_PROFILES} profiles.")
-        return [self._sought_or_wrong(call, one) for one in asked]
+        return [self._sought_or_wrong(call, request) for request in asked]
 
     async def _several(self, call: Call, sought: "Sequence[_Sought | errors.PortraitError]") -> Answer:
-        wanted = [one for one in sought if isinstance(one, _Sought)]
-        owners = await self._identities.owners(call.tenant.id, {one.identifier for one in wanted})
-        known = [several.ProfileAsked(owners[one.identifier], one.plan) for one in wanted if one.identifier in owners]
-        found = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
+        wanted = [request for request in sought if isinstance(request, _Sought)]
+        owners = await self._owners.of_each(call.tenant.id, {request.identifier for request in wanted})
+        known = [
+            several.ProfileAsked(owners[request.identifier], request.plan)
+            for request in wanted
+            if request.identifier in owners
+        ]
+        profiles = iter(await several.profiles(self._reader, call.tenant.id, known, several.MAX_ANSWER_BYTES))
         pieces: list[bytes] = []
-        for one in sought:
-            outcome: several.Outcome | errors.PortraitError | _Sought = one
+        for request in sought:
+            outcome: several.Outcome | errors.PortraitError | _Sought = request
             if isinstance(outcome, _Sought):
-                outcome = next(found) if outcome.identifier in owners else outcome.unknown()
+                outcome = next(profiles) if outcome.identifier in owners else outcome.unknown()
             pieces.append(b"," if pieces else b'{"data":[')
             if isinstance(outcome, ProfileAnswer):
                 pieces += (b'{"status":200,"profile":', *outcome.pieces(self._clock()), b"}")
             else:
-                status, _, shown = problem(outcome, call.request_id)
-                pieces.append(encode({"status": status, "problem": msgspec.Raw(shown)}))
+                status, _, body = problem(outcome, call.request_id)
+                pieces.append(encode({"status": status, "problem": msgspec.Raw(body)}))
         return Answer(200, b"".join((*pieces, b"]}")), _JSON)
 
     def _sought_or_wrong(self, call: Call, asked: Any) -> "_Sought | errors.PortraitError":
@@ -167,21 +171,25 @@ class Lookup:
         survivor = profile.customer_id
         located = {} if survivor == asked else {"content-location": f"{PREFIX}{quote(survivor, safe='')}"}
         whole = msgspec.json.decode(profile.json(self._clock()))
-        data: Mapping[str, list[dict[str, Any]]] = {one["name"]: one["data"] for one in whole["sections"]}
+        data: Mapping[str, list[dict[str, Any]]] = {section["name"]: section["data"] for section in whole["sections"]}
         identities: dict[str, str] = {}
-        for one in data.get("identities", []):
-            identities.setdefault(one["type"], one["value"])
+        for identity in data.get("identities", []):
+            identities.setdefault(identity["type"], identity["value"])
         answer = json_answer(
             FlatProfile(
                 whole["customerId"],
                 {name: records[0] for name, records in data.items() if name not in BUILT_IN and records},
-                [one["segmentName"] for one in data.get("segments", [])],
+                [segment["segmentName"] for segment in data.get("segments", [])],
                 [
-                    RecentInteraction(one["offerId"], one["interactionType"], one["timestamp"])
-                    for one in data.get("interactions", [])
+                    RecentInteraction(interaction["offerId"], interaction["interactionType"], interaction["timestamp"])
+                    for interaction in data.get("interactions", [])
                 ],
                 identities,
-                {one["name"]: SectionError(**one["error"]) for one in whole["sections"] if "error" in one}
+                {
+                    section["name"]: SectionError(**section["error"])
+                    for section in whole["sections"]
+                    if "error" in section
+                }
                 or msgspec.UNSET,
             )
         )

@@ -24,12 +24,12 @@ _WRITING = (errors.StorageBusy, errors.StorageFull, errors.ShuttingDown)
 
 def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
-    bodies = [schema for one in operations if one.body for schema in one.body.content.values()]
-    schemas = Schemas([_PROBLEM, *(one.answer_schema for one in operations)], bodies)
+    bodies = [schema for operation in operations if operation.body for schema in operation.body.content.values()]
+    schemas = Schemas([_PROBLEM, *(operation.answer_schema for operation in operations)], bodies)
     described = _Described(schemas)
     paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = described.operation(one)
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described.operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,7 +46,7 @@ def build(operations: Sequence[Operation], version: str) -> dict[str, Any]:
                 "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
-        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for operation in operations)],
     }
 
 
@@ -54,31 +54,31 @@ class _Described:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
 
-    def operation(self, one: Operation) -> dict[str, Any]:
-        parameters = [self._parameter(parameter) for parameter in one.parameters]
-        if not one.public and one.needs_tenant:
+    def operation(self, operation: Operation) -> dict[str, Any]:
+        parameters = [self._parameter(parameter) for parameter in operation.parameters]
+        if not operation.public and operation.needs_tenant:
             parameters.append(_TENANT)
         described: dict[str, Any] = {
-            "operationId": one.id,
-            "summary": one.summary,
-            "tags": [one.tag],
+            "operationId": operation.id,
+            "summary": operation.summary,
+            "tags": [operation.tag],
             "parameters": parameters,
-            "responses": {str(status): answer for status, answer in self._answers(one)},
+            "responses": {str(status): answer for status, answer in self._answers(operation)},
         }
-        if one.description:
-            described["description"] = one.description
-        if one.body is not None:
+        if operation.description:
+            described["description"] = operation.description
+        if operation.body is not None:
             described["requestBody"] = {
                 "required": True,
                 "content": {
-                    kind: {"schema": self._schemas.body(schema), **self._examples(one.body, kind)}
-                    for kind, schema in one.body.content.items()
+                    kind: {"schema": self._schemas.body(schema), **self._examples(operation.body, kind)}
+                    for kind, schema in operation.body.content.items()
                 },
             }
-        if not one.public:
+        if not operation.public:
             described["security"] = [{"bearer": []}, {"apiKey": []}]
-            described["x-roles"] = sorted(one.roles)
-        described["x-codeSamples"] = samples(one)
+            described["x-roles"] = sorted(operation.roles)
+        described["x-codeSamples"] = samples(operation)
         return described
 
     @staticmethod
@@ -87,21 +87,25 @@ class _Described:
             return {"examples": {name: {"value": example.value} for name, example in body.named.items()}}
         return {"example": body.examples[kind]}
 
-    def _answers(self, one: Operation) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _answers(self, operation: Operation) -> Iterator[tuple[int, dict[str, Any]]]:
         success: dict[str, Any] = {
-            "description": one.summary,
+            "description": operation.summary,
             "headers": {
                 name: {"description": text, "schema": {"type": "string"}}
-                for name, text in {"X-Request-Id": "The request's id.", **one.headers}.items()
+                for name, text in {"X-Request-Id": "The request's id.", **operation.headers}.items()
             },
         }
-        if one.answer_schema is not None:
-            media = {"schema": self._schemas.answer(one.answer_schema)}
-            success["content"] = {"application/json": media | ({"example": one.example} if one.example else {})}
-        yield one.success, success
-        for status, text in one.also.items():
+        if operation.answer_schema is not None:
+            media = {"schema": self._schemas.answer(operation.answer_schema)}
+            success["content"] = {
+                "application/json": media | ({"example": operation.example} if operation.example else {})
+            }
+        yield operation.success, success
+        for status, text in operation.also.items():
             yield status, {"description": text}
-        kinds: dict[type[errors.PortraitError], None] = dict.fromkeys((*_ALWAYS, *self._guards(one), *one.fails))
+        kinds: dict[type[errors.PortraitError], None] = dict.fromkeys(
+            (*_ALWAYS, *self._guards(operation), *operation.fails)
+        )
         for status, codes in sorted(api_errors.statuses_of(*kinds).items()):
             yield (
                 status,
@@ -114,10 +118,12 @@ class _Described:
             )
 
     @staticmethod
-    def _guards(one: Operation) -> tuple[type[errors.PortraitError], ...]:
-        writing = () if one.method == "GET" else _WRITING
-        guarded = () if one.public else _GUARDED
-        bound = (errors.TenantRequired, errors.InvalidParameter) if one.needs_tenant and not one.public else ()
+    def _guards(operation: Operation) -> tuple[type[errors.PortraitError], ...]:
+        writing = () if operation.method == "GET" else _WRITING
+        guarded = () if operation.public else _GUARDED
+        bound = (
+            (errors.TenantRequired, errors.InvalidParameter) if operation.needs_tenant and not operation.public else ()
+        )
         return (*writing, *guarded, *bound)
 
     @staticmethod

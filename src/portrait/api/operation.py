@@ -35,7 +35,7 @@ class Wire(Protocol):
     """The connection that a request came by."""
 
     def whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
-        """Take an answer at once; False: it is to be given as ASGI's messages.
+        """Send a whole answer at once; False: it was not sent, and is to be sent as ASGI's messages.
 
         Args:
             scope: the request's scope.
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
     body: bytes
     headers: Mapping[str, str] = {}
     always: str = ""
-    """Further headers that every answer of an operation has, as `lines`; where none, it is not to be stored."""
+    """Headers that every answer of an operation has, as `lines`; without any, the answer must not be stored."""
 
 
 def lines(headers: Mapping[str, str]) -> str:
@@ -80,19 +80,19 @@ def json_answer(value: Any, status: int = 200) -> Answer:
 
 
 class Step(NamedTuple):
-    """A request that the example of another needs to have gone before it."""
+    """A request that must be sent before the example of another request works."""
 
     path: str
     body: Any = None
-    """What is posted; None: it is a GET."""
+    """What is posted; None: the request is a GET."""
 
 
-class Found(NamedTuple):
-    """How an example comes by a value that no documentation can know: from the answer of a request."""
+class AnswerField(NamedTuple):
+    """A field of a request's answer, from which an example takes a value that no documentation can know."""
 
     step: Step
     field: str
-    """The first field of this name in the answer has it."""
+    """The field's name; the first field of this name in the answer has the value."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Parameter:
     schema: Mapping[str, Any]
     required: bool = False
     example: Any = None
-    found: Found | None = None
-    """How an example that works finds the value, where it cannot be the example."""
+    answer_field: AnswerField | None = None
+    """Where a working example takes the value from, if that cannot be `example`."""
 
 
 class Example(NamedTuple):
@@ -114,7 +114,7 @@ class Example(NamedTuple):
 
     value: Any
     first: tuple[Step, ...] = ()
-    """What is posted before it, for the example to work."""
+    """The requests that must be sent before it, for the example to work."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,12 @@ class Operation:
     """The schema of the successful answer's body: a type, or a JSON schema; None where there is none."""
     example: Any = None
     roles: frozenset[str] = frozenset()
-    """Who may call it: nobody, where it is not declared."""
+    """The roles that may call it: none, where none are declared."""
     public: bool = False
     """Whether it needs no credential."""
     needs_tenant: bool = True
     is_long: bool = False
-    """Whether it may take minutes: few of these are under way at once, and they keep no other from beginning."""
+    """Whether it may take minutes: few such operations run at once, and they keep no other request from beginning."""
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
@@ -166,8 +166,8 @@ class Operation:
 
     @property
     def query_parameters(self) -> list[str]:
-        """The names of the query parameters that there are."""
-        return [one.name for one in self.parameters if one.where == "query"]
+        """The names of the operation's query parameters."""
+        return [parameter.name for parameter in self.parameters if parameter.where == "query"]
 
 
 class Call:
@@ -211,23 +211,23 @@ class Call:
         Raises:
             InvalidParameter: it is no whole number from 1 to 100.
         """
-        given = self.query("limit")
-        if given is None:
+        text = self.query("limit")
+        if text is None:
             return DEFAULT_LIMIT
-        if not re.fullmatch(r"[0-9]{1,3}", given) or not 1 <= int(given) <= MAX_LIMIT:
+        if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
             raise errors.InvalidParameter(f"Query parameter `limit` must be a whole number from 1 to {MAX_LIMIT}.")
-        return int(given)
+        return int(text)
 
     def flag(self, name: str) -> bool:
-        """Return whether a query parameter says yes; no where it is not given.
+        """Return whether a query parameter is `true`; False where it is not given.
 
         Raises:
             InvalidParameter: it is neither `true` nor `false`.
         """
-        given = self.query(name)
-        if given not in {None, "true", "false"}:
+        text = self.query(name)
+        if text not in {None, "true", "false"}:
             raise errors.InvalidParameter(f"Query parameter `{name}` must be `true` or `false`.")
-        return given == "true"
+        return text == "true"
 
     def moment(self, name: str) -> int | None:
         """Return the moment that a query parameter names, in microseconds; None where it is not given.
@@ -235,9 +235,9 @@ class Call:
         Raises:
             InvalidParameter: it is not RFC 3339, or has no offset.
         """
-        given = self.query(name)
+        text = self.query(name)
         try:
-            return None if given is None else time.parse(given)
+            return None if text is None else time.parse(text)
         except errors.InvalidParameter as error:
             raise errors.InvalidParameter(f"Query parameter `{name}` {error.detail}.") from None
 
@@ -247,9 +247,9 @@ class Call:
         Raises:
             UnsupportedMediaType: it is none of those allowed, or not in UTF-8.
         """
-        given, _, options = self.headers.get("content-type", "").partition(";")
+        type_name, _, options = self.headers.get("content-type", "").partition(";")
         charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", options, re.IGNORECASE)
-        kind = given.strip().lower()
+        kind = type_name.strip().lower()
         if kind not in allowed or (charset and charset[1].lower() not in {"utf-8", "utf8"}):
             raise errors.UnsupportedMediaType(f"Send the body as {' or '.join(allowed)}, in UTF-8.")
         if self.headers.get("content-encoding", "identity") != "identity":
@@ -261,7 +261,7 @@ class Call:
 
         Raises:
             BodyTooLarge, BodyTooSlow: it is more than 1 MiB, or stopped arriving.
-            Overloaded: it is here, and its turn would come too late.
+            Overloaded: the body is here, but its turn would come too late.
         """
         received = b"".join([chunk async for chunk in self.stream(MAX_BODY, BODY_SECONDS)])
         if self.admitted is not None:
@@ -275,7 +275,7 @@ class Call:
             BodyTooLarge, BodyTooSlow: it is more than `limit` bytes, or takes longer than `seconds`.
         """
         announced = self.headers.get("content-length", "")
-        # No more digits are read than a limit has; what announces more than it sends is bounded below.
+        # A length of more digits is not read as a number: the body that announces it is bounded below.
         if re.fullmatch("[0-9]{1,18}", announced) and int(announced) > limit:
             raise _too_large(limit)
         size = 0
@@ -320,10 +320,10 @@ def decoded(segment: str, name: str) -> str:
 
 
 def check_query(query_string: bytes, parameters: Sequence[str]) -> None:
-    """Hold that a query has no parameters but those that there are: a name that is mistyped would change nothing.
+    """Check that a query has only parameters that there are: a mistyped name would change nothing.
 
     Raises:
-        InvalidParameter: it has another; the detail lists those there are.
+        InvalidParameter: the query has another parameter; the detail lists the known ones.
     """
     if query_string and any(name not in parameters for name, _ in query_of(query_string)):
         known = ", ".join(parameters) or "none"

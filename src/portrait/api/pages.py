@@ -25,13 +25,13 @@ PARAMETERS = (
 
 
 MAX_CURSOR = 1024
-"""The longest cursor, in characters: none that a page gives is longer."""
+"""The longest cursor, in characters: no page gives a longer cursor."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A moment in a cursor: whatever a client makes of one, it stays what a store can compare."""
+"""A moment in a cursor: whatever a client writes there, a store can compare it."""
 
 
 Offset = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
-"""How many were shown before."""
+"""How many elements the pages before have shown."""
 
 
 class Pagination(msgspec.Struct, rename="camel"):
@@ -53,17 +53,17 @@ def position(call: Call, type_: type[T]) -> T | None:
     """Return where a page begins; None: at the start.
 
     Raises:
-        InvalidParameter: the cursor is none that a page gave.
+        InvalidParameter: no page gave this cursor.
     """
     cursor = call.query("cursor")
     if cursor is None:
         return None
-    place = _decoded(cursor, type_) if len(cursor) <= MAX_CURSOR else None
-    # No store holds NUL, so no page gave it.
-    texts = [one for one in (place if isinstance(place, tuple) else (place,)) if isinstance(one, str)]
-    if place is None or any("\0" in one for one in texts):
+    decoded = _decoded(cursor, type_) if len(cursor) <= MAX_CURSOR else None
+    # No store keeps NUL, so no page gave a cursor that holds it.
+    texts = [field for field in (decoded if isinstance(decoded, tuple) else (decoded,)) if isinstance(field, str)]
+    if decoded is None or any("\0" in text for text in texts):
         raise InvalidParameter("Query parameter `cursor` must be the `pagination.cursor` of a page before.")
-    return place
+    return decoded
 
 
 def _decoded(cursor: str, type_: type[T]) -> T | None:
@@ -73,29 +73,29 @@ def _decoded(cursor: str, type_: type[T]) -> T | None:
         return None
 
 
-def page(items: Sequence[T], limit: int, shown: Any, place: Any) -> Page[Any]:
-    """Return a page of up to `limit` items, where one more was asked for than is shown.
+def page(items: Sequence[T], limit: int, to_answer: Any, cursor_of: Any) -> Page[Any]:
+    """Return a page of up to `limit` items, from a list that has one item more where others follow.
 
     Args:
         items: the items, one more than `limit` where there are more.
         limit: how many are shown.
-        shown: turns an item into what is shown.
-        place: gives an item's place, from which the next page goes on.
+        to_answer: turns an item into what the page shows of it.
+        cursor_of: gives the cursor of an item, from which the next page goes on.
     """
-    return part(Some(items[:limit], len(items) > limit), shown, place)
+    return part(Some(items[:limit], len(items) > limit), to_answer, cursor_of)
 
 
-def part(some: Some[T], shown: Any, place: Any) -> Page[Any]:
+def part(some: Some[T], to_answer: Any, cursor_of: Any) -> Page[Any]:
     """Return a page of items that says whether others follow; see `page`."""
-    return up_to(place(some.items[-1]) if some.more else None, [shown(item) for item in some.items])
+    return up_to(cursor_of(some.items[-1]) if some.more else None, [to_answer(item) for item in some.items])
 
 
-def up_to(place: Any, data: list[Any]) -> Page[Any]:
-    """Return a page that ended at a place, from which the next goes on; None: it is the last."""
-    return Page(data, ended(place))
+def up_to(end: Any, data: list[Any]) -> Page[Any]:
+    """Return a page that ends at a position, from which the next page goes on; None: it is the last page."""
+    return Page(data, ended(end))
 
 
-def ended(place: Any) -> Pagination:
-    """Return what says where a page ended; None: it is the last."""
-    cursor = None if place is None else urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
-    return Pagination(cursor, place is not None)
+def ended(end: Any) -> Pagination:
+    """Return the pagination of a page that ends at a position; None: it is the last page."""
+    cursor = None if end is None else urlsafe_b64encode(msgspec.msgpack.encode(end)).rstrip(b"=").decode()
+    return Pagination(cursor, end is not None)

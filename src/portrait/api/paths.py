@@ -1,4 +1,4 @@
-"""What paths there are, and what is said of one that there is not."""
+"""The paths of the API, and the error for a path that it does not have."""
 
 import re
 from collections.abc import Iterable
@@ -10,26 +10,26 @@ _SEE = "See /docs for all operations."
 
 
 class _Node:
-    """What may follow in a path, after some of its segments."""
+    """The segments that may follow in a path, after some of its segments."""
 
-    def __init__(self, shown: str) -> None:
-        self.shown = shown
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
         self.ends = False
         """Whether a path may end here."""
         self.named: dict[str, _Node] = {}
         self.any: _Node | None = None
-        """What follows a segment that is a parameter."""
+        """The node after a segment that is a parameter."""
 
     def grow(self, segment: str) -> "_Node":
-        """Return what follows a segment of a template."""
-        child = _Node(f"{self.shown}/{segment}")
+        """Return the node after a segment of a template."""
+        child = _Node(f"{self.prefix}/{segment}")
         if segment.startswith("{"):
             self.any = self.any or child
             return self.any
         return self.named.setdefault(segment, child)
 
     def follow(self, segment: str) -> "_Node | None":
-        """Return what follows a segment of a path; None where there is no such segment."""
+        """Return the node after a segment of a path; None where there is no such segment."""
         return self.named.get(segment) or (self.any if segment else None)
 
 
@@ -49,9 +49,9 @@ class Paths:
             node.ends = True
 
     def unknown(self, path: str) -> RouteNotFound:
-        """Return the error of a path that no operation has: where it leads astray, and what there is.
+        """Return the error for a path that no operation has: where the path goes wrong, and what may follow there.
 
-        It repeats nothing of the path but what templates say.
+        It repeats only those segments of the path that templates have.
         """
         once = re.sub("/{2,}", "/", path)
         if once != path and self._is_known(once.rstrip("/") or "/"):
@@ -66,11 +66,11 @@ class Paths:
             if after is None:
                 break
             node = after
-        there = [*sorted(node.named), *(["a " + node.any.shown.rpartition("/")[2]] if node.any else [])]
+        there = [*sorted(node.named), *(["a " + node.any.prefix.rpartition("/")[2]] if node.any else [])]
         if not there:
-            return RouteNotFound(f"No operation has this path: nothing follows {node.shown}. {_SEE}")
-        place = f"after {node.shown} comes" if node.shown else "it begins with"
-        return RouteNotFound(f"No operation has this path: {place} one of: {', '.join(there)}. {_SEE}")
+            return RouteNotFound(f"No operation has this path: nothing follows {node.prefix}. {_SEE}")
+        position = f"after {node.prefix} comes" if node.prefix else "it begins with"
+        return RouteNotFound(f"No operation has this path: {position} one of: {', '.join(there)}. {_SEE}")
 
     def _is_known(self, path: str) -> bool:
         node: _Node | None = self._root

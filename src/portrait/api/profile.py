@@ -25,14 +25,14 @@ PREFIX = "/api/v1/customers/"
 SUFFIX = "/unified-profile"
 MAX_PLANS = 1000
 MAX_KEPT = 1024
-"""The longest query whose plan is kept, in bytes: one may name a section as often as fits."""
+"""The longest query whose plan is kept, in bytes: a query may name a section as often as fits."""
 
 _ALWAYS = lines({"cache-control": "private, no-cache", "vary": "X-Tenant-Id, Authorization, X-API-Key"})
 _ALWAYS_JSON = _ALWAYS + lines({"content-type": "application/json"})
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
-    """Return the API key that a request presents; an empty one where `Authorization` does not say Bearer."""
+    """Return the API key that a request presents; an empty key where `Authorization` does not say Bearer."""
     authorization = headers.get("authorization")
     if authorization is None:
         return headers.get("x-api-key")
@@ -73,9 +73,9 @@ class Profiles:
         tenant, secret = caller.tenant.id, caller.tenant.key_secret
         plan = self._plan(caller.role, query_string)
         if (known := headers.get("if-none-match")) is not None:
-            held = await self._reader.unchanged(tenant, customer_id, plan)
-            if held is not None and _matches(known, tag := _etag(held[1], secret)):
-                return Answer(304, b"", always=_ALWAYS + _lines(customer_id, held[0], tag))
+            unchanged = await self._reader.unchanged(tenant, customer_id, plan)
+            if unchanged is not None and _matches(known, tag := _etag(unchanged[1], secret)):
+                return Answer(304, b"", always=_ALWAYS + _lines(customer_id, unchanged[0], tag))
         profile = await self._reader.profile(tenant, customer_id, plan)
         etag = None if profile.contents is None else _etag(profile.contents, secret)
         sent = _lines(customer_id, profile.customer_id, etag)
@@ -194,7 +194,7 @@ CUSTOMER_ID = Parameter(
 
 
 def _etag(contents: bytes, secret: bytes) -> str:
-    """Return the ETag of a profile's contents: keyed, so that whoever sees one cannot tell whether a guess is right."""
+    """Return the ETag of a profile's contents: keyed, so that nobody who sees it can test a guess."""
     return f'W/"{blake2b(contents, digest_size=16, key=secret, person=b"etag").hexdigest()}"'
 
 
@@ -209,5 +209,5 @@ def _lines(asked: str, survivor: str, etag: str | None) -> str:
 def _matches(known: str, etag: str) -> bool:
     """Tell whether If-None-Match names an ETag, comparing weakly (RFC 9110, section 13.1.2)."""
     return known.strip() == "*" or etag.removeprefix("W/") in {
-        one.strip().removeprefix("W/") for one in known.split(",")
+        tag.strip().removeprefix("W/") for tag in known.split(",")
     }

@@ -9,7 +9,7 @@ import msgspec
 from portrait.access.service import READ, WRITE
 from portrait.api import pages
 from portrait.api.bodies import taken
-from portrait.api.operation import Answer, Body, Call, Found, Moment, Operation, Parameter, Step, json_answer
+from portrait.api.operation import Answer, AnswerField, Body, Call, Moment, Operation, Parameter, Step, json_answer
 from portrait.api.profile import CUSTOMER_ID
 from portrait.ingest.records import MAX_SOURCE, Parser
 from portrait.model import errors
@@ -23,7 +23,7 @@ from portrait.writes.recording import Recorder
 T = TypeVar("T")
 
 SOURCE = "api"
-"""The source of records that name none."""
+"""The source of records that name no source."""
 
 Source = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE)]
 
@@ -88,7 +88,7 @@ class Records:
         read = partial(parser.records, customer_id=customer_id, section=self._section)
         incoming = await taken(await call.body(), read)
         outcome = await self._recorder.record_all(call.tenant.id, incoming)
-        warnings = [Warned(one.at, one.code) for one in outcome.warnings]
+        warnings = [Warned(warning.at, warning.code) for warning in outcome.warnings]
         return json_answer(Recorded(outcome.recorded, outcome.duplicates, warnings or msgspec.UNSET), 201)
 
     async def list(self, call: Call) -> Answer:
@@ -100,22 +100,22 @@ class Records:
             if upcoming:
                 after = pages.position(call, tuple[pages.Int64, str])
                 some = await self._lists.upcoming(*asked, after, call.limit())
-                return json_answer(pages.part(some, _listed, lambda one: (one.effective_at, one.key)))
+                return json_answer(pages.part(some, _listed, lambda record: (record.effective_at, record.key)))
             some = await self._lists.states(*asked, pages.position(call, str), call.limit())
-            return json_answer(pages.part(some, _listed, lambda one: one.key))
-        some = await self._lists.events(*asked, _place(call), call.limit(), upcoming=upcoming)
-        return json_answer(pages.part(some, _listed, lambda one: (one.effective_at, one.id)))
+            return json_answer(pages.part(some, _listed, lambda record: record.key))
+        some = await self._lists.events(*asked, _cursor(call), call.limit(), upcoming=upcoming)
+        return json_answer(pages.part(some, _listed, lambda event: (event.effective_at, event.id)))
 
     async def history(self, call: Call) -> Answer:
         """List the facts of one record."""
         self._check_role(call)
-        before = _place(call)
+        before = _cursor(call)
         some = await self._lists.history(
             call.tenant.id, call.path("customerId"), self._section, call.path("key"), before, call.limit()
         )
         if not some.items and before is None:
             raise errors.RecordNotFound("This customer never had a record under this key in this section.")
-        return json_answer(pages.part(some, _told, lambda fact: (fact.effective_at, fact.id)))
+        return json_answer(pages.part(some, _history_fact, lambda fact: (fact.effective_at, fact.id)))
 
     async def delete(self, call: Call) -> Answer:
         """End one record."""
@@ -133,13 +133,13 @@ class Records:
         name, record = self._section.name, self._section.shape.schema
         described = self._section.description
         base = f"/api/v1/customers/{{customerId}}/{name}"
-        example, shown = self._section.example(), self._section.shown_example()
+        example, answer_example = self._section.example(), self._section.shown_example()
         telling = {"effectiveAt": "2026-03-28T10:30:00Z", "recordedAt": "2026-03-28T10:30:02Z", "source": "api"}
         last = {"cursor": None, "hasMore": False}
         listed = Step(f"/api/v1/customers/{CUSTOMER_ID.example}/{name}?limit=1")
-        key = replace(_KEY, found=Found(listed, "key"))
-        one, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
-        several = {"type": "array", "minItems": 1, "items": {"anyOf": [one, enveloped]}}
+        key = replace(_KEY, answer_field=AnswerField(listed, "key"))
+        bare, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
+        several = {"type": "array", "minItems": 1, "items": {"anyOf": [bare, enveloped]}}
         may_fail = (errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden)
         order = "Newest first, all there are." if self._section.kind == "events" else "What counts now, by key."
         return (
@@ -149,7 +149,7 @@ class Records:
                 description=f"{described} One record or an array, each as it is or as an object of `record`, "
                 "`effectiveAt` and `source`. All or nothing: one bad record refuses the array.",
                 parameters=(CUSTOMER_ID,),
-                body=Body({"application/json": {"anyOf": [one, enveloped, several]}}, {"application/json": example}),
+                body=Body({"application/json": {"anyOf": [bare, enveloped, several]}}, {"application/json": example}),
                 fails=(
                     errors.MalformedJson, errors.InvalidParameter, errors.UnsupportedMediaType, errors.BodyTooLarge,
                     errors.BodyTooSlow, errors.InvalidRecord, errors.TooManyKeys, errors.SectionTooLarge,
@@ -162,7 +162,7 @@ class Records:
                 description=f"{described} {order} With `upcoming` what is still to come, each with the moment from "
                 "which on it counts.",
                 example={
-                    "data": [{"key": "key", "record": shown, **telling}],
+                    "data": [{"key": "key", "record": answer_example, **telling}],
                     "pagination": last,
                 },
                 parameters=(CUSTOMER_ID, _UPCOMING, *pages.PARAMETERS), fails=(*may_fail, errors.SectionFailed),
@@ -172,7 +172,7 @@ class Records:
                 roles=READ, summary=f"Show the history of one of {name}", success=200,
                 answer=_of(pages.Page, _of(Told, record)),
                 description="Every fact of it, newest first, with source and times: why we say so.",
-                example={"data": [{"op": "put", "record": shown, **telling}], "pagination": last},
+                example={"data": [{"op": "put", "record": answer_example, **telling}], "pagination": last},
                 parameters=(CUSTOMER_ID, key, *pages.PARAMETERS),
                 fails=(*may_fail, errors.RecordNotFound, errors.SectionFailed),
             ),
@@ -206,15 +206,17 @@ def _of(generic: Any, record: Any) -> Any:
     return generic[record]
 
 
-def _place(call: Call) -> Place | None:
-    place = pages.position(call, tuple[pages.Int64, bytes])
-    return Place(*place) if place else None
+def _cursor(call: Call) -> Place | None:
+    cursor = pages.position(call, tuple[pages.Int64, bytes])
+    return Place(*cursor) if cursor else None
 
 
-def _listed(one: Listed) -> ListedRecord[msgspec.Raw]:
-    return ListedRecord(one.key, msgspec.Raw(one.body), rfc3339(one.effective_at), rfc3339(one.recorded_at), one.source)
+def _listed(record: Listed) -> ListedRecord[msgspec.Raw]:
+    return ListedRecord(
+        record.key, msgspec.Raw(record.body), rfc3339(record.effective_at), rfc3339(record.recorded_at), record.source
+    )
 
 
-def _told(fact: Fact) -> Told[msgspec.Raw]:
+def _history_fact(fact: Fact) -> Told[msgspec.Raw]:
     record = msgspec.Raw(fact.body) if fact.op is Op.PUT else None
     return Told(fact.op.value, record, rfc3339(fact.effective_at), rfc3339(fact.recorded_at), fact.source)

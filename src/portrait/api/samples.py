@@ -30,25 +30,31 @@ def _samples(operation: Operation) -> Iterator[tuple[str, list[str]]]:
         return
     for kind, example in operation.body.examples.items():
         named = operation.body.named if kind == _JSON else {}
-        for label, one in (named or {kind if len(operation.body.examples) > 1 else "": Example(example)}).items():
-            before = [_stepped(step) for step in one.first]
-            yield label, [*first, *before, _called(operation, address, *_sent(kind, one.value))]
+        for label, body_example in (
+            named or {kind if len(operation.body.examples) > 1 else "": Example(example)}
+        ).items():
+            before = [_stepped(step) for step in body_example.first]
+            yield label, [*first, *before, _called(operation, address, *_sent(kind, body_example.value))]
 
 
 def _address(operation: Operation) -> tuple[str, list[str]]:
     """Return where an operation is called, and the commands that find out what its path names."""
     first: list[str] = []
     path = operation.path
-    for one in operation.parameters:
-        if one.where == "path":
-            value = quote(str(one.example), safe="")
-            if one.found is not None:
-                step, field = one.found
+    for parameter in operation.parameters:
+        if parameter.where == "path":
+            value = quote(str(parameter.example), safe="")
+            if parameter.answer_field is not None:
+                step, field = parameter.answer_field
                 read = f"""grep -o '"{field}":"[^"]*"' | head -n 1 | cut -d '"' -f 4"""
-                first.append(f"{one.name}=$({_stepped(step)} | {read})")
-                value = f"${one.name}"
-            path = path.replace(f"{{{one.name}}}", value)
-    query = {one.name: one.example for one in operation.parameters if one.where == "query" and one.required}
+                first.append(f"{parameter.name}=$({_stepped(step)} | {read})")
+                value = f"${parameter.name}"
+            path = path.replace(f"{{{parameter.name}}}", value)
+    query = {
+        parameter.name: parameter.example
+        for parameter in operation.parameters
+        if parameter.where == "query" and parameter.required
+    }
     return path + (f"?{urlencode(query)}" if query else ""), first
 
 

@@ -16,7 +16,7 @@ from portrait.serving import leaving
 class OneWrite(Guarded):
     """uvicorn's protocol, with more in the scope of every request.
 
-    A request finds itself a `Wire` there: it takes an answer whole, and gives a request up when its client leaves.
+    It is the `Wire` in that scope: it sends a whole answer, and gives a request up when its client leaves.
     """
 
     _defaults: list[tuple[bytes, bytes]] | None = None
@@ -33,19 +33,20 @@ class OneWrite(Guarded):
         self._answering = task
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up what the client that has left does not wait for any more."""
+        """Give up the request of a client that has left."""
         super().connection_lost(exc)
         if self._answering is not None:
             leaving.leave(self._answering)
 
     def whole(self, scope: Scope, status: int, lines: bytes, body: bytes) -> bool:
-        """Do at once what uvicorn does on ASGI's two messages, or leave it to them.
+        """Do at once what uvicorn does on ASGI's two messages, or leave the answer to these messages.
 
-        It is left where there is more to do: where the client's next request is here already, where it reads too
-        slowly or went away, for HEAD, and for an access log. An answer ahead of the body's end is the last.
+        It is left to them where there is more to do: where the client's next request is here already, where the client
+        reads too slowly or went away, for HEAD, and for an access log. After an answer ahead of the body's end the
+        connection ends.
         """
         cycle = self.cycle
-        if scope["state"] is not cycle.scope["state"]:  # of all that a scope has, what nobody makes anew on the way
+        if scope["state"] is not cycle.scope["state"]:  # the one part of a scope that nobody replaces on the way
             return False
         if cycle.more_body:
             cycle.keep_alive = False
@@ -75,5 +76,5 @@ class OneWrite(Guarded):
 
 
 def protocol(limits: Limits) -> Any:
-    """Return what makes a connection's protocol; uvicorn takes it as `http`, whose type says less than it does."""
+    """Return the factory of connections' protocols; uvicorn takes it as `http`, although the type does not say so."""
     return partial(OneWrite, guard=Guard(limits))

@@ -23,13 +23,13 @@ REACH = (
     "Who holds this key can make any tenant's keys, an admin's too, and so reach every customer. Each tenant's list"
     " shows which keys the platform made."
 )
-"""What is said where a key of the platform's is made."""
+"""The message that is printed when a key of the platform's is made."""
 
 NO_REGION = (
     "It has no region: phone numbers without + and the country's code are not read, and join nobody. Before its first"
     ' record it can be given one: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
 )
-"""What is said where a tenant is made without a region."""
+"""The message that is printed when a tenant is made without a region."""
 
 
 @click.group()
@@ -68,8 +68,8 @@ def list_tenants(**options: Any) -> None:
     async def work(services: Services) -> None:
         after = None
         while page := await services.access.tenants(after, 100):
-            for one in page:
-                say(one.id, one.name, time.rfc3339(one.created_at))
+            for row in page:
+                say(row.id, row.name, time.rfc3339(row.created_at))
             after = page[-1].id
 
     run(options, work)
@@ -142,20 +142,29 @@ def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
 async def _show(
     services: Services, page_after: Callable[[str | None], Awaitable[list[Credential]]], *, tenants: bool = False
 ) -> None:
-    """Print keys, a line each; with the tenants that they are of, where it may be several."""
+    """Print keys, a line each; with their tenants, where the keys may be of several."""
     after = None
     now = services.clock()
     while page := await page_after(after):
-        for one in page:
-            state = "revoked" if one.revoked_at is not None else "expired" if ended(one, now) else "live"
-            minter = one.minted_by or COMMAND_LINE
-            owner = [one.tenant or PLATFORM] if tenants else []
+        for credential in page:
+            state = "revoked" if credential.revoked_at is not None else "expired" if ended(credential, now) else "live"
+            minter = credential.minted_by or COMMAND_LINE
+            owner = [credential.tenant or PLATFORM] if tenants else []
             moments = (
-                time.rfc3339(one.created_at),
-                _moment(one.expires_at, "no end"),
-                _moment(one.last_used_at, "not used"),
+                time.rfc3339(credential.created_at),
+                _moment(credential.expires_at, "no end"),
+                _moment(credential.last_used_at, "not used"),
             )
-            say(one.id, *owner, one.role, f"…{one.last_four}", state, one.name, minter, *moments)
+            say(
+                credential.id,
+                *owner,
+                credential.role,
+                f"…{credential.last_four}",
+                state,
+                credential.name,
+                minter,
+                *moments,
+            )
         after = page[-1].id
 
 
@@ -179,8 +188,8 @@ def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendant
     async def work(services: Services) -> None:
         if owner is not None:
             await known_tenant(services, owner)
-        given = keys.parse(key_id)
-        id_ = given.id if given else key_id
+        api_key = keys.parse(key_id)
+        id_ = api_key.id if api_key else key_id
         await services.access.revoke_key(owner, id_, descendants=descendants)
         await _show(services, lambda after: services.access.descendants(owner, id_, after, 100), tenants=True)
 

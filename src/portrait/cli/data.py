@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from portrait.app import Services
 from portrait.cli import portrait_view
-from portrait.cli.customers import found_customer
+from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
@@ -32,15 +32,15 @@ from portrait.writes.incoming import Incoming
 from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal
 
 SOURCE = "load"
-"""The source of records that name none."""
+"""The source of records that name no source."""
 STEP = 20
-"""So many lines are read before those that write have their turn."""
+"""So many lines are read before the tasks that write have their turn."""
 AT_ONCE = 2
-"""So many chunks are written at once: while one waits for the database, another is folded and rendered."""
+"""So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
 BUSY_TRIES = 5
-"""So often a chunk is tried while the database is busy with others."""
+"""So often a chunk is tried while the database is busy with other writes."""
 COLLECT = 100_000
-"""So many objects are made, less those let go, before cycles among them are looked for."""
+"""So many more objects are made than freed before the collector looks for cycles among them."""
 SOME_REFUSED = 3
 """The exit code when some lines were refused."""
 
@@ -49,7 +49,7 @@ class LoadOutcome(Outcome):
     """What became of the lines of a file."""
 
     warned: dict[str, int] = msgspec.field(default_factory=dict)
-    """How many were taken with a warning, by its code; `warnings`, which would name each, stays empty."""
+    """How many lines were taken with a warning, by its code; `warnings`, which would name each line, stays empty."""
 
 
 @click.command()
@@ -76,7 +76,7 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
 
     async def work(services: Services) -> LoadOutcome:
         tenant = await known_tenant(services, tenant_id)
-        # What a chunk makes lives until its commit and holds no cycles: there is nothing to look for.
+        # The objects of a chunk live until its commit and hold no cycles: the collector would find nothing.
         gc.freeze()
         gc.set_threshold(COLLECT)
         with _opened(file) as stream, sides as beside, _progress(size) as progress:
@@ -103,7 +103,7 @@ async def load_stream(
     beside: "_Sides | None" = None,
     progress: "_Bar | None" = None,
 ) -> LoadOutcome:
-    """Load the lines of a stream, chunk after chunk; while some are written the next is read."""
+    """Load the lines of a stream, chunk after chunk; while some chunks are written the next is read."""
     parser = Parser(tenant, SOURCE, is_export=True)
     texts: dict[int, bytes] = {}
 
@@ -120,11 +120,11 @@ async def load_stream(
         for some, wrong in chunks(parsed(), min(STEP, MAX_CHUNK)):
             incoming += some
             refused += wrong
-            weight += sum(one.weight for one in some) + len(wrong)
+            weight += sum(record.weight for record in some) + len(wrong)
             if weight >= MAX_CHUNK:
                 await writing.add(incoming, refused, texts)
                 incoming, refused, texts, weight = [], [], {}, 0
-            await asyncio.sleep(0)  # those that write go on if the database has answered
+            await asyncio.sleep(0)  # the tasks that write go on if the database has answered
         if incoming or refused:
             await writing.add(incoming, refused, texts)
         return await writing.end()
@@ -144,8 +144,8 @@ class _Chunk(NamedTuple):
 class _Writing:
     """Writes chunks, up to `AT_ONCE` at once.
 
-    Of two lines of one identifier, or that link one, the later must be told later: a chunk waits for those that tell of
-    the same.
+    Of two lines that name or link the same identifier, the later line must be recorded later. So a chunk waits for the
+    chunks that name or link one of its identifiers.
     """
 
     def __init__(self, services: Services, tenant: str, beside: "_Sides | None", progress: "_Bar | None") -> None:
@@ -158,9 +158,9 @@ class _Writing:
 
     async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
-        identifiers = {one.identifier for one in incoming}
-        identifiers |= {one.linked.named.identifier for one in incoming if one.linked}
-        while len(self._chunks) >= AT_ONCE or any(identifiers & one.identifiers for one in self._chunks):
+        identifiers = {record.identifier for record in incoming}
+        identifiers |= {record.linked.named.identifier for record in incoming if record.linked}
+        while len(self._chunks) >= AT_ONCE or any(identifiers & chunk.identifiers for chunk in self._chunks):
             await self._take()
         task = asyncio.create_task(self._recorded(incoming))
         self._chunks.append(_Chunk(task, identifiers, refused, texts))
@@ -181,16 +181,16 @@ class _Writing:
         return self._total
 
     async def give_up(self) -> None:
-        """Write no more: what is under way is undone or done, as far as it came."""
-        for one in self._chunks:
-            one.task.cancel()
-        await asyncio.gather(*(one.task for one in self._chunks), return_exceptions=True)
+        """Write no more: a chunk under way is undone or done, depending on how far it came."""
+        for chunk in self._chunks:
+            chunk.task.cancel()
+        await asyncio.gather(*(chunk.task for chunk in self._chunks), return_exceptions=True)
 
     async def _take(self) -> None:
         """Wait for the first chunk under way, and count what became of it.
 
         Raises:
-            Unavailable: the database could not record it; the detail says which lines these are.
+            Unavailable: the database could not record the chunk; the detail says which lines it holds.
         """
         chunk = self._chunks[0]
         try:
@@ -206,11 +206,11 @@ class _Writing:
         self._total.duplicates += outcome.duplicates
         for warned in outcome.warnings:
             self._total.warned[warned.code] = self._total.warned.get(warned.code, 0) + 1
-        everything = sorted([*chunk.refused, *outcome.refused])
-        self._total.refused += everything
+        refusals = sorted([*chunk.refused, *outcome.refused])
+        self._total.refused += refusals
         if self._beside is not None:
-            for one in everything:
-                self._beside.refused.write(one, chunk.texts[one.at])
+            for refusal in refusals:
+                self._beside.refused.write(refusal, chunk.texts[refusal.at])
             for warned in outcome.warnings:
                 self._beside.warned.write(warned, chunk.texts[warned.at])
         if self._progress is not None:
@@ -222,18 +222,18 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     """Open a file of JSON lines.
 
     Raises:
-        InputRefused: it is of another format.
+        InputRefused: the file is of another format.
     """
     with contextlib.ExitStack() as stack:
         stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-        if said := foreign(stream.peek(1)):
+        if fault := foreign(stream.peek(1)):
             name = "What came on stdin" if file == "-" else file
-            raise InputRefused(f"{name} {said}. portrait load takes JSON lines, each like {EXAMPLE}.")
+            raise InputRefused(f"{name} {fault}. portrait load takes JSON lines, each like {EXAMPLE}.")
         yield stream
 
 
 class _SideFile:
-    """A file of some lines, made when the first comes; that of an earlier load of the same file goes."""
+    """A file of some lines, made when the first line comes; that of an earlier load of the input is removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -241,10 +241,10 @@ class _SideFile:
 
     @classmethod
     def beside(cls, file: str, named: str | None, kind: str) -> "_SideFile":
-        """Return a side file of an input: the one named, which must be new, or the one that goes with it.
+        """Return a side file of an input: the named file, which must be new, or the default one beside the input.
 
         Raises:
-            InvalidSetting: the one named is there already, or its directory is not.
+            InvalidSetting: the named file is there already, or no file can be made in its directory.
         """
         path = Path(named or f"{'stdin' if file == '-' else file}.{kind}.jsonl")
         if named and path.exists():
@@ -254,7 +254,7 @@ class _SideFile:
         return cls(path)
 
     def open(self) -> None:
-        """Let go of the file of an earlier load."""
+        """Remove the file of an earlier load."""
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -262,15 +262,15 @@ class _SideFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, said: Refusal | RecordWarned, text: bytes) -> None:
-        """Add a line: its number from 1, what is said of it, and the line itself."""
+    def write(self, notice: Refusal | RecordWarned, text: bytes) -> None:
+        """Add a line: its number from 1, the code and the detail of its notice, and the line itself."""
         if self._file is None:
             private = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds people's records
             self._file = os.fdopen(private, "w", encoding="utf-8")
         entry = {
-            "line": said.at + 1,
-            "code": said.code,
-            "detail": said.detail,
+            "line": notice.at + 1,
+            "code": notice.code,
+            "detail": notice.detail,
             "text": text.decode(errors="replace"),
         }
         self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -284,10 +284,10 @@ class _Sides(NamedTuple):
 
     @classmethod
     def beside(cls, file: str, refused: str | None, warned: str | None) -> "_Sides":
-        """Return the side files of an input: those named, which must be new, or those that go with it.
+        """Return the side files of an input: the named files, which must be new, or the default ones beside it.
 
         Raises:
-            InvalidSetting: one that is named is there already, or both are the same, or a directory is not.
+            InvalidSetting: a named file is there already, or both are the same, or a directory takes no file.
         """
         sides = cls(_SideFile.beside(file, refused, "refused"), _SideFile.beside(file, warned, "warned"))
         if sides.refused.path == sides.warned.path:
@@ -295,13 +295,13 @@ class _Sides(NamedTuple):
         return sides
 
     def __enter__(self) -> "_Sides":
-        for one in self:
-            one.open()
+        for side in self:
+            side.open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self:
-            one.close()
+        for side in self:
+            side.close()
 
 
 class _Bar:
@@ -349,7 +349,7 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
         tenant = await known_tenant(services, tenant_id)
         asked = None if names is None else [name.strip() for name in names.split(",")]
         plan = services.reader.plan("admin", asked)
-        profile = await services.reader.profile(tenant.id, await found_customer(services, tenant, customer_id), plan)
+        profile = await services.reader.profile(tenant.id, await resolve_customer(services, tenant, customer_id), plan)
         if asked is None:
             await _say_what_is_left_out(services, tenant.id, profile.customer_id)
         return profile.json(services.clock())
@@ -362,10 +362,10 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
 
 
 async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id: str) -> None:
-    """Name the sections of which something is held, and which the full profile does not show."""
-    held = {row.section for row in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
-    by_name = sorted(one.name for one in services.registry if not one.default and one.name in held)
-    unknown = sorted(held - set(services.registry.names()))
+    """Name the sections that have stored documents and that the full profile does not show."""
+    stored = {row.section for row in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
+    by_name = sorted(section.name for section in services.registry if not section.default and section.name in stored)
+    unknown = sorted(stored - set(services.registry.names()))
     if by_name:
         say(f"Not shown, but by --sections: {', '.join(by_name)}.", err=True)
     if unknown:

@@ -15,8 +15,8 @@ from portrait.cli.options import DATA, run, takes
 from portrait.cli.printing import say
 from portrait.maintenance.report import Report
 
-SHOWN = 20
-"""So many differences are shown one by one."""
+LISTED = 20
+"""The most differences that are printed one by one."""
 
 
 @click.group()
@@ -48,8 +48,8 @@ def upgrade(**options: Any) -> None:
 def distribute(database: str, shards: int) -> None:
     """Distribute the tables, and the rows in them, over a Citus cluster. Stop the services first."""
     tables = asyncio.run(app.distribute(database, shards))
-    said = f"Distributed: {', '.join(tables)}." if tables else "All tables were distributed already."
-    say(said, err=True)
+    message = f"Distributed: {', '.join(tables)}." if tables else "All tables were distributed already."
+    say(message, err=True)
 
 
 @db.command()
@@ -70,8 +70,8 @@ def restore(database: str, file: Path) -> None:
     The copy is checked before. What was in its place is kept beside it, under a name that ends in the time.
     """
     before = app.restore(database, file)
-    said = f"What was there before is kept as {before}." if before else "There was nothing there before."
-    say(f"Restored. {said}", err=True)
+    message = f"What was there before is kept as {before}." if before else "There was nothing there before."
+    say(f"Restored. {message}", err=True)
 
 
 @db.command()
@@ -112,12 +112,12 @@ def _with_progress(title: str, options: dict[str, Any], work: Callable[[Services
 def _print(report: Report) -> None:
     for fault in report.faults:
         say(f"file: {fault}")
-    for one in report.differences[:SHOWN]:
-        say(f"{one.tenant}: {one.kind} {one.section or '-'}: {one.reason}")
-    if len(report.differences) > SHOWN:
-        say(f"… and {len(report.differences) - SHOWN:,} more")
-    for section, held in sorted(report.unregistered.items()):
-        counted = f"{held.facts:,} facts and {held.documents:,} documents"
+    for difference in report.differences[:LISTED]:
+        say(f"{difference.tenant}: {difference.kind} {difference.section or '-'}: {difference.reason}")
+    if len(report.differences) > LISTED:
+        say(f"… and {len(report.differences) - LISTED:,} more")
+    for section, stored in sorted(report.unregistered.items()):
+        counted = f"{stored.facts:,} facts and {stored.documents:,} documents"
         say(f"{counted} of section {section} could not be checked: it is not registered (see --plugin)")
     for section, count in sorted(report.failed.items()):
         say(f"section {section} of {count:,} customers could not be checked: its own code raises an error")

@@ -10,11 +10,11 @@ if sys.platform != "win32":
     import resource
 
 OWN = 64
-"""Descriptors for what is no connection: the database, the log, the loop."""
+"""Descriptors for other things than connections: the database, the log, the loop."""
 EACH = 2
 """Descriptors for a connection: itself, and a file that holds a large body."""
 BACKLOG = 2048
-"""So many clients the system holds until they are taken, and they are taken in one go."""
+"""The system keeps so many clients waiting until they are taken, and they are taken in one go."""
 
 _log = logging.getLogger("portrait.connections")
 
@@ -23,7 +23,7 @@ def room_for(connections: int) -> int:
     """Return for how many connections there is room, up to those asked for; the limit is raised as far as it may be.
 
     Raises:
-        InvalidSetting: there is room for none.
+        InvalidSetting: there is room for no connection.
     """
     if sys.platform == "win32":  # no such limit there
         return connections

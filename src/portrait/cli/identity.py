@@ -13,7 +13,7 @@ import msgspec
 
 from portrait import matching
 from portrait.app import Services
-from portrait.cli.customers import found_customer
+from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again, say_json
 from portrait.identity.graph import LINKED, Link, LinkRecord
@@ -30,45 +30,45 @@ from portrait.writes.match_links import Suggested
 from portrait.writes.naming import Naming
 
 SOURCE = "command"
-"""The source of what is decided here."""
+"""The source of what a command decides."""
 
 
-def _name(_: click.Context, parameter: click.Parameter, given: str) -> str:
+def _name(_: click.Context, parameter: click.Parameter, customer_id: str) -> str:
     """Return a customer id that paths can carry.
 
     Raises:
         InvalidRecord: it breaks the rule of names.
     """
-    if fault := name_fault(given):
+    if fault := name_fault(customer_id):
         raise InvalidRecord(f"{parameter.human_readable_name} {fault}.")
-    return given
+    return customer_id
 
 
-def _text(_: click.Context, parameter: click.Parameter, given: str) -> str:
-    """Return a text; bytes that are none come in from the shell as lone surrogates.
+def _text(_: click.Context, parameter: click.Parameter, text: str) -> str:
+    """Return a text; bytes that are not UTF-8 come in from the shell as lone surrogates.
 
     Raises:
-        InvalidRecord: it is none.
+        InvalidRecord: the text holds a lone surrogate.
     """
     try:
-        given.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidRecord(f"{parameter.human_readable_name} must be valid Unicode.") from None
-    return given
+    return text
 
 
-def _text_or_none(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    return None if given is None else _text(context, parameter, given)
+def _text_or_none(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    return None if text is None else _text(context, parameter, text)
 
 
-def _source(context: click.Context, parameter: click.Parameter, given: str) -> str:
+def _source(context: click.Context, parameter: click.Parameter, source: str) -> str:
     """Return the name of a source.
 
     Raises:
-        InvalidRecord: it is no text, or too short or too long.
+        InvalidRecord: the name is no valid text, or too short or too long.
     """
-    check_source(_text(context, parameter, given))
-    return given
+    check_source(_text(context, parameter, source))
+    return source
 
 
 def _pair(command: Callable[..., None]) -> Callable[..., None]:
@@ -79,8 +79,8 @@ def _pair(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("other_type", callback=_text)
     @click.argument("other_value", callback=_text)
     @wraps(command)
-    def taking(*, type_: str, value: str, other_type: str, other_value: str, **given: Any) -> None:
-        command(pair=(type_, value, other_type, other_value), **given)
+    def taking(*, type_: str, value: str, other_type: str, other_value: str, **options: Any) -> None:
+        command(pair=(type_, value, other_type, other_value), **options)
 
     return taking
 
@@ -106,24 +106,24 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
 
     async def work(services: Services) -> Explanation:
         tenant = await known_tenant(services, tenant_id)
-        return await services.explainer.explain(tenant.id, await found_customer(services, tenant, customer_id))
+        return await services.explainer.explain(tenant.id, await resolve_customer(services, tenant, customer_id))
 
-    found = run(options, work)
-    say(f"customer {found.customer_id}")
-    for one in found.why:
-        say(f"  {one.shown.identifier.type} {one.shown.record.value}  {one.shown.record.confidence:g}")
-        for link in one.path:
+    explanation = run(options, work)
+    say(f"customer {explanation.customer_id}")
+    for why in explanation.why:
+        say(f"  {why.shown.identifier.type} {why.shown.record.value}  {why.shown.record.confidence:g}")
+        for link in why.path:
             say(f"    {_link(link)}")
-    for merge in found.merges:
+    for merge in explanation.merges:
         say(
             f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.first_evidence)}"
         )
-    for apart in found.apart:
-        say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
-    for candidate in found.candidates:
+    for apart in explanation.apart:
+        say(f"kept apart: {_label(apart.a)} and {_label(apart.b)}: {_decision(apart.told.rule, apart.told)}")
+    for candidate in explanation.candidates:
         reason = candidate.reason
-        say(f"waits for review: {_shown(candidate.a)} and {_shown(candidate.b)}: {reason.value}. {WORDS[reason]}")
-    for experiment in found.crossovers:
+        say(f"waits for review: {_label(candidate.a)} and {_label(candidate.b)}: {reason.value}. {WORDS[reason]}")
+    for experiment in explanation.crossovers:
         say(f"experiment {experiment}: two variants were seen; the first counts")
 
 
@@ -137,7 +137,7 @@ def resolve(type_: str, value: str, tenant_id: str, **options: Any) -> None:
 
     async def work(services: Services) -> str:
         tenant = await known_tenant(services, tenant_id)
-        return await services.identities.resolve(tenant.id, _identifier(tenant, type_, value))
+        return await services.owners.of(tenant.id, _identifier(tenant, type_, value))
 
     say(run(options, work))
 
@@ -257,15 +257,18 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
         tenant = await known_tenant(services, tenant_id)
         count, surest = 0, list[Candidate]()
         async for gone_through in services.explainer.waiting(tenant.id):
-            found = gone_through.waiting
-            some = [one.candidate for one in found if by is None or one.candidate.told.source == by]
+            waiting = gone_through.waiting
+            some = [pending.candidate for pending in waiting if by is None or pending.candidate.told.source == by]
             count += len(some)
-            surest = heapq.nsmallest(skip + limit, [*surest, *some], key=lambda one: (-one.told.confidence, one))
+            surest = heapq.nsmallest(
+                skip + limit, [*surest, *some], key=lambda candidate: (-candidate.told.confidence, candidate)
+            )
         return count, surest[skip:]
 
     count, surest = run(options, work)
-    for one in surest:
-        say(f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.told)}")
+    for candidate in surest:
+        decision = _decision(candidate.reason, candidate.told)
+        say(f"{candidate.told.confidence:g}  {_label(candidate.a)}  {_label(candidate.b)}  {decision}")
     say(f"{count:,} wait for review.", err=True)
 
 
@@ -364,15 +367,15 @@ def match(
         return [] if file else [row async for row in services.matches.attributes(tenant.id, sections, source)]
 
     async def write(services: Services) -> dict[str, int]:
-        return await services.matches.suggest(tenant_id, pairs, source, partial(_told, "write"))
+        return await services.matches.suggest(tenant_id, pairs, source, partial(_report_progress, "write"))
 
     rows = run(options, read)
     table = Path(file) if file else rows
-    found = matching.match(table, work=Path(work), engine=engine, settings=settings, progress=_told)
+    matches = matching.match(table, work=Path(work), engine=engine, settings=settings, progress=_report_progress)
     pairs = [
-        Suggested(one.left, one.right, one.probability, one.links)
-        for one in found.candidates
-        if one.reason != "implied"
+        Suggested(pair.left, pair.right, pair.probability, pair.links)
+        for pair in matches.candidates
+        if pair.reason != "implied"
     ]
     counted = run(options, write)
     linked, unknown = counted.pop(LINKED, 0), counted.pop("unknown", 0)
@@ -396,7 +399,7 @@ def forget(source: str, tenant_id: str, **options: Any) -> None:
     say(f"{run(options, work):,} taken back")
 
 
-def _told(stage: str, done: int, total: int) -> None:
+def _report_progress(stage: str, done: int, total: int) -> None:
     """Show how far a run is: on a terminal step by step, elsewhere each stage when it is finished."""
     if sys.stderr.isatty():
         say_again(f"{stage}: {done:,} of {total:,}   ", last=done == total)
@@ -421,8 +424,8 @@ def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) ->
     async def work(services: Services) -> Any:
         tenant = await known_tenant(services, tenant_id)
         if file or default:
-            return view(await services.identities.set_rules(tenant.id, raw))
-        return view(await services.identities.rules(tenant.id))
+            return view(await services.rules.set(tenant.id, raw))
+        return view(await services.rules.get(tenant.id))
 
     say_json(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2).decode())
 
@@ -450,7 +453,7 @@ def _act(
         say("Nothing changed.", err=True)
     for profile in effect.after:
         name = profile.customer_id or "nobody's"
-        say(f"{name}: {', '.join(map(_shown, profile.members))}")
+        say(f"{name}: {', '.join(map(_label, profile.members))}")
     for experiment in effect.crossovers:
         say(f"experiment {experiment}: two variants were seen; the first counts", err=True)
 
@@ -459,22 +462,23 @@ def _identifier(tenant: TenantRow, type_: str, value: str) -> Identifier:
     return Naming(tenant).named(type_, value).identifier
 
 
-def _shown(identifier: Identifier) -> str:
+def _label(identifier: Identifier) -> str:
     return f"{identifier.type} {identifier.value}"
 
 
-def _said(what: str, told: LinkRecord) -> str:
-    return f"{what} by {_teller(told)}, {rfc3339(told.recorded_at)}"
+def _decision(what: str, record: LinkRecord) -> str:
+    return f"{what} by {_teller(record)}, {rfc3339(record.recorded_at)}"
 
 
-def _teller(told: LinkRecord) -> str:
-    """Return who says something: the source that is named, and the key that acted."""
-    key = f" (key {told.credential})" if told.credential else ""
-    return f"{told.source or 'nobody named'}{key}"
+def _teller(record: LinkRecord) -> str:
+    """Return who recorded a link: the source that is named, and the key that acted."""
+    key = f" (key {record.credential})" if record.credential else ""
+    return f"{record.source or 'nobody named'}{key}"
 
 
 def _link(link: Link) -> str:
-    told = "; ".join(
-        f"{one.rule} by {_teller(one)}, {one.confidence:g}, {rfc3339(one.recorded_at)}" for one in link.evidence
+    evidence = "; ".join(
+        f"{record.rule} by {_teller(record)}, {record.confidence:g}, {rfc3339(record.recorded_at)}"
+        for record in link.evidence
     )
-    return f"{_shown(link.a)} - {_shown(link.b)}: {told}"
+    return f"{_label(link.a)} - {_label(link.b)}: {evidence}"

@@ -23,10 +23,10 @@ _SOURCES = {
 @takes("plugin")
 def sections(plugin: tuple[str, ...]) -> None:
     """List the sections of a profile: name, kind, roles, where from, meaning."""
-    for one in registry.load(plugin):
-        kind = one.kind if isinstance(one, StoredSection) else f"computed, {one.timeout:g} s"
-        shown = "" if one.default else ", by name only"
-        say(one.name, f"{kind}{shown}", ",".join(sorted(one.roles)), one.origin, one.description)
+    for section in registry.load(plugin):
+        kind = section.kind if isinstance(section, StoredSection) else f"computed, {section.timeout:g} s"
+        visibility = "" if section.default else ", by name only"
+        say(section.name, f"{kind}{visibility}", ",".join(sorted(section.roles)), section.origin, section.description)
 
 
 @click.command()

@@ -32,10 +32,10 @@ _OURS = re.compile(rf"{ENVIRONMENT_PREFIX}_(?!TEST_|BENCH_)\w+")
 
 
 class CommandRefused(click.ClickException):
-    """A command cannot do what it is asked to: said in the form of all refusals."""
+    """A command cannot do what it is asked to; printed in the form of all refusals."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Say so in a line."""
+        """Print the refusal in one line."""
         del file
         say(f"portrait: {self.message}", err=True)
 
@@ -68,18 +68,18 @@ class CommandGroup(click.Group):
 
 
 def _warn_of_variables() -> None:
-    """Name the environment's variables that look like settings and are none: they change nothing."""
-    known = {TENANT_VARIABLE, *(one.variable for one in SETTINGS.values())}
+    """Name the environment's variables that look like settings and are not: they change nothing."""
+    known = {TENANT_VARIABLE, *(setting.variable for setting in SETTINGS.values())}
     for name in sorted(name for name in os.environ if _OURS.fullmatch(name) and name not in known):
         near = difflib.get_close_matches(name, sorted(known), 1)
         meant = f" Did you mean {near[0]}?" if near else ""
         say(f"portrait: {name} is no setting and changes nothing.{meant} See portrait settings.", err=True)
 
 
-def _read_config(ctx: click.Context, _: click.Parameter, given: str | None) -> None:
-    """Give the values of a settings file that stands behind a command to it as its defaults."""
-    if given is not None:
-        ctx.default_map = from_file(Path(given))
+def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Give a command the values of the settings file that is named after it, as its defaults."""
+    if path is not None:
+        ctx.default_map = from_file(Path(path))
 
 
 def _everywhere(group: click.Group, values: dict[str, Any]) -> dict[str, Any]:
@@ -145,11 +145,11 @@ def open_services(options: dict[str, Any], **more: Any) -> Services:
 
 
 async def known_tenant(services: Services, tenant_id: str) -> TenantRow:
-    """Return a tenant, or end with words that say which there are."""
+    """Return a tenant, or end with a message that lists the tenants that there are."""
     try:
         return await services.access.tenant(tenant_id)
     except TenantForbidden:
-        there = [one.id for one in await services.access.tenants(None, LISTED + 1)]
+        there = [tenant.id for tenant in await services.access.tenants(None, LISTED + 1)]
         near = difflib.get_close_matches(tenant_id, there, 1)
         words = [f"There is no tenant {tenant_id}."]
         words += [f"Did you mean {near[0]}?"] if near else []

@@ -16,13 +16,13 @@ _GOOD = {"granted", "active", "completed"}
 _BAD = {"revoked"}
 _MAX_TEXT = 60
 _LEAST = 8
-"""A column is as wide at least, or as its widest cell: what has a letter a line is not read."""
+"""A column is at least as wide as this, or as its widest cell: nobody reads a column of one letter a line."""
 _FRAME = 6
 """The columns of the terminal that the frame takes."""
 
 
 def show(profile: dict[str, Any], console: Console) -> None:
-    """Print a unified profile: one block a section, the empty ones named at the end.
+    """Print a unified profile: one block for each section; the empty sections are named at the end.
 
     Nothing is left out for want of width: a table that is too wide is shown as lists of fields, and where a text was
     cut the end says so.
@@ -66,21 +66,21 @@ class _View:
         """Whether a text was cut."""
 
     def blocks(self, records: list[Any]) -> list[Any]:
-        """Return one block for each kind of record: those of a kind have the same fields."""
+        """Return one block for each kind of record: records of one kind have the same fields."""
         kinds: dict[str | None, list[dict[str, Any]]] = {}
-        for one in records:
-            record = one if isinstance(one, dict) else {"value": one}
-            kind = record.get("kind")  # a plugin's may be of any type
+        for raw in records:
+            record = raw if isinstance(raw, dict) else {"value": raw}
+            kind = record.get("kind")  # a plugin's kind may be of any type
             kinds.setdefault(None if kind is None else str(kind), []).append(record)
         return [block for kind, same in kinds.items() for block in self._of_kind(kind, same)]
 
     def _of_kind(self, kind: str | None, records: list[dict[str, Any]]) -> list[Any]:
         names = list(
             dict.fromkeys(
-                name for one in records for name, value in one.items() if value is not None and name != "kind"
+                name for record in records for name, value in record.items() if value is not None and name != "kind"
             )
         )
-        rows = [[self._cell(one.get(name)) for name in names] for one in records]
+        rows = [[self._cell(record.get(name)) for name in names] for record in records]
         head = [_text(name, "dim") for name in names]
         widths = _widths([max(map(_width, column)) for column in zip(head, *rows, strict=True)], head, self._width)
         title = [] if kind is None else [_text(kind, "italic")]
@@ -92,10 +92,10 @@ class _View:
         widest = max(map(_width, head))
         lists = []
         for row in rows:
-            one = _grid([min(widest, self._width // 2), self._width - min(widest, self._width // 2) - 2])
+            grid = _grid([min(widest, self._width // 2), self._width - min(widest, self._width // 2) - 2])
             for name, cell in zip(head, row, strict=True):
-                one.add_row(name, cell)
-            lists += [one, Text()]
+                grid.add_row(name, cell)
+            lists += [grid, Text()]
         return [*title, *lists[:-1]]
 
     def _cell(self, value: Any) -> Text:

@@ -15,14 +15,14 @@ def plain(text: str) -> str:
     return _CONTROLS.sub(_escaped, text)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return _SHORT.get(found[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return _SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
 def say(*cells: object, err: bool = False) -> None:
     """Print a line of cells with tabs between them: no cell ends the line or begins another cell."""
-    _echo("\t".join(plain(str(one)) for one in cells), err=err)
+    _echo("\t".join(plain(str(cell)) for cell in cells), err=err)
 
 
 def say_lines(text: str) -> None:
@@ -32,10 +32,10 @@ def say_lines(text: str) -> None:
 
 
 def say_again(text: str, *, last: bool) -> None:
-    """Print a line on stderr over the one before; the last stays."""
+    """Print a line on stderr over the line before; the last line stays."""
     _echo(f"\r{plain(text)}", nl=last, err=True)
 
 
 def say_json(text: str) -> None:
     """Print JSON, its own line breaks kept: within its texts a character that steers is written as an escape."""
-    _echo(_CONTROLS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
+    _echo(_CONTROLS.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text))

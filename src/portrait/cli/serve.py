@@ -54,11 +54,11 @@ def serve(**options: Any) -> None:
 @takes(*(name for name in (*DATA, *_SERVING) if name not in {"database", "auth"}))
 def demo(sample: str, **options: Any) -> None:
     """Load the sample tenant and serve it, open to this machine, with calls to try."""
-    # Not a setting: where the environment or a file names a database, it is a real one, and not for samples.
+    # Not a setting: a database that the environment or a file names is a real one, and not for samples.
     options |= {"database": sample, "auth": "open"}
 
     async def fill(services: Services) -> None:
-        if any(one.id != DEMO_TENANT for one in await services.access.tenants(None, 2)):
+        if any(row.id != DEMO_TENANT for row in await services.access.tenants(None, 2)):
             raise InvalidSetting("This database holds tenants of its own: the demo would open them to everybody.")
         with contextlib.suppress(TenantExists):
             await services.access.create_tenant(DEMO_TENANT, "The sample tenant")
@@ -111,7 +111,7 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     app = partial(_application, options)
     alone = options["workers"] == 1
     if not alone:
-        run(options, _nothing, create=True)  # what cannot start is said once and here, not by every worker
+        run(options, _nothing, create=True)  # a failure to start is reported once and here, not by every worker
     config = uvicorn.Config(
         app() if alone else app,
         factory=not alone,
@@ -144,7 +144,7 @@ def _application(options: dict[str, Any]) -> Application:
     services = started(lambda: open_services(options, auth=options["auth"]))
     made = application(services, refresh_seconds=options["refresh_seconds"])
     gc.collect()
-    gc.freeze()  # what lives as long as the service is not looked through again and again
+    gc.freeze()  # objects that live as long as the service are not scanned again and again
     return made
 
 

@@ -36,7 +36,7 @@ def pause_after(deaths: int) -> float:
 class Supervisor(Multiprocess):
     """Keeps the workers: replaces those that die, in growing pauses where they die early.
 
-    On a stop it closes the port with the workers: who connects then is to hear it at once.
+    On a stop it closes the port with the workers: a client that connects then is refused at once.
     """
 
     def __init__(self, *words: Any, **options: Any) -> None:
@@ -45,7 +45,7 @@ class Supervisor(Multiprocess):
         self._dead: dict[Process, float] = {}
         """Workers that died, and when they are to be replaced."""
         self._deaths = 0
-        """How many died early since the last that lived long."""
+        """How many workers died early since the last that lived long."""
 
     def init_processes(self) -> None:
         """Start the workers."""
@@ -55,10 +55,10 @@ class Supervisor(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace what died, when its time has come."""
         now = time.monotonic()
-        for gone in self._seen.keys() - set(self.processes):  # by a signal that asks for fewer, or for new ones
+        for gone in self._seen.keys() - set(self.processes):  # by a signal that asks for fewer workers, or for new ones
             del self._seen[gone]
             self._dead.pop(gone, None)
-        for place, process in enumerate(self.processes):
+        for index, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             begun = self._seen.setdefault(process, now)
@@ -68,9 +68,9 @@ class Supervisor(Multiprocess):
                     continue
                 due = self._bury(process, begun)
             if time.monotonic() >= due:
-                self.processes[place] = Process(self.config, self.sockets)
+                self.processes[index] = Process(self.config, self.sockets)
                 with _unheard():
-                    self.processes[place].start()
+                    self.processes[index].start()
 
     def _bury(self, process: Process, begun: float) -> float:
         """End a worker that died or hangs; return when to replace it."""
@@ -87,16 +87,16 @@ class Supervisor(Multiprocess):
 
     def terminate_all(self) -> None:
         """Stop the workers."""
-        for one in self.sockets:
-            one.close()
+        for socket in self.sockets:
+            socket.close()
         super().terminate_all()
 
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Have what is started meanwhile never hear Ctrl-C, which a terminal sends to all: whoever keeps it stops it.
+    """Let processes that are started inside ignore Ctrl-C, which a terminal sends to all: the supervisor stops them.
 
-    One that is just starting would end with a traceback.
+    A process that is just starting would end with a traceback.
     """
     resource_tracker.ensure_running()  # where it starts later, it lets the signal through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -107,7 +107,7 @@ def _unheard() -> Iterator[None]:
 
 
 def started(start: Callable[[], T]) -> T:
-    """Return what a start makes; in a worker, say in one line why it cannot, and end."""
+    """Return what `start` returns; in a worker, log in one line why it cannot start, and end."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return start()

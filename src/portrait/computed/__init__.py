@@ -71,7 +71,7 @@ class Part(NamedTuple):
 
 
 class Deadlines:
-    """Until when each section may take, for all profiles of one request together: from its first call on."""
+    """The deadline of each section, for all profiles of one request together: it runs from the section's first call."""
 
     def __init__(self) -> None:
         self._until: dict[str, float] = {}
@@ -159,7 +159,7 @@ class _Runner:
         self._calls.close()
 
     def _report(self, context: Context, hanging: int) -> None:
-        """Say that a loop was abandoned, at a call that was told this."""
+        """Log that a loop was abandoned; the context is that of the call that noticed it."""
         text = "has a call that never yields: its event loop was abandoned. A coroutine function must not block"
         last = hanging >= calls.MAX_LOOPS
         if last:
@@ -171,8 +171,8 @@ class _Runner:
 
 
 def _key(context: Context) -> Key:
-    told = blake2b(msgspec.msgpack.encode(context.identifiers), digest_size=16)
-    return context.tenant_id, context.customer_id, told.digest()
+    identifiers_hash = blake2b(msgspec.msgpack.encode(context.identifiers), digest_size=16)
+    return context.tenant_id, context.customer_id, identifiers_hash.digest()
 
 
 def _checked(result: Any) -> bytes:

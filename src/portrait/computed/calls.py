@@ -1,4 +1,4 @@
-"""Where the functions of computed sections run: threads, and event loops that may be lost to one that never yields."""
+"""Where the functions of computed sections run: threads, and event loops that a call may hold that never yields."""
 
 import asyncio
 import concurrent.futures
@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 MAX_RUNNING = 32
-"""The most calls of one section that run at once: what hangs must not take all threads there are."""
+"""The most calls of one section that run at once: calls that hang must not take all threads."""
 MAX_LOOPS = 4
-"""The most event loops of one section, those among them that were abandoned because a call never yielded."""
+"""The most event loops of one section, including those that were abandoned because a call never yielded."""
 
 Function = Callable[..., Any]
 Outcome = tuple[Any, BaseException | None]
-"""What a call returned or raised; raised errors are values here, for some mean something to the futures between."""
+"""What a call returned or raised; raised errors are values here, since some errors have a meaning for futures."""
 _Answer = concurrent.futures.Future[Outcome]
 
 
@@ -29,12 +29,12 @@ class Calls(Protocol):
         """Return what the function returns or raises.
 
         Args:
-            context: what the function is told.
+            context: the function's argument.
             until: the deadline, by the clock of the running event loop.
 
         Raises:
-            TimeoutError: it did neither by then.
-            Busy: it was not called.
+            TimeoutError: the function did neither by then.
+            Busy: the function was not called.
         """
         ...
 
@@ -74,7 +74,7 @@ class Threads:
             outcome: Outcome = self._function(context), None
         except BaseException as raised:  # noqa: BLE001  # whatever a plugin raises is its section's failure
             outcome = None, raised
-        # One that hangs counts as running until it is here, however long ago its caller left.
+        # A call that hangs counts as running until it is here, however long ago its caller left.
         self._running.down()
         _settle(answer, outcome)
 
@@ -82,14 +82,15 @@ class Threads:
 class Loops:
     """Calls a coroutine function, on an event loop of the section's own.
 
-    A call that never yields holds its loop. That is noticed by the others, which are not begun, and by the call's own
-    deadline, at which the loop is asked since when it has not come round. Then the loop is abandoned, with its thread,
-    and those that were not begun go to another, up to `MAX_LOOPS`. One that comes round after all ends by itself.
+    A call that never yields holds its loop. The other calls notice it, since they are not begun; and so does the call
+    itself, if the loop has not come round by the call's deadline since it was asked to. Then the loop is abandoned,
+    with its thread, and calls that were not begun go to another loop, up to `MAX_LOOPS`. An abandoned loop that comes
+    round after all ends by itself.
 
     Args:
         name: the section's name.
         function: the section's function.
-        report: is told, whenever a loop is abandoned, what the call was told that noticed it, and how many hang now.
+        report: called when a loop is abandoned, with the context of the call that noticed it and how many loops hang.
     """
 
     def __init__(self, name: str, function: Function, report: Callable[[Any, int], None]) -> None:
@@ -136,7 +137,7 @@ class Loops:
         """Return the loop that calls go to now.
 
         Raises:
-            Busy: all that there may be are abandoned.
+            Busy: as many loops as there may be are abandoned.
             RuntimeError: there are no more threads, or the service is stopping.
         """
         with self._lock:
@@ -191,14 +192,14 @@ class _Lane:
         return call
 
     def asked(self) -> threading.Event:
-        """Return what is set when the loop has come round."""
+        """Return an event that is set when the loop has come round."""
         heard = threading.Event()
         with contextlib.suppress(RuntimeError):  # it has ended: nothing waits for it
             self._loop.call_soon_threadsafe(heard.set)
         return heard
 
     def retire(self) -> None:
-        """End the loop once it comes round and what runs on it has ended."""
+        """End the loop once it comes round and the calls on it have ended."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._last()))
 
@@ -214,7 +215,7 @@ class _Lane:
         self._loop.stop()
 
     def _run(self) -> None:
-        """Run the loop until it is stopped, then end what still runs on it."""
+        """Run the loop until it is stopped, then end the calls that still run on it."""
         try:
             self._loop.run_forever()
             if running := asyncio.all_tasks(self._loop):
@@ -244,7 +245,7 @@ class _Call:
         self._task.add_done_callback(self._end)
 
     async def _run(self, function: Function, context: object) -> Outcome:
-        # Only here it has begun: several may have come to the loop before the first of them got its turn.
+        # Only here the call has begun: several calls may have come to the loop before the first of them got its turn.
         with self._lock:
             if self._withdrawn:
                 return None, None
@@ -254,7 +255,7 @@ class _Call:
         return outcome
 
     def withdrawn(self) -> bool:
-        """Take the call back, and tell whether that could be done: one that has begun cannot be."""
+        """Take the call back, and tell whether that could be done: a call that has begun stays."""
         with self._lock:
             self._withdrawn = not self._begun
             return self._withdrawn
@@ -270,7 +271,7 @@ class _Call:
         return waiting.done()
 
     def outcome(self) -> Outcome:
-        """Return what the call came to, once it has ended."""
+        """Return the outcome of the call, once it has ended."""
         return self._answer.result()
 
     def cancel(self) -> None:
@@ -298,7 +299,7 @@ class _Count:
         """Count a call.
 
         Raises:
-            Busy: there are too many.
+            Busy: too many calls run.
         """
         with self._lock:
             if self._running >= MAX_RUNNING:

@@ -20,7 +20,7 @@ class Kept:
         self._bytes = 0
 
     def get(self, key: Key) -> bytes | None:
-        """Return the answer that is kept; None where there is none, or its time is over."""
+        """Return the kept answer; None where there is no answer, or its time is over."""
         kept = self._answers.get(key)
         return kept[1] if kept is not None and kept[0] > time.monotonic() else None
 

@@ -108,8 +108,8 @@ def decide(
 
     Which identifiers are shared depends on the people that they are seen with, and who is one person depends on which
     identifiers are shared. The size of a profile also depends on the customers that are merged by hand. So the pass is
-    repeated until it finds no further shared identifier, and then no further merge by hand that a ban refuses: until all
-    shared identifiers are known, one of them may carry a ban into a profile that it does not belong to.
+    repeated until it finds no further shared identifier, and then no further merge by hand that a ban refuses: until
+    all shared identifiers are known, one of them may carry a ban into a profile that it does not belong to.
 
     Args:
         claims: the claims.

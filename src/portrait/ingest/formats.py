@@ -1,4 +1,4 @@
-"""What a file is by its beginning, where it is no JSON lines: said before each of its lines is refused by itself."""
+"""The format of a file that is not JSON lines, by its beginning: reported before each line is refused by itself."""
 
 _SIGNATURES = {
     b"\x1f\x8b": "is compressed by gzip: decompress it first, for example with zcat",
@@ -12,19 +12,19 @@ EXAMPLE = '{"customerId": "c1", "section": "identities", "record": {"type": "ema
 
 
 def foreign(head: bytes) -> str | None:
-    """Return what a file is, in words, if it is of another format than JSON lines; None where it may be that.
+    """Return what a file is, in words, if it is of another format than JSON lines; None where it may be JSON lines.
 
     Args:
-        head: its first bytes. One line that begins as an object does is enough: what is wrong with others is theirs.
+        head: its first bytes. One line that begins like an object is enough: other lines are refused by themselves.
     """
-    for signature, said in _SIGNATURES.items():
+    for signature, description in _SIGNATURES.items():
         if head.startswith(signature):
-            return said
-    lines = [line for one in head.removeprefix(b"\xef\xbb\xbf").splitlines() if (line := one.strip())]
+            return description
+    lines = [line for raw in head.removeprefix(b"\xef\xbb\xbf").splitlines() if (line := raw.strip())]
     if not lines or any(line.startswith(b"{") for line in lines):
         return None
     if lines[0].startswith(b"["):
         return "is a JSON array: write each of its objects in a line of its own"
-    if any(lines[0].count(one) for one in _SEPARATORS):
+    if any(lines[0].count(separator) for separator in _SEPARATORS):
         return "looks like CSV: write each row as an object"
     return None

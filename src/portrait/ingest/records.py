@@ -23,7 +23,7 @@ from portrait.writes.recording import Refusal
 MAX_RECORDS = 2000
 """The most records in one request for a customer's section."""
 MAX_LINKS = MAX_RECORDS // LINK_WEIGHT
-"""The most of these that link identifiers: an array is one transaction, and others wait for it."""
+"""The most of these records that link identifiers: an array is one transaction, and other writes wait for it."""
 MAX_SOURCE = 256
 """The longest name of a source, in characters."""
 
@@ -43,7 +43,7 @@ class _Line(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False
 
     section: str
     record: msgspec.Raw = msgspec.Raw()
-    """Empty where there is none: no JSON text is."""
+    """Empty where there is no record: no JSON text is empty."""
     customer_id: str | msgspec.UnsetType = msgspec.UNSET
     identifier: _Identifier | msgspec.UnsetType = msgspec.UNSET
     effective_at: str | None = None
@@ -61,9 +61,9 @@ class Parser:
 
     Args:
         tenant: the tenant.
-        source: the source of records that name none.
-        is_export: whether the texts are a file's, which some other system wrote out: words for none are no customer ids
-            then, and an apostrophe before a number is not part of one.
+        source: the source of records that name no source.
+        is_export: whether the texts come from a file that another system wrote out: then words for none, such as NULL,
+            are no customer ids, and an apostrophe before a number is not part of a customer id.
     """
 
     def __init__(self, tenant: TenantRow, source: str | None, *, is_export: bool = False) -> None:
@@ -91,18 +91,18 @@ class Parser:
             raise InvalidRecord("The array holds no record. Send at least one.")
         named = self._naming.named(CUSTOMER_ID, customer_id)
         self._naming.hold_subject(named)
-        found = []
+        incoming = []
         for index, text in enumerate(texts):
             try:
-                found.append(self._record(index, text, named, section))
+                incoming.append(self._record(index, text, named, section))
             except (InvalidRequest, SectionFailed) as error:
                 self._failures.log(error)
                 raise (error if single else error.of_record(index)) from None
-        if sum(one.weight for one in found) > MAX_RECORDS:
+        if sum(record.weight for record in incoming) > MAX_RECORDS:
             raise BodyTooLarge(
                 f"An array has at most {MAX_LINKS} records that link identifiers. POST /api/v1/records takes more."
             )
-        return found
+        return incoming
 
     def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:
         """Return the record that a line of a bulk holds, or why it cannot be taken."""
@@ -114,9 +114,9 @@ class Parser:
 
     def _record(self, index: int, text: bytes, named: GivenIdentifier, section: StoredSection) -> Incoming:
         strict_json.check(text)
-        # Only a text that says "record" somewhere can be an envelope: the others are not looked at twice.
+        # Only a text that says "record" somewhere can be an envelope: other texts are not read twice.
         members = self._object(text) if b'"record"' in text else {}
-        # Where a section gathers fields of any name, one may be called so: then others stand beside it.
+        # Where a section takes fields of any name, one may be called `record`: then other fields stand beside it.
         plain = section.shape.extras is not None and members.keys() - _envelope
         if "record" not in members or plain:
             return self._incoming(index, named, section, text, None, self._source)
@@ -148,13 +148,13 @@ class Parser:
         if not bytes(line.record):
             raise InvalidRecord("Field `record` is required.")
         self._naming.hold_subject(named)
-        found = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        incoming = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
         marks = () if line.customer_id == marked else (APOSTROPHE,)
-        return found._replace(is_line=True, warnings=(*marks, *found.warnings))
+        return incoming._replace(is_line=True, warnings=(*marks, *incoming.warnings))
 
     def _ended(self, index: int, named: GivenIdentifier, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
-        at = self._said(line.source, line.effective_at)
+        at = self._effective_at(line.source, line.effective_at)
         named_by = bytes(line.record)
         if (line.key is None) == (not named_by):
             raise InvalidRecord("A delete names its record by either `key` or, in `record`, the fields of its key.")
@@ -177,12 +177,12 @@ class Parser:
         source: str | None,
         at: str | None,
     ) -> Incoming:
-        effective_at = self._said(source, at)
+        effective_at = self._effective_at(source, at)
         return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
 
     @staticmethod
-    def _said(source: str | None, at: str | None) -> int | None:
-        """Return when something was true, as its sender gives it beside the source."""
+    def _effective_at(source: str | None, at: str | None) -> int | None:
+        """Return the moment that a sender gives as `effectiveAt`, after a check of the source beside it."""
         check_source(source)
         try:
             return None if at is None else time.parse(at)
@@ -206,7 +206,7 @@ class Parser:
     def _named(
         self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType
     ) -> GivenIdentifier:
-        """Return the one identifier that a line names."""
+        """Return the identifier that a line names."""
         if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
             raise _one_name()
         if customer_id is not msgspec.UNSET:
@@ -215,7 +215,7 @@ class Parser:
         return self._naming.named(identifier.type, identifier.value)
 
     def _by_member(self, text: bytes, registry: Registry) -> _Line:
-        """Return a line that cannot be decoded at once, one member after the other: to say what is wrong first."""
+        """Decode a line that cannot be decoded at once, one member after the other: the error names the first fault."""
         members = self._object(text)
         self._only(members, _line)
         if ("customerId" in members) == ("identifier" in members):
@@ -251,8 +251,8 @@ class Parser:
     @staticmethod
     def _only(members: dict[str, msgspec.Raw], known: frozenset[str]) -> None:
         for name in members.keys() - known:
-            shown = f"`{name}` " if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII) else ""
-            raise InvalidRecord(f"Field {shown}is not known here; known are: {', '.join(sorted(known))}.")
+            quoted = f"`{name}` " if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII) else ""
+            raise InvalidRecord(f"Field {quoted}is not known here; known are: {', '.join(sorted(known))}.")
 
     @staticmethod
     def _object(text: bytes) -> dict[str, msgspec.Raw]:
@@ -279,20 +279,20 @@ def _one_name() -> InvalidRecord:
 
 
 def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:
-    """Yield what was parsed in groups, those to record apart from those refused.
+    """Yield parsed records in groups, those to record apart from the refusals.
 
-    A group costs about as much as `size` ordinary records: between two groups others have their turn.
+    A group costs about as much as `size` ordinary records: between two groups other requests have their turn.
     """
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
     weight = 0
-    for one in parsed:
-        if isinstance(one, Refusal):
-            refused.append(one)
+    for record in parsed:
+        if isinstance(record, Refusal):
+            refused.append(record)
             weight += 1
         else:
-            incoming.append(one)
-            weight += one.weight
+            incoming.append(record)
+            weight += record.weight
         if weight >= size:
             yield incoming, refused
             incoming, refused, weight = [], [], 0

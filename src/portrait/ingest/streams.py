@@ -16,11 +16,11 @@ _blanks = re.compile(rb"[ \t\r\n]*")
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of NDJSON with their numbers from 0, without a byte-order mark before one.
+    """Yield the lines of NDJSON with their numbers from 0, without a byte-order mark before them.
 
-    Empty ones are counted and left out.
+    Empty lines are counted and left out.
 
-    Of a line longer than a record may be, only so much is held as shows that it is.
+    Of a line longer than a record may be, only so much is kept as shows that it is too long.
     """
     # What a pipe has given so far is read at once, without waiting for more.
     read = getattr(stream, "read1", stream.read)
@@ -64,7 +64,7 @@ def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _bare(line: bytearray) -> bytes:
-    """Return a line without white space around it, and without the mark with which its file or a part of it began."""
+    """Return a line without white space around it, and without the byte-order mark of its file or of a part."""
     return bytes(line.strip().removeprefix(codecs.BOM_UTF8).lstrip())
 
 
@@ -81,8 +81,8 @@ class _Window:
     def next(self) -> bytes:
         """Return the next byte that is not white space, without taking it; empty at the end."""
         while True:
-            found = _blanks.match(self._data, self._start)
-            self._start = found.end() if found else self._start
+            blanks = _blanks.match(self._data, self._start)
+            self._start = blanks.end() if blanks else self._start
             if self._start < len(self._data) or not self._more():
                 return self._data[self._start : self._start + 1]
 
@@ -96,7 +96,7 @@ class _Window:
         """Go past the next byte.
 
         Raises:
-            MalformedJson: it is not the one that is wanted.
+            MalformedJson: it is not the wanted byte.
         """
         if self.next() != wanted:
             raise self.malformed(f"expected {wanted.decode()}")
@@ -127,7 +127,7 @@ class _Window:
                 raise self.malformed("it is cut off, or an element ends in a lone surrogate")
 
     def malformed(self, what: str) -> MalformedJson:
-        """Return the error that names the present place."""
+        """Return the error that names the current byte."""
         return MalformedJson(f"The JSON array is malformed: {what} (byte {self._passed + self._start}).")
 
     def _more(self) -> bool:
@@ -138,7 +138,7 @@ class _Window:
         try:
             self._utf8.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            place = self._passed + len(self._data) + error.start
-            raise MalformedJson(f"The text is not valid UTF-8 (byte {place}).") from None
+            offset = self._passed + len(self._data) + error.start
+            raise MalformedJson(f"The text is not valid UTF-8 (byte {offset}).") from None
         self._data += block
         return bool(block)

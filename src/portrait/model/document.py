@@ -35,7 +35,7 @@ class Document(NamedTuple):
 
     section: str
     body: bytes
-    """The JSON of an array of records; behind it perhaps, `,"error":` and why there are none."""
+    """The JSON of an array of records; it may be followed by `,"error":` and why there are no records."""
     hash: bytes
     valid_until: int | None
     """The moment from which time alone changes the content, in microseconds; None: never."""
@@ -60,7 +60,7 @@ def records_of(body: bytes) -> list[Any]:
 
 
 def stale(section: str) -> Document:
-    """Return the document that says no more than that the section is to be rendered anew, by whoever knows it."""
+    """Return the document that only says that the section is to be rendered anew, by a process that knows it."""
     return document(section, b"[]", None, STALE)
 
 

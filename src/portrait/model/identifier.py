@@ -56,18 +56,18 @@ def is_generated(customer_id: str) -> bool:
 _generated = re.compile(r"anon_[0-9a-f]{32}")
 
 
-def value_fault(identifier: Identifier, given: str) -> str | None:
-    """Return the rule that an identifier's value breaks, in its matched form or as it was given, or None.
+def value_fault(identifier: Identifier, raw_value: str) -> str | None:
+    """Return the rule that an identifier's value breaks, in its matched form or as it was sent, or None.
 
-    The rule: that of customer ids for these; of others at most 1,024 bytes of UTF-8.
+    A customer id keeps to the rule of names; another identifier has at most 1,024 bytes of UTF-8.
     """
     if identifier.type == CUSTOMER_ID:
-        return name_fault(given)
-    return length_fault(given) or length_fault(identifier.value)
+        return name_fault(raw_value)
+    return length_fault(raw_value) or length_fault(identifier.value)
 
 
 def length_fault(text: str, most: int = MAX_VALUE_BYTES) -> str | None:
-    """Return what is wrong with the length of a text, an identifier's value where nothing else is said, or None.
+    """Return what is wrong with the length of a text, or None; the default limit is that of an identifier's value.
 
     Characters are counted first, which costs nothing: each has a byte at least.
     """

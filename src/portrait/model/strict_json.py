@@ -1,6 +1,6 @@
 """JSON as Portrait takes it: RFC 8259, less what some store or client cannot keep.
 
-Refused with the place named, on every engine alike: NUL, lone surrogates, NaN and infinities, integers beyond 64 bit,
+Refused on every engine alike, with the position: NUL, lone surrogates, NaN and infinities, integers beyond 64 bit,
 depth beyond 64, text that is not UTF-8, a key that an object has twice. The common case costs some passes of compiled
 code over the bytes.
 """
@@ -47,9 +47,9 @@ def check(raw: bytes) -> None:
         _check_depth(raw)
     if not raw.isascii():
         _check_utf8(raw)
-    place = _nul(raw)
-    if place is not None:
-        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {place}).")
+    offset = _nul(raw)
+    if offset is not None:
+        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {offset}).")
     if _long_integer in raw.translate(_zeros):
         _check_integers(raw)
     if _may_repeat(raw):
@@ -75,16 +75,16 @@ def elements(raw: bytes, most: int) -> list[bytes] | None:
         MalformedJson: it is not a JSON array; the detail says where.
     """
     try:
-        found = _elements.decode(raw)
-        return [bytes(element) for element in found] if len(found) <= most else None
+        texts = _elements.decode(raw)
+        return [bytes(element) for element in texts] if len(texts) <= most else None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise malformed(raw, error) from error
 
 
 def value_end(raw: memoryview) -> int | None:
-    """Return where the JSON value that a text begins with ends; None where the text may not hold all of it.
+    """Return where the JSON value that a text begins with ends; None where the text may hold only a part of it.
 
-    The decoder goes over the value without making anything of it, and says where what follows begins.
+    The decoder goes over the value and builds nothing; it reports where the text behind the value begins.
 
     Raises:
         MalformedJson: the text begins with no JSON value; the detail says where.
@@ -95,11 +95,11 @@ def value_end(raw: memoryview) -> int | None:
         raise malformed(bytes(raw), error) from None
     except msgspec.DecodeError as error:
         message = str(error)
-        place = _byte.search(message)
-        if place is None:
+        match = _byte.search(message)
+        if match is None:
             return None
         if "trailing" in message:
-            return int(place[1]) - 1  # it counts what follows too
+            return int(match[1]) - 1  # it counts what follows too
         raise malformed(bytes(raw), error) from None
     return None
 
@@ -115,10 +115,10 @@ def malformed(raw: bytes, error: Exception) -> MalformedJson:
         return MalformedJson("The text is empty (byte 0).")
     if isinstance(error, msgspec.ValidationError):
         return MalformedJson("The JSON holds a number that is out of range.")
-    place = _byte.search(message)
-    if place:
+    match = _byte.search(message)
+    if match:
         what = "invalid surrogate pair" if "surrogate" in message else "unexpected character"
-        return MalformedJson(f"The JSON is malformed: {what} (byte {place[1]}).")
+        return MalformedJson(f"The JSON is malformed: {what} (byte {match[1]}).")
     # The decoder looks behind a high surrogate for its other half: at the end it only says that there is none.
     return MalformedJson(f"The JSON is malformed: it is cut off, or ends in a lone surrogate (byte {len(raw)}).")
 
@@ -138,9 +138,9 @@ def _is_shallow(raw: bytes) -> bool:
 
 
 def _check_depth(raw: bytes) -> None:
-    place = _too_deep(raw)
-    if place is not None:
-        raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {place}).")
+    offset = _too_deep(raw)
+    if offset is not None:
+        raise MalformedJson(f"The JSON is nested deeper than {MAX_DEPTH} levels (byte {offset}).")
 
 
 def _too_deep(raw: bytes) -> int | None:
@@ -158,8 +158,8 @@ def _too_deep(raw: bytes) -> int | None:
 
 
 def _where_too_deep(raw: bytes) -> str:
-    place = _too_deep(raw)
-    return "" if place is None else f" (byte {place})"
+    offset = _too_deep(raw)
+    return "" if offset is None else f" (byte {offset})"
 
 
 def _check_utf8(raw: bytes) -> None:
@@ -170,20 +170,20 @@ def _check_utf8(raw: bytes) -> None:
 
 
 def _nul(raw: bytes) -> int | None:
-    """Return where a text has an escaped NUL; after an even number of backslashes it is one, else just so spelled."""
-    found = _escaped_nul.search(raw) if b"\\u0000" in raw else None
-    return None if found is None else found.start(1)
+    """Return where a text has an escaped NUL: an escape counts only after an even number of backslashes."""
+    match = _escaped_nul.search(raw) if b"\\u0000" in raw else None
+    return None if match is None else match.start(1)
 
 
 def _check_integers(raw: bytes) -> None:
-    """Look at every number: one loop over all there is, without building paths, for the text may be long."""
+    """Check every number: in one loop over all values, without building paths, for the text may be long."""
     ahead = [decode(raw)]
     while ahead:
         value = ahead.pop()
         if isinstance(value, int):
             if not -(2**63) <= value < 2**63:
-                place = raw.find(str(value).encode())
-                raise MalformedJson(f"An integer is beyond 64 bit; send it as a string (byte {place}).")
+                offset = raw.find(str(value).encode())
+                raise MalformedJson(f"An integer is beyond 64 bit; send it as a string (byte {offset}).")
         elif isinstance(value, list):
             ahead.extend(value)
         elif isinstance(value, dict):
@@ -191,10 +191,10 @@ def _check_integers(raw: bytes) -> None:
 
 
 def _may_repeat(raw: bytes) -> bool:
-    """Tell whether some object of a text may have a key twice: two keys are spelt alike, or one in a way of its own.
+    """Tell whether some object of a text may have a key twice: two keys are spelled alike, or a key has an escape.
 
     Most texts have no blank before a colon: then each key ends where one of the parts does. Of a key with a quote in it
-    the end is looked at alone, and parts of other texts may be among them: that only has some texts read twice.
+    only the end is compared, and parts of other texts may be among the names: some texts are then read twice.
     """
     if any(blank in raw for blank in _BEFORE_COLON):
         names = [name for name, colon in _names.findall(raw) if colon]
@@ -204,24 +204,24 @@ def _may_repeat(raw: bytes) -> bool:
 
 
 def _check_names(raw: bytes) -> None:
-    """Look at the keys of every object: which of two that are the same counts, each reader decides otherwise."""
+    """Check the keys of every object: readers do not agree which of two equal keys counts."""
     try:
         json.loads(raw, object_pairs_hook=_hold_once, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):
-        return  # no JSON, which the decoder says better
+        return  # no JSON: the decoder has the better message
 
 
 def _hold_once(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            shown = f"Field `{name}`" if _plain_name.fullmatch(name) else "A field"
-            raise MalformedJson(f"{shown} stands twice in one object of the JSON: send it once.")
+            field = f"Field `{name}`" if _plain_name.fullmatch(name) else "A field"
+            raise MalformedJson(f"{field} stands twice in one object of the JSON: send it once.")
         seen.add(name)
 
 
 def _first_not_utf8(raw: bytes, error: UnicodeDecodeError) -> int:
-    """Return the place in the whole text: the decoder counts within one string."""
+    """Return the position in the whole text: the decoder counts within one string."""
     try:
         raw.decode()
     except UnicodeDecodeError as whole:

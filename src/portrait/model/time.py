@@ -25,7 +25,7 @@ Clock = Callable[[], int]
 """Gives the present moment. Services take one, so that tests can say what time it is."""
 
 _BEYOND = re.compile(r"(?<=:\d\d\.\d{6})\d+")
-"""What a text says of a second beyond microseconds."""
+"""The digits of a second beyond microseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -64,14 +64,14 @@ def to_datetime(value: int) -> datetime:
 def truncated(value: Any) -> Any:
     """Return a JSON value with the moments in its texts cut off at microseconds; they would be rounded otherwise.
 
-    Others cut off: an event that comes by way of one of them and directly must be one. And rounded up, the last moment
-    of a year would be the next year's, and that of 9999 none.
+    Other systems cut off: an event that comes through such a system and also directly must be one event. And rounded
+    up, the last moment of a year would be in the next year, and that of 9999 would be no moment.
     """
     if isinstance(value, str):
         return _BEYOND.sub("", value)
     if isinstance(value, list):
-        return [truncated(one) for one in value]
-    return {name: truncated(one) for name, one in value.items()} if isinstance(value, dict) else value
+        return [truncated(element) for element in value]
+    return {name: truncated(member) for name, member in value.items()} if isinstance(value, dict) else value
 
 
 def parse(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Warnings: what there is to know about a record that was taken all the same."""
+"""Warnings: what is doubtful about a record that was taken all the same."""
 
 from typing import NamedTuple
 
@@ -40,4 +40,4 @@ APOSTROPHE = RecordWarning(
     "The customer id is a number behind an apostrophe, with which spreadsheets mark texts: it was taken without it.",
 )
 WARNINGS = (UNREADABLE_EMAIL, UNREADABLE_PHONE, INVALID_PHONE, NULL_CUSTOMER_ID, APOSTROPHE, NO_MOMENT)
-"""All there are, but for the reasons for which a rule refuses a link (`identity.rules`)."""
+"""All warnings, except the reasons for which a rule refuses a link (`identity.rules`)."""

@@ -19,27 +19,27 @@ from portrait.serving.turns import Turns
 BURST_SECONDS = 0.5
 """A tenant's requests wait in the order in which they came for so long, in seconds: a burst passes."""
 LATE_SECONDS = 0.1
-"""A burst has passed once a tenant's oldest has waited for less than this, in seconds: a queue that stays is none."""
+"""A burst is over once a tenant's oldest has waited for less than this, in seconds: a lasting queue is no burst."""
 SHED_SECONDS = 0.01
 """After that, how long a request waits until it gives way to newer ones, in seconds."""
 LOOK_SECONDS = 0.01
-"""How often those that wait are looked at, in seconds; only while any do."""
+"""How often waiting requests are looked at, in seconds; only while there are any."""
 MOST_WAITING = 1024
 """The most requests of one kind that wait in one process."""
 SHED_WAITING = 12
-"""And how many of a tenant's wait then: more are refused at the door."""
+"""The most requests of a tenant that wait then: more are refused at once."""
 READS_A_TURN = 32
 """So many reads begin in one turn of the event loop; then the loop sees to what has come meanwhile."""
 READS_A_SHORT_TURN = 8
-"""So many where too many wait: the newest is to be seen soon."""
+"""So many reads begin in a turn where too many wait: the newest is to be seen soon."""
 MOST_WRITES = 256
 """The most writes under way in one process."""
 LEAST_WRITES = 24
-"""So many are let in, however slow they are."""
+"""So many writes are let in, however slow they are."""
 WRITE_SECONDS = 0.2
-"""Beyond these, as many as are answered within this time, in seconds, at the rate of the last answers."""
+"""Beyond these, as many writes as are answered within this time, in seconds, at the rate of the last answers."""
 TIMES_ALONE = 3.0
-"""Where too many wait: as many as are answered within so many times what a write takes that hardly waits for others."""
+"""Where too many wait: as many writes as are answered within so many times the duration of a write nearly alone."""
 RATE_SECONDS = 0.1
 """Over how long the rate of answers is taken, in seconds."""
 MOST_LONG = 32
@@ -66,9 +66,9 @@ class Gate:
     """Lets requests of one kind begin.
 
     Args:
-        kind: what they are, for the log.
+        kind: what the requests are, for the log.
         limit: returns how many may be under way now, given the gate.
-        most: the most that wait; beyond, whoever has most waiting is refused.
+        most: the most requests that wait; beyond, the tenant with most of them has its oldest refused.
     """
 
     def __init__(self, kind: str, limit: Callable[["Gate"], int], most: int = MOST_WAITING) -> None:
@@ -76,18 +76,18 @@ class Gate:
         self._limit = limit
         self._waiting: Turns[Waiter] = Turns(most)
         self._shedding: dict[str | None, float] = {}
-        """Tenants whose newest come first, with the moment of the last refusal for each."""
+        """Tenants whose newest requests come first, with the moment of the last refusal for each."""
         self._late: dict[str | None, float] = {}
-        """Tenants whose oldest is late, with the moment at which the first of those that were late came."""
+        """Tenants whose oldest request is late, with the moment at which the first of the late requests came."""
         self._most = limit(self)
-        """How many may be under way, found anew in each turn of the event loop that sees to those who wait."""
+        """How many may be under way, computed in each turn of the event loop that lets waiting requests begin."""
         self._under_way = 0
         """How many are under way, or were until this turn of the event loop."""
         self._ended = 0
         self._turning = False
         self._looking = False
         self._refused = 0
-        self._told = -TELL_SECONDS
+        self._reported_at = -TELL_SECONDS
 
     @property
     def under_way(self) -> int:
@@ -107,10 +107,10 @@ class Gate:
         return True
 
     def refuse_if_full(self, tenant: str | None) -> None:
-        """Refuse a request of a tenant of whom too many wait already.
+        """Refuse a request of a tenant that has too many requests waiting already.
 
         Raises:
-            Overloaded: it would come too late, as others did.
+            Overloaded: its turn would come too late, as that of others did.
         """
         if tenant in self._shedding and self._waiting.count(tenant) >= SHED_WAITING:
             self._shedding[tenant] = asyncio.get_running_loop().time()
@@ -119,14 +119,14 @@ class Gate:
 
     @property
     def is_shedding(self) -> bool:
-        """Whether too many requests of anybody wait."""
+        """Whether too many requests of some tenant wait."""
         return bool(self._shedding)
 
     async def wait(self, tenant: str | None) -> None:
         """Wait until a request may begin; it is under way then, until it leaves.
 
         Args:
-            tenant: whose it is; None: nobody's that is known.
+            tenant: whose request it is; None: no known tenant's.
 
         Raises:
             Overloaded: its turn would come too late.
@@ -154,12 +154,12 @@ class Gate:
             raise
 
     def leave(self) -> None:
-        """End one request's being under way: whoever waits begins at the next turn of the event loop."""
+        """End a request that is under way: a waiting request begins at the next turn of the event loop."""
         self._ended += 1
         self._turn_soon()
 
     def nudge(self) -> None:
-        """Look whether whoever waits may begin now."""
+        """Check whether a waiting request may begin now."""
         if self._waiting.size:
             self._turn_soon()
 
@@ -182,10 +182,10 @@ class Gate:
             self._shed(asyncio.get_running_loop().time())
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Find out of whom too many wait, and see whether others may begin."""
+        """Find the tenants with too many requests waiting, and let other requests begin if they may."""
         now = loop.time()
-        # Whoever was refused nothing for as long as a burst may last is heard in order again.
-        self._shedding = {one: last for one, last in self._shedding.items() if now - last < BURST_SECONDS}
+        # A tenant that was refused nothing for as long as a burst may last is served in order again.
+        self._shedding = {tenant: last for tenant, last in self._shedding.items() if now - last < BURST_SECONDS}
         self._late = {
             tenant: self._late.get(tenant, oldest.since)
             for tenant, oldest in self._waiting.oldest()
@@ -199,7 +199,7 @@ class Gate:
             loop.call_later(LOOK_SECONDS, self._look, loop)
 
     def _shed(self, now: float) -> None:
-        """Refuse those who have waited for too long, of tenants of whom too many wait."""
+        """Refuse requests that have waited too long, of tenants with too many requests waiting."""
         for tenant in self._shedding:
             while (waiter := self._waiting.first(tenant)) is not None and now - waiter.since >= SHED_SECONDS:
                 self._refuse(self._waiting.take_of(tenant, newest=False))
@@ -211,9 +211,9 @@ class Gate:
             waiter.turn.set_exception(overloaded())
 
     def _tell(self, now: float) -> None:
-        if self._refused and now >= self._told + TELL_SECONDS:
+        if self._refused and now >= self._reported_at + TELL_SECONDS:
             _log.warning("overloaded: %d %s were refused", self._refused, self._kind)
-            self._refused, self._told = 0, now
+            self._refused, self._reported_at = 0, now
 
 
 class Pace:
@@ -231,8 +231,8 @@ class Pace:
     def limit(self, gate: Gate) -> int:
         """Return how many may be under way now.
 
-        Many together share transactions, and more of them are answered in a second, each of them later. So where too
-        many wait, and some are refused whatever is done, fewer are under way: those that are answered, are so soon.
+        Many writes together share transactions: more of them are answered in a second, each of them later. So where too
+        many wait, and some are refused in any case, fewer are under way, and these are answered soon.
         """
         within = TIMES_ALONE * self._alone if gate.is_shedding else WRITE_SECONDS
         return min(MOST_WRITES, max(LEAST_WRITES, int(self._rate * within)))
@@ -251,7 +251,7 @@ class Pace:
         if passed < RATE_SECONDS:
             return
         self._rate = (self._rate + self._answered / passed) / 2
-        # Where many are under way, each waits for others, and what one takes alone is less than is seen.
+        # Where many writes are under way, each waits for others, and takes longer than it would alone.
         if self._most < LEAST_WRITES or (not self._alone and self._most <= 4 * LEAST_WRITES):
             self._alone = self._shortest
         elif self._alone:
@@ -275,11 +275,11 @@ class Places:
         self._taken: Counter[str | None] = Counter()
 
     @contextmanager
-    def place(self, tenant: str | None) -> Iterator[None]:
+    def hold(self, tenant: str | None) -> Iterator[None]:
         """Hold a place.
 
         Raises:
-            Overloaded: none is free.
+            Overloaded: no place is free.
         """
         if self._taken.total() >= self._most or self._taken[tenant] >= self._most_of_one:
             raise overloaded()
@@ -298,7 +298,7 @@ class Request:
     Args:
         gate: the gate.
         tenant: whose request it is.
-        pace: told how long the request took; None: it keeps no other from beginning, once it has begun.
+        pace: learns how long the request took; None: the request keeps no other from beginning, once it has begun.
     """
 
     __slots__ = ("_gate", "_pace", "_since", "_tenant")
@@ -323,7 +323,7 @@ class Request:
             self._gate.leave()
 
     def end(self, *, answered: bool) -> None:
-        """Let others begin, if this one began; `answered` tells whether it did what it was to do."""
+        """Let other requests begin, if this request began; `answered` tells whether it was answered."""
         if self._pace is None:
             self._gate.nudge()
         elif self._since is not None:
@@ -362,5 +362,5 @@ class Admission:
 
 
 def overloaded() -> Overloaded:
-    """Return the error of whoever cannot be served in time."""
+    """Return the error for a request that cannot be served in time."""
     return Overloaded("More is asked for at once than can be answered in time; nothing was done. Try again soon.")

@@ -1,6 +1,6 @@
-"""Callers who leave: what waits for its turn on behalf of one is given up, what has begun goes on to its end.
+"""Callers who leave: a task that waits for its turn for such a caller is given up, a task that has begun goes on.
 
-A queue says around its wait that the task may be given up there. Nothing is paid for where nobody waits.
+A queue marks its wait: only there may a task be given up. Where nobody waits, this costs nothing.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def may_leave() -> Iterator[None]:
 
 
 def leave(task: "asyncio.Task[Any]") -> None:
-    """Give up what a task waits for, now or at its next wait: whoever it works for has left."""
+    """Give a task up where it waits, now or at its next wait: its caller has left."""
     if task.done():
         return
     if task not in _gone:
@@ -52,5 +52,5 @@ def leave(task: "asyncio.Task[Any]") -> None:
 
 
 def has_left(task: "asyncio.Task[Any] | None") -> bool:
-    """Tell whether whoever a task works for has left."""
+    """Tell whether the caller that a task works for has left."""
     return task in _gone

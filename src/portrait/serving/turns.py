@@ -1,4 +1,4 @@
-"""A queue of several tenants that take turns: whoever has much waiting waits for it alone."""
+"""A queue of several tenants that take turns: only a tenant with much waiting waits for that."""
 
 from collections import OrderedDict
 from collections.abc import Collection, Hashable, Iterator
@@ -10,8 +10,8 @@ Item = TypeVar("Item", bound=Hashable)
 class Turns(Generic[Item]):
     """Items that wait, a queue for each tenant; the tenants have turns, an item each.
 
-    An item waits for those of its own tenant that are before it, and for each of these and itself for one item at most
-    of every other tenant.
+    An item waits for the items of its own tenant that are before it; and for each of these, and for itself, it waits
+    for one item at most of every other tenant.
 
     Args:
         most: the most items that are to wait.
@@ -26,18 +26,18 @@ class Turns(Generic[Item]):
 
     @property
     def tenants(self) -> Collection[str | None]:
-        """The tenants of whom something waits."""
+        """The tenants that have items waiting."""
         return self._queues.keys()
 
     @property
     def is_too_long(self) -> bool:
-        """Whether more waits than is to."""
+        """Whether more items wait than are to wait."""
         return self.size > self._most
 
     @property
     def longest(self) -> str | None:
-        """The tenant of whom most waits: the first to give way."""
-        return max(self._queues, key=lambda one: len(self._queues[one]), default=None)
+        """The tenant with most items waiting: the first to give way."""
+        return max(self._queues, key=lambda tenant: len(self._queues[tenant]), default=None)
 
     def add(self, tenant: str | None, item: Item) -> None:
         """Let an item wait behind the others of its tenant."""
@@ -57,7 +57,7 @@ class Turns(Generic[Item]):
         """Return a tenant's oldest or newest item, whosever turn it is.
 
         Raises:
-            KeyError: the tenant has none.
+            KeyError: the tenant has no item.
         """
         queue = self._queues[tenant]
         item, _ = queue.popitem(last=newest)
@@ -78,7 +78,7 @@ class Turns(Generic[Item]):
         return len(self._queues.get(tenant, ()))
 
     def first(self, tenant: str | None) -> Item | None:
-        """Return a tenant's oldest item, which goes on waiting; None where it has none."""
+        """Return a tenant's oldest item, which goes on waiting; None where it has no item."""
         return next(iter(self._queues.get(tenant, ())), None)
 
     def oldest(self) -> Iterator[tuple[str | None, Item]]:

@@ -7,8 +7,8 @@ from portrait.model.document import Head
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generated
 
 
-class Customers:
-    """Customers that are locked, as they were and as they will be.
+class LockedCustomers:
+    """LockedCustomers that are locked, as they were and as they will be.
 
     Args:
         now: the present moment, in microseconds.
@@ -25,9 +25,9 @@ class Customers:
         self.claimed: dict[Identifier, str] = {}
         """Of the new ones those that are registered already, for nobody else to take them, and as whose."""
         self.merged: dict[str, str] = {}
-        """Customers that were merged away, with those that stay."""
+        """LockedCustomers that were merged away, with those that stay."""
         self.regrouped: set[str] = set()
-        """Customers whose identifiers are others now."""
+        """LockedCustomers whose identifiers are others now."""
         self._made: dict[Identifier, str] = {}
         """The customer ids that are made for new identifiers."""
         self._before: dict[Identifier, Profile] = {}

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Unpack
 
 from portrait.identity.rules import Rule
-from portrait.model.errors import CustomerNotFound, IdentifierNotFound, NotMerged, SelfLink
+from portrait.model.errors import IdentifierNotFound, NotMerged, SelfLink
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.reads.identity import head_of, refused
@@ -23,6 +23,7 @@ from portrait.writes.record_writer import ByHand, RecordWriter
 from portrait.writes.unit_of_work import UnitOfWork
 
 _Opened = AbstractAsyncContextManager[tuple[UnitOfWork, Linker]]
+_Opening = AsyncIterator[tuple[UnitOfWork, Linker]]
 _Begin = Callable[[Transaction, str, Identifier, Identifier], _Opened]
 
 
@@ -115,11 +116,7 @@ class Identities:
         a = customer(customer_id)
         if a == identifier:
             raise SelfLink("A customer's own id cannot be taken from it: name another identifier of the customer.")
-        try:
-            return await self._part(tenant, a, identifier, _stated(by, Rule.UNLINK, how), how)
-        except CustomerNotFound:
-            await head_of(self._store, tenant, customer_id)
-            raise NotMerged(_NOT_THEIRS) from None
+        return await self._part(tenant, a, identifier, _stated(by, Rule.UNLINK, how), how, self._theirs)
 
     async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
         """Make a link that a rule refused, and that waits for review, hold.
@@ -192,23 +189,19 @@ class Identities:
         failures = Failures(tenant, request.current())
 
         async def move(tx: Transaction) -> UnitOfWork:
-            try:
-                async with opened(tx, tenant, self._clock(), self._sections, (a, b, moved)) as (unit, linker):
-                    await linker.part(a, moved, _stated(by, Rule.UNLINK, how))
-                    unit.level()
-                    await self._writer.add(
-                        tx, tenant, unit, Judge(unit, {}), incoming, failures, atomic=True, by_hand=ByHand(how.get("credential"))
-                    )
-            except CustomerNotFound:
-                for name in (source, target):
-                    await head_of(tx, tenant, name)
-                raise NotMerged(_NOT_THEIRS) from None
+            async with self._theirs(tx, tenant, a, b, moved) as (unit, linker):
+                await linker.part(a, moved, _stated(by, Rule.UNLINK, how))
+                unit.level()
+                hand = ByHand(how.get("credential"))
+                await self._writer.add(tx, tenant, unit, Judge(unit, {}), incoming, failures, atomic=True, by_hand=hand)
             return unit
 
         return await self._effects.of(tenant, (a, b, moved), move, how)
 
-    async def _part(self, tenant: str, a: Identifier, b: Identifier, stated: Stated, how: How) -> Effect:
-        return await self._decide(tenant, a, b, how, lambda linker: linker.part(a, b, stated))
+    async def _part(
+        self, tenant: str, a: Identifier, b: Identifier, stated: Stated, how: How, begin: _Begin | None = None
+    ) -> Effect:
+        return await self._decide(tenant, a, b, how, lambda linker: linker.part(a, b, stated), begin)
 
     async def _decide(
         self,
@@ -241,37 +234,42 @@ class Identities:
 
         return await self._effects.of(tenant, (a, b), decide, how)
 
-    def _both(self, tx: Transaction, tenant: str, a: Identifier, b: Identifier) -> _Opened:
-        return opened(tx, tenant, self._clock(), self._sections, (a, b))
+    def _both(self, tx: Transaction, tenant: str, *identifiers: Identifier) -> _Opened:
+        return opened(tx, tenant, self._clock(), self._sections, identifiers)
 
     @asynccontextmanager
-    async def _known(
-        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
-    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
-        if len(await tx.resolve_for_update(tenant, (a, b))) < 2:
-            raise IdentifierNotFound
-        async with self._both(tx, tenant, a, b) as both:
+    async def _theirs(self, tx: Transaction, tenant: str, *identifiers: Identifier) -> _Opening:
+        """Open customers and, the last, an identifier that is to be taken from one of them."""
+        if len(await tx.resolve_for_update(tenant, identifiers)) < len(identifiers):
+            for named in identifiers[:-1]:
+                await head_of(tx, tenant, named.value)
+            raise NotMerged("This identifier is not the customer's: there is nothing to take back.")
+        async with self._both(tx, tenant, *identifiers) as both:
             yield both
 
     @asynccontextmanager
-    async def _either(
-        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
-    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
-        known = await tx.resolve_for_update(tenant, (a, b))
-        if not known:
+    async def _known(self, tx: Transaction, tenant: str, *identifiers: Identifier) -> _Opening:
+        if len(await tx.resolve_for_update(tenant, identifiers)) < len(identifiers):
             raise IdentifierNotFound
-        async with opened(tx, tenant, self._clock(), self._sections, known) as either:
-            yield either
+        async with self._both(tx, tenant, *identifiers) as both:
+            yield both
 
     @asynccontextmanager
-    async def _reviewed(
-        self, tx: Transaction, tenant: str, a: Identifier, b: Identifier
-    ) -> AsyncIterator[tuple[UnitOfWork, Linker]]:
+    async def _either(self, tx: Transaction, tenant: str, *identifiers: Identifier) -> _Opening:
+        known = await tx.resolve_for_update(tenant, identifiers)
+        if not known:
+            raise IdentifierNotFound
+        async with self._both(tx, tenant, *known) as both:
+            yield both
+
+    @asynccontextmanager
+    async def _reviewed(self, tx: Transaction, tenant: str, *identifiers: Identifier) -> _Opening:
         """Give what is needed to decide on a link that waits for review.
 
         Raises:
             NotMerged: none waits between these two.
         """
+        a, b = identifiers
         if not await tx.resolve_for_update(tenant, [a]):
             raise _nothing_waits()
         async with opened(tx, tenant, self._clock(), self._sections, [a], [b]) as (unit, linker):
@@ -281,9 +279,6 @@ class Identities:
             if refused(told_of(state, a, b), one_person=one_person) is None:
                 raise _nothing_waits()
             yield unit, linker
-
-
-_NOT_THEIRS = "This identifier is not the customer's: there is nothing to take back."
 
 
 def _stated(by: str | None, rule: Rule, how: How) -> Stated:

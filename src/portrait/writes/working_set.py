@@ -12,15 +12,15 @@ from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, Decision, link_key, told_at
-from portrait.writes.customers import Customers
+from portrait.writes.customers import LockedCustomers
 from portrait.writes.incoming import GivenIdentifier, Incoming
 
 StateKey = tuple[str, Identifier]
 """Names a state: its section's name and its identifier."""
 
 
-class WorkingSet(Customers):
-    """Customers that are locked, the states of their identifiers, and the facts that are added.
+class WorkingSet(LockedCustomers):
+    """LockedCustomers that are locked, the states of their identifiers, and the facts that are added.
 
     Args:
         now: the present moment, in microseconds.
@@ -172,7 +172,7 @@ class WorkingSet(Customers):
         )
 
     def regroup(self, before: Iterable[Profile], after: Sequence[Profile], not_before: int = 0) -> None:
-        """Have identifiers belong to other profiles from now on; see `Customers.regroup`."""
+        """Have identifiers belong to other profiles from now on; see `LockedCustomers.regroup`."""
         unowned = {identifier for profile in after for identifier in profile.members} - self.owners.keys()
         keys = ((LINKS.name, identifier) for identifier in unowned)
         told = (told_at(self._states[key]) for key in keys if key in self._states)
