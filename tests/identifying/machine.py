@@ -35,7 +35,7 @@ SETTINGS = settings(
     max_examples=RUNS,
     stateful_step_count=50,
     deadline=None,
-    phases=[one for one in Phase if one is not Phase.shrink or os.environ.get("PORTRAIT_TEST_SHRINK")],
+    phases=[phase for phase in Phase if phase is not Phase.shrink or os.environ.get("PORTRAIT_TEST_SHRINK")],
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
@@ -61,11 +61,13 @@ RULES = [
 ]
 
 
-def without_made(held):
+def without_made(stored):
     """Return what is held without the customer ids made here: one that was made meanwhile for somebody stays theirs."""
-    shown, owners = held
-    return shown, {
-        one: owner for one, owner in owners.items() if not (one.type == CUSTOMER_ID and is_generated(one.value))
+    documents, owners = stored
+    return documents, {
+        identifier: owner
+        for identifier, owner in owners.items()
+        if not (identifier.type == CUSTOMER_ID and is_generated(identifier.value))
     }
 
 
@@ -108,11 +110,11 @@ class Machine(RuleBasedStateMachine):
 
     def incoming(self, *lines):
         parser = Parser(self.tenant, "test")
-        parsed = [parser.line(at, json.dumps(one).encode(), self.services.registry) for at, one in enumerate(lines)]
-        return [one for one in parsed if hasattr(one, "section")]
+        parsed = [parser.line(at, json.dumps(line).encode(), self.services.registry) for at, line in enumerate(lines)]
+        return [record for record in parsed if hasattr(record, "section")]
 
-    def line(self, told_of, section, record, source="test"):
-        type_, value = told_of
+    def line(self, subject, section, record, source="test"):
+        type_, value = subject
         return {"identifier": {"type": type_, "value": value}, "section": section, "record": record, "source": source}
 
     def done(self, work, must=None, may=()):
@@ -120,26 +122,26 @@ class Machine(RuleBasedStateMachine):
 
         What is refused changes nothing, and its result is None.
         """
-        before = self.run(self.held())
+        before = self.run(self.stored_state())
         expected = (must,) if must else may
         try:
-            found = self.run(work)
+            result = self.run(work)
         except expected:
-            assert self.run(self.held()) == before
+            assert self.run(self.stored_state()) == before
             return None
         assert must is None, f"{must.__name__} was due"
-        return found
+        return result
 
-    def owner(self, told_of):
+    def owner(self, subject):
         """Return the customer id that an identifier belongs to; None: to nobody's."""
-        identifier = Identifier(*told_of)
+        identifier = Identifier(*subject)
         return self.run(self.services.store.resolve(TENANT, [identifier])).get(identifier)
 
     def faults(self, a, b, *, one_person):
         """Return what an action on two customers has to be refused with, where they must be one person, or need not."""
         if a == b:
             return SelfLink
-        owners = [self.owner((CUSTOMER_ID, one)) for one in (a, b)]
+        owners = [self.owner((CUSTOMER_ID, customer_id)) for customer_id in (a, b)]
         if None in owners:
             return CustomerNotFound
         return NotMerged if one_person and owners[0] != owners[1] else None
@@ -152,40 +154,44 @@ class Machine(RuleBasedStateMachine):
     def apart(self, a, b):
         """Tell whether identifiers of the profiles of two, other than just these two, are kept apart."""
         store, links = self.services.store, self.services.registry.find_folded("links")
-        owners = {one: self.owner(one) for one in (a, b)}
-        held = self.run(store.members(TENANT, set(filter(None, owners.values()))))
-        x, y = ({Identifier(*one), *held.get(owners[one], ())} for one in (a, b))
-        if x & y:
+        owners = {identifier: self.owner(identifier) for identifier in (a, b)}
+        members = self.run(store.members(TENANT, set(filter(None, owners.values()))))
+        left, right = ({Identifier(*identifier), *members.get(owners[identifier], ())} for identifier in (a, b))
+        if left & right:
             return False
-        states = self.run(load_states(store, TENANT, links, x | y))
+        states = self.run(load_states(store, TENANT, links, left | right))
         just = {Identifier(*a), Identifier(*b)}
-        return any(len({*pair} & x) == len({*pair} & y) == 1 and {*pair} != just for pair in bans_of(states.values()))
+        return any(
+            len({*pair} & left) == len({*pair} & right) == 1 and {*pair} != just for pair in bans_of(states.values())
+        )
 
     def merging(self, into, source):
         """Return what a merge has to be refused with."""
         a, b = (CUSTOMER_ID, into), (CUSTOMER_ID, source)
         return self.faults(into, source, one_person=False) or (LinkRefused if self.apart(a, b) else None)
 
-    async def held(self):
+    async def stored_state(self):
         """Return every document by customer, heads not among them, and every identifier's owner."""
         store = self.services.store
         names = await store.derived_customers(TENANT, None, 10_000)
         documents = await store.all_documents(TENANT, names)
         owners = await store.resolve(TENANT, await store.derived_identifiers(TENANT, None, 10_000))
-        shown = {
+        bodies = {
             # One without records shows what none shows.
             name: {
-                one.section: (one.body, one.hash, one.valid_until) for one in found if one.section and one.body != b"[]"
+                document.section: (document.body, document.hash, document.valid_until)
+                for document in customer_documents
+                if document.section and document.body != b"[]"
             }
-            for name, found in documents.items()
+            for name, customer_documents in documents.items()
         }
-        return {name: found for name, found in shown.items() if found}, owners
+        return {name: sections for name, sections in bodies.items() if sections}, owners
 
-    @rule(told_of=named, other=named, confidence=confidences, source=sources)
-    def link(self, told_of, other, confidence, source):
+    @rule(subject=named, other=named, confidence=confidences, source=sources)
+    def link(self, subject, other, confidence, source):
         record = {"type": other[0], "value": other[1], "confidence": confidence}
         self.run(
-            self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, "identities", record, source)))
+            self.services.recorder.record_each(TENANT, self.incoming(self.line(subject, "identities", record, source)))
         )
 
     @rule(links=st.lists(st.tuples(named, named), min_size=2, max_size=4))
@@ -193,8 +199,8 @@ class Machine(RuleBasedStateMachine):
         lines = [self.line(a, "identities", {"type": b[0], "value": b[1]}) for a, b in links]
         self.run(self.services.recorder.record_each(TENANT, self.incoming(*lines)))
 
-    @rule(told_of=named, section=st.sampled_from(["interactions", "segments", "consent", "experiments"]))
-    def tell(self, told_of, section):
+    @rule(subject=named, section=st.sampled_from(["interactions", "segments", "consent", "experiments"]))
+    def tell(self, subject, section):
         self.events += 1
         day = f"2026-05-{self.events % 28 + 1:02}T00:00:00Z"
         record = {
@@ -203,7 +209,7 @@ class Machine(RuleBasedStateMachine):
             "consent": {"kind": "consent", "purpose": "p", "status": "granted", "grantedAt": day},
             "experiments": {"experimentId": "x", "experimentName": "x", "variant": day[8:10], "assignedAt": day},
         }[section]
-        self.run(self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, section, record))))
+        self.run(self.services.recorder.record_each(TENANT, self.incoming(self.line(subject, section, record))))
 
     @rule(customer_id=customers, other=named, confidence=confidences)
     def link_by_hand(self, customer_id, other, confidence):
@@ -240,22 +246,26 @@ class Machine(RuleBasedStateMachine):
         owners = self.run(self.services.store.resolve(TENANT, [customer(into), customer(source)]))
         if len(set(owners.values())) < 2:
             return
-        before = self.run(self.held())
+        before = self.run(self.stored_state())
         if self.done(identities.merge(TENANT, into, source, None), self.merging(into, source), self.capped) is None:
             return
         self.run(identities.unmerge(TENANT, into, source, None))
-        after = self.run(self.held())
-        for x, y in zip(without_made(before), without_made(after), strict=True):
-            assert [(one, x.get(one), y.get(one)) for one in {*x, *y} if x.get(one) != y.get(one)] == []
+        after = self.run(self.stored_state())
+        for earlier, later in zip(without_made(before), without_made(after), strict=True):
+            assert [
+                (key, earlier.get(key), later.get(key))
+                for key in {*earlier, *later}
+                if earlier.get(key) != later.get(key)
+            ] == []
 
     @rule(into=customers, source=customers)
     def a_preview_changes_nothing(self, into, source):
-        before = self.run(self.held())
+        before = self.run(self.stored_state())
         must = self.merging(into, source)
         effect = self.done(self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.capped)
         if effect is None:
             return
-        assert self.run(self.held()) == before
+        assert self.run(self.stored_state()) == before
         assert self.run(self.services.identities.merge(TENANT, into, source, None)).after == effect.after
 
     @rule(customer_id=customers, accept=st.booleans())
@@ -274,8 +284,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pairs=st.lists(st.tuples(customers, customers, st.sampled_from([0.6, 0.97])), min_size=1, max_size=3))
     def match(self, pairs):
-        found = [Suggested(a, b, probability, probability > 0.9) for a, b, probability in pairs if a != b]
-        self.run(self.services.matches.suggest(TENANT, found, "match"))
+        suggestions = [Suggested(a, b, probability, probability > 0.9) for a, b, probability in pairs if a != b]
+        self.run(self.services.matches.suggest(TENANT, suggestions, "match"))
 
     @rule()
     def forget_what_was_matched(self):
@@ -288,8 +298,8 @@ class Machine(RuleBasedStateMachine):
         must = None if self.owner((CUSTOMER_ID, customer_id)) else CustomerNotFound
         pages = self.services.lists.states if stored.kind == "state" else self.services.lists.events
         page = self.done(pages(TENANT, customer_id, stored, None, 1), must)
-        for one in page.items if page else ():
-            self.done(self.services.recorder.delete(TENANT, customer_id, stored, one.key, None))
+        for record in page.items if page else ():
+            self.done(self.services.recorder.delete(TENANT, customer_id, stored, record.key, None))
 
     @rule()
     def time_goes_on(self):
@@ -299,12 +309,12 @@ class Machine(RuleBasedStateMachine):
     def each_identifier_has_one_owner_that_says_so(self):
         if not hasattr(self, "tenant"):
             return
-        shown, owners = self.run(self.held())
+        documents, owners = self.run(self.stored_state())
         heads = dict(self.run(self.services.store.customers(TENANT, None, 1000)))
-        members = {one: name for name, head in heads.items() for one in head.identifiers(name)}
+        members = {identifier: name for name, head in heads.items() for identifier in head.identifiers(name)}
         assert members == owners
         assert sum(len(head.identifiers(name)) for name, head in heads.items()) == len(members)
-        assert shown.keys() <= heads.keys()
+        assert documents.keys() <= heads.keys()
         for name in heads:
             assert Identifier(CUSTOMER_ID, name) in members
 

@@ -23,7 +23,7 @@ PATIENCE = 60.0
 
 def incoming(services, tenant, *lines):
     parser = Parser(tenant, "test")
-    return [parser.line(at, json.dumps(one).encode(), services.registry) for at, one in enumerate(lines)]
+    return [parser.line(at, json.dumps(line).encode(), services.registry) for at, line in enumerate(lines)]
 
 
 async def record(services, tenant, *lines):
@@ -52,12 +52,12 @@ class Race:
     def __init__(self, mark, merges, tenant):
         self._tenant = tenant
         self._mark = mark
-        self.told = []
+        self.recorded = []
         """Of each fact the identifier and the key."""
         self.works = []
         dice = random.Random(mark)
-        for place in range(merges // 3 + 1):
-            a, b, c = triple = TRIPLES[place % len(TRIPLES)]
+        for index in range(merges // 3 + 1):
+            a, b, c = triple = TRIPLES[index % len(TRIPLES)]
             some = [self._merge(a, b), self._merge(b, a), self._merge(b, c), self._merge(c, a)]
             some += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
             some += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
@@ -69,8 +69,8 @@ class Race:
     def _tell(self, *names):
         lines = []
         for name in names:
-            key = f"{self._mark}{len(self.told)}"
-            self.told.append((Identifier(**named(name)), key))
+            key = f"{self._mark}{len(self.recorded)}"
+            self.recorded.append((Identifier(**named(name)), key))
             lines.append(line(name, "interactions", click(key)))
         return lambda services: record(services, self._tenant, *lines)
 
@@ -105,11 +105,11 @@ async def all_at_once(services, works):
     """Do everything, shared out over some services, `AT_ONCE` at a time; nobody hears of a lock or a deadlock."""
     waiting = iter(works)
 
-    async def worker(one):
+    async def worker(service):
         for work in waiting:
-            await work(one)
+            await work(service)
 
-    await asyncio.gather(*(worker(one) for one in services for _ in range(AT_ONCE)))
+    await asyncio.gather(*(worker(service) for service in services for _ in range(AT_ONCE)))
 
 
 async def main(url, mark, merges):

@@ -29,14 +29,17 @@ E, F, P, D = "email:e@example.org", "email:f@example.org", "phone:+4930901820", 
 
 async def deleted(running, customer_id, tag):
     """Delete the identity record that names an identifier."""
-    for one in (await running.client.get(f"/api/v1/customers/{customer_id}/identities")).json()["data"]:
-        if f"{one['record']['type']}:{one['record']['value']}" == tag:
-            answer = await running.client.delete(f"/api/v1/customers/{customer_id}/identities/{one['key']}")
+    for stored_record in (await running.client.get(f"/api/v1/customers/{customer_id}/identities")).json()["data"]:
+        if f"{stored_record['record']['type']}:{stored_record['record']['value']}" == tag:
+            answer = await running.client.delete(f"/api/v1/customers/{customer_id}/identities/{stored_record['key']}")
             assert answer.status_code == 204
 
 
 async def waiting(running, customer_id):
-    return {(one["other"]["value"], one["reason"]) for one in (await explained(running, customer_id))["candidates"]}
+    return {
+        (candidate["other"]["value"], candidate["reason"])
+        for candidate in (await explained(running, customer_id))["candidates"]
+    }
 
 
 # --- alive as long as somebody says so ---
@@ -85,22 +88,24 @@ async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right
     store = running.services.store
     b, e = Identifier("customer_id", "B"), Identifier("email", "e@example.org")
 
-    async def told(tx):
+    async def append_decisions(tx):
         """Tell of a link between B and the address, or take the one of A's back, as no record says."""
         pairs = [(Identifier("customer_id", "A"), e)] if reason == "missing" else [(b, e)]
         status = "retracted" if reason == "missing" else "limit"
         at = 1_800_000_000_000_000
         for pair in pairs:
-            for one, other in (pair, pair[::-1]):
+            for identifier, other in (pair, pair[::-1]):
                 at += 1
                 body = LINKS.shape.encode(Decision(rule=Rule.RECORD, value=other.value, at=at, since=at, status=status))
                 key = link_key(other)
-                fact = Fact(one, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
+                fact = Fact(identifier, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
                 await tx.append(TENANT, [fact])
 
-    await store.write(TENANT, told)
-    found = [one for one in (await running.services.upkeep.check()).differences if one.kind == "link"]
-    assert {one.reason for one in found} == {reason}
+    await store.write(TENANT, append_decisions)
+    differences = [
+        difference for difference in (await running.services.upkeep.check()).differences if difference.kind == "link"
+    ]
+    assert {difference.reason for difference in differences} == {reason}
     await running.services.upkeep.rebuild()
     await running.checked()
     assert await owner(running, E) == "A"
@@ -111,10 +116,10 @@ async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right
 
 
 async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running):
-    def consent(told_of, status, at):
+    def consent(tag, status, at):
         record = {"kind": "consent", "purpose": "p", "status": status, "grantedAt": at if status == "granted" else None,
                   "revokedAt": at if status == "revoked" else None}  # fmt: skip
-        return line(told_of, "consent", record)
+        return line(tag, "consent", record)
 
     lines = [
         tie("A", E, effectiveAt="2024-01-01T00:00:00Z"),
@@ -122,14 +127,14 @@ async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running)
         consent(E, "granted", "2025-06-01T00:00:00Z"),
     ]
     await each(running, *reversed(lines))
-    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["granted"]
     await running.checked()
 
 
 async def test_an_earlier_moment_of_a_joining_changes_at_once_what_depends_on_it(running):
-    def consent(told_of, status, at):
+    def consent(tag, status, at):
         when = {"grantedAt": at} if status == "granted" else {"revokedAt": at}
-        return line(told_of, "consent", {"kind": "consent", "purpose": "p", "status": status, **when})
+        return line(tag, "consent", {"kind": "consent", "purpose": "p", "status": status, **when})
 
     await each(
         running,
@@ -137,9 +142,9 @@ async def test_an_earlier_moment_of_a_joining_changes_at_once_what_depends_on_it
         consent("A", "revoked", "2026-03-01T00:00:00Z"),
         consent(E, "granted", "2026-04-01T00:00:00Z"),
     )
-    assert [one["status"] for one in await running.section("consent", "A")] == ["revoked"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["revoked"]
     await bulk(running, tie("A", E, effectiveAt="2026-01-01T00:00:00Z", source="web"))
-    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["granted"]
     await running.checked()
 
 
@@ -159,7 +164,7 @@ async def test_what_three_duplicates_split_off_comes_back_once_they_are_one(runn
 
 
 async def test_a_ban_is_lifted_by_naming_just_the_two(running):
-    await each(running, *(line(one, "segments", SEGMENT) for one in ("father", "son", "son-2")))
+    await each(running, *(line(customer_id, "segments", SEGMENT) for customer_id in ("father", "son", "son-2")))
     await act(running, "cannot-link", identifier="father", other="son")
     await act(running, "merge", targetId="son", sourceId="son-2")
     for action in ({"targetId": "father", "sourceId": "son-2"}, {"targetId": "son-2", "sourceId": "father"}):
@@ -197,7 +202,7 @@ async def test_an_old_number_is_given_to_whom_it_belongs_now_in_one_action(runni
     effect = await act(running, "move", **fields)
     assert effect == previewed
     assert await owner(running, P) == "B"
-    assert [one["value"] for one in await running.section("identities", "A")] == ["e@example.org"]
+    assert [identifier["value"] for identifier in await running.section("identities", "A")] == ["e@example.org"]
     await each(running, tie("A", P, 0.9), tie(P, "A", source="web"))
     assert await owner(running, P) == "B", "it does not go back by itself"
     assert await refused(running, "move", **fields) == (409, "not_merged", None)

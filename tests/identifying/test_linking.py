@@ -17,12 +17,12 @@ from identifying.acting import (
     each,
     evidence,
     explained,
-    held,
     line,
     owner,
     rules,
-    shown,
+    stored_state,
     tie,
+    visible_documents,
 )
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
@@ -39,7 +39,7 @@ async def free(running):
 
 async def warned(running, customer_id, *records):
     answer = await running.told("identities", list(records), customer_id)
-    return [(one["index"], one["code"]) for one in answer.get("warnings", [])]
+    return [(warning["index"], warning["code"]) for warning in answer.get("warnings", [])]
 
 
 # --- who nobody knew ---
@@ -53,7 +53,7 @@ async def test_an_identifier_that_nobody_knows_gets_a_profile_until_a_customer_i
     assert await running.section("identities", made) == [evidence("device_id:d")]
     await bulk(running, tie("c1", "device_id:d"))
     assert await owner(running, "device_id:d") == await owner(running, made) == "c1"
-    assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+    assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
     assert await running.section("identities") == [evidence("device_id:d")], "no id of our own making is shown"
     answer = await running.profile(made)
     assert answer.json()["customerId"] == "c1"
@@ -70,7 +70,7 @@ async def test_an_identifier_is_known_in_each_way_of_writing_it(running):
 
 async def test_nobody_gets_a_profile_for_being_named(running):
     await bulk(running, tie("c1", "email:e@example.org"))
-    assert (await held(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
+    assert (await stored_state(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
     answer = await running.client.post(
         "/api/v1/identity", json={"action": "resolve", "identifier": evidence("phone:+4930901820") | {"confidence": 1}}
     )
@@ -104,7 +104,10 @@ async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
     assert await running.section("identities", "A") == [evidence("email:a@example.org")]
     assert await running.section("identities", "B") == before
     assert len((await running.listed("identities", "A"))["data"]) == 7, "the evidence stays"
-    waiting = [(one["other"]["value"], one["reason"]) for one in (await explained(running, "A"))["candidates"]]
+    waiting = [
+        (candidate["other"]["value"], candidate["reason"])
+        for candidate in (await explained(running, "A"))["candidates"]
+    ]
     assert waiting == [("B", "unique_type"), ("b@example.org", "unique_type")]
     await running.checked()
 
@@ -115,18 +118,18 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
         evidence("shoe_size:44"),
         evidence("customer_id:A"),
     ]
-    lines = [line(name, "identities", one) for name, one in zip("AAAA", records, strict=True)]
+    lines = [line(name, "identities", record) for name, record in zip("AAAA", records, strict=True)]
     await running.told("identities", records[1], "B")
     expected = [(1, "unique_type"), (2, "unknown_type"), (3, "self_link")]
     answer = await running.client.post("/api/v1/records", json=[{"section": "nothing"}, *lines, lines[0]])
-    found = answer.json()
-    assert (found["recorded"], found["duplicates"], len(found["refused"])) == (4, 1, 1)
-    assert [(one["index"] - 1, one["code"]) for one in found["warnings"]] == expected
+    outcome = answer.json()
+    assert (outcome["recorded"], outcome["duplicates"], len(outcome["refused"])) == (4, 1, 1)
+    assert [(warning["index"] - 1, warning["code"]) for warning in outcome["warnings"]] == expected
     assert "warnings" not in await bulk(running, line("A", "segments", SEGMENT)), "present only if there are any"
     monkeypatch.setattr(api_bulk, "MAX_WARNED", 2)
     monkeypatch.setattr(api_bulk, "MAX_CHUNK", 2)
     sized = [line("C", "identities", evidence(f"shoe_size:{size}")) for size in range(6)]
-    assert [(one["index"], one["code"]) for one in (await bulk(running, *sized))["warnings"]] == [
+    assert [(warning["index"], warning["code"]) for warning in (await bulk(running, *sized))["warnings"]] == [
         (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
 
 
@@ -159,8 +162,8 @@ async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, mon
 async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(running):
     cookies = [f"cookie_id:k{number}" for number in range(150)]
     lines = [tie(cookie, "A") for cookie in cookies]
-    found = await running.client.post("/api/v1/records", json=lines)
-    assert len(found.json()["warnings"]) == 50
+    answer = await running.client.post("/api/v1/records", json=lines)
+    assert len(answer.json()["warnings"]) == 50
     await each(running, line("B", "segments", SEGMENT))
     for action in ("merge", "unmerge"):
         await act(running, action, targetId="A", sourceId="B")
@@ -192,12 +195,12 @@ async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting
 async def test_by_default_what_names_a_thing_never_joins_two_people(running, weak, mine, yours):
     thing = f"{weak}:shared"
     await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, thing))
-    before = await shown(running)
+    before = await visible_documents(running)
     await each(
         running, tie(yours, thing), tie(thing, yours, 0.9), tie(thing, mine, 0.9), line(thing, "segments", SEGMENT)
     )
     assert await owner(running, mine) == await owner(running, thing) != await owner(running, yours)
-    after = await shown(running)
+    after = await visible_documents(running)
     assert after[await owner(running, yours)] == before[await owner(running, yours)]
     await running.checked()
 
@@ -228,10 +231,10 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     await rules(running, {"shared": "split", "types": {"device_id": {"weak": True, "sharedFrom": 3}}})
     people = [f"email:p{number}@example.org" for number in range(3)]
     await each(
-        running, *(line(one, "segments", SEGMENT) for one in people), *(tie(one, "device_id:d") for one in people)
+        running, *(line(tag, "segments", SEGMENT) for tag in people), *(tie(tag, "device_id:d") for tag in people)
     )
     assert await owner(running, "device_id:d") is None
-    assert len({await owner(running, one) for one in people}) == 3
+    assert len({await owner(running, tag) for tag in people}) == 3
     await bulk(running, tie("email:p4@example.org", "device_id:d"))
     assert await owner(running, "device_id:d") is None
     await running.checked()
@@ -260,20 +263,20 @@ async def test_two_people_with_several_addresses_are_two(running):
 
 async def test_what_was_split_off_stays_so(running):
     people = [f"phone:+493090182{number}" for number in range(6)]
-    await each(running, *(tie("email:desk@example.org", one) for one in people[:3]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]))
     desk = await owner(running, "email:desk@example.org")
-    for one in people[3:]:
-        await each(running, tie("email:desk@example.org", one))
-        assert await owner(running, one) is None
+    for phone in people[3:]:
+        await each(running, tie("email:desk@example.org", phone))
+        assert await owner(running, phone) is None
     assert await running.section("identities", desk) == [evidence("email:desk@example.org")]
     await running.checked()
 
 
 async def test_what_somebody_accepts_is_split_off_no_more(running):
     people = [f"phone:+493090182{number}" for number in range(5)]
-    await each(running, *(tie("email:desk@example.org", one) for one in people[:3]), tie("A", people[0]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]), tie("A", people[0]))
     await act(running, "accept", identifier="email:desk@example.org", other=people[2])
-    await each(running, *(tie("email:desk@example.org", one) for one in people[3:]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[3:]))
     assert await owner(running, "email:desk@example.org") == await owner(running, people[2]) != "A"
     await running.checked()
 
@@ -343,9 +346,9 @@ async def test_confidence_is_the_widest_path_from_the_customer(free):
         evidence("phone:+4930901820", 0.8),
         evidence("loyalty:7", 0.3),
     ]
-    paths = {one["type"]: one["path"] for one in (await explained(free, "c1"))["identifiers"]}
+    paths = {identifier["type"]: identifier["path"] for identifier in (await explained(free, "c1"))["identifiers"]}
     assert [link["confidence"] for link in paths["loyalty"]] == [0.9, 0.8, 0.857143, 0.3]
-    assert [one["source"] for one in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
+    assert [record["source"] for record in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
 
 
 async def test_one_source_that_says_it_again_counts_once_and_what_it_said_last(running):
@@ -366,17 +369,17 @@ MOMENTS = ({}, {"effectiveAt": "2026-01-02T00:00:00Z"})
 
 @pytest.mark.parametrize("when", MOMENTS, ids=["from now on", "at a moment of its own"])
 async def test_two_sources_that_say_the_same_are_two_and_each_of_them_once(running, when):
-    async def told(*sources):
+    async def count_recorded(*sources):
         lines = [tie("c1", "email:e@example.org", 0.8, source=source, **when) for source in sources]
         answer = await running.client.post("/api/v1/records", json=lines)
         assert answer.json()["refused"] == []
         return answer.json()["recorded"], answer.json()["duplicates"]
 
-    assert await told("crm") == (1, 0)
-    assert await told("web") == (1, 0)
+    assert await count_recorded("crm") == (1, 0)
+    assert await count_recorded("web") == (1, 0)
     assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]  # 4 · 4 = 16, 16 / 17
-    assert await told("crm") == await told("web") == (0, 1)
-    assert await told("web", "shop", "crm", "shop") == (1, 3)
+    assert await count_recorded("crm") == await count_recorded("web") == (0, 1)
+    assert await count_recorded("web", "shop", "crm", "shop") == (1, 3)
     assert await running.section("identities") == [evidence("email:e@example.org", 0.984615)]  # 64 / 65
     await running.checked()
 
@@ -420,7 +423,7 @@ async def test_a_customer_merged_away_leads_to_the_one_that_stays_at_every_step(
         answer = await free.profile(name)
         assert answer.json()["customerId"] == "A"
         assert answer.headers["content-location"] == "/api/v1/customers/A/unified-profile"
-    assert [one["segmentId"] for one in await free.section("segments", "D")] == ["A", "B", "C", "D"]
+    assert [segment["segmentId"] for segment in await free.section("segments", "D")] == ["A", "B", "C", "D"]
     await free.checked()
 
 
@@ -435,34 +438,34 @@ PAST = "2026-02-0{}T00:00:00Z"
 @st.composite
 def people(draw):
     """Lines that tell of two people without a conflict: what names each is linked to the customer, some way round."""
-    told = []
+    lines = []
     for person in PEOPLE:
         number = str(PEOPLE.index(person))
         strong = [tag.format(number if "phone" in tag else person) for tag in STRONG]
         nodes = [*([person.upper()] if draw(st.booleans()) else []), *strong]
-        ties = [(node, draw(st.sampled_from(nodes[:place]))) for place, node in enumerate(nodes) if place]
+        ties = [(node, draw(st.sampled_from(nodes[:index]))) for index, node in enumerate(nodes) if index]
         for thing in (tag.format(person) for tag in THINGS):
             ties += [(thing, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
             nodes.append(thing)
         for a, b in ties:
-            one, other = draw(st.permutations([a, b]))
+            end, other = draw(st.permutations([a, b]))
             confidence = draw(st.sampled_from([0.5, 0.7, 0.8, 1.0]))  # those below the least that merges may be refused
-            told.append(tie(one, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
-        for place in range(draw(st.integers(0, 6))):
+            lines.append(tie(end, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
+        for index in range(draw(st.integers(0, 6))):
             section, record = draw(
                 st.sampled_from(
                     [
-                        ("interactions", interaction(place, PAST.format(place + 1))),
-                        ("segments", {**SEGMENT, "segmentId": f"s{place}"}),
+                        ("interactions", interaction(index, PAST.format(index + 1))),
+                        ("segments", {**SEGMENT, "segmentId": f"s{index}"}),
                         ("consent", {"kind": "consent", "purpose": "p", "status": draw(
-                            st.sampled_from(["granted", "revoked"])), "grantedAt": PAST.format(place + 1)}),
-                        ("experiments", {"experimentId": "x", "experimentName": "x", "variant": str(place),
-                                         "assignedAt": PAST.format(place + 1)}),
+                            st.sampled_from(["granted", "revoked"])), "grantedAt": PAST.format(index + 1)}),
+                        ("experiments", {"experimentId": "x", "experimentName": "x", "variant": str(index),
+                                         "assignedAt": PAST.format(index + 1)}),
                     ]
                 )
             )  # fmt: skip
-            told.append(line(draw(st.sampled_from(nodes)), section, record, effectiveAt=PAST.format(place + 1)))
-    return told
+            lines.append(line(draw(st.sampled_from(nodes)), section, record, effectiveAt=PAST.format(index + 1)))
+    return lines
 
 
 async def groups(running, tenant):
@@ -470,17 +473,17 @@ async def groups(running, tenant):
 
     Confidence is counted from the customer id: where it is one made here, for whichever came first, it is left out.
     """
-    documents = await shown(running, tenant)
-    found = {}
-    for one, name in (await held(running, tenant))[1].items():
-        found.setdefault(name, set()).add(one)
+    documents = await visible_documents(running, tenant)
+    members_of = {}
+    for identifier, name in (await stored_state(running, tenant))[1].items():
+        members_of.setdefault(name, set()).add(identifier)
     return sorted(
         (
-            sorted(one for one in members if not is_generated(one.value)),
+            sorted(identifier for identifier in members if not is_generated(identifier.value)),
             None if is_generated(name) else name,
             sorted((s, b) for s, b in documents.get(name, {}).items() if s != "identities" or not is_generated(name)),
         )
-        for name, members in found.items()
+        for name, members in members_of.items()
     )
 
 
@@ -490,27 +493,27 @@ async def groups(running, tenant):
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(told=people(), data=st.data())
-def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(told, data, tmp_path_factory):
-    orders = [told, list(reversed(told)), data.draw(st.permutations(told))]
-    sizes = [1, 4, len(told)]
+@given(lines=people(), data=st.data())
+def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(lines, data, tmp_path_factory):
+    orders = [lines, list(reversed(lines)), data.draw(st.permutations(lines))]
+    sizes = [1, 4, len(lines)]
 
     async def run():
         async with service(tmp_path_factory.mktemp("order"), tenants=()) as running:
-            found = []
-            for place, (order, size) in enumerate(zip(orders, sizes, strict=True)):
-                tenant = await running.services.access.create_tenant(f"t{place}")
+            groupings = []
+            for index, (order, size) in enumerate(zip(orders, sizes, strict=True)):
+                tenant = await running.services.access.create_tenant(f"t{index}")
                 await rules(running, {"types": {"loyalty": {}}}, tenant.id)
                 tenant = await running.services.store.tenant(tenant.id)
                 parser = Parser(tenant, "test")
                 for start in range(0, len(order), size):
-                    texts = [json.dumps(one).encode() for one in order[start : start + size]]
+                    texts = [json.dumps(line).encode() for line in order[start : start + size]]
                     incoming = [parser.line(at, text, running.services.registry) for at, text in enumerate(texts)]
                     outcome = await running.services.recorder.record_each(tenant.id, incoming)
                     assert outcome.refused == []
-                found.append(await groups(running, tenant.id))
+                groupings.append(await groups(running, tenant.id))
             await running.checked()
-            return found
+            return groupings
 
     first, *others = asyncio.run(run())
     for other in others:
@@ -524,27 +527,27 @@ def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(t
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(told=people(), data=st.data())
-def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(told, data, tmp_path_factory):
-    nodes = sorted({one for said in told if said["section"] == "identities" for one in _ends(said)})
+@given(lines=people(), data=st.data())
+def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(lines, data, tmp_path_factory):
+    nodes = sorted({tag for line in lines if line["section"] == "identities" for tag in _ends(line)})
     pairs = st.lists(st.sampled_from(nodes), min_size=2, max_size=2, unique=True)
     guesses = [tie(a, b, 0.3, source="list") for a, b in data.draw(st.lists(pairs, min_size=1, max_size=6))]
-    orders = [told, guesses + told, data.draw(st.permutations(guesses + told))]
+    orders = [lines, guesses + lines, data.draw(st.permutations(guesses + lines))]
 
     async def run():
         async with service(tmp_path_factory.mktemp("guess"), tenants=()) as running:
-            found = []
-            for place, order in enumerate(orders):
-                tenant = await running.services.access.create_tenant(f"t{place}")
+            groupings = []
+            for index, order in enumerate(orders):
+                tenant = await running.services.access.create_tenant(f"t{index}")
                 await rules(running, {"types": {"loyalty": {}}}, tenant.id)
                 tenant = await running.services.store.tenant(tenant.id)
                 parser = Parser(tenant, "test")
-                for at, one in enumerate(order):
-                    incoming = [parser.line(at, json.dumps(one).encode(), running.services.registry)]
+                for at, line in enumerate(order):
+                    incoming = [parser.line(at, json.dumps(line).encode(), running.services.registry)]
                     assert (await running.services.recorder.record_each(tenant.id, incoming)).refused == []
-                found.append([members for members, _, _ in await groups(running, tenant.id)])
+                groupings.append([members for members, _, _ in await groups(running, tenant.id)])
             await running.checked()
-            return found
+            return groupings
 
     without, first, mixed = asyncio.run(run())
     assert first == without
@@ -567,6 +570,6 @@ async def test_who_is_tied_by_guesses_only_does_not_make_what_is_linked_look_sha
     await running.checked()
 
 
-def _ends(said):
+def _ends(line):
     """Return the two identifiers that evidence names, as tags."""
-    return [f"{one['type']}:{one['value']}" for one in (said["identifier"], said["record"])]
+    return [f"{tag['type']}:{tag['value']}" for tag in (line["identifier"], line["record"])]

@@ -24,7 +24,7 @@ def test_a_failure_that_is_not_due_is_no_refusal(action, error):
         def __init__(self):
             super().__init__()
 
-            async def fails(*given, **more):
+            async def fails(*args, **kwargs):
                 raise error("a failure")
 
             setattr(self.services.identities, action, fails)
@@ -51,7 +51,7 @@ def test_a_refusal_that_is_due_and_does_not_come_ends_the_run():
     machine = Machine()
     machine.begin(None)
 
-    async def done(*given, **more):
+    async def done(*args, **kwargs):
         return None
 
     try:

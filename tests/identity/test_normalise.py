@@ -236,8 +236,8 @@ def test_what_cannot_be_seen_at_the_ends_is_trimmed(type_):
         "\ufeff",
         *"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
     ]
-    for one in invisible:
-        assert normalise(type_, f"{one} {one}x{one} {one}") == "x"
+    for blank in invisible:
+        assert normalise(type_, f"{blank} {blank}x{blank} {blank}") == "x"
     assert normalise(type_, "".join(invisible)) == ""
 
 
@@ -340,7 +340,7 @@ def test_what_is_kept_in_memory_is_bounded_and_short():
 def test_nothing_is_made_of_a_value_that_is_too_long(type_, monkeypatch):
     made = []
     for name in ("normalize", "_folded", "_address", "_phone"):
-        monkeypatch.setattr(module, name, lambda *given, name=name: made.append(name) or given[-1])
+        monkeypatch.setattr(module, name, lambda *args, name=name: made.append(name) or args[-1])
     for value in (" " * (MAX_VALUE_BYTES + 1), "é" * (MAX_VALUE_BYTES // 2 + 1), "\u200b " * MAX_VALUE_BYTES):
         assert normalise(type_, value) == value
     assert made == []

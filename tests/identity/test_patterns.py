@@ -38,21 +38,24 @@ USUAL = {
 
 @pytest.mark.parametrize("pattern", USUAL)
 def test_usual_patterns_match_whole_values_whatever_their_case(pattern):
-    found = Patterns([pattern])
-    assert not found.faults
-    assert [value for value in USUAL[pattern] if not found.match(value)] == []
-    assert not found.match("something else")
+    patterns = Patterns([pattern])
+    assert not patterns.faults
+    assert [value for value in USUAL[pattern] if not patterns.match(value)] == []
+    assert not patterns.match("something else")
 
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        *[(one, "reference to a group") for one in ("(.)\\1", "(?P<x>a)\\g<x>", "a\\Z", "\\Qa", "\\Qa\\E", "\\\\\\Qa")],
-        *[(one, "looks around") for one in ("(?=a)a", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?>a)", "(?P=x)", "(?(1)a)")],
-        *[(one, "repeats a repetition") for one in ("a++", "a**", "a{3}{4}")],
-        *[(one, "repeat less") for one in ("a{1001}", "a{2,1}", "(a{100}){100}")],
-        *[(one, "repeats nothing") for one in ("*", "a|*", "(+)")],
-        *[(one, "close it") for one in ("(", "(a|b", "[a", "(?:a")],
+        *[
+            (text, "reference to a group")
+            for text in ("(.)\\1", "(?P<x>a)\\g<x>", "a\\Z", "\\Qa", "\\Qa\\E", "\\\\\\Qa")
+        ],
+        *[(text, "looks around") for text in ("(?=a)a", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?>a)", "(?P=x)", "(?(1)a)")],
+        *[(text, "repeats a repetition") for text in ("a++", "a**", "a{3}{4}")],
+        *[(text, "repeat less") for text in ("a{1001}", "a{2,1}", "(a{100}){100}")],
+        *[(text, "repeats nothing") for text in ("*", "a|*", "(+)")],
+        *[(text, "close it") for text in ("(", "(a|b", "[a", "(?:a")],
         ("a)", "open it"),
         ("a)|(b", "open it"),
         ("[z-a]", "runs backwards"),
@@ -86,20 +89,20 @@ def test_beyond_a_bound_nothing_is_read(many, first, monkeypatch):
     monkeypatch.setattr(patterns, "_size", lambda pattern: read.append(pattern) or min(real(pattern), 1))
     faults = Patterns(many).faults
     assert list(faults) == list(range(first, len(many)))
-    assert all("that a tenant may have" in one or "together" in one for one in faults.values())
+    assert all("that a tenant may have" in fault or "together" in fault for fault in faults.values())
     assert len(read) == first
 
 
 def test_what_patterns_cost_together_is_bounded_and_the_cheaper_go_on():
-    found = Patterns(["(?:.?){50}", *["a{700}"] * 3, "b"])
-    assert list(found.faults) == [2, 3]
-    assert found.match("b")
+    patterns = Patterns(["(?:.?){50}", *["a{700}"] * 3, "b"])
+    assert list(patterns.faults) == [2, 3]
+    assert patterns.match("b")
 
 
 def test_what_cannot_be_used_leaves_the_others():
-    found = Patterns(["qa.*", "(?!a)b", "no"])
-    assert list(found.faults) == [1]
-    assert [found.match(one) for one in ("qa1", "NO", "b")] == [True, True, False]
+    patterns = Patterns(["qa.*", "(?!a)b", "no"])
+    assert list(patterns.faults) == [1]
+    assert [patterns.match(text) for text in ("qa1", "NO", "b")] == [True, True, False]
 
 
 DIFFERENCES = {
@@ -164,10 +167,10 @@ trees = st.recursive(
 @given(trees)
 def test_a_pattern_matches_what_it_says(tree):
     pattern = written(tree)
-    found = Patterns([pattern])
-    assert not found.faults
+    patterns = Patterns([pattern])
+    assert not patterns.faults
     for value in map("".join, product("ab", repeat=4)):
-        assert found.match(value) == bool(re.fullmatch(pattern, value))
+        assert patterns.match(value) == bool(re.fullmatch(pattern, value))
 
 
 PIECES = [
@@ -198,10 +201,10 @@ PIECES = [
 @example(["a)|(b", "b"])
 @example(["(?-i)A", "b"])
 def test_patterns_together_match_what_each_does_by_itself(many):
-    together, each = Patterns(many), [Patterns([one]) for one in many]
-    assert [place in together.faults for place in range(len(many))] == [bool(one.faults) for one in each]
+    together, each = Patterns(many), [Patterns([pattern]) for pattern in many]
+    assert [index in together.faults for index in range(len(many))] == [bool(single.faults) for single in each]
     for value in ("", "a", "b", "A", "B", "ab", "a)", "(b", "|", "Q", "\\", "a|b", "b)"):
-        assert together.match(value) == any(one.match(value) for one in each)
+        assert together.match(value) == any(single.match(value) for single in each)
 
 
 def test_a_pattern_matches_a_whole_value_and_none_that_is_long():
