@@ -38,10 +38,10 @@ def named(name):
 
 
 def test_a_name_taken_twice_is_refused_with_both_origins(tmp_path):
-    one, other = plugin(tmp_path, named("same"), "one.py"), plugin(tmp_path, named("same"), "other.py")
-    detail = refusal(one, other)
+    first, other = plugin(tmp_path, named("same"), "one.py"), plugin(tmp_path, named("same"), "other.py")
+    detail = refusal(first, other)
     assert "`same`" in detail
-    assert one in detail
+    assert first in detail
     assert other in detail
 
 
@@ -176,8 +176,8 @@ def test_a_plugin_is_named_by_module_too(tmp_path):
 
 def test_sections_are_in_order_of_registration(tmp_path):
     two = plugin(tmp_path, named("zz") + named("aa"), "two.py")
-    one = plugin(tmp_path, named("mm"), "one.py")
-    assert registry.load([two, one], installed=False).names()[6:] == ["zz", "aa", "mm"]
+    single = plugin(tmp_path, named("mm"), "one.py")
+    assert registry.load([two, single], installed=False).names()[6:] == ["zz", "aa", "mm"]
 
 
 BADGES = f"""{STORED}
@@ -199,7 +199,7 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
         without.client.headers["X-Tenant-Id"] = TENANT
         answer = await without.profile()
         assert answer.status_code == 200
-        assert "badges" not in [one["name"] for one in answer.json()["sections"]]
+        assert "badges" not in [section["name"] for section in answer.json()["sections"]]
         assert await without.section("segments") == [segment]
         assert (await without.profile("c1", "badges")).status_code == 400
         for report in (await without.services.upkeep.check(), await without.services.upkeep.rebuild()):
@@ -210,7 +210,7 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
     assert "2 facts and 1 documents of section badges could not be checked" in checked.stdout
     async with service(tmp_path, plugins=(path,), clock=running.clock, tenants=()) as again:
         again.client.headers["X-Tenant-Id"] = TENANT
-        assert {one["badgeId"] for one in await again.section("badges")} == {"b1", "b2"}
+        assert {badge["badgeId"] for badge in await again.section("badges")} == {"b1", "b2"}
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls)
     calls.clear()
     await running.told("identities", DEVICE)
     (documents,) = (each["c1"] for name, each in calls if name == "put_documents")
-    assert {one.section for one in documents} == {"", "identities"}
+    assert {document.section for document in documents} == {"", "identities"}
     assert not {"states_of", "hashes"} & {name for name, _ in calls}
     await running.checked()
 
@@ -61,7 +61,7 @@ async def test_an_identifier_that_had_records_brings_them_along(running, calls):
     calls.clear()
     await running.told("identities", DEVICE)
     documents = next(each["c1"] for name, each in calls if name == "put_documents")
-    assert {one.section for one in documents} == {"", "identities", "segments", "interactions"}
+    assert {document.section for document in documents} == {"", "identities", "segments", "interactions"}
     await running.checked()
 
 
@@ -80,6 +80,6 @@ async def test_all_is_read_before_anything_is_put(running, calls, named):
 async def test_an_owner_that_was_claimed_is_not_put_again(running, calls):
     await tell(running, EVENT, "interactions", identifier=DEVICE)
     (put,) = (each for name, each in calls if name == "put_identifiers")
-    assert [one.type for one in put] == ["customer_id"]
+    assert [identifier.type for identifier in put] == ["customer_id"]
     assert (await running.services.store.resolve(TENANT, put)) == dict(put)
     await running.checked()

@@ -20,7 +20,7 @@ async def test_after_a_delete_events_of_one_moment_are_chosen_as_before(running)
     await running.told("interactions", [interaction(n) for n in numbers])
     path = "/api/v1/customers/c1/interactions/ih_059"
     assert (await running.client.delete(path)).status_code == 204
-    assert [one["id"] for one in await running.section("interactions")] == [f"ih_{n:03}" for n in range(58, 38, -1)]
+    assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(58, 38, -1)]
     await running.checked()
 
 
@@ -30,7 +30,7 @@ async def test_a_delete_among_past_events_leaves_those_ahead_and_fills_up(runnin
     running.clock.now = time.parse("2026-06-01T23:00:00Z")
     await running.told("interactions", past + ahead)
     await running.client.delete("/api/v1/customers/c1/interactions/ih_024")
-    assert [one["id"] for one in await running.section("interactions")] == [f"ih_{n:03}" for n in range(23, 3, -1)]
+    assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(23, 3, -1)]
     await running.checked()
 
 
@@ -125,8 +125,8 @@ async def test_the_later_of_two_lines_in_different_chunks_is_told_later(tmp_path
     database = tmp_path / "portrait.db"
     assert portrait("tenant", "create", "t", database=database).returncode == 0
     assert portrait("load", str(file), "--tenant", "t", database=database).returncode == 0
-    shown = portrait("show", "x", "--tenant", "t", "--json", database=database)
-    assert json.loads(shown.stdout)["sections"][2]["data"][0]["segmentName"] == "two"
+    completed = portrait("show", "x", "--tenant", "t", "--json", database=database)
+    assert json.loads(completed.stdout)["sections"][2]["data"][0]["segmentName"] == "two"
 
 
 async def test_a_database_that_was_removed_takes_no_more_writes_and_is_not_ready(running, tmp_path):

@@ -37,8 +37,8 @@ def test_the_last_moment_there_is_stays_within_the_years_there_are():
     assert time.rfc3339(time.parse(LAST)) == "9999-12-31T23:59:59.999999Z"
     section = registry.load(installed=False).stored("journeys")
     record = {"journeyId": "j", "journeyName": "J", "status": "completed", "enrolledAt": "2026-01-01T00:00:00Z"}
-    told = section.shape.parse(str(record | {"completedAt": LAST}).replace("'", '"').encode())
-    assert told.completed_at.isoformat() == "9999-12-31T23:59:59.999999+00:00"
+    parsed_record = section.shape.parse(str(record | {"completedAt": LAST}).replace("'", '"').encode())
+    assert parsed_record.completed_at.isoformat() == "9999-12-31T23:59:59.999999+00:00"
 
 
 async def test_an_event_and_a_moment_told_in_nanoseconds_again_are_duplicates(any_engine):

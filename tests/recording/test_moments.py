@@ -54,7 +54,7 @@ async def test_what_is_told_later_counts_whatever_the_clock_says(running):
     await running.told("segments", SEGMENT | {"segmentId": "s1"})
     running.clock.advance(-3600)
     await running.told("segments", SEGMENT | {"segmentId": "s1", "segmentName": "Renamed"})
-    assert [one["segmentName"] for one in await running.section("segments")] == ["Renamed"]
+    assert [segment["segmentName"] for segment in await running.section("segments")] == ["Renamed"]
 
 
 async def test_what_is_effective_later_shows_from_then_on_with_and_without_a_refresh(running):
@@ -77,7 +77,7 @@ async def test_an_event_within_24_hours_shows_when_it_comes_and_one_beyond_is_re
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_record")
     assert await running.section("interactions") == []
     running.clock.advance(24 * 3600)
-    assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+    assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
 
 
 async def test_a_delete_gives_its_place_back_to_an_older_event(running):
@@ -86,7 +86,7 @@ async def test_a_delete_gives_its_place_back_to_an_older_event(running):
     assert (await running.client.delete("/api/v1/customers/c1/interactions/ih_003")).status_code == 204
     running.clock.advance(1)
     expected = [f"ih_{number:03}" for number in range(1, 22) if number != 3]
-    assert [one["id"] for one in await running.section("interactions")] == expected
+    assert [event["id"] for event in await running.section("interactions")] == expected
     await running.checked()
 
 
@@ -97,7 +97,7 @@ async def test_a_delete_gives_its_place_back_to_an_older_event_with_many_events_
     assert (await running.client.delete("/api/v1/customers/c1/interactions/ih_003")).status_code == 204
     running.clock.advance(1)
     expected = [f"ih_{number:03}" for number in range(1, 22) if number != 3]
-    assert [one["id"] for one in await running.section("interactions")] == expected
+    assert [event["id"] for event in await running.section("interactions")] == expected
     await running.checked()
 
 
@@ -106,7 +106,7 @@ async def test_a_denial_wins_an_equal_moment_in_either_order(running, order):
     for status in order:
         consent = {"kind": "consent", "purpose": "marketing", "status": status}
         await running.told("consent", {"record": consent, "effectiveAt": at(hours=-1)})
-    assert [one["status"] for one in await running.section("consent")] == ["revoked"]
+    assert [consent["status"] for consent in await running.section("consent")] == ["revoked"]
 
 
 async def test_a_moment_and_a_source_that_are_null_are_as_good_as_absent(running):

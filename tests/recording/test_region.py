@@ -37,7 +37,7 @@ async def record(running, *lines):
 
 async def phones(running):
     known = await running.services.store.derived_identifiers(TENANT, None, 100)
-    return {one for one in known if one.type == "phone"}
+    return {identifier for identifier in known if identifier.type == "phone"}
 
 
 @pytest.mark.parametrize("line", [linking, telling])
@@ -49,11 +49,13 @@ async def test_a_region_that_another_process_set_counts_at_once(two, line):
     assert taken["recorded"] == (1 if line is telling else 2)
     assert FORM in await phones(setting)
     if line is telling:
-        assert [(one["index"], one["code"]) for one in taken["refused"]] == [(1, "blocked_identifier")]
+        assert [(refusal["index"], refusal["code"]) for refusal in taken["refused"]] == [(1, "blocked_identifier")]
     else:
         assert taken["warnings"] == [{"index": 1, "code": "invalid_phone"}], "not what it was under the old rules"
         listed = (await setting.listed("identities", "A"))["data"]
-        (key,) = (one["key"] for one in listed if one["record"]["value"].startswith("020"))
+        (key,) = (
+            stored_record["key"] for stored_record in listed if stored_record["record"]["value"].startswith("020")
+        )
         assert (await second.client.delete(f"/api/v1/customers/A/identities/{key}")).status_code == 204
         assert await setting.services.store.resolve(TENANT, [FORM]) == {}, (
             "the record stands under the key that its form gives it"
