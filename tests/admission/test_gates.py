@@ -42,7 +42,7 @@ class Load:
         """Send so many requests a second of each tenant."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        due = sorted((place / rate, one) for one, rate in rates.items() for place in range(int(rate * seconds)))
+        due = sorted((index / rate, tenant) for tenant, rate in rates.items() for index in range(int(rate * seconds)))
         tasks = []
         for moment, tenant in due:
             if loop.time() < begun + moment or len(tasks) % 64 == 0:
@@ -51,8 +51,8 @@ class Load:
             tasks.append(asyncio.ensure_future(self.request(tenant, begun + moment)))
         await asyncio.gather(*tasks)
 
-    def of(self, found, tenant, after):
-        return sorted(took for (one, due), took in found.items() if one == tenant and due >= after)
+    def of(self, durations, tenant, after):
+        return sorted(took for (owner, due), took in durations.items() if owner == tenant and due >= after)
 
 
 def part(values, share):
@@ -98,9 +98,9 @@ def test_below_what_can_be_answered_nothing_is_refused():
 def test_a_burst_is_waited_out_in_the_order_in_which_it_came():
     async def scenario():
         load = Load(reads(Admission(lambda: False).reads))
-        await asyncio.gather(*(load.request("a", place) for place in range(1000)))
+        await asyncio.gather(*(load.request("a", number) for number in range(1000)))
         assert load.refused == {}
-        assert list(load.accepted) == [("a", place) for place in range(1000)]
+        assert list(load.accepted) == [("a", number) for number in range(1000)]
 
     virtual.run(scenario())
 
@@ -110,7 +110,7 @@ def test_a_tenant_far_above_what_can_be_answered_takes_nothing_from_another():
         load = Load(reads(Admission(lambda: False).reads))
         capacity = 1 / (PARSED + READ)
         await load.run(2.0, flood=1.4 * capacity, other=0.05 * capacity)
-        assert [due for one, due in load.refused if one == "other" and due >= 1.0] == []
+        assert [due for tenant, due in load.refused if tenant == "other" and due >= 1.0] == []
         assert load.of(load.accepted, "other", 1.0)[-1] <= 0.01
 
     virtual.run(scenario())
@@ -159,7 +159,7 @@ def test_no_more_are_under_way_than_may_be_and_no_place_is_lost(steps):
             narrow.go()
             await asyncio.sleep(0)
         results = await asyncio.gather(*narrow.tasks, return_exceptions=True)
-        assert {type(one) for one in results} <= {type(None), Overloaded, leaving.Left, asyncio.CancelledError}
+        assert {type(result) for result in results} <= {type(None), Overloaded, leaving.Left, asyncio.CancelledError}
         narrow.go()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -226,8 +226,8 @@ def writing(admitted, disk, each):
         while waiting:
             taken, waiting[:] = waiting[:], []
             await asyncio.sleep(disk + each * len(taken))
-            for one in taken:
-                one.set_result(None)
+            for future in taken:
+                future.set_result(None)
 
     async def answer(tenant):
         loop = asyncio.get_running_loop()
@@ -367,7 +367,7 @@ def test_of_a_tenant_that_floods_few_wait_and_more_are_refused_at_once():
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert gate.waiting == admission.SHED_WAITING
-        assert len([one for one in flood if one.done()]) == 40 - admission.SHED_WAITING
+        assert len([request for request in flood if request.done()]) == 40 - admission.SHED_WAITING
         await asyncio.wait(flood)
 
     virtual.run(scenario())
@@ -379,7 +379,7 @@ def test_of_a_tenant_that_floods_who_has_waited_is_refused_and_of_another_not():
         flood = [asyncio.ensure_future(gate.wait("flood")) for _ in range(6)]
         other = asyncio.ensure_future(gate.wait("other"))
         await asyncio.sleep(admission.BURST_SECONDS / 2)
-        assert [type(one.exception()) for one in flood if one.done()] == [Overloaded] * 6
+        assert [type(request.exception()) for request in flood if request.done()] == [Overloaded] * 6
         assert not other.done()
         other.cancel()
 
@@ -407,12 +407,12 @@ def test_the_log_tells_of_refusals_now_and_then_and_not_of_each(caplog):
         while asyncio.get_running_loop().time() < 3.5 * admission.TELL_SECONDS:
             waiting.append(asyncio.ensure_future(gate.wait("a")))
             await asyncio.sleep(admission.TELL_SECONDS / 100)
-        refused = len([one for one in waiting if one.done()])
+        refused = len([request for request in waiting if request.done()])
         await asyncio.gather(*waiting, return_exceptions=True)
         assert refused > 100
 
     virtual.run(scenario())
-    assert 3 <= len([one for one in caplog.messages if "were refused" in one]) <= 4
+    assert 3 <= len([message for message in caplog.messages if "were refused" in message]) <= 4
 
 
 def test_as_many_writes_are_let_in_as_were_answered_within_a_moment_and_no_fewer_than_some():

@@ -21,7 +21,9 @@ async def test_sqlite_keeps_the_contract(case, store):
 
 
 def methods(*protocols):
-    return {name for one in protocols for name, _ in inspect.getmembers(one, callable) if not name.startswith("_")}
+    return {
+        name for protocol in protocols for name, _ in inspect.getmembers(protocol, callable) if not name.startswith("_")
+    }
 
 
 class Noting:
@@ -32,9 +34,9 @@ class Noting:
         self._called = called
 
     def __getattr__(self, name):
-        found = getattr(self._target, name)
+        member = getattr(self._target, name)
         self._called.add(name)
-        return found
+        return member
 
 
 class NotingStore(Noting):
@@ -105,10 +107,10 @@ async def test_work_that_awaits_something_else_is_refused_and_nothing_is_kept(st
 async def test_a_caller_that_stops_waiting_harms_nobody(store):
     given_up = [asyncio.ensure_future(append(store, fact(customer("c"), number))) for number in range(20)]
     await asyncio.sleep(0)
-    for one in given_up[::2]:
-        one.cancel()
+    for task in given_up[::2]:
+        task.cancel()
     results = await asyncio.gather(*given_up, return_exceptions=True)
     assert results[1::2] == [None] * 10
     await append(store, fact(customer("c"), 99))
-    kept = {one.recorded_at for one in await store.facts(TENANT, [customer("c")])}
+    kept = {fact.recorded_at for fact in await store.facts(TENANT, [customer("c")])}
     assert kept >= {99, *range(1, 20, 2)}

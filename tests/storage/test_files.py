@@ -73,7 +73,7 @@ async def refused(store, asked, caplog):
     for ask in asked:
         with pytest.raises(StorageFailed):
             await ask()
-    errors = [one for one in caplog.records if one.levelno == logging.ERROR]
+    errors = [log_record for log_record in caplog.records if log_record.levelno == logging.ERROR]
     assert len(errors) == 1
 
 
@@ -125,7 +125,7 @@ async def test_what_was_written_over_stays_refused_and_the_old_log_does_not_go_i
     assert path.read_bytes() == content
     beside(path, "-wal").unlink()
     again = open_store(path)
-    assert [one.recorded_at for one in await again.facts(TENANT, [C])] == [1]
+    assert [fact.recorded_at for fact in await again.facts(TENANT, [C])] == [1]
     await again.close()
 
 

@@ -134,11 +134,11 @@ def test_a_database_that_may_not_be_written_is_refused(outside, of_file, of_dire
     opens(path)
     path.chmod(of_file)
     outside.chmod(of_directory)
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert str(path) in said
+    assert str(path) in message
     assert re.search(
-        r"(is read-only\. Give|cannot be opened\. Check that) this user .*the file and its directory", said
+        r"(is read-only\. Give|cannot be opened\. Check that) this user .*the file and its directory", message
     )
 
 
@@ -147,17 +147,17 @@ def test_a_database_that_may_not_be_read_is_refused(outside):
     opens(path)
     path.chmod(0o000)
     outside.chmod(0o555)
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in said
+    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in message
 
 
 def test_a_new_database_in_a_directory_that_may_not_be_written_is_refused(outside):
     outside.chmod(0o555)
     path = outside / "portrait.db"
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in said
+    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in message
 
 
 def test_a_database_overwritten_in_the_middle_is_refused(filled):
@@ -176,8 +176,8 @@ def test_a_truncated_database_is_refused(filled, part):
 @pytest.mark.parametrize("size", [10, 100, 600, PAGE_SIZE])
 def test_a_database_of_which_only_the_beginning_is_left_is_refused(filled, size):
     os.truncate(filled, size)
-    said = refused(filled)
-    assert re.search(r"is corrupt\. Restore it from a backup|is not an SQLite database\. Name another file", said)
+    message = refused(filled)
+    assert re.search(r"is corrupt\. Restore it from a backup|is not an SQLite database\. Name another file", message)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(path):

@@ -20,7 +20,7 @@ QUIET = [f"q{n:02}" for n in range(6)]
 ROUNDS = 3
 
 
-async def told(running, customer_id, number, moments=3):
+async def write_records(running, customer_id, number, moments=3):
     """Tell what time changes every ten milliseconds; an event, and the end of one before."""
     now = system_clock()
     later = [
@@ -39,7 +39,7 @@ async def traffic(running, done):
         for number in itertools.count():
             if done.is_set():
                 return
-            await told(running, chosen.choice(PEOPLE), number)
+            await write_records(running, chosen.choice(PEOPLE), number)
             target, source = chosen.sample(PEOPLE, 2)
             for action in ("merge", "unmerge"):
                 body = {"action": action, "targetId": target, "sourceId": source}
@@ -60,8 +60,8 @@ async def traffic(running, done):
 async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
     monkeypatch.setattr(upkeep, "CHUNK", 2)
     async with service(None, database=database, clock=system_clock) as running:
-        for one in PEOPLE:
-            await told(running, one, 0)
+        for customer_id in PEOPLE:
+            await write_records(running, customer_id, 0)
         store = running.services.store
         listed = store.fact_identifiers
 
@@ -75,8 +75,8 @@ async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
         going = asyncio.ensure_future(traffic(running, done))
         try:
             for number in range(ROUNDS):
-                for one in QUIET:
-                    await told(running, one, number, moments=100)
+                for customer_id in QUIET:
+                    await write_records(running, customer_id, number, moments=100)
                 report = await running.services.upkeep.check()
                 assert report.differences == []
                 assert report.customers > 0
@@ -95,9 +95,9 @@ async def test_a_stale_document_is_to_be_rendered_and_no_difference(opened, what
     await opened.checked()
     assert await opened.section(name) == ([SEGMENT] if name == "segments" else [])
     assert (await opened.services.upkeep.rebuild()).differences == []
-    held = {one.section: one.version for one in (await store.all_documents(TENANT, ["c1"]))["c1"]}
-    assert STALE not in [version for section, version in held.items() if section]
-    assert ("journeys" in held) is False
+    versions = {document.section: document.version for document in (await store.all_documents(TENANT, ["c1"]))["c1"]}
+    assert STALE not in [version for section, version in versions.items() if section]
+    assert ("journeys" in versions) is False
 
 
 BADGES = '''
@@ -132,7 +132,9 @@ async def test_what_is_stored_of_a_section_that_is_not_registered_is_counted_and
         before = await store.all_documents(TENANT, ["c1", "c2"])
         for report in (await without.services.upkeep.check(), await without.services.upkeep.rebuild()):
             assert report.differences == []
-            assert {name: (one.facts, one.documents) for name, one in report.unregistered.items()} == {"badges": (3, 2)}
+            assert {name: (counts.facts, counts.documents) for name, counts in report.unregistered.items()} == {
+                "badges": (3, 2)
+            }
         assert await store.all_documents(TENANT, ["c1", "c2"]) == before
 
 
@@ -150,13 +152,17 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         upkeep_, store = running.services.upkeep, running.services.store
         for report in (await upkeep_.check(), await upkeep_.rebuild()):
             assert report.failed == {"badges": 1}
-            found = sorted((one.kind, one.section, one.reason) for one in report.differences)
-            assert ("document", "segments", "missing") in found
-            assert ("state", "segments", "missing") in found
+            differences = sorted(
+                (difference.kind, difference.section, difference.reason) for difference in report.differences
+            )
+            assert ("document", "segments", "missing") in differences
+            assert ("state", "segments", "missing") in differences
         report = await upkeep_.check()
         assert (report.differences, report.failed) == ([], {"badges": 1})
-        held = {one.section: one.version for one in (await store.all_documents(TENANT, ["c1"]))["c1"]}
-        assert (held["badges"], held["segments"]) == (STALE, 2)
+        versions = {
+            document.section: document.version for document in (await store.all_documents(TENANT, ["c1"]))["c1"]
+        }
+        assert (versions["badges"], versions["segments"]) == (STALE, 2)
     plugin.write_text(BADGES)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
         await running.checked()
