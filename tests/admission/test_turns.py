@@ -1,4 +1,4 @@
-"""Tenants have turns: whoever has much waiting waits for it alone, and nothing is lost or doubled."""
+"""Tenants have turns: a tenant with much waiting delays itself alone, and nothing is lost or doubled."""
 
 from collections import Counter
 
@@ -65,7 +65,7 @@ def test_nothing_is_lost_or_doubled_and_who_has_nothing_waiting_is_forgotten(ste
 
 
 @given(st.sets(TENANTS))
-def test_of_some_tenants_the_newest_is_taken(newest_of):
+def test_the_newest_item_of_some_tenants_is_taken(newest_of):
     turns = Turns(100)
     for number in range(3):
         for tenant in ("a", "b", "c", None):

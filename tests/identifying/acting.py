@@ -1,4 +1,4 @@
-"""What the tests of identity share: short words for what is told, asked and done, over the API."""
+"""What the tests of identity share: short helpers to record, read and act, over the API."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def tie(tag: str, other: str, confidence: float = 1.0, **more: Any) -> dict[str,
 
 
 async def bulk(running: Service, *lines: Any) -> Any:
-    """Take lines in, in one transaction, and hold that each was new and none refused."""
+    """Record lines in one transaction; assert that each was new and none refused."""
     headers = {"content-type": "application/x-ndjson"}
     answer = await running.client.post("/api/v1/records", content=ndjson(lines), headers=headers)
     assert answer.status_code == 200, answer.text
@@ -41,18 +41,18 @@ async def bulk(running: Service, *lines: Any) -> Any:
 
 
 def apart(explanation: Any) -> list[tuple[list[Any], str, str | None]]:
-    """Return who is kept apart, by what and whom; the moment must be there too."""
+    """Return the bans of an explanation: identifiers, rule and source; each must have its moment."""
     return [(ban["identifiers"], ban["rule"], ban["source"]) for ban in explanation["apart"] if ban["recordedAt"]]
 
 
 async def each(running: Service, *lines: Any) -> None:
-    """Take lines in, each in a transaction of its own."""
+    """Record lines, each in a transaction of its own."""
     for record_line in lines:
         await bulk(running, record_line)
 
 
 async def act(running: Service, action: str, **fields: Any) -> Any:
-    """Do something to the graph, and hold that it was done."""
+    """Do an action on the graph, and assert that it was done."""
     answer = await tried(running, action, **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -68,7 +68,7 @@ async def tried(running: Service, action: str, **fields: Any) -> Any:
 
 
 async def refused(running: Service, action: str, **fields: Any) -> tuple[int, str, str | None]:
-    """Try what is to be refused; hold that nothing changed, and return status, code and reason."""
+    """Try an action that has to be refused; assert that nothing changed, and return status, code and reason."""
     before = await stored_state(running)
     answer = await tried(running, action, **fields)
     body = answer.json()
@@ -101,7 +101,7 @@ async def stored_state(running: Service, tenant: str = TENANT) -> Any:
 
 
 async def visible_documents(running: Service, tenant: str = TENANT) -> dict[str, dict[str, bytes]]:
-    """Return what every customer shows, as bytes; one without records shows what none shows."""
+    """Return the bytes of every document by customer and section; documents without records are left out."""
     stored, _, _ = await stored_state(running, tenant)
     bodies = {
         name: {document.section: document.body for document in documents if document.section and document.body != b"[]"}
@@ -111,5 +111,5 @@ async def visible_documents(running: Service, tenant: str = TENANT) -> dict[str,
 
 
 async def rules(running: Service, made: Any, tenant: str = TENANT) -> None:
-    """Set a tenant's rules before it is first heard of: what is looked up of a tenant is remembered."""
+    """Set a tenant's rules before its first request: a tenant's row is cached once it is read."""
     await running.services.identities.set_rules(tenant, json.dumps(made).encode())

@@ -62,7 +62,7 @@ RULES = [
 
 
 def without_made(stored):
-    """Return what is held without the customer ids made here: one that was made meanwhile for somebody stays theirs."""
+    """Return the stored state without generated customer ids: an id generated meanwhile stays with its identifiers."""
     documents, owners = stored
     return documents, {
         identifier: owner
@@ -118,9 +118,9 @@ class Machine(RuleBasedStateMachine):
         return {"identifier": {"type": type_, "value": value}, "section": section, "record": record, "source": source}
 
     def done(self, work, must=None, may=()):
-        """Do what has to be refused with one error, or else may be with some, and with no other; return its result.
+        """Do work that must be refused with one error, or may be refused with some and no other; return its result.
 
-        What is refused changes nothing, and its result is None.
+        Refused work changes nothing, and its result is None.
         """
         before = self.run(self.stored_state())
         expected = (must,) if must else may
@@ -133,12 +133,12 @@ class Machine(RuleBasedStateMachine):
         return result
 
     def owner(self, subject):
-        """Return the customer id that an identifier belongs to; None: to nobody's."""
+        """Return the customer id that owns an identifier; None: it has no owner."""
         identifier = Identifier(*subject)
         return self.run(self.services.store.resolve(TENANT, [identifier])).get(identifier)
 
     def faults(self, a, b, *, one_person):
-        """Return what an action on two customers has to be refused with, where they must be one person, or need not."""
+        """Return the error that an action on two customers has to raise; `one_person`: it needs them to be one."""
         if a == b:
             return SelfLink
         owners = [self.owner((CUSTOMER_ID, customer_id)) for customer_id in (a, b)]
@@ -148,11 +148,11 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def capped(self):
-        """What joining two may be refused with: too many identifiers, where the rules know so few."""
+        """The errors that a join may raise: too many identifiers, where the rules have a low cap."""
         return (LinkRefused,) if self.rules.max_identifiers < len(NAMED) else ()
 
     def apart(self, a, b):
-        """Tell whether identifiers of the profiles of two, other than just these two, are kept apart."""
+        """Return whether a ban keeps two profiles apart, other than one on just the two given identifiers."""
         store, links = self.services.store, self.services.registry.find_folded("links")
         owners = {identifier: self.owner(identifier) for identifier in (a, b)}
         members = self.run(store.members(TENANT, set(filter(None, owners.values()))))
@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     def merging(self, into, source):
-        """Return what a merge has to be refused with."""
+        """Return the error that a merge has to raise, or None."""
         a, b = (CUSTOMER_ID, into), (CUSTOMER_ID, source)
         return self.faults(into, source, one_person=False) or (LinkRefused if self.apart(a, b) else None)
 
@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
         documents = await store.all_documents(TENANT, names)
         owners = await store.resolve(TENANT, await store.derived_identifiers(TENANT, None, 10_000))
         bodies = {
-            # One without records shows what none shows.
+            # A document without records counts as none.
             name: {
                 document.section: (document.body, document.hash, document.valid_until)
                 for document in customer_documents

@@ -18,7 +18,7 @@ TRIPLES = [tuple(f"{letter}{number}" for letter in "abc") for number in range(20
 AT_ONCE = 24
 """So many requests are under way at once over each service."""
 PATIENCE = 60.0
-"""How long each may wait, in seconds: that its turn comes is held, and not how soon on a busy machine."""
+"""How long each may wait, in seconds: tests assert that its turn comes, and not how soon on a busy machine."""
 
 
 def incoming(services, tenant, *lines):
@@ -27,7 +27,7 @@ def incoming(services, tenant, *lines):
 
 
 async def record(services, tenant, *lines):
-    """Take records in: several in a transaction of their own, one by itself with others that come just then."""
+    """Record lines: several in a transaction of their own, a single one with others that come just then."""
     outcome = await services.recorder.record_all(TENANT, incoming(services, tenant, *lines))
     assert (outcome.recorded, outcome.refused) == (len(lines), [])
 
@@ -41,7 +41,7 @@ def email(name):
 
 
 class Race:
-    """What is to be done, in an order of its own.
+    """The works of a race, in an order of its own.
 
     Args:
         mark: begins the keys of its facts, and seeds the order.
@@ -94,7 +94,7 @@ class Race:
 
 
 async def begin(services, tenant):
-    """Make the customers known, and of the first of each triple an e-mail address; return what was told."""
+    """Record each customer, and an e-mail address of the first of each triple; return identifier and key of each."""
     names = [name for triple in TRIPLES for name in triple]
     await record(services, tenant, *(line(name, "interactions", click(name)) for name in names))
     await record(services, tenant, *(tie(a, email(a)) for a, _, _ in TRIPLES))

@@ -1,4 +1,4 @@
-"""What somebody does to the graph: link, unlink, merge, unmerge, accept, reject, preview, explain."""
+"""Actions of a person on the graph: link, unlink, merge, unmerge, accept, reject, preview, explain."""
 
 import json
 
@@ -69,13 +69,13 @@ async def test_a_merge_keeps_the_targets_id_and_everything_of_both(two):
     assert answer.headers["content-location"] == "/api/v1/customers/B/unified-profile"
     assert [event["id"] for event in await two.section("interactions", "A")] == ["ih_012", "ih_002", "ih_011", "ih_001"]
     assert await act(two, "merge", targetId="B", sourceId="A") == {**effect, "before": effect["after"]}
-    # What is told of the old id from now on is the survivor's.
+    # Facts recorded under the old id from now on are the survivor's.
     await two.told("segments", {**SEGMENT, "segmentId": "later"}, "A")
     assert "later" in [segment["segmentId"] for segment in await two.section("segments", "B")]
     await two.checked()
 
 
-async def test_an_unmerge_gives_back_what_each_was_to_the_byte(two):
+async def test_an_unmerge_restores_both_customers_to_the_byte(two):
     before = await visible_documents(two)
     for target, source in (("A", "B"), ("B", "A")):
         await act(two, "merge", targetId=target, sourceId=source)
@@ -88,7 +88,7 @@ async def test_an_unmerge_gives_back_what_each_was_to_the_byte(two):
     await two.checked()
 
 
-async def test_what_was_told_since_goes_where_its_identifier_belongs(two):
+async def test_facts_recorded_since_a_merge_follow_their_identifier(two):
     await act(two, "merge", targetId="A", sourceId="B")
     await each(
         two,
@@ -109,7 +109,7 @@ async def test_what_was_told_since_goes_where_its_identifier_belongs(two):
     await two.checked()
 
 
-async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
+async def test_unmerged_customers_stay_apart_until_an_explicit_merge(running):
     await rules(running, FREE)
     await each(running, tie("A", E), tie("B", E))
     assert await owner(running, "B") == "A"
@@ -127,7 +127,7 @@ async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
     await running.checked()
 
 
-async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
+async def test_customers_kept_apart_are_not_joined_until_a_person_allows_it(two):
     await act(two, "preview", of={"action": "cannot-link", "identifier": named("A"), "other": named("B")})
     assert (await explained(two, "A"))["apart"] == []
     effect = await act(two, "cannot-link", identifier="A", other="B", source="ann")
@@ -145,7 +145,7 @@ async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
     await two.checked()
 
 
-async def test_a_record_that_is_deleted_takes_back_no_word_of_a_person(running):
+async def test_a_deleted_record_withdraws_no_link_made_by_a_person(running):
     await each(running, tie("A", "B"), tie("B", "A"), tie("A", E, source="crm"))
     await act(running, "link", canonicalId="A", identifiers=[E], source="ann")
     await act(running, "merge", targetId="A", sourceId="B", source="bob")
@@ -160,7 +160,7 @@ async def test_a_record_that_is_deleted_takes_back_no_word_of_a_person(running):
 
 @pytest.mark.parametrize("by_hand", ["link", "merge", "accept"])
 @pytest.mark.parametrize("first", ["hand", "record"])
-async def test_a_record_of_the_same_source_takes_nothing_from_a_persons_word(running, by_hand, first):
+async def test_a_record_of_the_same_source_changes_no_link_made_by_a_person(running, by_hand, first):
     other = {"link": E, "merge": "B", "accept": P}[by_hand]
     fields = {
         "link": {"canonicalId": "A", "identifiers": [E]},
@@ -186,7 +186,7 @@ async def test_a_record_of_the_same_source_takes_nothing_from_a_persons_word(run
     await running.checked()
 
 
-async def test_a_ban_on_what_is_nobodys_is_lifted_by_linking_the_two(running):
+async def test_a_ban_on_an_unowned_identifier_is_lifted_by_linking_the_two(running):
     await each(running, tie("A", E))
     await act(running, "unlink", canonicalId="A", identifier=E)
     await act(running, "link", canonicalId="A", identifiers=[E])
@@ -206,7 +206,7 @@ async def shown_as(running, customer_id):
     }
 
 
-async def test_whatever_becomes_of_links_identifiers_are_shown_as_they_were_given(running):
+async def test_identifiers_are_shown_as_they_were_given_whatever_becomes_of_their_links(running):
     tags = [f"{type_}:{value}" for type_, value in GIVEN.items()]
     await each(running, *(tie("B", tag) for tag in tags), *(tie("A", tag) for tag in tags))
     assert (await shown_as(running, "A"), await shown_as(running, "B")) == ({}, GIVEN)
@@ -218,7 +218,7 @@ async def test_whatever_becomes_of_links_identifiers_are_shown_as_they_were_give
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-async def test_what_is_accepted_is_shown_as_it_was_given(running, swapped):
+async def test_an_accepted_identifier_is_shown_as_it_was_given(running, swapped):
     await each(running, tie("B", f"phone:{GIVEN['phone']}"), tie("A", f"phone:{GIVEN['phone']}"))
     ends = ["A", "phone:+12015550123"]
     a, b = reversed(ends) if swapped else ends
@@ -227,7 +227,7 @@ async def test_what_is_accepted_is_shown_as_it_was_given(running, swapped):
     await running.checked()
 
 
-async def test_what_was_split_off_waits_for_review_too(running):
+async def test_a_split_off_identifier_waits_for_review(running):
     await each(running, *(line_ for n in "123" for line_ in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))))
     assert await owner(running, "s1") == "s1"
     assert [identifier["type"] for identifier in await running.section("identities", "s1")] == ["email"]
@@ -251,7 +251,7 @@ async def test_an_unmerge_takes_back_every_link_across_the_cut(running):
     await running.checked()
 
 
-async def test_a_merge_of_customers_that_were_merged_before_parts_where_it_joined(running):
+async def test_an_unmerge_of_customers_merged_before_parts_them_where_the_merge_joined_them(running):
     for name in "ABCD":
         await bulk(running, line(name, "segments", {**SEGMENT, "segmentId": name}))
     before = await visible_documents(running)
@@ -268,7 +268,7 @@ async def test_a_merge_of_customers_that_were_merged_before_parts_where_it_joine
     await running.checked()
 
 
-async def test_of_consents_the_stricter_up_to_the_merge_then_what_is_told_last(running):
+async def test_the_stricter_consent_counts_up_to_the_merge_and_the_newest_after_it(running):
     await each(
         running,
         line("A", "consent", consent("revoked", "2026-01-01T00:00:00Z")),
@@ -295,7 +295,7 @@ async def test_of_consents_the_stricter_up_to_the_merge_then_what_is_told_last(r
     await running.checked()
 
 
-async def test_of_experiments_the_first_exposure_counts_and_the_crossover_is_named(two):
+async def test_the_first_exposure_to_an_experiment_counts_and_the_crossover_is_named(two):
     previewed = await act(two, "preview", of={"action": "merge", "targetId": "B", "sourceId": "A"})
     effect = await act(two, "merge", targetId="B", sourceId="A")
     assert effect == previewed
@@ -321,7 +321,7 @@ async def test_a_link_by_hand_is_all_or_nothing(running):
     await running.checked()
 
 
-async def test_a_link_of_several_says_which_was_refused(running):
+async def test_a_link_of_several_identifiers_names_the_refused_one(running):
     await each(running, tie("B", E))
     several = await tried(running, "link", canonicalId="A", identifiers=[D, E])
     assert several.json()["detail"].startswith("Record 1, counted from 0: ")
@@ -330,7 +330,7 @@ async def test_a_link_of_several_says_which_was_refused(running):
     assert not single_answer.json()["detail"].startswith("Record")
 
 
-async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_come_back(running):
+async def test_an_unlinked_identifier_leaves_with_its_own_links_and_does_not_return(running):
     await each(running, line(E, "segments", SEGMENT), tie(E, D))
     before = await visible_documents(running)
     (made,) = before
@@ -345,7 +345,7 @@ async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_co
     await running.checked()
 
 
-async def test_an_identifier_of_which_nothing_was_told_is_nobodys_once_it_is_unlinked(running):
+async def test_an_identifier_without_facts_has_no_owner_once_it_is_unlinked(running):
     await each(running, tie("A", E))
     effect = await act(running, "unlink", canonicalId="A", identifier=E)
     assert [profile["customerId"] for profile in effect["after"]] == ["A", None]
@@ -367,7 +367,7 @@ async def waiting(running, customer_id="A"):
     ]
 
 
-async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
+async def test_a_refused_claim_waits_and_holds_once_it_is_accepted(running):
     await each(running, tie("B", "email:E@example.org"), tie("A", E, 0.7, source="api"))
     assert await waiting(running) == [("A", "e@example.org", "unique_type", "api")]
     fields = {"identifier": "A", "other": E}
@@ -385,7 +385,7 @@ async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
     await running.checked()
 
 
-async def test_what_is_rejected_waits_no_more_and_stays_apart(running):
+async def test_a_rejected_candidate_waits_no_more_and_stays_apart(running):
     await rules(running, {**FREE, "minConfidence": 0.8})
     await each(running, tie("B", E), tie("A", E, 0.7))
     assert await waiting(running) == [("A", "e@example.org", "low_confidence", "api")]
@@ -470,7 +470,7 @@ CANNOT = {
 }  # fmt: skip
 
 
-async def test_what_cannot_be_is_said_and_changes_nothing_neither_done_nor_previewed(two, caplog):
+async def test_an_impossible_action_is_refused_and_changes_nothing_done_or_previewed(two, caplog):
     for what, (action, fields, expected) in CANNOT.items():
         assert await refused(two, action, **fields) == expected, what
         if action not in {"resolve", "reject"}:
@@ -512,7 +512,7 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 # --- whatever the clock says ---
 
 
-async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(running):
+async def test_evidence_is_explained_though_this_machines_clock_is_behind(running):
     segments = [line("A", "segments", {**SEGMENT, "segmentId": f"s{number}"}) for number in range(50)]
     at = "2026-05-01T00:00:00Z"
     await bulk(running, *segments, line("A", "experiments", variant("a", at)), line(E, "experiments", variant("b", at)),
@@ -525,7 +525,7 @@ async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(r
     assert explanation["crossovers"] == ["x"]
 
 
-async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(running, monkeypatch):
+async def test_an_identifier_unlinked_during_an_explanation_is_not_explained(running, monkeypatch):
     await each(running, line(E, "segments", SEGMENT), tie("A", E))
     explainer = running.services.explainer
     load = explainer._links
@@ -542,7 +542,7 @@ async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(runni
 # --- rules ---
 
 
-async def test_rules_hold_for_what_is_told_from_now_on(running):
+async def test_rules_apply_to_evidence_recorded_after_them(running):
     await each(running, tie("A", E), tie("B", E, 0.9))
     assert await owner(running, "B") == "B"
     await rules(running, FREE)

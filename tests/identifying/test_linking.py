@@ -1,4 +1,4 @@
-"""What evidence does: which identifiers it joins, which id stays, what it is refused for, and what is shown."""
+"""What evidence does: which identifiers it joins, which id stays, why it is refused, and what profiles show."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ async def warned(running, customer_id, *records):
     return [(warning["index"], warning["code"]) for warning in answer.get("warnings", [])]
 
 
-# --- who nobody knew ---
+# --- unknown identifiers ---
 
 
 async def test_an_identifier_that_nobody_knows_gets_a_profile_until_a_customer_id_claims_it(running):
@@ -68,7 +68,7 @@ async def test_an_identifier_is_known_in_each_way_of_writing_it(running):
     assert await running.section("identities") == [evidence("email: ann@EXAMPLE.com ")], "as it was given last"
 
 
-async def test_nobody_gets_a_profile_for_being_named(running):
+async def test_a_named_identifier_without_facts_gets_no_profile(running):
     await bulk(running, tie("c1", "email:e@example.org"))
     assert (await stored_state(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
     answer = await running.client.post(
@@ -77,10 +77,10 @@ async def test_nobody_gets_a_profile_for_being_named(running):
     assert answer.status_code == 422
 
 
-# --- what a rule refuses ---
+# --- refusals by rules ---
 
 
-async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
+async def test_a_claim_refused_by_a_rule_leaves_its_record_accepted(running):
     await running.told("identities", evidence("email:b@example.org"), "B")
     before = await running.section("identities", "B")
     assert await warned(
@@ -133,7 +133,7 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
         (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
 
 
-async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
+async def test_beyond_the_most_waiting_claims_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
     monkeypatch.setattr(linking, "MOST_WAITING", 2)
     await each(running, *(tie(name, "email:e@example.org") for name in "ABCDEF"))
     for name in "ABCDEF":
@@ -142,7 +142,7 @@ async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone
     await running.checked()
 
 
-async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, monkeypatch):
+async def test_few_of_many_claims_waiting_at_an_identifier_are_looked_up(running, monkeypatch):
     monkeypatch.setattr(neighbourhood, "LOOKED_UP", 4)
     await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
     locked = []
@@ -159,7 +159,7 @@ async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, mon
     await running.checked()
 
 
-async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(running):
+async def test_refused_or_withdrawn_claims_use_no_room_of_live_ones(running):
     cookies = [f"cookie_id:k{number}" for number in range(150)]
     lines = [tie(cookie, "A") for cookie in cookies]
     answer = await running.client.post("/api/v1/records", json=lines)
@@ -174,7 +174,7 @@ async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(run
     await running.checked()
 
 
-async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):
+async def test_a_refused_line_of_a_bulk_leaves_the_other_lines_counting(running):
     await bulk(
         running, tie("A", "email:e@example.org"), tie("B", "email:e@example.org"), line("B", "segments", SEGMENT)
     )
@@ -192,7 +192,7 @@ async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting
         ("A", "B"),
     ],
 )
-async def test_by_default_what_names_a_thing_never_joins_two_people(running, weak, mine, yours):
+async def test_by_default_an_identifier_of_a_device_never_joins_two_people(running, weak, mine, yours):
     thing = f"{weak}:shared"
     await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, thing))
     before = await visible_documents(running)
@@ -205,8 +205,8 @@ async def test_by_default_what_names_a_thing_never_joins_two_people(running, wea
     await running.checked()
 
 
-async def test_the_weaker_evidence_of_one_request_is_what_is_refused(running):
-    # Told first, the device would join e-mail and phone of one to those of another.
+async def test_the_weaker_evidence_of_one_request_is_refused(running):
+    # Recorded first, the device would join the addresses of two people.
     await each(running, line("email:b@example.org", "segments", SEGMENT))
     await bulk(running, tie("device_id:d", "email:b@example.org"), tie("device_id:d", "email:a@example.org"),
                tie("A", "email:a@example.org"), tie("A", "device_id:d"))  # fmt: skip
@@ -215,7 +215,7 @@ async def test_the_weaker_evidence_of_one_request_is_what_is_refused(running):
     await running.checked()
 
 
-async def test_what_was_refused_for_joining_two_holds_once_they_are_one(running):
+async def test_a_claim_refused_for_joining_two_holds_once_they_are_linked(running):
     await each(running, tie("email:e@example.org", "device_id:d"), tie("device_id:d", "email:f@example.org", 0.7))
     assert await owner(running, "email:f@example.org") is None
     await each(running, tie("A", "email:e@example.org", 0.8), tie("A", "email:f@example.org", 0.6))
@@ -240,7 +240,7 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     await running.checked()
 
 
-async def test_what_one_person_has_several_of_is_not_shared(running):
+async def test_an_identifier_of_one_person_with_several_addresses_is_not_shared(running):
     mails = [f"email:a{number}@example.org" for number in range(3)]
     await each(running, *(tie("A", mail) for mail in mails))
     await each(running, *(tie(mail, "phone:+4930901820") for mail in mails))
@@ -261,7 +261,7 @@ async def test_two_people_with_several_addresses_are_two(running):
     await running.checked()
 
 
-async def test_what_was_split_off_stays_so(running):
+async def test_an_identifier_that_was_split_off_stays_split_off(running):
     people = [f"phone:+493090182{number}" for number in range(6)]
     await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]))
     desk = await owner(running, "email:desk@example.org")
@@ -272,7 +272,7 @@ async def test_what_was_split_off_stays_so(running):
     await running.checked()
 
 
-async def test_what_somebody_accepts_is_split_off_no_more(running):
+async def test_an_accepted_identifier_is_split_off_no_more(running):
     people = [f"phone:+493090182{number}" for number in range(5)]
     await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]), tie("A", people[0]))
     await act(running, "accept", identifier="email:desk@example.org", other=people[2])
@@ -281,10 +281,10 @@ async def test_what_somebody_accepts_is_split_off_no_more(running):
     await running.checked()
 
 
-# --- what is unsure ---
+# --- unsure evidence ---
 
 
-async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
+async def test_an_unsure_link_gives_way_to_a_sure_one_and_waits_for_review(running):
     await each(running, tie("A", "email:E@example.org", 0.3, source="list"))
     assert await running.section("identities", "A") == [evidence("email:E@example.org", 0.3)]
     assert await warned(running, "B", evidence("email:e@example.org", 0.9)) == []
@@ -295,14 +295,14 @@ async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
     await running.checked()
 
 
-async def test_a_guess_that_a_source_makes_sure_stays(running):
+async def test_an_unsure_link_confirmed_by_sure_evidence_stays(running):
     await each(running, tie("A", "email:e@example.org", 0.3), tie("email:e@example.org", "A", 0.9))
     await each(running, tie("B", "email:e@example.org"))
     assert await running.section("identities", "A") == [evidence("email:e@example.org", 0.9)]
     assert await owner(running, "email:e@example.org") == "A"
 
 
-async def test_what_was_accepted_gives_way_to_nothing(running):
+async def test_an_accepted_link_gives_way_to_no_evidence(running):
     await each(running, tie("A", "phone:+4930901820"), tie("email:e@example.org", "device_id:d"))
     await each(running, tie("A", "email:e@example.org", 0.3))
     await act(running, "accept", identifier="A", other="email:e@example.org")
@@ -311,7 +311,7 @@ async def test_what_was_accepted_gives_way_to_nothing(running):
     await running.checked()
 
 
-async def test_a_guess_shows_no_identifier_to_be_shared(running):
+async def test_unsure_evidence_marks_no_identifier_as_shared(running):
     await each(running, tie("A", "email:e@example.org"))
     await each(running, *(tie("email:e@example.org", f"customer_id:{name}", 0.3) for name in "BCDE"))
     assert await owner(running, "email:e@example.org") == "A"
@@ -326,7 +326,7 @@ async def test_rules_that_came_later_undo_no_link(running):
     await running.checked()
 
 
-# --- how sure ---
+# --- confidence ---
 
 
 async def test_confidence_is_the_widest_path_from_the_customer(free):
@@ -351,7 +351,7 @@ async def test_confidence_is_the_widest_path_from_the_customer(free):
     assert [record["source"] for record in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
 
 
-async def test_one_source_that_says_it_again_counts_once_and_what_it_said_last(running):
+async def test_a_source_that_repeats_itself_counts_once_by_its_newest_evidence(running):
     for confidence in (0.8, 0.6, 0.7, 0.6):
         await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
         assert await running.section("identities") == [evidence("email:e@example.org", confidence)]
@@ -368,7 +368,7 @@ MOMENTS = ({}, {"effectiveAt": "2026-01-02T00:00:00Z"})
 
 
 @pytest.mark.parametrize("when", MOMENTS, ids=["from now on", "at a moment of its own"])
-async def test_two_sources_that_say_the_same_are_two_and_each_of_them_once(running, when):
+async def test_two_sources_with_the_same_evidence_count_once_each(running, when):
     async def count_recorded(*sources):
         lines = [tie("c1", "email:e@example.org", 0.8, source=source, **when) for source in sources]
         answer = await running.client.post("/api/v1/records", json=lines)
@@ -384,8 +384,8 @@ async def test_two_sources_that_say_the_same_are_two_and_each_of_them_once(runni
     await running.checked()
 
 
-async def test_what_a_source_takes_back_to_it_may_say_again(running):
-    """Its last word counts, not that it said so once."""
+async def test_a_source_may_repeat_earlier_evidence_after_changing_it(running):
+    """Its newest evidence counts, not that it once gave other evidence."""
     for confidence in (0.8, 0.6):
         await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
     await bulk(running, tie("c1", "email:e@example.org", 0.8, source="web"))
@@ -393,7 +393,7 @@ async def test_what_a_source_takes_back_to_it_may_say_again(running):
     assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]
 
 
-async def test_what_holds_later_shows_later(running):
+async def test_a_link_of_a_later_moment_shows_from_then_on(running):
     await bulk(running, tie("c1", "email:e@example.org", 0.9, effectiveAt="2026-06-01T13:00:00Z"))
     assert await running.section("identities") == []
     running.clock.advance(3600)
@@ -437,7 +437,7 @@ PAST = "2026-02-0{}T00:00:00Z"
 
 @st.composite
 def people(draw):
-    """Lines that tell of two people without a conflict: what names each is linked to the customer, some way round."""
+    """Lines of evidence on two people without a conflict: identifiers of each are linked, in either direction."""
     lines = []
     for person in PEOPLE:
         number = str(PEOPLE.index(person))
@@ -449,7 +449,9 @@ def people(draw):
             nodes.append(thing)
         for a, b in ties:
             end, other = draw(st.permutations([a, b]))
-            confidence = draw(st.sampled_from([0.5, 0.7, 0.8, 1.0]))  # those below the least that merges may be refused
+            confidence = draw(
+                st.sampled_from([0.5, 0.7, 0.8, 1.0])
+            )  # a confidence below the least that merges may be refused
             lines.append(tie(end, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
         for index in range(draw(st.integers(0, 6))):
             section, record = draw(
@@ -469,9 +471,9 @@ def people(draw):
 
 
 async def groups(running, tenant):
-    """Return the sets of identifiers and what each shows, with the customer id; generated ids left out.
+    """Return the sets of identifiers with customer id and documents of each; generated ids are left out.
 
-    Confidence is counted from the customer id: where it is one made here, for whichever came first, it is left out.
+    Confidence is counted from the customer id: where that is generated, it is left out.
     """
     documents = await visible_documents(running, tenant)
     members_of = {}
@@ -494,7 +496,7 @@ async def groups(running, tenant):
     suppress_health_check=list(HealthCheck),
 )
 @given(lines=people(), data=st.data())
-def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(lines, data, tmp_path_factory):
+def test_evidence_without_conflicts_gives_the_same_profiles_in_any_order(lines, data, tmp_path_factory):
     orders = [lines, list(reversed(lines)), data.draw(st.permutations(lines))]
     sizes = [1, 4, len(lines)]
 
@@ -528,7 +530,7 @@ def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(l
     suppress_health_check=list(HealthCheck),
 )
 @given(lines=people(), data=st.data())
-def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(lines, data, tmp_path_factory):
+def test_unsure_evidence_parts_or_joins_no_surely_linked_identifiers_in_any_order(lines, data, tmp_path_factory):
     nodes = sorted({tag for line in lines if line["section"] == "identities" for tag in _ends(line)})
     pairs = st.lists(st.sampled_from(nodes), min_size=2, max_size=2, unique=True)
     guesses = [tie(a, b, 0.3, source="list") for a, b in data.draw(st.lists(pairs, min_size=1, max_size=6))]
@@ -554,7 +556,7 @@ def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(li
     assert mixed == without
 
 
-async def test_who_is_tied_by_guesses_only_does_not_make_what_is_linked_look_shared(running):
+async def test_identifiers_tied_by_unsure_links_only_make_no_linked_identifier_shared(running):
     await each(
         running,
         tie("email:b2@example.org", "phone:+4930901821"),

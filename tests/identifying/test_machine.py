@@ -1,4 +1,4 @@
-"""The identity graph, under anything that may happen to it, on every engine."""
+"""The identity graph under random sequences of actions, on every engine."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def test_whatever_happens_to_the_graph_on_sqlite():
 @pytest.mark.parametrize("error", [PortraitError, Defect, StorageFailed, StorageBusy, NotMerged, RuntimeError])
 @pytest.mark.parametrize("action", ["link", "merge", "unmerge", "unlink"])
 def test_a_failure_that_is_not_due_is_no_refusal(action, error):
-    """Whatever an action raises that the state does not call for ends the run."""
+    """An error of an action that the state does not call for ends the run."""
 
     class Failing(Machine):
         def __init__(self):

@@ -1,4 +1,4 @@
-"""What matching found, taken in and taken back: whatever was told before shows again as it was."""
+"""Matches that are suggested and forgotten: every document is again as it was before."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ pairs = st.builds(
     suggestions=st.lists(pairs, min_size=1, max_size=6),
     made=st.sampled_from(RULES),
 )
-def test_forgotten_it_leaves_everything_as_it_was(lines, suggestions, made, tmp_path_factory):
+def test_forgetting_matches_restores_every_document_and_owner(lines, suggestions, made, tmp_path_factory):
     async def run():
         async with service(tmp_path_factory.mktemp("matched")) as running:
             await rules(running, made)
@@ -69,7 +69,7 @@ def test_forgotten_it_leaves_everything_as_it_was(lines, suggestions, made, tmp_
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
-async def test_it_is_taken_in_and_back_on_every_engine(engine, request, tmp_path):
+async def test_matches_are_suggested_and_forgotten_on_every_engine(engine, request, tmp_path):
     database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
     async with service(tmp_path, database=database) as running:
         await bulk(running, *(tie(customer_id, SHARED[0], 0.9, source="crm") for customer_id in CUSTOMERS))
@@ -86,7 +86,7 @@ async def test_it_is_taken_in_and_back_on_every_engine(engine, request, tmp_path
         await running.checked()
 
 
-async def test_who_were_matched_stay_one_where_somebody_said_so_too(running):
+async def test_matched_customers_stay_one_where_a_person_merged_them_too(running):
     await bulk(running, *(line(customer_id, "segments", SEGMENT) for customer_id in CUSTOMERS))
     matches = running.services.matches
     suggestions = [Suggested("c0", "c1", 0.97, links=True), Suggested("c2", "c3", 0.97, links=True)]
@@ -104,7 +104,7 @@ async def test_who_were_matched_stay_one_where_somebody_said_so_too(running):
     await running.checked()
 
 
-async def test_what_matching_found_makes_no_profile_of_more_identifiers_than_there_may_be(running):
+async def test_matches_make_no_profile_larger_than_the_cap(running):
     await rules(running, {"maxIdentifiers": 4})
     await bulk(running, *(tie(customer_id, f"email:{customer_id}@example.org") for customer_id in CUSTOMERS[:3]))
     suggestions = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS[:3])]

@@ -1,4 +1,4 @@
-"""Who is who does not depend on the order of telling: the same evidence makes the same people, links and candidates."""
+"""The order of recording changes no identity: the same evidence makes the same people, links and candidates."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def evidence(draw):
 
 
 def ends_of(lines):
-    """Return the ends of what is said at one identifier alone: an end reaches all of its customer's who say so."""
+    """Return deletes of evidence recorded at one identifier alone: a delete ends it at all of the customer's."""
     subjects = {}
     for statement in lines:
         subjects.setdefault((statement["record"].get("type"), statement["record"].get("value")), set()).add(
@@ -59,7 +59,7 @@ def ends_of(lines):
 
 
 def mixed(draw, lines, ends):
-    """Return lines in some order, each end somewhere after a line that it ends, and some lines once more."""
+    """Return lines in some order, each delete somewhere after a line that it ends, and some lines twice."""
     order = [*draw(st.permutations(lines)), *draw(st.lists(st.sampled_from(lines), max_size=3))]
     for end in ends:
         first = next(
@@ -71,7 +71,7 @@ def mixed(draw, lines, ends):
 
 
 async def take_in(running, tenant, lines, sizes):
-    """Take lines in, some at a time."""
+    """Record lines, some at a time."""
     parser, ahead = Parser(tenant, "test"), list(lines)
     while ahead:
         size = sizes[len(ahead) % len(sizes)]
@@ -83,7 +83,7 @@ async def take_in(running, tenant, lines, sizes):
 
 
 async def known(running, tenant):
-    """Return the people, with what is shown of them and what waits for review; ids made here are left out."""
+    """Return the people with their identifiers and candidates; generated ids are left out."""
     store, explainer = running.services.store, running.services.explainer
     owners = await store.resolve(tenant, await store.derived_identifiers(tenant, None, 1000))
     people = []

@@ -65,7 +65,7 @@ async def pair(url):
 
 
 async def sound(services, expected):
-    """Hold that every fact is there once, each identifier is one customer's, ids lead to ends, and check agrees."""
+    """Assert: every fact is there once, each identifier has one owner, each id leads to an end, the check agrees."""
     store = services.store
     identifiers = await store.fact_identifiers(TENANT, None, 100_000)
     facts = await store.facts(TENANT, identifiers)
@@ -111,7 +111,7 @@ async def test_a_thousand_merges_that_race_with_facts_make_no_cycle_and_lose_not
     expected += race.recorded
     await all_at_once(services, race.works)
     await sound(other, expected)
-    # Once nobody takes anything back, the merges make one of each three.
+    # Without further unmerges, the merges make one customer of each three.
     for a, b, c in TRIPLES:
         for pair_ in ((a, b), (b, c), (a, c)):
             with suppress(NotMerged):
@@ -135,7 +135,7 @@ def in_processes(url, marks, merges):
 
 
 async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url):
-    """The head of who comes back changes too: whoever has it may be waiting for the customer that it leaves."""
+    """The head of the restored customer changes too: its lock may be held by work that waits for the target."""
     services = build(postgres_url, auth="open", installed=False)
     tenant = await services.access.create_tenant(TENANT)
     await record(services, tenant, line("a", "interactions", click("a")), line("b", "interactions", click("b")))
@@ -165,7 +165,7 @@ async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url)
 
 
 async def test_evidence_that_races_claims_each_identifier_once(pair):
-    """Links that meet in new identifiers, told of either end, join the same people as one after the other."""
+    """Links that meet in new identifiers, recorded at either end at once, join the same people as in sequence."""
     (_, other), tenant = pair
     dice = random.Random(11)
     expected, works = [], []

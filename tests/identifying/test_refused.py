@@ -1,4 +1,4 @@
-"""What is refused, over HTTP and by command: a code of its own, nothing changed, and no value said anywhere."""
+"""Refusals over HTTP and by command: each has a code of its own, changes nothing and names no value anywhere."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ async def everything(running):
 
 
 async def command(directory, monkeypatch, capsys, *words):
-    """Run a command in this process, on the same database; return its exit code, and what it printed."""
+    """Run a command in this process, on the same database; return its exit code and its output."""
     monkeypatch.setattr(
         sys,
         "argv",
@@ -169,7 +169,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("action", "fields", "code", "words"), REFUSED.values(), ids=REFUSED)
-async def test_nothing_changes_and_no_value_is_said(
+async def test_a_refusal_changes_nothing_and_names_no_value(
     people, action, fields, code, words, monkeypatch, capsys, caplog, tmp_path
 ):
     caplog.set_level(logging.DEBUG)
@@ -209,8 +209,8 @@ async def test_rules_that_cannot_be_change_nothing(people, made, monkeypatch, ca
     assert await everything(people) == before
 
 
-async def test_a_record_of_what_cannot_be_is_refused_or_taken_unlinked(people, caplog):
-    """What is told of a blocked identifier is refused; evidence that names one is kept, and shown nowhere."""
+async def test_a_record_of_an_impossible_identifier_is_refused_or_taken_unlinked(people, caplog):
+    """Facts about a blocked identifier are refused; evidence that names one is stored, and shown nowhere."""
     caplog.set_level(logging.DEBUG)
     before = (await stored_state(people))[0]
     lines = [

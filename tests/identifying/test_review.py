@@ -1,4 +1,4 @@
-"""What waits for review: the list of a whole tenant, and what becomes of a candidate that is accepted."""
+"""Candidates that wait for review: the list of a whole tenant, and accepted candidates."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ PEOPLE = [f"P{number}" for number in range(7)]
 
 @pytest.fixture
 async def disputed(running):
-    """Seven customers, of whom all claim the first one's e-mail address, and one a cookie that is nobody's yet."""
+    """Seven customers who all claim the first one's e-mail address; one also claims a cookie without an owner."""
     await rules(running, {"types": {"cookie_id": {"limit": 1}, "email": {"sharedFrom": None}}})
     await each(
         running, *(tie(customer_id, E, 0.5 + number / 20, source="crm") for number, customer_id in enumerate(PEOPLE))
@@ -35,7 +35,7 @@ async def listed(running, **params):
 
 
 async def paged(running, limit):
-    """Return all that the pages hold, and how many pages there were."""
+    """Return the candidates of all pages, and the number of pages."""
     candidates, params, count = [], {"limit": limit}, 0
     while params:
         answer = await listed(running, **params)
@@ -70,7 +70,7 @@ async def test_each_candidate_of_a_tenant_is_listed_once_with_whose_it_is(disput
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
-async def test_pages_hold_all_of_it_once(disputed, limit, monkeypatch):
+async def test_pages_of_the_list_hold_every_candidate_once(disputed, limit, monkeypatch):
     whole = (await listed(disputed))["data"]
     for size in (1, 3, 200):
         monkeypatch.setattr(explaining, "CUSTOMERS_AT_ONCE", size)
@@ -90,14 +90,14 @@ async def test_a_page_goes_through_so_many_identifiers_and_no_more(disputed, mon
     assert pages > 2
 
 
-async def test_a_page_goes_on_where_it_was_though_its_last_customer_was_merged_away(disputed):
+async def test_a_page_goes_on_at_its_cursor_though_the_last_customer_was_merged_away(disputed):
     first = await listed(disputed, limit=2)
     await act(disputed, "merge", targetId="P6", sourceId="P0")
     rest = await listed(disputed, cursor=first["pagination"]["cursor"])
     assert [candidate["customerId"] for candidate in rest["data"]] == ["P1", "P2", "P3", "P3", "P4", "P5"]
 
 
-async def test_a_customer_merged_away_is_listed_as_whom_it_is_now_alone(disputed):
+async def test_candidates_of_a_customer_merged_away_are_listed_under_its_target_alone(disputed):
     await each(disputed, tie("P3", "cookie_id:more"))
     first = await listed(disputed, limit=7)
     await act(disputed, "merge", targetId="P6", sourceId="P3")
@@ -138,7 +138,7 @@ async def test_a_link_that_is_accepted_is_certain(running):
     await running.checked()
 
 
-async def test_what_belongs_to_nobody_is_listed_at_the_end_that_is_somebodys(disputed):
+async def test_a_candidate_with_an_unowned_identifier_is_listed_under_the_owned_one(disputed):
     await each(
         disputed, line(C, "segments", {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"})
     )
@@ -148,12 +148,12 @@ async def test_what_belongs_to_nobody_is_listed_at_the_end_that_is_somebodys(dis
     assert LINKED not in {candidate["reason"] for candidate in (await listed(disputed))["data"]}
 
 
-# --- what it costs ---
+# --- cost ---
 
 
 @pytest.fixture
 async def many(running):
-    """Three hundred customers with three identifiers each, of whom few have anything that waits."""
+    """Three hundred customers with three identifiers each, few of them with a candidate."""
     lines = [
         tie(f"M{number:03}", f"{type_}:{number}@example.org")
         for number in range(300)
@@ -166,7 +166,7 @@ async def many(running):
 
 
 class Loads:
-    """Counts the identifiers of which links are loaded, at once and in all, and the turns that others had."""
+    """Counts the identifiers whose links are loaded, at once and in all, and the turns of other tasks."""
 
     def __init__(self, running, monkeypatch):
         store = running.services.store

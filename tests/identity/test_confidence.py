@@ -33,7 +33,7 @@ WORKED = {
     (0.8,): 0.8,
     (0.0,): 0.0,
     (1.0,): 1.0,
-    (0.123456789,): 0.123456789,  # one by itself is kept as it is stated
+    (0.123456789,): 0.123456789,  # a single confidence is kept as it is stated
     (0.8, 0.8): 0.941176,  # 4 · 4 = 16, and 16 / 17
     (0.8, 0.6): 0.857143,  # 4 · 3/2 = 6, and 6 / 7
     (0.8, 0.2): 0.5,  # 4 · 1/4 = 1, and 1 / 2
@@ -52,7 +52,7 @@ def test_the_confidence_of_one_link_is_as_worked_out_by_hand(stated, expected):
         assert of(*order) == expected
 
 
-def test_what_holds_later_does_not_count_yet():
+def test_evidence_of_a_later_moment_does_not_count_yet():
     assert combined([], NOW) is None
     assert combined([Statement(0.9, "crm", NOW + 1)], NOW) is None
     assert combined([Statement(0.9, "crm", NOW)], NOW) == 0.9
@@ -73,13 +73,13 @@ within = st.floats(1 - CAP, CAP)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_it_is_a_probability_whatever_the_order(stated):
+def test_combined_confidence_is_a_probability_in_any_order(stated):
     assert 0 <= of(*stated) <= 1
     assert of(*stated) == of(*reversed(stated)) == of(*sorted(stated))
 
 
 @given(st.lists(within, min_size=1, max_size=5), within)
-def test_what_speaks_for_it_makes_it_surer_and_what_speaks_against_less_sure(stated, more):
+def test_supporting_evidence_raises_confidence_and_opposing_evidence_lowers_it(stated, more):
     before, after = of(*stated), of(*stated, more)
     rounding = 1e-6
     assert after >= before - rounding if more >= 0.5 else after <= before + rounding
@@ -94,19 +94,19 @@ statements = st.tuples(st.floats(0, 1), st.sampled_from(["crm", "web", None]))
 
 
 @given(st.lists(statements, min_size=1, max_size=8), st.randoms())
-def test_one_source_counts_once_by_what_it_said_last_in_whatever_order_it_arrives(sayings, random):
+def test_one_source_counts_once_by_its_newest_evidence_in_any_order(sayings, random):
     last = {source: confidence for confidence, source in sayings}
     numbered = list(enumerate(sayings, 1))
     random.shuffle(numbered)
     state = LINKS.fold.empty()
     for at, (confidence, source) in numbered:
         state = recorded(state, at, confidence, source)
-    # Told at one end here, as at the other: the graph asks for both to be there.
+    # Recorded at one end here: the graph asks for both ends to be there.
     confidences = graph_of([state], [E]).confidences(A, NOW)
     assert confidences[E][0] == of(*last.values())
 
 
-def test_a_source_that_takes_its_word_back_leaves_the_others():
+def test_a_source_that_withdraws_its_evidence_leaves_the_others():
     state = recorded(recorded(LINKS.fold.empty(), 1, 0.9, "crm"), 2, 0.6, "web")
     assert graph_of([state], [E]).confidences(A, NOW)[E][0] == of(0.9, 0.6)
     state = recorded(state, 3, 0.9, "crm", status=RETRACTED)

@@ -1,4 +1,4 @@
-"""Which claims hold, decided as a set: what is refused and why, what comes first, and what holds of all decisions."""
+"""Which claims hold, decided as a set: refusals and their reasons, precedence, and properties of all decisions."""
 
 from collections import Counter
 from functools import partial
@@ -21,7 +21,7 @@ WEAK = ("device_id", "cookie_id", "anonymous_id")
 FOLLOWS = "follows"
 """What becomes of a claim that holds because the two are one in another way."""
 KNOWN = "known"
-"""A source whose claims rank before all others': what is held before something else is told."""
+"""A source whose claims rank before all others': the claims that hold before another one comes."""
 NOW = 1000 * DAY
 
 
@@ -42,7 +42,7 @@ def claim(
     first, second, confidence=1.0, since=None, source="crm", *, timed=True, rule=Rule.RECORD, status=NEW, settled=False,
     tried=False,
 ):  # fmt: skip
-    """Return a claim; it counts from its place among all of a row where nothing else is said."""
+    """Return a claim; without `since` it counts from its index among the claims of a row."""
     a, b = sorted((first, second))
     return Claim(a, b, source, rule, confidence, since, timed, status, settled=settled, tried=tried)
 
@@ -56,12 +56,12 @@ pinned = partial(claim, settled=True, status=LINKED)
 
 
 def profile(first, *others):
-    """Return the sure claims that make one person of some identifiers, ahead of what others say."""
+    """Return the sure claims that make one person of some identifiers, ranked before other claims."""
     return [claim(first, other, source=KNOWN) for other in others]
 
 
 def decided(claims, rules=DEFAULT, bans=(), identifiers=()):
-    """Return what is decided, and what becomes of each claim: its reason, `FOLLOWS`, or None."""
+    """Return the decisions, and the outcome of each claim: its reason, `FOLLOWS`, or None."""
     numbered = [each if each.since is not None else each._replace(since=at) for at, each in enumerate(claims, 1)]
     ranked = msgspec.structs.replace(rules, source_ranks={KNOWN: 0, **rules.source_ranks})
     outcome = decide(numbered, [frozenset(pair) for pair in bans], identifiers, ranked)
@@ -72,7 +72,7 @@ def rules_of(**types):
     return Rules(types=types)
 
 
-# --- one claim, and what its ends belong to ---
+# --- one claim, and the profiles of its ends ---
 
 
 class Row(NamedTuple):
@@ -195,7 +195,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("case", ROWS.values(), ids=ROWS)
-def test_what_the_rules_decide_on_a_claim_beside_what_is_held(case):
+def test_rules_decide_on_a_claim_beside_claims_that_hold(case):
     for beside in (case.beside, case.beside[::-1]):
         _, (*beside_reasons, reason) = decided([*beside, case.claim], case.rules, case.bans)
         assert beside_reasons == [None] * len(beside), "what the row takes to be held"
@@ -214,10 +214,10 @@ STAGES = [
     (Reason.LIMIT, {"confidence": 1.0}),
     (None, {"limit": None}),
 ]
-"""What is taken away, one after the other, for each reason to be the first of those that still apply."""
+"""Changes that remove reasons one after the other, so that each is once the first that applies."""
 
 
-def test_of_several_reasons_the_first_is_given():
+def test_the_first_of_several_reasons_is_given():
     left = {"status": Reason.REVIEW.value, "shared": "demote", "bans": [(A, B)], "most": 4, "allowed": [],
             "unique": True, "guard": True, "confidence": 0.3, "limit": 1}  # fmt: skip
     claims = [*profile(A, LOCAL, identifier("device_id", "e")), *profile(B, D), claim(LOCAL, C), claim(LOCAL, X)]
@@ -235,11 +235,11 @@ def test_of_several_reasons_the_first_is_given():
         assert decided([*claims, last], rules, left["bans"])[1][-1] is reason
 
 
-# --- what is unsure gives way ---
+# --- unsure claims give way ---
 
 
 class Case(NamedTuple):
-    """Claims as they were told, and what becomes of each."""
+    """Claims in order, and the outcome of each."""
 
     claims: list[Claim]
     becomes: list[Reason | str | None]
@@ -249,7 +249,7 @@ class Case(NamedTuple):
 
 
 def case(*claims_and_reasons, rules=DEFAULT, bans=(), shared=()):
-    """Return claims, each followed by what becomes of it."""
+    """Return a case from claims, each followed by its outcome."""
     return Case(list(claims_and_reasons[::2]), list(claims_and_reasons[1::2]), rules, list(bans), set(shared))
 
 
@@ -288,11 +288,11 @@ UNSURE = {
 
 
 @pytest.mark.parametrize("each", UNSURE.values(), ids=UNSURE)
-def test_what_is_unsure_gives_way(each):
+def test_unsure_claims_give_way(each):
     check(each)
 
 
-# --- which of two that contradict each other holds ---
+# --- which of two contradictory claims holds ---
 
 PAIR = {"max_identifiers": 2}
 RANKED = Rules(source_ranks={"crm": 1, "web": 900})
@@ -371,7 +371,7 @@ PRECEDENCE = {
 
 
 @pytest.mark.parametrize("each", PRECEDENCE.values(), ids=PRECEDENCE)
-def test_of_two_that_contradict_each_other_the_one_that_ranks_first_holds(each):
+def test_of_two_contradictory_claims_the_higher_ranked_holds(each):
     check(each)
 
 
@@ -402,7 +402,7 @@ def test_the_order_is_total(mixed):
     assert sorted(mixed, key=precedence(RANKED)) == IN_ORDER
 
 
-# --- who is kept apart ---
+# --- bans ---
 
 BANS = {
     "what came later stays with the side that it was linked to first": case(
@@ -427,14 +427,14 @@ def test_bans_keep_apart(each):
     check(each)
 
 
-# --- what is shared ---
+# --- shared identifiers ---
 
 MANY = Reason.SHARED_IDENTIFIER
 WARN, DEMOTE = Rules(shared="warn"), Rules(shared="demote")
 
 
 def each_of(end, others, *becomes, **settings):
-    """Return claims between one and several, each with what becomes of it."""
+    """Return claims between an identifier and several others, each with its outcome."""
     arguments = [
         argument for other, reason in zip(others, becomes, strict=True) for argument in (claim(end, other), reason)
     ]
@@ -525,11 +525,11 @@ SHARED = {
 
 
 @pytest.mark.parametrize("each", SHARED.values(), ids=SHARED)
-def test_what_is_seen_with_many_is_shared(each):
+def test_an_identifier_claimed_for_many_is_shared(each):
     check(each)
 
 
-# --- what follows ---
+# --- claims that follow ---
 
 FOLLOWING = {
     "what was refused, where the two are one by others": case(
@@ -550,7 +550,7 @@ FOLLOWING = {
 
 
 @pytest.mark.parametrize("each", FOLLOWING.values(), ids=FOLLOWING)
-def test_what_is_refused_follows_where_the_two_are_one_in_another_way(each):
+def test_a_refused_claim_follows_where_its_ends_are_linked_otherwise(each):
     check(each)
 
 
@@ -590,11 +590,11 @@ LARGE = {
 
 
 @pytest.mark.parametrize("each", LARGE.values(), ids=LARGE)
-def test_how_large_a_profile_may_be(each):
+def test_a_profile_grows_no_larger_than_the_cap(each):
     check(each)
 
 
-# --- what counts for a limit, of what was linked within a window ---
+# --- links within the window of a limit ---
 
 PHONES = rules_of(phone=TypeRule(limit=2, window_days=30))
 EARLIER, BEGIN = NOW - DAY, NOW - 30 * DAY
@@ -637,7 +637,7 @@ def test_a_limit_counts_what_was_linked_within_the_window_before_a_claim(each):
     check(each)
 
 
-# --- what matching finds ---
+# --- matches ---
 
 MATCHED = {
     "two customers": case(matched(A, B), None),
@@ -663,11 +663,11 @@ MATCHED = {
 
 
 @pytest.mark.parametrize("each", MATCHED.values(), ids=MATCHED)
-def test_what_matching_finds_is_linked_whatever_weighs_identifiers(each):
+def test_matches_are_linked_whatever_rules_weigh_identifiers(each):
     check(each)
 
 
-# --- what the tables leave out ---
+# --- cases outside the tables ---
 
 
 def test_every_reason_is_given_somewhere_and_has_its_words():
@@ -679,10 +679,10 @@ def test_every_reason_is_given_somewhere_and_has_its_words():
     assert len(set(WORDS.values())) == len(WORDS)
 
 
-def test_every_rule_is_decided_by_somewhere():
+def test_every_rule_occurs_in_some_case():
     tables = (UNSURE, PRECEDENCE, BANS, SHARED, FOLLOWING, LARGE, WINDOW, MATCHED)
     every = [each.rules for table in (ROWS, *tables) for each in table.values()]
-    of_claims = {"blocked_values", "blocked_patterns"}  # what is refused for its value is so before
+    of_claims = {"blocked_values", "blocked_patterns"}  # claims refused for their value are refused earlier
     assert _otherwise(every, DEFAULT) == {field.name for field in msgspec.structs.fields(Rules)} - of_claims
     types = [type_ for rules in every for type_ in rules.types.values()]
     assert _otherwise(types, TypeRule()) == {field.name for field in msgspec.structs.fields(TypeRule)}
@@ -693,13 +693,13 @@ def _otherwise(every, usual):
     return {name for each in every for name in names if getattr(each, name) != getattr(usual, name)}
 
 
-def test_what_no_claim_names_is_one_by_itself():
+def test_an_identifier_without_claims_is_a_set_of_its_own():
     outcome, _ = decided([claim(A, E)], identifiers=[B, A])
     assert [members for _, members in outcome.sets.all()] == [(A, E), (B,)]
     assert decided([])[0].sets.all() == []
 
 
-# --- what holds of all decisions ---
+# --- properties of all decisions ---
 
 ENDS = [A, B, C, ANON, E, F, P, Q, R, D, K, L, LOCAL]
 EVERY_RULES = [
@@ -767,7 +767,7 @@ def test_the_order_in_which_claims_are_given_decides_nothing(claims, bans, rules
 
 
 @given(any_claims, bans_of, every_rules)
-def test_what_holds_makes_the_sets_and_nothing_else_does(claims, bans, rules):
+def test_the_sets_are_made_by_the_claims_that_hold_alone(claims, bans, rules):
     outcome, becomes = decided(claims, rules, bans, ENDS)
     sets = Sets(ENDS)
     for each, reason in zip(claims, becomes, strict=True):
@@ -799,7 +799,7 @@ def _sharing_nothing(rules):
 
 
 @given(any_claims, bans_of, every_rules)
-def test_a_ban_of_two_who_are_apart_all_the_same_parts_nobody_where_nothing_is_shared(claims, bans, rules):
+def test_a_ban_on_two_already_apart_parts_nobody_where_nothing_is_shared(claims, bans, rules):
     outcome, _ = decided(claims, _sharing_nothing(rules), (), ENDS)
     idle = [(first, second) for first, second in bans if outcome.sets.find(first) != outcome.sets.find(second)]
     again, _ = decided(claims, _sharing_nothing(rules), idle, ENDS)
@@ -814,7 +814,7 @@ def test_by_default_records_join_no_two_customers_of_the_companys(claims, bans):
 
 
 @given(claims_of(ends=usual_ends, most=16), bans_of)
-def test_by_default_what_names_a_thing_never_joins_two_who_are_known_apart(claims, bans):
+def test_by_default_an_identifier_of_a_device_never_joins_two_who_are_known_apart(claims, bans):
     by_things = [each for each in claims if each.a.type in WEAK or each.b.type in WEAK]
     surely = [each._replace(confidence=1.0) for each in claims if each not in by_things]
     claims = [*by_things, *surely]
@@ -843,7 +843,7 @@ def test_nothing_exceeds_the_most_identifiers_of_a_profile(claims, bans, rules):
 
 
 @given(any_claims, every_rules)
-def test_what_is_beyond_the_most_identifiers_is_so_by_hand_alone(claims, rules):
+def test_only_claims_by_hand_exceed_the_most_identifiers(claims, rules):
     check_size(claims, rules, ())
 
 
@@ -859,13 +859,13 @@ def check_size(claims, rules, bans):
 
 
 @given(any_claims, bans_of, every_rules)
-def test_every_ban_holds_whoever_says_otherwise(claims, bans, rules):
+def test_every_ban_holds_against_every_claim(claims, bans, rules):
     outcome, _ = decided(claims, rules, bans, ENDS)
     assert all(outcome.sets.find(first) != outcome.sets.find(second) for first, second in bans)
 
 
 @given(any_claims, bans_of, every_rules, every_rules)
-def test_what_was_decided_is_decided_again_by_the_same_rules_and_stands_under_others(claims, bans, rules, later):
+def test_decisions_are_repeated_by_the_same_rules_and_stand_under_others(claims, bans, rules, later):
     outcome, _ = decided(claims, rules, bans)
     again = [
         each if each.settled else each._replace(status=LINKED if reason is None else reason.value)

@@ -1,4 +1,4 @@
-"""The published cases of normalisation on every engine: told in one spelling, found by each, kept as one form."""
+"""The published cases of normalisation on every engine: recorded in one spelling, read by each, stored in one form."""
 
 import asyncio
 import random
@@ -36,7 +36,7 @@ def cases():
         by_region.setdefault(region, {})["phone", form] = [*spellings, form]
     for by_form in by_region.values():
         for form in [form for form in by_form if DEFAULT.is_uncertain(Identifier(*form))]:
-            del by_form[form]  # nothing can be told of it: text without an @, one digit over and over
+            del by_form[form]  # no fact can be recorded of it: text without an @, one digit over and over
     return by_region
 
 
@@ -45,7 +45,7 @@ CASES = cases()
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
 @pytest.mark.parametrize("region", CASES)
-async def test_what_is_told_in_one_spelling_is_found_by_every_other(region, engine, request, tmp_path):
+async def test_facts_recorded_in_one_spelling_are_read_by_every_other(region, engine, request, tmp_path):
     database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
     forms = CASES[region]
     async with service(tmp_path, database=database) as running:
@@ -73,7 +73,7 @@ async def test_what_is_told_in_one_spelling_is_found_by_every_other(region, engi
             for (form, identifier), lookup in zip(some, answer.json()["data"], strict=True):
                 assert lookup["status"] == 200, identifier
                 assert lookup["profile"]["sections"][0]["data"][0]["segmentName"] == form, identifier
-        # Not what the engine takes for equal: the very bytes.
+        # The very bytes, not values that the engine takes for equal.
         store = running.services.store
         for kept in (
             await store.derived_identifiers(running.client.headers["X-Tenant-Id"], None, 10_000),
@@ -96,12 +96,12 @@ async def test_an_id_that_no_store_can_hold_is_an_unknown_customers(engine, requ
 
 
 def as_long(size):
-    """Return a value of so many bytes that no index can press."""
+    """Return a value of so many bytes that no index can compress."""
     return random.Random(size).randbytes(size).hex()[:size]
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
-async def test_the_longest_value_is_taken_and_a_longer_one_refused_for_itself(engine, request, tmp_path):
+async def test_the_longest_value_is_taken_and_a_longer_one_refused_alone(engine, request, tmp_path):
     database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
     async with service(tmp_path, database=database) as running:
         long, longer = as_long(MAX_VALUE_BYTES), as_long(MAX_VALUE_BYTES + 1)

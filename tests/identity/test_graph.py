@@ -30,7 +30,7 @@ NODES = (A, B, E, F, P, D)
 
 
 class Tie(NamedTuple):
-    """A link, as a test says it."""
+    """A link, as a test gives it."""
 
     a: Identifier
     b: Identifier
@@ -85,7 +85,7 @@ def reached(start, ties):
 
 
 @given(some_ties(), st.sampled_from(NODES))
-def test_groups_without_one_are_what_remains_connected(ties, node):
+def test_groups_without_a_node_are_what_remains_connected(ties, node):
     groups = groups_without(node, NODES, [(tie.a, tie.b) for tie in ties])
     left = [tie for tie in ties if node not in tie[:2]]
     assert sorted(map(set, groups), key=sorted) == sorted(
@@ -104,7 +104,7 @@ def test_a_profile_is_a_connected_set(ties):
 
 
 @given(some_ties(), st.randoms())
-def test_it_is_the_same_in_whatever_order_links_are_given_and_from_whichever_end(ties, random):
+def test_the_graph_is_the_same_in_any_order_and_direction_of_its_links(ties, random):
     mixed = [tie._replace(a=tie.b, b=tie.a) if random.random() < 0.5 else tie for tie in ties]
     random.shuffle(mixed)
     forward, other = graph(*ties, nodes=NODES), graph(*mixed, nodes=reversed(NODES))
@@ -114,7 +114,7 @@ def test_it_is_the_same_in_whatever_order_links_are_given_and_from_whichever_end
 
 
 @pytest.mark.parametrize("status", [RETRACTED, *(reason.value for reason in Reason)])
-def test_what_was_taken_back_or_refused_is_no_link(status):
+def test_withdrawn_or_refused_evidence_is_no_link(status):
     refused = graph(Tie(A, E, status=status))
     assert refused.links == []
     assert [profile.members for profile in refused.profiles()] == [(A,), (E,)]
@@ -123,7 +123,7 @@ def test_what_was_taken_back_or_refused_is_no_link(status):
     assert [record.source for record in whole.links[0].told] == ["web"]
 
 
-def test_a_link_to_what_is_not_in_sight_is_left_out():
+def test_a_link_to_an_identifier_outside_the_graph_is_left_out():
     assert Graph({A: {E: [record_of(Tie(A, E), "e")]}}).links == []
 
 
@@ -159,7 +159,7 @@ def test_the_id_that_stays(ties, stays):
 
 
 @given(st.lists(pairs, unique=True, max_size=9), st.data())
-def test_what_is_decided_link_by_link_is_what_the_links_say_later(chosen, data):
+def test_owners_decided_link_by_link_equal_those_of_all_links_at_once(chosen, data):
     """A merge is decided from the links before it, and kept with the link: going through them again agrees."""
     ties, nodes, gone = [], (*NODES, ANON), []
     for since, (a, b) in enumerate([*chosen, (ANON, data.draw(st.sampled_from(NODES)))], 1):
@@ -183,7 +183,7 @@ def test_what_is_decided_link_by_link_is_what_the_links_say_later(chosen, data):
         )
 
 
-def test_who_owns_what_nobody_knew():
+def test_an_unknown_customer_id_owns_itself_and_generated_ids_are_recognised():
     assert first_owner(A) == "A"
     assert first_owner(E) is None
     assert is_generated(generated().value)
@@ -195,7 +195,7 @@ def test_who_owns_what_nobody_knew():
 
 
 @given(some_ties())
-def test_two_are_one_since_the_first_moment_at_which_links_lead_from_one_to_the_other(ties):
+def test_two_identifiers_are_joined_since_the_first_path_between_them(ties):
     moments = graph(*ties, nodes=NODES).joined_at()
     for node, other in combinations(sorted(NODES), 2):
         since = [
@@ -250,7 +250,7 @@ def test_the_widest_path_by_hand():
     #        0.9       0.8
     #   A -------- E -------- P       A to P directly is 0.5, but over E it is min(0.9, 0.8) = 0.8;
     #   |                     |       F hangs on P by 0.95: min(0.8, 0.95) = 0.8; D on A by 0.2 and on F by 0.3:
-    #   +---------0.5---------+       over F it is min(0.8, 0.95, 0.3) = 0.3. B is on nothing.
+    #   +---------0.5---------+       over F it is min(0.8, 0.95, 0.3) = 0.3. B has no link.
     ties = [Tie(A, E, 1, 0.9), Tie(E, P, 2, 0.8), Tie(A, P, 3, 0.5), Tie(P, F, 4, 0.95), Tie(A, D, 5, 0.2),
             Tie(D, F, 6, 0.3)]  # fmt: skip
     confidences = graph(*ties, nodes=NODES).confidences(A, NOW)
@@ -274,11 +274,11 @@ def test_certainty_is_certain_however_long_the_path_and_of_equal_paths_the_short
     assert [pair_of(link) for link in square.path(A, P, NOW)] == [{A, P}]
 
 
-# --- what follows ---
+# --- links that follow ---
 
 
 @given(some_ties(), st.sets(st.integers(0, 8)))
-def test_links_whose_words_all_follow_join_nothing(ties, following):
+def test_links_whose_records_all_follow_join_nothing(ties, following):
     made = [tie._replace(follows=index in following) for index, tie in enumerate(ties)]
     joining = [tie for tie in made if not tie.follows]
     whole, alone = graph(*made, nodes=NODES), graph(*joining, nodes=NODES)
@@ -288,7 +288,7 @@ def test_links_whose_words_all_follow_join_nothing(ties, following):
     assert [merge[1:] for merge in whole.merges()] == [merge[1:] for merge in alone.merges()]
 
 
-def test_one_word_that_does_not_follow_is_enough_to_join():
+def test_one_record_that_does_not_follow_is_enough_to_join():
     every = [record_of(Tie(A, E, 1, follows=True), "e", "crm"), record_of(Tie(A, E, 2), "e", "web")]
     (profile,) = Graph({A: {E: every}, E: {A: every}}).profiles()
     assert profile.members == (A, E)
@@ -305,22 +305,22 @@ def test_a_customer_id_that_only_follows_was_not_linked_first():
     assert profile.customer_id == "B"
 
 
-# --- what is stored ---
+# --- stored link records ---
 
 
-def test_what_was_stored_before_joins_and_has_neither_a_moment_nor_a_policy():
+def test_a_link_record_of_an_older_version_has_neither_moment_nor_policy():
     now = record_of(Tie(A, E), "e", "crm")
     earlier = msgspec.msgpack.encode(msgspec.to_builtins(now, builtin_types=[bytes])[:11])
     assert msgspec.msgpack.decode(earlier, type=LinkRecord) == now
     assert (now.timed, now.policy, now.follows) == (False, None, False)
 
 
-def test_a_word_is_stored_with_all_that_was_decided():
+def test_a_link_record_is_stored_with_every_field_of_its_decision():
     record = msgspec.structs.replace(record_of(Tie(A, E), "e", "crm"), timed=True, policy="0123456789ab", follows=True)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=LinkRecord) == record
 
 
 @pytest.mark.parametrize("rule", Rule)
-def test_a_persons_word_is_by_hand_and_so_is_what_leads_to_an_id_made_here(rule):
+def test_links_by_a_person_and_to_generated_ids_are_by_hand(rule):
     record = msgspec.structs.replace(record_of(Tie(A, E), "e"), rule=rule.value)
     assert record.is_by_hand == (rule in {Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})

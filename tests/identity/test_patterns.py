@@ -1,4 +1,4 @@
-"""Patterns of a tenant's own: which are let through, what they match, and that no value keeps anybody waiting."""
+"""A tenant's own patterns: which are accepted, what they match, and that no value takes long."""
 
 # ruff: noqa: RUF001  # letters that fold to others are what is told apart here
 
@@ -67,7 +67,7 @@ def test_usual_patterns_match_whole_values_whatever_their_case(pattern):
         ("(?:.{0,30}a){30}", "what they may cost together"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_with_what_would_be_right(pattern, words, capfd):
+def test_an_unusable_pattern_is_refused_with_a_correct_alternative(pattern, words, capfd):
     assert words in Patterns([pattern]).faults[0]
     assert capfd.readouterr() == ("", ""), (
         "RE2 writes what it was given to the standard error, unless it is told not to"
@@ -83,7 +83,7 @@ def test_what_cannot_be_used_is_refused_with_what_would_be_right(pattern, words,
         (["\\P{Greek}|[^\\pN]"] * MAX_CATEGORIES, MAX_CATEGORIES // 2),
     ],
 )
-def test_beyond_a_bound_nothing_is_read(many, first, monkeypatch):
+def test_patterns_beyond_a_bound_are_not_read(many, first, monkeypatch):
     read = []
     real = patterns._size
     monkeypatch.setattr(patterns, "_size", lambda pattern: read.append(pattern) or min(real(pattern), 1))
@@ -93,13 +93,13 @@ def test_beyond_a_bound_nothing_is_read(many, first, monkeypatch):
     assert len(read) == first
 
 
-def test_what_patterns_cost_together_is_bounded_and_the_cheaper_go_on():
+def test_the_total_cost_of_patterns_is_bounded_and_the_cheaper_ones_stay():
     patterns = Patterns(["(?:.?){50}", *["a{700}"] * 3, "b"])
     assert list(patterns.faults) == [2, 3]
     assert patterns.match("b")
 
 
-def test_what_cannot_be_used_leaves_the_others():
+def test_an_unusable_pattern_leaves_the_others():
     patterns = Patterns(["qa.*", "(?!a)b", "no"])
     assert list(patterns.faults) == [1]
     assert [patterns.match(text) for text in ("qa1", "NO", "b")] == [True, True, False]
@@ -114,11 +114,11 @@ DIFFERENCES = {
     "aaa": ("a{,3}", "a{3}", "a{0,3}"),
     "x": ("[[:alpha:]]", "[[:alpha:]]", "[[:alpha:]]"),
 }
-"""By a value: what Python's `re` matches it with, RE2 does, and both or RE2 alone can be written."""
+"""By a value: its pattern in Python's `re` and the same in RE2, where both or RE2 alone can be written."""
 
 
-def test_what_differs_from_python_is_as_the_page_says():
-    """Of `docs/reference/identifiers.md`, the table of what was tried."""
+def test_differences_from_python_are_as_documented():
+    """The table of tried patterns in `docs/reference/identifiers.md`."""
     for value, (python, other, right) in DIFFERENCES.items():
         if python != other:
             assert re.fullmatch(python, value, re.IGNORECASE), value
@@ -136,7 +136,7 @@ def test_what_differs_from_python_is_as_the_page_says():
         ("\\x41", "a", True), ("\\_\\-\\@", "_-@", True),
     ],
 )  # fmt: skip
-def test_what_is_as_in_python(pattern, value, matches):
+def test_patterns_match_as_in_python(pattern, value, matches):
     assert Patterns([pattern]).match(value) is matches
     assert bool(re.fullmatch(pattern.replace("(?s:.)", "[\\s\\S]"), value, re.IGNORECASE)) is matches
 

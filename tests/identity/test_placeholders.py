@@ -1,4 +1,4 @@
-"""What says nothing of a person is blocked, in its form and as given; what may be several people's joins none."""
+"""Placeholders are blocked, in their form and as given; values that may be several people's join nobody."""
 
 import hashlib
 
@@ -69,7 +69,7 @@ ADDRESSES = (
 
 
 def judged(type_, value, region=None, **rules):
-    """Return whether a value is blocked, and whether it may be several people's, in the form that a region gives it."""
+    """Return whether a value is blocked, and whether it is uncertain, in the form that a region gives it."""
     identifier = Identifier(type_, normalise(type_, value, region))
     judge = Rules(region=region, **rules)
     return judge.blocks(identifier, value), judge.is_uncertain(identifier)
@@ -117,7 +117,7 @@ def test_an_address_of_nobodys_is_blocked(value):
         ),
     ],
 )  # fmt: skip
-def test_what_is_like_a_placeholder_is_not_blocked(type_, value):
+def test_a_value_that_resembles_a_placeholder_is_not_blocked(type_, value):
     assert not blocked(type_, value)
 
 
@@ -208,8 +208,8 @@ def test_a_value_that_may_be_several_peoples_is_uncertain(type_, value, region, 
 
 @given(st.text("0123456789+ -()", max_size=16), st.sampled_from([None, "GB", "US", "DE", "IT"]))
 @example("0044 000", "GB")
-def test_what_is_judged_of_a_number_holds_of_its_form_too(text, region):
-    """An identifier is one, however it is written: what is certain of it does not hang on the spelling."""
+def test_a_number_and_its_form_are_judged_alike(text, region):
+    """An identifier is the same however it is written: whether it is certain does not depend on the spelling."""
     form = normalise("phone", text, region)
     assert judged("phone", form, region)[1] == judged("phone", text, region)[1]
 
@@ -252,7 +252,7 @@ def test_the_tenants_own_lists_are_held_to_what_was_given_too():
         assert not rules.blocks(identifier, identifier.value)
 
 
-def test_a_tenant_may_want_them_all_the_same():
+def test_a_tenant_may_allow_placeholders():
     assert not Rules(block_junk=False).blocks(Identifier("phone", "+19999999999"))
 
 
@@ -261,7 +261,7 @@ def test_a_long_value_is_not_matched_with_what_is_built_in():
     assert not blocked("device_id", "0" * (MAX_LENGTH + 1))
 
 
-def test_nothing_is_made_of_what_is_longer_than_a_number(monkeypatch):
+def test_a_text_longer_than_a_number_is_not_parsed(monkeypatch):
     form = "+" + "1" * MAX_PHONE
     monkeypatch.setattr(normalise_module, "_phone", None)
     monkeypatch.setattr(phonenumbers, "parse", None)

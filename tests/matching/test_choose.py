@@ -40,7 +40,7 @@ def test_the_order_of_the_input_changes_nothing(pairs, dice, one_to_one):
 
 
 @given(PAIRS, st.booleans())
-def test_each_pair_is_told_once_in_order_and_with_its_best_probability(pairs, one_to_one):
+def test_each_pair_is_a_candidate_once_in_order_with_its_best_probability(pairs, one_to_one):
     candidates = chosen(pairs, one_to_one=one_to_one)
     names = [(candidate.left, candidate.right) for candidate in candidates]
     assert names == sorted({tuple(sorted((p.left, p.right))) for p in pairs if p.left != p.right})
@@ -51,7 +51,7 @@ def test_each_pair_is_told_once_in_order_and_with_its_best_probability(pairs, on
 
 
 @given(PAIRS, st.booleans())
-def test_what_links_is_probable_enough_and_not_apart(pairs, one_to_one):
+def test_linked_candidates_are_probable_enough_and_not_apart(pairs, one_to_one):
     for candidate in chosen(pairs, one_to_one=one_to_one):
         assert candidate.links == (candidate.reason == "")
         if candidate.links:
@@ -72,7 +72,7 @@ def test_one_to_one_gives_each_record_one_partner(pairs):
 
 @given(PAIRS)
 def test_the_last_join_of_a_cluster_is_borne_by_its_pairs(pairs):
-    """Every cluster splits into two parts whose cross pairs agree on average: those that its last join was of."""
+    """Every cluster splits into two parts whose cross pairs agree on average: the two that its last join joined."""
     best = {frozenset((candidate.left, candidate.right)): candidate.probability for candidate in chosen(pairs)}
     for cluster in clusters(chosen(pairs)):
         members = sorted(cluster)
@@ -99,7 +99,7 @@ def test_one_good_link_does_not_chain_strangers():
     ]
 
 
-def test_each_reason_is_told():
+def test_each_refused_candidate_has_its_reason():
     whole = [Pair(a, b, 0.9) for a, b in ("ab", "ac", "bc")]
     others = [Pair("a", "d", 0.6), Pair("b", "e", 0.99, apart=True)]
     assert {candidate.reason for candidate in chosen([*whole, *others])} == {"", "between", "apart"}
@@ -109,7 +109,7 @@ def test_each_reason_is_told():
     assert [candidate.reason for candidate in chosen(whole, one_to_one=True)] == ["", "taken", "taken"]
 
 
-def test_many_candidates_take_no_square_of_time():
+def test_many_candidates_take_no_quadratic_time():
     """A star of many records, which joins one by one: the sums move a few times each, not once a join."""
     dice = random.Random(1)
     pairs = [Pair("hub", f"n{n}", round(0.8 + dice.random() / 5, 6)) for n in range(20_000)]

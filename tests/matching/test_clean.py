@@ -25,7 +25,7 @@ def test_case_marks_spaces_and_signs_say_nothing(value, squeezed):
 
 @example("\N{MATHEMATICAL BOLD CAPITAL A}")
 @given(st.text(max_size=20))
-def test_what_is_compared_is_ascii_whatever_the_script(value):
+def test_compared_values_are_ascii_in_any_script(value):
     """DuckDB counts bytes and Spark characters: only of ASCII are both the same."""
     squeezed = squeeze(value)
     assert squeezed is None or (squeezed.isascii() and squeezed.isalnum() and squeezed == squeezed.lower())
@@ -48,7 +48,7 @@ CODES = {
 
 @pytest.mark.parametrize(("name", "code"), list(CODES.items()))
 def test_soundex_of_the_published_examples(name, code):
-    """Those of the National Archives."""
+    """The examples of the National Archives."""
     assert soundex(name) == code
 
 
@@ -67,7 +67,7 @@ def test_a_whole_name_a_house_number_a_date_an_address_and_a_phone_are_taken_apa
     assert cleaned["phone"] == clean({"phone": "020 7946 0958"})["phone"]
 
 
-def test_what_says_nothing_is_nothing():
+def test_an_empty_value_is_none_and_gives_no_key():
     assert set(clean(dict.fromkeys(COLUMNS)).values()) <= {None}
     assert clean({"surname": float("nan")}).get("surname") is None
     assert list(keys(clean({"given_name": "ada"}))) == []

@@ -54,14 +54,14 @@ def baseline(sample, tmp_path_factory):
     return match(sample[0], work=tmp_path_factory.mktemp("work"))
 
 
-def test_it_finds_the_people(sample, baseline):
+def test_matching_finds_the_people(sample, baseline):
     truth, linked = pairs_of(sample[1]), pairs_in(baseline.candidates)
     assert len(linked & truth) >= 0.95 * len(linked)
     assert len(linked & truth) >= 0.9 * len(truth)
     assert baseline.records == len(sample[0])
 
 
-def test_a_run_leaves_what_it_found_readable_by_its_user_alone(sample, tmp_path):
+def test_a_run_leaves_its_results_readable_by_its_user_alone(sample, tmp_path):
     work = tmp_path / "work"
     match(sample[0][:100], work=work)
     left = {path.name for path in work.iterdir()}
@@ -71,7 +71,7 @@ def test_a_run_leaves_what_it_found_readable_by_its_user_alone(sample, tmp_path)
     assert work.stat().st_mode & 0o077 == 0
 
 
-def test_between_the_thresholds_it_waits_for_review(sample, tmp_path):
+def test_a_candidate_between_the_thresholds_waits_for_review(sample, tmp_path):
     strict = Settings(link_at=0.999, review_at=0.6)
     candidates = match(sample[0], work=tmp_path, settings=strict).candidates
     assert any(candidate.probability < 0.7 for candidate in candidates)
@@ -81,7 +81,7 @@ def test_between_the_thresholds_it_waits_for_review(sample, tmp_path):
         assert candidate.probability >= 0.999 or candidate.reason in {"between", "implied"}
 
 
-def test_again_in_another_order_it_finds_the_same(sample, baseline, tmp_path):
+def test_another_order_of_records_gives_the_same_matches(sample, baseline, tmp_path):
     again = match(iter(sorted(sample[0], key=lambda record: record["id"])), work=tmp_path)
     assert again == baseline
     kept = pa.parquet.read_table(tmp_path / "candidates.parquet").to_pylist()
@@ -90,14 +90,14 @@ def test_again_in_another_order_it_finds_the_same(sample, baseline, tmp_path):
     ]
 
 
-def test_in_chunks_it_finds_the_same(sample, baseline, tmp_path):
+def test_matching_in_chunks_gives_the_same_matches(sample, baseline, tmp_path):
     chunked = match(sample[0], work=tmp_path, settings=Settings(chunk=2_000))
     assert len(list(tmp_path.glob("pairs-*.parquet"))) > 1
     assert chunked.candidates == baseline.candidates
 
 
 @SPARK
-def test_spark_finds_the_same(sample, baseline, tmp_path):
+def test_spark_gives_the_same_matches(sample, baseline, tmp_path):
     assert match(sample[0], work=tmp_path, engine="spark") == baseline
 
 
@@ -126,17 +126,17 @@ def test_where_families_share_addresses_another_given_name_waits_for_review(tmp_
         assert not candidate.links or called[truth[candidate.left]] == called[truth[candidate.right]]
 
 
-def test_without_families_there_is_none_to_wait_for(baseline):
+def test_without_families_no_candidate_waits_for_a_given_name(baseline):
     assert baseline.model.families < 1 / 3
     assert not any(candidate.reason == "apart" for candidate in baseline.candidates)
 
 
 class CutOff(Exception):
-    """What a test raises to cut a run off."""
+    """The error that a test raises to cut a run off."""
 
 
 def test_a_run_cut_off_goes_on_where_it_was(sample, baseline, tmp_path):
-    """Cut five times, each time further: what was finished is not done again, and the end is the same."""
+    """Cut five times, each time further: finished steps are not repeated, and the result is the same."""
     settings = Settings(chunk=2_000)
     kept = {}
     for stage, done in (("train", 2), ("compare", 0), ("compare", 2), ("choose", 0), (None, 0)):
@@ -179,8 +179,8 @@ def test_another_input_or_setting_starts_anew(sample, tmp_path, change):
     assert "train" in {name for name, finished, total in steps if finished < total}
 
 
-def test_what_a_cut_write_left_is_not_taken(sample, tmp_path):
-    """A file that was being written stands under another name; one that a cut left beside changes nothing."""
+def test_a_half_written_file_of_a_run_is_not_used(sample, tmp_path):
+    """A file has another name while it is written; one left behind by a cut changes nothing."""
     (tmp_path / "pairs-0000.parquet.new").write_bytes(b"half")
     (tmp_path / "manifest.json").write_bytes(b"{")
     assert match(sample[0][:100], work=tmp_path).candidates
@@ -285,7 +285,7 @@ def test_parts_of_an_address_are_one_comparison():
 
 
 def test_pairs_of_one_person_are_not_taken_for_chance(baseline):
-    """Who live at one door by chance are far fewer than the duplicates that do."""
+    """Far fewer strangers than duplicates share an address."""
     address = baseline.model.chances["address"]
     assert address.u[0] < 0.02 * baseline.model.prior * address.m[0]
 
@@ -307,7 +307,7 @@ def test_where_splink_goes_astray_in_many_rounds_fewer_will_do(sample, baseline,
         assert chances.m == pytest.approx(baseline.model.chances[name].m, abs=0.02)
 
 
-def test_names_so_unlike_are_of_kin():
+def test_two_levels_of_unlike_given_names_are_of_kin():
     (comparison,) = (
         comparison for comparison in comparisons(["given_name", "surname", "city"]) if comparison.name == "given_name"
     )
@@ -317,7 +317,7 @@ def test_names_so_unlike_are_of_kin():
     assert len(unlike) == 2
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
+def test_matching_without_the_extra_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "splink", None)
     with pytest.raises(StartRefused, match=re.escape(distribution.command_for("match"))):
         match(GOOD, work=tmp_path)
@@ -328,8 +328,8 @@ def test_nothing_of_the_extra_is_imported_before_it_is_needed():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_it_asks_no_network(sample, tmp_path, monkeypatch):
-    """What Python would open; that DuckDB loads no extension by itself is a setting."""
+def test_matching_uses_no_network(sample, tmp_path, monkeypatch):
+    """Python opens no connection; that DuckDB loads no extension by itself is a setting."""
 
     def refuse(*_):
         raise AssertionError("a connection")

@@ -1,4 +1,4 @@
-"""Built-in sections as plugins: the same source, with all that it imports from Portrait taken from the public face."""
+"""Built-in sections as plugins: the same source, with every import from Portrait taken from the public face."""
 
 import ast
 import importlib
@@ -16,9 +16,9 @@ def sources():
 
 
 def rebuilt(name):
-    """Return what a built-in section is made of, as a plugin.
+    """Return a built-in section's source as a plugin.
 
-    What the module holds beside its section, for others of Portrait's rooms, is left out.
+    Parts of the module for other packages of Portrait are left out.
     """
     tree = ast.parse(inspect.getsource(importlib.import_module(f"portrait.sections.{name}")))
     imports = [statement for statement in tree.body if isinstance(statement, ast.Import | ast.ImportFrom)]

@@ -24,7 +24,7 @@ BUILT_IN = ["identities", "interactions", "segments", "journeys", "experiments",
 
 @pytest.fixture
 def plugged(tmp_path):
-    """Return what opens a service with a plugin of this source, and one customer."""
+    """Return a function that opens a service with a plugin of this source, and one customer."""
 
     @asynccontextmanager
     async def opened(source, **options):
@@ -212,7 +212,7 @@ async def test_a_section_reads_other_sections_of_its_customer(plugged, kind, rea
 
 @pytest.mark.parametrize(("kind", "read"), [("async def", "await ctx.read"), ("def", "ctx.read_sync")])
 @pytest.mark.parametrize("name", ["nothing", "self"])
-async def test_reading_a_section_that_is_not_stored_fails_that_section_alone(plugged, kind, read, name):
+async def test_reading_a_computed_section_fails_the_reading_section_alone(plugged, kind, read, name):
     source = f"@register_profile_section('self', timeout=2)\n{kind} own(ctx):\n    return {read}({name!r})\n"
     async with plugged(source) as running:
         by_name = await sections(running)
@@ -309,7 +309,7 @@ async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch):
     assert [answers.get(key) for key in keys] == [None] * 5
 
 
-def test_so_many_kinds_of_trouble_are_remembered(monkeypatch):
+def test_kinds_of_failure_that_are_remembered_are_bounded(monkeypatch):
     monkeypatch.setattr(reports, "MAX_KINDS", 3)
     made = reports.Reports()
     for number in range(10):

@@ -71,7 +71,7 @@ async def test_open_support_tickets_come_newest_first(running):
     ]
 
 
-async def test_who_is_not_in_a_source_has_an_empty_section(running):
+async def test_a_customer_missing_from_a_source_has_an_empty_section(running):
     await running.told("reviews", REVIEW, "c9")
     assert await running.section("loyalty", "c9") == []
     assert await running.section("support-tickets", "c9") == []
@@ -121,7 +121,7 @@ async def test_lifetime_value_is_the_sum_of_what_was_not_deleted(running):
 
 
 @pytest.mark.parametrize("name", NAMES.values())
-async def test_what_an_example_shows_keeps_the_openapi_document(running, name):
+async def test_an_example_section_keeps_its_openapi_schema(running, name):
     await running.told("reviews", REVIEW, "CUST001")
     await running.told("lifetime-value", purchase(1, 100), "CUST001")
     document = (await running.client.get("/openapi.json")).json()

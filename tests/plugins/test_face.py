@@ -40,7 +40,7 @@ def test_a_built_in_section_written_as_a_plugin_shows_the_same_of_any_facts(agai
     same()
 
 
-async def test_consent_written_as_a_plugin_is_told_and_read_as_the_built_in_one(tmp_path):
+async def test_consent_written_as_a_plugin_is_recorded_and_read_as_the_built_in_one(tmp_path):
     plugin = tmp_path / "consent_again.py"
     plugin.write_text(sources()["consent"])
     consent = {"kind": "consent", "purpose": "ads", "channel": "email"}

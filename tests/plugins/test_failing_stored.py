@@ -1,4 +1,4 @@
-"""A stored section whose own code fails when it is read: it says so, and all else is as it was."""
+"""A stored section whose own code fails when it is read: the section is an error, and the rest is unchanged."""
 
 import pytest
 
@@ -39,7 +39,7 @@ async def failing(tmp_path):
         yield running
 
 
-async def test_the_profile_says_so_and_the_other_sections_are_whole(failing):
+async def test_a_failing_stored_section_is_an_error_of_the_profile_and_others_are_whole(failing):
     answer = await failing.profile()
     assert answer.status_code == 200
     sections = {section["name"]: section for section in answer.json()["sections"]}
@@ -47,14 +47,14 @@ async def test_the_profile_says_so_and_the_other_sections_are_whole(failing):
     assert sections["segments"] == {"name": "segments", "data": [SEGMENT]}
 
 
-async def test_such_an_answer_has_no_etag_and_is_never_304(failing):
+async def test_a_profile_with_a_failing_section_has_no_etag_and_is_never_304(failing):
     for sections in (None, "tiers", "segments,tiers"):
         answer = await failing.profile(sections=sections, headers={"If-None-Match": "*"})
         assert (answer.status_code, "etag" in answer.headers) == (200, False)
     assert "etag" in (await failing.profile(sections="segments")).headers
 
 
-async def test_so_does_each_of_several_profiles(failing):
+async def test_each_of_several_profiles_names_the_failing_section(failing):
     asked = [{"customerId": "c1", "sections": ["tiers"]}, {"customerId": "c1", "sections": ["segments"]}]
     answer = await failing.client.post("/api/v1/unified-profile", json=asked)
     assert [lookup["status"] for lookup in answer.json()["data"]] == [200, 200]
@@ -63,7 +63,7 @@ async def test_so_does_each_of_several_profiles(failing):
     ]  # fmt: skip
 
 
-async def test_the_profile_in_short_says_so_too(failing):
+async def test_the_flat_profile_names_the_failing_section(failing):
     answer = (await failing.client.get("/api/v1/profiles/c1")).json()
     assert answer["errors"] == {"tiers": FAILED["error"]}
     assert (answer["schemas"], answer["segments"]) == ({}, ["High Value"])
@@ -74,8 +74,8 @@ async def test_a_computed_section_that_reads_it_fails_too(failing):
     assert (part["data"], part["error"]["code"]) == ([], "section_failed")
 
 
-async def test_what_is_no_json_as_a_list_is_the_sections_failure(tmp_path):
-    """A record of an older version that `upgrade` makes nothing valid of is no fault of who reads it."""
+async def test_a_list_that_is_no_json_is_the_sections_failure(tmp_path):
+    """A record of an older version that `upgrade` makes invalid is no error of the reader."""
     plugin = tmp_path / "plugin.py"
     plugin.write_text(SOURCE)
     async with service(tmp_path, plugins=(str(plugin),)) as running:

@@ -1,4 +1,4 @@
-"""Coroutine functions that never yield: they cost their own deadline, and no other call anything."""
+"""Coroutine functions that never yield cost their own deadline, and delay no other call."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from harness import service
 from portrait.computed import calls
 
-DEADLINE = 2.0  # and a busy machine may stop everybody for a second
+DEADLINE = 2.0  # and a busy machine may stop every task for a second
 SOURCE = """
 import os, time
 from portrait import register_profile_section

@@ -1,4 +1,4 @@
-"""What cannot be a plugin stops the start, in words that say where and what to do."""
+"""An invalid plugin stops the start, with a message that names the place and the remedy."""
 
 import os
 import shutil
@@ -143,7 +143,7 @@ CANNOT_BE = {
 
 
 @pytest.mark.parametrize(("source", "word"), CANNOT_BE.values(), ids=CANNOT_BE)
-def test_what_cannot_be_a_section_is_refused_with_where_and_why(tmp_path, source, word):
+def test_an_impossible_section_is_refused_with_place_and_reason(tmp_path, source, word):
     path = plugin(tmp_path, source)
     detail = refusal(path)
     assert path in detail

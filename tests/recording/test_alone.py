@@ -1,4 +1,4 @@
-"""What recording one line raises refuses that line alone, and leaves no trace of it."""
+"""An error in recording one line refuses that line alone, and leaves no trace of it."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ def refusals(answer):
 
 
 async def everything(running, *customers):
-    """Return what customers' profiles show, less the moment."""
+    """Return the sections of customers' profiles, without the moment."""
     profiles = {}
     for name in customers:
         answer = await running.profile(name)
@@ -131,7 +131,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_what_a_plugin_raises_refuses_the_line_that_it_is_raised_at_alone(ranked, kind, caplog):
+async def test_an_exception_of_a_plugin_refuses_its_own_line_alone(ranked, kind, caplog):
     caplog.set_level(logging.WARNING)
     good = [line("A", "ranked", {"id": "a", "rank": 2}), line("B", "segments", segment("s"))]
     answer = await bulk(ranked, *good, *BAD[kind], line("C", "ranked", {"id": "d"}))
@@ -195,7 +195,7 @@ async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alo
         assert await running.section("segments", "B") == [segment("s")]
 
 
-async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, each_url, monkeypatch):
+async def test_a_customer_kept_apart_from_many_is_still_linked(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as running:
         others = [customer(f"other{number}") for number in range(12)]
         await bulk(running, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
@@ -238,7 +238,7 @@ IDENTIFIERS = [email(f"e{number}@example.org") for number in range(4)] + [{"type
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_it(tmp_path_factory, data):
+async def test_a_refused_line_changes_nothing_recorded_beside_it(tmp_path_factory, data):
     names = "ABC"
     ties = st.tuples(st.sampled_from(names), st.sampled_from(IDENTIFIERS))
     lines = [
@@ -259,7 +259,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
                 (await running.client.get("/api/v1/identity/explain", params={"customerId": name})).json()
                 for name in names
             ]
-            for each in explanations:  # when it was recorded is not what is compared
+            for each in explanations:  # the moment of recording is not compared
                 for reasoned in each["identifiers"]:
                     for link in reasoned["path"]:
                         del link["since"], link["evidence"]
@@ -273,7 +273,7 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
     assert explanations == without
 
 
-async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
+async def test_an_unforeseen_error_refuses_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
     usual = recording.novelty
 
@@ -328,7 +328,7 @@ async def test_a_record_that_a_section_has_no_room_for_is_refused_and_a_smaller_
     await small.checked()
 
 
-async def test_what_is_hidden_takes_room_too(small):
+async def test_hidden_records_count_towards_the_size_of_a_section(small):
     size = SMALL // 2
     answer = await bulk(small, *(line("A", "blob", blob(f"h{number}", size, hidden=True)) for number in range(20)))
     assert 0 < answer["recorded"] <= base.STATE_TIMES * SMALL // size
@@ -337,7 +337,7 @@ async def test_what_is_hidden_takes_room_too(small):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-async def test_whatever_is_sent_no_section_shows_more_than_it_may_and_what_is_taken_is_shown(tmp_path_factory, data):
+async def test_no_section_exceeds_its_size_and_every_accepted_record_is_shown(tmp_path_factory, data):
     sizes = st.integers(0, SMALL + 100)
     lines = data.draw(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("abcdef"), sizes), max_size=12))
     directory = tmp_path_factory.mktemp("small")
@@ -391,8 +391,8 @@ async def test_a_section_is_filled_up_to_its_bound_and_not_beyond(tmp_path):
         assert len(await running.section("blob", "A")) == answer["recorded"] == 40 - len(answer["refused"])
 
 
-async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
-    """The cost of refusing is bounded: after so many of one customer's section the others are refused untried."""
+async def test_few_of_many_records_without_room_are_tried(small, monkeypatch):
+    """The cost of refusals is bounded: after so many in one customer's section further records are refused untried."""
     renders = []
     usual = fold.Latest.render
     monkeypatch.setattr(fold.Latest, "render", lambda *args: renders.append(1) or usual(*args))
@@ -406,8 +406,8 @@ async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
 
 
 @pytest.mark.parametrize("others", [True, False], ids=["other process", "same process"])
-async def test_who_lacks_a_plugin_parts_its_section_too(tmp_path, each_url, others):
-    """Whoever regroups customers invalidates the documents of every section; who knows it renders it when read."""
+async def test_a_service_without_a_plugin_parts_the_plugins_section(tmp_path, each_url, others):
+    """A merge invalidates the documents of every section; a service that knows the section renders it when read."""
     async with opened(tmp_path, each_url) as running:
         await bulk(
             running,
@@ -429,7 +429,7 @@ async def test_who_lacks_a_plugin_parts_its_section_too(tmp_path, each_url, othe
         await running.checked()
 
 
-async def test_a_login_at_who_lacks_a_plugin_joins_its_section_too(tmp_path, each_url):
+async def test_a_login_at_a_service_without_a_plugin_joins_the_plugins_section(tmp_path, each_url):
     async with opened(tmp_path, each_url) as running:
         await running.told("ranked", {"id": "penicillin", "rank": 2}, "A")
         ranked_line = {

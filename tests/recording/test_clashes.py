@@ -1,4 +1,4 @@
-"""Events of one id with other bodies, told of two identifiers that are one person's: the first told shows."""
+"""Events of one id with different bodies, at two identifiers of one person: the first recorded shows."""
 
 from itertools import count
 
@@ -25,7 +25,7 @@ def event(id_, minutes, **more):
 
 
 async def joined(running, first, second):
-    """Tell two customers of events, and make them one."""
+    """Record events of two customers, and merge them."""
     for name, events in (("a", first), ("b", second)):
         await running.told("interactions", events, name)
     await merge(running, "b", "a")
@@ -43,7 +43,7 @@ async def listed(running, name="a"):
 FIRST, SECOND = event("e", -5, from_="a"), event("e", -3, from_="b")
 
 
-async def test_the_first_told_shows_in_profile_and_list_and_the_other_stays_in_history(anywhere):
+async def test_the_first_recorded_event_of_an_id_shows_and_the_other_stays_in_history(anywhere):
     await joined(anywhere, FIRST, SECOND)
     assert await visible_events(anywhere) == await listed(anywhere) == [("e", {"from_": "a"})]
     path = "/api/v1/customers/a/interactions/e/history"
@@ -54,7 +54,7 @@ async def test_the_first_told_shows_in_profile_and_list_and_the_other_stays_in_h
     assert await visible_events(anywhere) == [("e", {"from_": "a"})]
 
 
-async def test_a_delete_takes_the_one_that_shows_and_the_other_returns_at_unmerge(anywhere):
+async def test_a_delete_ends_the_visible_event_and_the_other_returns_at_unmerge(anywhere):
     await joined(anywhere, FIRST, SECOND)
     path = "/api/v1/customers/a/interactions/e"
     assert (await anywhere.client.delete(path)).status_code == 204
@@ -67,7 +67,7 @@ async def test_a_delete_takes_the_one_that_shows_and_the_other_returns_at_unmerg
     await anywhere.checked()
 
 
-async def test_of_equal_ones_a_delete_takes_all(anywhere):
+async def test_a_delete_ends_all_equal_events_of_an_id(anywhere):
     await joined(anywhere, FIRST, FIRST)
     assert await visible_events(anywhere) == [("e", {"from_": "a"})]
     assert (await anywhere.client.delete("/api/v1/customers/a/interactions/e")).status_code == 204
@@ -75,7 +75,7 @@ async def test_of_equal_ones_a_delete_takes_all(anywhere):
     assert await visible_events(anywhere, "b") == []
 
 
-async def test_one_that_is_told_of_the_other_identifier_once_they_are_one_does_not_show(anywhere):
+async def test_an_event_of_a_used_id_recorded_after_the_merge_does_not_show(anywhere):
     await joined(anywhere, FIRST, event("other", -1))
     await anywhere.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": FIRST["timestamp"]}, "b")
     line = {"identifier": {"type": "customer_id", "value": "b"}, "section": "interactions", "record": SECOND}
@@ -86,7 +86,7 @@ async def test_one_that_is_told_of_the_other_identifier_once_they_are_one_does_n
     await anywhere.checked()
 
 
-async def test_one_to_come_does_not_show_either(anywhere):
+async def test_an_event_of_a_used_id_to_come_does_not_show(anywhere):
     await joined(anywhere, FIRST, event("e", 10, from_="b"))
     anywhere.clock.advance(3600)
     assert await visible_events(anywhere) == [("e", {"from_": "a"})]
@@ -94,8 +94,8 @@ async def test_one_to_come_does_not_show_either(anywhere):
     await anywhere.checked()
 
 
-async def test_a_window_is_full_though_all_of_one_history_were_told_otherwise_before(running):
-    """Ids that are counted on each device anew."""
+async def test_a_window_is_full_though_one_history_repeats_every_id_of_the_other(running):
+    """Each device counts its ids anew."""
     await joined(
         running,
         [event(f"e{n:02}", -200 + n, from_="a") for n in range(60)],
@@ -121,12 +121,12 @@ class Pair:
         self._running = running
         self.names = {name: f"{name}{next(numbers)}" for name in "ab"}
         self.recorded = {"a": {}, "b": {}}
-        """By id when it was told, and with which body."""
+        """By id, when the event was recorded and with which body."""
         self.ended = {"a": set(), "b": set()}
         self.is_one = False
 
     async def do(self, kind, who="a", number=0, body=0):
-        if kind == "tell" and not self.is_one:  # of whoever was merged away nothing is told by its own name
+        if kind == "tell" and not self.is_one:  # nothing is recorded under the id of a customer that was merged away
             record = event(f"e{number:02}", -number - 60 * body, body=body)
             if (await self._running.record("interactions", record, self.names[who])).status_code == 201:
                 self.recorded[who].setdefault(number, (next(numbers), body))
@@ -150,7 +150,7 @@ class Pair:
         return min(self.recorded[name][number] for name in self.people(who) if number in self.recorded[name])[1]
 
     def due(self, who):
-        """Return what is to show, by number and body, the newest first."""
+        """Return the events that have to show, by number and body, the newest first."""
         live = {
             (number, body)
             for name in self.people(who)
@@ -173,7 +173,7 @@ DEEDS = st.one_of(TELLING, st.tuples(st.just("end"), who, ids), st.tuples(st.sam
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(begun=st.lists(TELLING, max_size=50), deeds=st.lists(DEEDS, max_size=12))
-def test_whatever_happens_each_id_shows_once_as_it_was_told_first_and_all_is_as_the_facts_say(opened, begun, deeds):
+def test_each_id_shows_once_as_first_recorded_after_any_sequence_of_writes(opened, begun, deeds):
     async def work(running):
         pair = Pair(running)
         for deed in (*begun, *deeds):

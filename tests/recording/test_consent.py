@@ -1,4 +1,4 @@
-"""Consent: what was decided last counts, in any order, repeated, deleted, ahead of its time, and loaded again."""
+"""Consent: the newest decision counts, in any order, repeated, deleted, ahead of its time, and loaded again."""
 
 from itertools import count
 from typing import NamedTuple
@@ -16,7 +16,7 @@ STRICT = ("granted", "pending", "revoked")
 """From the least strict."""
 CONSENT = {"kind": "consent", "purpose": "marketing", "channel": "email"}
 NOWHERE = "nothing"
-"""Stands for what is shown where no decision counts."""
+"""The status where no decision counts."""
 numbers = count()
 
 
@@ -135,7 +135,7 @@ class Deed(NamedTuple):
 
 @st.composite
 def deeds(draw, size=8):
-    """Up to eight, deletes each at a moment of its own: with a decision's moment it depends on which is told last."""
+    """Up to eight, deletes each at a moment of its own: at a decision's moment the one recorded last would count."""
     history = []
     for _ in range(draw(st.integers(1, size))):
         moment = draw(st.integers(-30, -10))
@@ -190,10 +190,10 @@ def test_decisions_lead_to_one_status_in_any_order_repeated_and_deleted(opened, 
     opened(work)
 
 
-# --- what lies ahead ---
+# --- decisions ahead ---
 
 
-async def test_a_withdrawal_ends_a_grant_told_before_it_by_a_clock_that_is_fast(running):
+async def test_a_withdrawal_ends_a_grant_recorded_before_it_by_a_fast_clock(running):
     await running.told("consent", decision("granted", 5))
     running.clock.advance(60)
     await running.told("consent", decision("revoked", None, 1))
@@ -203,7 +203,7 @@ async def test_a_withdrawal_ends_a_grant_told_before_it_by_a_clock_that_is_fast(
     await running.checked()
 
 
-async def test_a_withdrawal_told_late_ends_a_grant_that_was_told_before_its_moment(running):
+async def test_a_withdrawal_recorded_late_ends_a_grant_recorded_before_its_moment(running):
     await running.told("consent", decision("granted", 5))
     running.clock.advance(3600)
     assert await status(running) == "granted"
@@ -212,7 +212,7 @@ async def test_a_withdrawal_told_late_ends_a_grant_that_was_told_before_its_mome
     await running.checked()
 
 
-async def test_a_withdrawal_by_a_clock_that_is_slow_ends_what_lies_ahead_of_us(running):
+async def test_a_withdrawal_by_a_slow_clock_ends_grants_that_lie_ahead(running):
     running.clock.advance(60)
     await running.told("consent", decision("granted", 10))
     await running.told("consent", decision("revoked", None, 0))
@@ -220,14 +220,14 @@ async def test_a_withdrawal_by_a_clock_that_is_slow_ends_what_lies_ahead_of_us(r
     assert await status(running) == "revoked"
 
 
-async def test_a_grant_told_after_a_withdrawal_counts_when_it_comes(running):
+async def test_a_grant_recorded_after_a_withdrawal_counts_from_its_moment(running):
     await running.told("consent", decision("revoked"))
     await running.told("consent", decision("granted", 5))
     running.clock.advance(600)
     assert await status(running) == "granted"
 
 
-async def test_a_withdrawal_of_one_identifier_ends_what_lies_ahead_of_another_of_the_same_person(running):
+async def test_a_withdrawal_at_one_identifier_ends_grants_ahead_at_another_of_the_person(running):
     for name in ("c1", "c2"):
         await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, name)
     await merge(running, "c2", "c1")
@@ -242,7 +242,7 @@ async def test_a_withdrawal_of_one_identifier_ends_what_lies_ahead_of_another_of
     await running.checked()
 
 
-async def test_a_delete_reaches_a_decision_to_come_and_says_so_of_one_that_is_none(running):
+async def test_a_delete_ends_a_decision_to_come_and_a_second_is_404(running):
     await running.told("consent", decision("granted", 5))
     (ahead,) = (await running.listed("consent", upcoming="true"))["data"]
     path = f"/api/v1/customers/c1/consent/{ahead['key']}"
@@ -315,7 +315,7 @@ async def test_a_line_without_a_moment_loaded_again_after_a_delete_changes_nothi
     assert await status(running) == NOWHERE
 
 
-async def test_what_a_person_decides_anew_counts_though_no_moment_is_told(running):
+async def test_a_new_decision_of_a_person_counts_without_a_moment(running):
     """Single records are not sent again as a file is."""
     for choice in ("granted", "revoked", "granted", "revoked"):
         await running.told("consent", decision(choice))
@@ -331,7 +331,7 @@ async def test_a_line_with_a_moment_grants_again(running):
     assert await status(running) == "granted"
 
 
-async def test_a_preference_told_again_without_a_moment_leaves_the_one_since(running):
+async def test_a_preference_repeated_without_a_moment_leaves_the_newer_one(running):
     def preference(value):
         return {"kind": "preference", "key": "k", "value": value}
 

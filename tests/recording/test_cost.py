@@ -1,4 +1,4 @@
-"""What a record is spared: reads that say nothing new, documents that stay as they are. Counted, never timed."""
+"""Work that a record is spared: reads without news, documents that stay as they are. Counted, never timed."""
 
 from inspect import iscoroutinefunction
 
@@ -29,7 +29,7 @@ async def running(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What a transaction is asked for, in order, each call with its last argument."""
+    """The calls of a transaction, in order, each with its last argument."""
     made = []
 
     def spied(name, method):

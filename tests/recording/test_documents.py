@@ -1,4 +1,4 @@
-"""Whatever was written, and in whatever order: what is held is what the facts say."""
+"""After any writes in any order, derived rows are what the facts say."""
 
 import asyncio
 import tempfile
@@ -32,7 +32,7 @@ async def running():
 
 
 async def portraits(opened):
-    """Return every customer's profile, less its moment, with its ETag."""
+    """Return every customer's profile, without its moment, with its ETag."""
     by_customer = {}
     for customer_id in ("c1", "c2", "c3"):
         answer = await opened.profile(customer_id)
@@ -127,7 +127,7 @@ def test_documents_equal_a_rebuild_after_any_sequence_of_writes(sequence):
 
 statement_lists = st.sampled_from(STORED).flatmap(
     lambda name: statements_of(REGISTRY.stored(name), size=6, deletes=False).map(
-        # Of customers that tell of one identifier, the first has it: that depends on the order, and is meant to.
+        # Of customers that claim one identifier, the first owns it: that depends on the order, and is meant to.
         lambda statements: [
             (name, statement)
             for statement in statements
@@ -162,7 +162,7 @@ def test_any_order_of_arrival_and_any_repetition_give_the_same_profile_bytes(dat
 
 
 async def test_a_state_may_hold_more_than_can_still_count_and_is_no_difference(tmp_path):
-    """How much of what was overtaken a state still holds depends on the order of telling; what it shows does not."""
+    """How many superseded records a state still holds depends on the order of recording; its document does not."""
     segment = {"segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}
     async with service(tmp_path) as opened:
         await opened.told("segments", {"record": {**segment, "segmentId": "a"}})

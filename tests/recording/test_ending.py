@@ -1,4 +1,4 @@
-"""Ends: of what counts and of what is to come, with a moment, one by one and in lines of many."""
+"""Deletes of current records and of records to come, with a moment, single and in bulk lines."""
 
 import json
 
@@ -62,7 +62,7 @@ async def ended(running, section, key, customer_id="c1", **params):
 
 
 @pytest.mark.parametrize("section", STATE)
-async def test_what_is_to_come_is_listed_and_reached_by_a_delete(anywhere, section):
+async def test_a_record_to_come_is_listed_and_can_be_deleted(anywhere, section):
     body = {"record": RECORDS[section], "effectiveAt": at(60 * 23)}
     await anywhere.told(section, body)
     assert (await anywhere.listed(section))["data"] == []
@@ -76,7 +76,7 @@ async def test_what_is_to_come_is_listed_and_reached_by_a_delete(anywhere, secti
     await anywhere.checked()
 
 
-async def test_what_is_to_come_in_decades_is_listed_the_soonest_first_in_pages(running):
+async def test_records_to_come_are_listed_in_pages_the_soonest_first(running):
     years = [2062, 2031, 2045, 2028]
     for number, year in enumerate(years):
         record = {**SEGMENT, "segmentId": f"s{number}"}
@@ -109,7 +109,7 @@ async def test_events_to_come_are_listed_alone(running):
     assert (await running.listed("interactions", upcoming="true"))["data"] == []
 
 
-async def test_a_delete_says_when_and_until_then_the_record_counts(anywhere):
+async def test_a_record_counts_until_the_moment_of_its_delete(anywhere):
     await anywhere.told("segments", SEGMENT)
     assert await ended(anywhere, "segments", SEGMENT["segmentId"], effectiveAt=at(60)) == 204
     assert await anywhere.section("segments") == [SEGMENT]
@@ -122,7 +122,7 @@ async def test_a_delete_says_when_and_until_then_the_record_counts(anywhere):
     await anywhere.checked()
 
 
-async def test_a_delete_of_an_earlier_time_leaves_what_became_true_since(running):
+async def test_a_delete_of_an_earlier_moment_leaves_newer_records(running):
     for minutes, name in ((-60, "Then"), (-10, "Now")):
         await running.told("segments", {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": at(minutes)})
     assert await ended(running, "segments", SEGMENT["segmentId"], effectiveAt=at(-30)) == 204
@@ -137,7 +137,7 @@ async def test_a_delete_at_a_records_own_moment_ends_it_whatever_its_rank(runnin
     assert await running.section("consent") == []
 
 
-async def test_a_delete_with_what_is_no_moment_is_refused_by_the_parameters_name(running):
+async def test_a_delete_with_an_invalid_moment_is_refused_by_the_parameters_name(running):
     await running.told("segments", SEGMENT)
     for given_ in ("tomorrow", "2026-06-01T12:00:00", ""):
         path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}"
@@ -147,7 +147,7 @@ async def test_a_delete_with_what_is_no_moment_is_refused_by_the_parameters_name
 
 
 @pytest.mark.parametrize("section", ["interactions", "identities"])
-async def test_what_ends_at_once_cannot_end_far_ahead(running, section):
+async def test_a_record_that_ends_at_once_cannot_end_far_ahead(running, section):
     await running.told(section, RECORDS[section])
     (stored_record,) = (await running.listed(section))["data"]
     answer = await running.client.delete(
@@ -185,7 +185,7 @@ async def test_a_line_ends_a_record_by_the_fields_of_its_key_and_by_its_key(anyw
     await anywhere.checked()
 
 
-async def test_lines_of_one_chunk_end_what_those_before_them_told(anywhere):
+async def test_lines_of_one_chunk_end_records_of_earlier_lines(anywhere):
     lines = [
         *(putting(name, RECORDS[name]) for name in NAMES),
         *(ending(name, RECORDS[name]) for name in NAMES),
@@ -197,7 +197,7 @@ async def test_lines_of_one_chunk_end_what_those_before_them_told(anywhere):
     await anywhere.checked()
 
 
-async def test_a_line_that_ends_evidence_takes_back_its_link_unless_it_is_told_again(anywhere):
+async def test_a_line_that_ends_evidence_withdraws_its_link_unless_the_evidence_is_repeated(anywhere):
     email = {"type": "email", "value": "a@x.org", "confidence": 1.0}
     await bulk(anywhere, putting("identities", email), putting("segments", SEGMENT))
     end, again = ending("identities", email), putting("identities", email)
@@ -236,7 +236,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("members", "code", "named"), WRONG)
-async def test_a_line_that_ends_nothing_or_says_it_wrongly_is_refused_alone(running, members, code, named):
+async def test_a_line_with_an_invalid_or_pointless_end_is_refused_alone(running, members, code, named):
     good = putting("segments", {**SEGMENT, "segmentId": "good"})
     await bulk(running, good)
     wrong = {"customerId": "c1", "section": "segments", **members}
@@ -258,7 +258,7 @@ async def test_an_end_makes_no_customer_known(anywhere):
     await anywhere.checked()
 
 
-async def test_an_end_that_says_when_counts_though_it_comes_before_what_it_ends(anywhere):
+async def test_an_end_with_a_moment_counts_though_it_arrives_before_its_record(anywhere):
     await anywhere.told("segments", {**SEGMENT, "segmentId": "other"})
     end = ending("segments", SEGMENT, effectiveAt=at(-10))
     assert counted(await bulk(anywhere, end, end)) == (1, 1, [])

@@ -1,4 +1,4 @@
-"""What comes while a transaction runs shares the next: fewer waits for the disk, and each request its own answer."""
+"""Requests that come while a transaction runs share the next: fewer waits for the disk, and each its own answer."""
 
 import asyncio
 from collections import Counter
@@ -78,7 +78,7 @@ class Gated:
             await asyncio.sleep(0)
 
 
-async def test_few_that_come_during_a_work_wait_for_it_and_go_together():
+async def test_few_items_that_come_during_a_work_wait_and_share_the_next():
     works = Gated()
     await works.come(1)
     await works.come(2, 3, 4)
@@ -90,7 +90,7 @@ async def test_few_that_come_during_a_work_wait_for_it_and_go_together():
     assert [await task for task in works.tasks] == [1, 2, 3, 4, 5]
 
 
-async def test_many_that_come_during_a_work_go_beside_it_and_a_third_waits():
+async def test_many_items_that_come_during_a_work_start_a_second_and_a_third_waits():
     works = Gated()
     await works.come("first")
     await works.come(*range(WORTH - 1))
@@ -103,7 +103,7 @@ async def test_many_that_come_during_a_work_go_beside_it_and_a_third_waits():
     await works.end()
 
 
-async def test_beside_a_large_work_only_as_large_a_one_begins():
+async def test_beside_a_large_work_only_an_equally_large_one_begins():
     works = Gated()
     await works.come(*range(4 * WORTH))
     await works.let_go(0)
@@ -115,7 +115,7 @@ async def test_beside_a_large_work_only_as_large_a_one_begins():
     await works.end()
 
 
-async def test_what_a_turn_of_the_loop_brings_goes_together_and_is_halved():
+async def test_items_of_one_turn_of_the_loop_go_together_in_two_halves():
     works = Gated()
     for number in range(4 * WORTH):
         works.tasks.append(asyncio.create_task(works.together.do("a", number)))
@@ -153,7 +153,7 @@ def test_a_key_has_two_works_at_most_and_is_forgotten_after_them(items, most):
     asyncio.run(scenario())
 
 
-async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
+async def test_an_error_of_a_work_reaches_all_its_items_and_the_next_work_goes_on():
     async def run(key, taken):
         await asyncio.sleep(0)
         if 1 in taken:
@@ -166,7 +166,7 @@ async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
     assert await together.do("a", 7) == 7
 
 
-async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(monkeypatch):
+async def test_group_commit_failure_rejects_items_queued_half_as_long(monkeypatch):
     monkeypatch.setattr("portrait.writes.group_commit.LONG", 0.01)
     let_go = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A phone is stored in the form of the region that holds when it is stored, whoever set it, however lately."""
+"""A phone is stored in the form of the current region, whichever process set it, however recently."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -63,8 +63,8 @@ async def test_a_region_that_another_process_set_counts_at_once(two, line):
     await setting.checked()
 
 
-async def test_of_a_region_and_a_phone_at_the_same_moment_one_is_first(two):
-    """Either the region was set, and the phone has its form; or the phone was there, and the region came too late."""
+async def test_a_region_set_while_a_phone_is_recorded_comes_first_or_is_refused(two):
+    """Either the region was first and the phone has its form, or the phone was, and the region is refused."""
     setting, second = two
     for number in range(10):  # once connections are there, the two begin together
         tenant = f"t{number}"

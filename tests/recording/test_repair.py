@@ -1,4 +1,4 @@
-"""Damage to what is derived is reported by the check and put right by the rebuild; the facts are enough for it."""
+"""Damage to derived rows is reported by the check and put right by the rebuild, from the facts alone."""
 
 import apsw
 import pytest

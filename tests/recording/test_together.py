@@ -34,7 +34,7 @@ async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
         await running.checked()
 
 
-async def test_one_record_told_by_many_at_once_is_recorded_once(tmp_path):
+async def test_one_record_sent_by_many_at_once_is_recorded_once(tmp_path):
     async with service(tmp_path) as running:
         outcomes = await asyncio.gather(*(running.told("interactions", interaction(1)) for _ in range(20)))
         assert sum(outcome["recorded"] for outcome in outcomes) == 1

@@ -1,4 +1,4 @@
-"""Records and facts of any section, made from its schema: what the properties of sections are tried on."""
+"""Records and facts of any section, made from its schema: examples for the properties of sections."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -29,9 +29,9 @@ STATE = [name for name, section in SECTIONS.items() if section.kind == "state"]
 SECRET = bytes(32)
 MINUTE = 60 * time.SECOND
 RECORDED_FROM = START - 60 * MINUTE
-"""Facts are told within the hour before START; they are effective up to two hours before and after it."""
+"""Facts are recorded within the hour before START; they are effective up to two hours before and after it."""
 AFTER = START + 121 * MINUTE
-"""Of what is told from now on nothing lies ahead."""
+"""No fact that is recorded from now on lies ahead."""
 
 # Few values, so that keys meet; and where a schema takes any text, the texts on which rules decide.
 _TEXTS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
@@ -104,19 +104,19 @@ def records(section: StoredSection) -> st.SearchStrategy[dict[str, Any]]:
 
 
 class Statement(NamedTuple):
-    """What becomes a fact once it is told."""
+    """A statement of a source, which becomes a fact once it is recorded."""
 
     customer_id: str
     effective_at: int
     record: dict[str, Any] | None
     key_of: dict[str, Any]
-    """The record whose key is meant; of a delete too."""
+    """The record that has the key; a delete has one too."""
 
 
 def statements_of(
     section: StoredSection, *, size: int = 12, deletes: bool = True
 ) -> st.SearchStrategy[list[Statement]]:
-    """Sayings of up to three histories, no two effective at one moment; of events each key once a history."""
+    """Statements of up to three histories, no two effective at one moment; each key of events once a history."""
     ends = deletes and section.kind == "state"
     statement = st.builds(
         lambda who, record, end: Statement(who, 0, None if end else record, record),
@@ -147,7 +147,7 @@ def parsed(section: StoredSection, record: Any) -> Any:
 
 
 def facts_of(section: StoredSection, statements: list[Statement], since: int = RECORDED_FROM) -> list[Fact]:
-    """Return the facts that sayings become when they are told in this order, from a moment on."""
+    """Return the facts of statements that are recorded in this order, from a moment on."""
     facts = []
     for index, statement in enumerate(statements):
         recorded_at = since + index * time.SECOND
@@ -174,6 +174,6 @@ def state_of(section: StoredSection, facts: Any) -> Any:
 
 
 def rendered(section: StoredSection, state: Any, now: int) -> tuple[bytes, int | None]:
-    """Return what a state shows at a moment, as the bytes of its document, and until when."""
+    """Return the bytes of the document of a state at a moment, and until when it is valid."""
     content, until = section.fold.render(state, now)
     return msgspec.json.encode(content, order="deterministic"), until

@@ -1,4 +1,4 @@
-"""Every section's fold: what it shows depends on which facts were told, never on how they came in."""
+"""Every section's fold: its document depends on the recorded facts, never on the order in which they came."""
 
 from functools import reduce
 
@@ -122,7 +122,7 @@ def test_the_order_in_which_facts_are_folded_changes_nothing(name, data):
 @pytest.mark.parametrize("name", [name for name in SECTIONS if name != "lifetime-value"])
 @tried
 def test_folding_facts_again_changes_nothing(name, data):
-    """Of a fold of one's own the recorder keeps events that were told before away."""
+    """For a fold of a plugin's own the recorder keeps repeated events away."""
     section = SECTIONS[name]
     facts = facts_of(section, data.draw(statements_of(section)))
     again = data.draw(st.lists(st.sampled_from(facts), max_size=8)) if facts else []
@@ -131,8 +131,8 @@ def test_folding_facts_again_changes_nothing(name, data):
 
 @every_section
 @tried
-def test_the_order_in_which_facts_are_told_changes_nothing_that_is_shown(name, data):
-    """Of what lies ahead a delete ends what was told before it; of experiments a late one ends more than it should."""
+def test_the_order_of_recording_changes_no_document(name, data):
+    """A delete ends records ahead of earlier facts; a late delete of an experiment ends more than it should."""
     section = SECTIONS[name]
     statements = data.draw(statements_of(section, deletes=name != "experiments"))
     now = AFTER + data.draw(st.integers(1, 150)) * MINUTE
@@ -144,7 +144,7 @@ def test_the_order_in_which_facts_are_told_changes_nothing_that_is_shown(name, d
 
 @every_section
 @tried
-def test_what_lies_ahead_shows_nothing_before_its_moment(name, data):
+def test_a_fact_that_lies_ahead_shows_nothing_before_its_moment(name, data):
     section = SECTIONS[name]
     facts = facts_of(section, data.draw(statements_of(section)))
     now = data.draw(MOMENTS)
@@ -154,7 +154,7 @@ def test_what_lies_ahead_shows_nothing_before_its_moment(name, data):
 
 @every_section
 @tried
-def test_a_document_holds_until_the_moment_it_names_and_no_shorter(name, data):
+def test_a_document_is_valid_up_to_the_moment_it_names(name, data):
     section = SECTIONS[name]
     facts = facts_of(section, data.draw(statements_of(section)))
     state = state_of(section, facts)
@@ -213,7 +213,7 @@ def test_a_state_does_not_grow_with_its_history(name):
 
 @every_section
 @tried
-def test_all_that_is_shown_is_json_of_records(name, data):
+def test_a_document_is_json_of_records(name, data):
     section = SECTIONS[name]
     content, _ = rendered(
         section, state_of(section, facts_of(section, data.draw(statements_of(section)))), data.draw(MOMENTS)

@@ -1,4 +1,4 @@
-"""The contract's table of records, line by line: what counts, and what two joined histories show."""
+"""The contract's table of records, line by line: which record counts, and the records of two joined histories."""
 
 import json
 
@@ -21,7 +21,7 @@ def saying(who, minutes, **record):
 
 
 def joined(name, *statements, now=START, order=None, since=RECORDED_FROM):
-    """Return what the histories show once they are joined."""
+    """Return the records of the histories once they are joined."""
     section = SECTIONS[name]
     facts = facts_of(section, list(statements), since)
     apart = [state_of(section, [fact for fact in facts if fact.identifier.value == who]) for who in (A, B)]
@@ -115,7 +115,7 @@ def assigned(who, minutes, variant, at):
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_in_one_history_the_first_exposure_counts_whenever_it_is_told(data):
+def test_in_one_history_the_first_exposure_counts_whenever_it_is_recorded(data):
     days = data.draw(st.lists(st.integers(1, 28), min_size=1, max_size=6, unique=True))
     minutes = data.draw(st.lists(st.integers(-50, 0), min_size=len(days), max_size=len(days), unique=True))
     statements = [
@@ -127,7 +127,7 @@ def test_in_one_history_the_first_exposure_counts_whenever_it_is_told(data):
         ] == [f"v{min(days)}"]
 
 
-def test_an_assignment_told_after_the_end_of_the_first_counts():
+def test_an_assignment_recorded_after_the_end_of_the_first_counts():
     first = assigned(A, -9, "control", "2026-02-01T00:00:00Z")
     end = first._replace(record=None, effective_at=START - 5 * MINUTE)
     forced = assigned(A, -1, "treatment", "2026-03-01T00:00:00Z")
@@ -186,7 +186,7 @@ JOINED = st.none() | st.integers(-7, 1).map(lambda minutes: START + minutes * MI
 
 
 def decided(decisions, joined_at):
-    """Return the statuses shown after decisions, told in this order, of histories that are one person's since then."""
+    """Return the statuses after decisions, recorded in this order, of histories joined since a moment."""
     section = SECTIONS["consent"]
     state = state_of(section, facts_of(section, [consent(*decision) for decision in decisions], START))
     if joined_at is not None:
@@ -200,22 +200,20 @@ def decided(decisions, joined_at):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), st.just(-5), st.sampled_from(STRICT)), min_size=1), JOINED)
-def test_of_decisions_at_one_moment_the_strictest_counts_whoever_and_in_whatever_order_they_are_told(
-    decisions, joined_at
-):
+def test_the_strictest_of_decisions_at_one_moment_counts_in_any_history_and_order(decisions, joined_at):
     assert decided(decisions, joined_at) == [max((status for _, _, status in decisions), key=STRICT.index)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.data(), JOINED)
-def test_decisions_lead_to_one_status_in_whatever_order_they_are_told(data, joined_at):
+def test_decisions_lead_to_one_status_in_any_order(data, joined_at):
     decision = st.tuples(st.sampled_from([A, B, C]), st.sampled_from([-6, -5, 0]), st.sampled_from(STRICT))
     decisions = data.draw(st.lists(decision, min_size=1))
     assert decided(data.draw(st.permutations(decisions)), joined_at) == decided(decisions, joined_at)
 
 
 def test_a_state_of_consent_that_an_older_version_folded_is_folded_anew():
-    """Version 1 ranked a pending decision as a grant, and its entries say so."""
+    """Version 1 ranked a pending decision as a grant, and stored it so."""
     section = SECTIONS["consent"]
     state = state_of(section, facts_of(section, [consent(A, -5, "pending"), consent(A, -5, "granted")]))
     stored = store_state(section, state)
@@ -230,8 +228,8 @@ def test_a_later_grant_overrules_an_earlier_denial_in_one_history():
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_withdrawal_told_late_leaves_no_status_less_strict_than_all_facts_say(data):
-    """Of a grant that was told ahead and has come to pass, a state no longer knows what counted before it."""
+def test_a_withdrawal_recorded_late_leaves_no_status_less_strict_than_all_facts_give(data):
+    """Once a grant recorded ahead has become effective, a state no longer knows the decision before it."""
     section = SECTIONS["consent"]
     decision = st.tuples(st.just(A), st.integers(-70, 0), st.sampled_from([*STRICT, "granted"]))
     statements = [consent(*each) for each in data.draw(st.lists(decision, min_size=1, max_size=8))]
@@ -246,7 +244,7 @@ def test_a_withdrawal_told_late_leaves_no_status_less_strict_than_all_facts_say(
     assert shows >= right
 
 
-def test_decisions_of_one_moment_count_by_how_they_stand_when_one_of_them_has_run_out():
+def test_decisions_of_one_moment_count_by_their_current_status_when_one_has_run_out():
     section = SECTIONS["consent"]
     ends_soon = consent(A, -50, "granted")
     ends_soon.record["revokedAt"] = time.rfc3339(START + 10 * MINUTE)
@@ -277,11 +275,11 @@ def test_a_decision_is_true_from_its_own_moment(record, at):
     assert parsed(SECTIONS["consent"], record).effective_at == time.parse(f"{at}T00:00:00Z")
 
 
-def test_a_decision_without_a_moment_is_true_when_told():
+def test_a_decision_without_a_moment_is_effective_when_recorded():
     assert parsed(SECTIONS["consent"], {"kind": "consent", "purpose": "p", "status": "granted"}).effective_at is None
 
 
-def test_what_is_effective_in_the_future_shows_from_then_on():
+def test_a_fact_effective_in_the_future_shows_from_then_on():
     statements = [consent(A, -5, "granted"), consent(A, 30, "revoked")]
     section = SECTIONS["consent"]
     state = state_of(section, facts_of(section, statements))

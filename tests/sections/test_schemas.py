@@ -1,4 +1,4 @@
-"""What a record must be, in every section: refusals name the field, never the value; equal records are equal bytes."""
+"""The schema of a record in every section: refusals name the field, never the value; equal records are equal bytes."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_a_wrong_type_is_refused_by_the_fields_name(name, member, field, wrong):
 @pytest.mark.parametrize(
     "wrong", ["2026-01-01T00:00:00", "2026-01-01", "yesterday", "2026-13-01T00:00:00Z", "", 1767225600]
 )
-def test_what_is_no_timestamp_with_an_offset_is_refused_by_the_fields_name(name, member, field, wrong):
+def test_a_timestamp_without_an_offset_is_refused_by_the_fields_name(name, member, field, wrong):
     detail = refusal(SECTIONS[name], example(SECTIONS[name], member) | {field.name: wrong})
     assert f"`{field.name}`" in detail
 

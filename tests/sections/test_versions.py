@@ -83,7 +83,7 @@ async def test_a_record_equal_to_an_old_one_brought_forward_is_a_duplicate(upgra
     assert await upgraded.told("badges", NEW) == {"recorded": 0, "duplicates": 1}
 
 
-async def test_the_check_takes_what_older_code_wrote_as_no_difference(upgraded):
+async def test_the_check_reports_no_difference_in_rows_of_older_code(upgraded):
     await upgraded.checked()
 
 

@@ -1,4 +1,4 @@
-"""The engines are one to whoever reads: the same records give the same bytes."""
+"""The engines are alike to a reader: the same records give the same bytes."""
 
 import asyncio
 import json

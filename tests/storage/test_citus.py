@@ -49,7 +49,7 @@ async def test_a_profile_and_an_identifier_are_read_by_the_routers_fast_path(cit
             assert any("fast-path router query" in message for message in messages), messages
 
 
-async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
+async def test_facts_of_one_customer_stay_on_one_shard(citus_url):
     services = build(citus_url, auth="open", installed=False)
     parser = Parser(TenantRow("t", "t", 0, b"secret"), "test")
 
@@ -69,7 +69,7 @@ async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
 
 @asynccontextmanager
 async def noting(url):
-    """Open a connection, and note what Citus's planner says of each statement: EXPLAIN tells no fast path."""
+    """Open a connection, and note the messages of Citus's planner on each statement: EXPLAIN shows no fast path."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
     messages = []
     connection.add_log_listener(lambda _, message: messages.append(message.message))

@@ -1,4 +1,4 @@
-"""SQLite keeps the storage contract; and the suite that says so leaves no method out."""
+"""SQLite keeps the storage contract, and its suite leaves no method out."""
 
 import asyncio
 import inspect
@@ -40,7 +40,7 @@ class Noting:
 
 
 class NotingStore(Noting):
-    """Notes apart what is called on the store, in its snapshots and in its transactions."""
+    """Notes the calls on the store, in its snapshots and in its transactions separately."""
 
     def __init__(self, target):
         super().__init__(target, set())
@@ -83,7 +83,7 @@ def test_the_names_of_the_suite_are_in_byte_order():
     assert len(set(NAMES)) == len(NAMES)
 
 
-async def test_what_close_finishes_is_in_the_file(path, store):
+async def test_work_finished_by_close_is_in_the_file(path, store):
     writes = [asyncio.ensure_future(append(store, fact(customer("c"), number))) for number in range(300)]
     await asyncio.sleep(0)
     await store.close()

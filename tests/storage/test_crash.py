@@ -99,7 +99,7 @@ def empty(tmp_path):
 
 
 async def looked_at(path):
-    """Return the sources of all facts; hold that what is derived is what they say, and that the file is sound."""
+    """Return the sources of all facts; assert that derived rows agree with them, and that the file is sound."""
     services = build(f"sqlite:///{path}", installed=False)
     try:
         report = await services.upkeep.check()
@@ -113,7 +113,7 @@ async def looked_at(path):
 
 
 def killed_while_loading(path, wait):
-    """Start loading, kill it some time after its first acknowledgement, and return what it acknowledged."""
+    """Start loading, kill it some time after its first acknowledgement, and return the acknowledged ranges."""
     with subprocess.Popen(
         [sys.executable, "-c", LOADS, f"sqlite:///{path}", STREAMS, str(CUSTOMERS), str(CHUNK)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

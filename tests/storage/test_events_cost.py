@@ -36,7 +36,7 @@ async def fill(store):
 
 
 async def costs(events, touched):
-    """Return what a page of each history costs at most: the short, the long, the long from its middle, and many."""
+    """Return the largest cost of a page of each history: the short, the long, the long from its middle, and many."""
     asked = {
         "short": ([C], None, LIMIT),
         "long": ([L], None, LIMIT),
@@ -56,7 +56,7 @@ async def costs(events, touched):
 
 
 def costs_are_bounded(spent_by_page):
-    """Hold what the contract says of costs."""
+    """Assert the bounds that the contract sets on costs."""
     assert spent_by_page["long"] <= 1.5 * spent_by_page["short"]
     assert spent_by_page["middle"] <= 1.5 * spent_by_page["short"]
     assert spent_by_page["end"] <= spent_by_page["short"] / 10

@@ -31,7 +31,7 @@ BATCH = 12
 WAIT = 2.0
 """How long a request waits for a connection."""
 SLACK = 10.0
-"""What a busy machine may add to that."""
+"""The time that a busy machine may add to that."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def url(own):
 
 
 class Client:
-    """Writes without end, each record under its own key, and repeats what was answered 503 until it is taken."""
+    """Writes without end, each record under its own key, and repeats calls answered 503 until they are accepted."""
 
     def __init__(self, http, mark):
         self._http = http
@@ -170,7 +170,7 @@ async def test_a_server_that_crashes_under_writes_loses_and_doubles_nothing(own,
 
 
 async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
-    """Here nobody repeats: what was answered 503 may be there, but then all of it."""
+    """No call is repeated here: a call answered 503 may be stored, but only as a whole."""
     services = build(url, auth="open", installed=False, busy_seconds=WAIT)
     store = services.store
     parser = Parser(TenantRow("t", "t", 0, b"secret"), "test")

@@ -43,7 +43,7 @@ async def test_a_write_without_room_is_refused_and_nothing_of_it_is_kept(store):
     assert await store.faults() == []
 
 
-async def test_what_needs_no_room_is_written_and_read_meanwhile(store):
+async def test_writes_that_need_no_room_and_reads_go_on_meanwhile(store):
     await put_documents(store, "c", document("segments", b"[1]", None, 1))
     await limit_pages(store, 0)
     with pytest.raises(StorageFull):

@@ -67,7 +67,7 @@ async def test_a_plan_that_is_kept_finds_by_index_all_that_is_compared(postgres_
 
 @pytest.fixture
 def sent(monkeypatch):
-    """What goes to the server, each waited for in turn."""
+    """The statements that go to the server, in order."""
     statements = []
     for name in ("fetch", "execute", "copy_records_to_table"):
         call = getattr(asyncpg.Connection, name)
@@ -86,7 +86,7 @@ def sent(monkeypatch):
      (lambda number: {"identifier": {"type": "device_id", "value": f"d{number}"}}, 7)],
     ids=["customers", "devices"],
 )  # fmt: skip
-async def test_a_group_of_who_is_known_takes_few_statements(postgres_store, sent, named, statements):
+async def test_a_group_of_known_customers_takes_few_statements(postgres_store, sent, named, statements):
     parser, sections = Parser(TenantRow("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
     recorder = Recorder(postgres_store, system_clock, sections.all_stored())
 
@@ -130,7 +130,7 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
 
 
 async def test_a_look_up_locks_no_customer_that_was_merged_away(postgres_store):
-    """A write wants the customer that it went into: its own lock, taken for nothing, would be in others' way."""
+    """A write locks the customer that the other was merged into: a lock on the merged id would only block others."""
     await put_documents(postgres_store, "gone", head_document(head(1, merged_into="c")))
     await postgres_store.write(TENANT, lambda tx: tx.put_identifiers(TENANT, {customer("gone"): "c"}))
 

@@ -1,4 +1,4 @@
-"""What engines guard besides their contract: each guard is noticed where it is gone (`make mutants`)."""
+"""Guards of engines beyond their contract: a missing guard is noticed (`make mutants`)."""
 
 import apsw
 import asyncpg

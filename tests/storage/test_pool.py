@@ -1,4 +1,4 @@
-"""The pool of connections: none lost, none over, none lent twice, whatever fails and whoever stops waiting."""
+"""The pool of connections: none lost, none over, none lent twice, whatever fails and whichever caller stops waiting."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from portrait.storage.postgres.pool import Pool
 
 
 class Connection:
-    """As much of a connection as the pool looks at."""
+    """The part of a connection that the pool uses."""
 
     def __init__(self):
         self.closed = self.busy = False
@@ -74,7 +74,7 @@ ENDS = st.sampled_from(["well", "well", "badly", "closed", "busy", "given up", "
 
 
 @given(st.lists(st.tuples(ENDS, st.integers(0, 5)), max_size=40), st.integers(1, 4))
-def test_whatever_happens_the_pool_stays_whole(uses, size):
+def test_the_pool_stays_whole_after_any_sequence(uses, size):
     async def scenario():
         server = Server()
         pool = Pool(server.connect, size=size, patience=30)
@@ -101,7 +101,7 @@ def test_whatever_happens_the_pool_stays_whole(uses, size):
     asyncio.run(scenario())
 
 
-async def test_who_waits_longest_is_first_and_waits_no_longer_than_allowed():
+async def test_the_longest_waiting_caller_is_first_and_waits_no_longer_than_allowed():
     server = Server()
     pool = Pool(server.connect, size=1, patience=0.05)
     connection = await pool.take()
@@ -172,7 +172,7 @@ def test_tenants_that_wait_have_turns(tenants, size):
     asyncio.run(scenario())
 
 
-async def test_of_too_many_who_wait_those_are_refused_of_whom_most_do():
+async def test_of_too_many_waiting_callers_those_of_the_busiest_tenant_are_refused():
     pool = Pool(Server().connect, size=1, patience=30, most_waiting=4)
     connection = await pool.take()
     tasks = {
@@ -194,7 +194,7 @@ async def use_as(pool, tenant):
         await asyncio.sleep(0)
 
 
-async def test_who_has_left_waits_for_no_connection():
+async def test_a_caller_that_left_waits_for_no_connection():
     pool = Pool(Server().connect, size=1, patience=30)
     connection = await pool.take()
     task = asyncio.create_task(use_as(pool, "a"))

@@ -59,7 +59,7 @@ class Pooler:
             f"listen_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = transaction\ndefault_pool_size = {size}\nmax_client_conn = 500\n"
         )
-        # It refuses to run as root; whom the socket belongs to can reach it.
+        # It refuses to run as root; the owner of the socket can reach it.
         owner = Path(host).owner() if host.startswith("/") else "root"
         other = owner if owner != "root" else pwd.getpwuid(65534).pw_name
         self._words = [PROGRAM, "-q", *(["-u", other] if os.geteuid() == 0 else []), str(self._settings)]
@@ -119,7 +119,7 @@ async def connections(url, number):
 
 
 async def test_connections_really_are_handed_on(pooled_url):
-    """What the other tests here rest on."""
+    """The other tests here rest on this."""
     async with connections(pooled_url, 8) as opened:
         backends = [await connection.fetchval("SELECT pg_backend_pid()") for connection in opened]
         assert len(set(backends)) <= HANDED_ON
@@ -243,7 +243,7 @@ def test_processes_that_serve_through_it_read_what_any_of_them_acknowledged(pool
 
 
 @pytest.mark.parametrize("size", [1, HANDED_ON])
-def test_with_prepared_statements_it_is_refused_at_the_start(postgres_server, postgres_url, tmp_path, size):
+def test_a_pooler_with_prepared_statements_is_refused_at_the_start(postgres_server, postgres_url, tmp_path, size):
     with Pooler(tmp_path, postgres_server, size=size) as pooler:
         refused = portrait("tenant", "list", "--prepared", "true", "--database", pooler.url(postgres_url))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
@@ -282,7 +282,7 @@ def begin(url):
 async def test_no_process_runs_what_another_has_prepared(postgres_server, postgres_url, tmp_path):
     """Two processes number their statements alike, and a pooler gives one the connection of the other.
 
-    A start refuses this, where it sees it; where it does not, wrong is an error and never another's answer.
+    A start refuses this where it sees it; where it does not, a call fails and never gets another's answer.
     """
     direct = postgres.open_store(postgres_url)
     await append(direct, *(fact(C, number, key=f"key_000{number}") for number in range(3)))

@@ -1,4 +1,4 @@
-"""PostgreSQL keeps the storage contract; what goes wrong with a server is said, survived, and never doubles a fact."""
+"""PostgreSQL keeps the storage contract; failures of a server are reported, survived, and never double a fact."""
 
 import asyncio
 import time
@@ -89,7 +89,7 @@ async def test_a_pool_in_full_use_is_busy_within_the_wait(postgres_url):
 
 
 async def crosswise(postgres_store, work):
-    """Do something to a and b and to b and a, both having begun before either goes on."""
+    """Do work on a then b and on b then a, both begun before either goes on."""
     both = asyncio.Barrier(2)
     runs = []
 
@@ -109,7 +109,7 @@ async def crosswise(postgres_store, work):
 
 
 async def deadlocks(url):
-    """Return how many the server met; it counts them when a connection ends, if not before."""
+    """Return how many deadlocks the server met; it counts them at the latest when a connection ends."""
     rows = await asyncio.to_thread(
         asked, url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     )
@@ -117,7 +117,7 @@ async def deadlocks(url):
 
 
 async def test_customers_locked_in_opposite_orders_make_no_deadlock(postgres_store, postgres_url):
-    """Who would wait while he holds another gives back what he has, and begins again with both."""
+    """Work that would wait while it holds another lock releases it, and begins again with both."""
     runs = await crosswise(postgres_store, lambda tx, customer_id: tx.lock(TENANT, [customer_id]))
     assert len(runs) > 2
     await postgres_store.close()
@@ -129,7 +129,7 @@ async def test_deadlocks_are_run_again(postgres_store, postgres_url):
 
     async def write(tx, customer_id):
         await tx.put_states(TENANT, {(customer(customer_id), "s"): StoredState(b"", 1)})
-        await tx.states(TENANT, [])  # what is put may wait until the next read
+        await tx.states(TENANT, [])  # rows that are put may wait until the next read
 
     assert len(await crosswise(postgres_store, write)) > 2
     await postgres_store.close()
@@ -142,7 +142,7 @@ def unhurried(monkeypatch):
 
 
 class Contended:
-    """Work that others keep from its commit so many times."""
+    """Work whose commit fails so many times by contention."""
 
     def __init__(self, times):
         self.left = times
@@ -177,14 +177,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_a_server_that_cannot_be_reached_is_said_without_the_password(url):
+def test_an_unreachable_server_is_reported_without_the_password(url):
     with pytest.raises(DatabaseRefused, match=REFUSED[url]) as refused:
         postgres.open_store(url)
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in without_password(url)
 
 
-def test_a_database_that_is_not_there_or_not_ready_is_said(postgres_server):
+def test_a_database_that_is_missing_or_not_ready_is_reported(postgres_server):
     with pytest.raises(DatabaseRefused, match="no such database"):
         postgres.open_store(database_url(postgres_server, "never_made"), upgrade=True)
     administer(postgres_server, "CREATE DATABASE portrait_empty TEMPLATE template0 ENCODING 'UTF8'")

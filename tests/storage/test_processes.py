@@ -1,4 +1,4 @@
-"""Several processes write to one database: nothing is lost, and nobody hears of a lock that comes free in time."""
+"""Several processes write to one database: nothing is lost, and no caller sees a lock that comes free in time."""
 
 import asyncio
 from contextlib import closing

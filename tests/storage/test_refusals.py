@@ -1,5 +1,5 @@
-"""A PostgreSQL database that cannot serve is refused at the start: soon, in one line that says what is wrong and what
-to do, and never with the password; and one that is busy refuses requests and not more.
+"""A PostgreSQL database that cannot serve is refused at the start: soon, in one line that names the fault and the
+remedy, and never with the password; a busy one refuses requests alone.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ ODD = "p@ss:w/rd?hunter2-Zq9#%&="
 
 
 def refused(url, *words):
-    """Return the line in which a start is refused, after holding that it comes soon and tells no password.
+    """Return the line in which a start is refused, after asserting that it comes soon and names no password.
 
     A machine that is busy with something else gets three tries to be soon.
     """
@@ -119,7 +119,7 @@ def test_a_password_among_the_options_is_not_shown(part):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:many", "127.0.0.1:99999", "127.0.0.1:-5", "127.0.0.1:1,"])
-def test_a_place_that_is_none_is_refused(address):
+def test_an_invalid_host_or_port_is_refused(address):
     assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@{address}/name")
 
 
@@ -356,8 +356,8 @@ def test_a_server_that_takes_no_more_connections_is_refused(strict, database, ro
 
 
 @pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
-async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on(postgres_url, write):
-    """A lock of somebody else's holds the one connection; who waits for it is told so, all within one wait."""
+async def test_a_busy_pool_of_one_connection_refuses_others_in_time_and_goes_on(postgres_url, write):
+    """A foreign lock blocks the one connection; requests that wait for it are refused, all within one wait."""
     wait = 1.0
     made = await asyncio.to_thread(portrait, "tenant", "create", TENANT, "--database", postgres_url)
     assert made.returncode == 0, made.stderr

@@ -17,7 +17,7 @@ HEAVY = 256 * 1024
 
 
 async def fill(store):
-    """One customer with two small sections, beside others of 256 kB that no engine can press together."""
+    """One customer with two small sections, beside others of 256 kB that no engine can compress."""
     heavy = [document(name, os.urandom(HEAVY // 4), None, 1) for name in ("a", "interactions", "journeys", "z")]
     await put_documents(store, "c", head_document(head()), *heavy, *(document(name, b"[]", None, 1) for name in SMALL))
 
@@ -28,7 +28,7 @@ async def reads_of(store):
     yield "hashes", lambda: store.hashes(TENANT, "c", None), 7
 
 
-async def test_sqlite_touches_only_the_pages_of_what_is_asked_for(store, path):
+async def test_sqlite_touches_only_the_pages_of_requested_documents(store, path):
     await fill(store)
     connection = connect(path, patience=1)
 
@@ -55,7 +55,7 @@ async def postgres_store(postgres_url):
     await opened.close()
 
 
-async def test_postgresql_fetches_no_body_that_is_not_asked_for(postgres_store):
+async def test_postgresql_fetches_no_body_that_is_not_requested(postgres_store):
     await fill(postgres_store)
 
     async def blocks():

@@ -1,4 +1,4 @@
-"""A database that cannot serve is refused at the start, soon, in words that say what is wrong and what to do."""
+"""A database that cannot serve is refused at the start, soon, with a message that names the fault and the remedy."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ DEADLINE = 15.0
 
 
 def refused(path, **options):
-    """Return the words in which a database is refused, after holding that they come soon."""
+    """Return the message with which a database is refused, after asserting that it comes soon."""
     begun = time.monotonic()
     with pytest.raises(DatabaseRefused) as caught:
         open_store(path, **options)
@@ -118,7 +118,7 @@ except DatabaseRefused as error:
 
 
 def refused_to_somebody(path):
-    """Return the words in which a database is refused to a user without rights."""
+    """Return the message with which a database is refused to a user without rights."""
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", TRIES, str(path)], capture_output=True, text=True, check=False)
     assert time.monotonic() - begun < DEADLINE
@@ -220,7 +220,7 @@ def test_an_old_schema_is_refused_where_it_may_not_be_brought_forward(path):
     asyncio.run(open_store(path, upgrade=False).close())
 
 
-def test_the_command_line_says_it_in_one_line(path):
+def test_the_command_line_reports_a_refused_database_in_one_line(path):
     path.write_bytes(b"no database" * 100)
     done = portrait("db", "check", database=path)
     assert done.returncode == 1
@@ -228,7 +228,7 @@ def test_the_command_line_says_it_in_one_line(path):
     assert done.stdout == ""
 
 
-async def test_what_was_stored_is_there_after_a_start(path):
+async def test_stored_facts_are_there_after_a_start(path):
     for number in range(3):
         store = open_store(path)
         await append(store, fact(customer("c"), number))

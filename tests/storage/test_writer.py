@@ -1,4 +1,4 @@
-"""SQLite's one writer: tenants have turns, what waits is bounded in number and time, and nothing is done in vain."""
+"""SQLite's one writer: tenants have turns, waiting works are bounded in number and time, and none runs in vain."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ LONG = 30
 
 
 class HeldWriter:
-    """A writer that is held up by its first work until it is let go; works note that they ran, in order."""
+    """A writer that its first work blocks until it is let go; works note that they ran, in order."""
 
     def __init__(self, path, **options):
         connection = apsw.Connection(str(path))
@@ -75,7 +75,7 @@ async def test_tenants_have_turns_however_much_one_has_waiting(make_writer):
     assert held_writer.ran[6:] == [f"flood {number}" for number in range(3, 50)]
 
 
-async def test_of_too_many_those_are_refused_of_whom_most_wait_and_the_rest_is_done(make_writer):
+async def test_of_too_many_works_those_of_the_busiest_tenant_are_refused_and_the_rest_is_done(make_writer):
     held_writer = make_writer(most_waiting=10)
     first = await held_writer.hold()
     flood = [held_writer.come("flood", f"flood {number}") for number in range(30)]
@@ -105,7 +105,7 @@ async def test_a_work_whose_caller_has_left_is_not_run(make_writer):
     assert held_writer.ran == ["stays"]
 
 
-async def test_a_work_that_has_waited_for_as_long_as_it_may_is_refused_though_the_writer_is_held_up(make_writer):
+async def test_a_work_that_waited_too_long_is_refused_though_the_writer_is_blocked(make_writer):
     held_writer = make_writer(patience=0.2)
     first = await held_writer.hold()
     late = held_writer.come("a", "late")
@@ -118,7 +118,7 @@ async def test_a_work_that_has_waited_for_as_long_as_it_may_is_refused_though_th
     assert held_writer.ran == ["next"]
 
 
-async def test_who_waits_behind_another_process_is_refused_in_time_and_who_came_late_tries_on(make_writer):
+async def test_works_behind_another_process_are_refused_in_time_and_a_late_one_tries_on(make_writer):
     held_writer = make_writer(patience=0.5)
     other = apsw.Connection(held_writer.writer._connection.db_filename("main"))
     other.execute("BEGIN IMMEDIATE")
@@ -132,7 +132,7 @@ async def test_who_waits_behind_another_process_is_refused_in_time_and_who_came_
     assert await late == "late"
 
 
-async def test_nothing_of_what_came_is_left_behind(make_writer):
+async def test_every_work_is_run_or_refused(make_writer):
     held_writer = make_writer(most_waiting=20)
     first = await held_writer.hold()
     tasks = [held_writer.come(f"t{number % 7}", number) for number in range(60)]
@@ -146,7 +146,7 @@ async def test_nothing_of_what_came_is_left_behind(make_writer):
     assert sorted(held_writer.ran) == sorted(result for result in results if isinstance(result, int))
 
 
-async def test_so_many_works_are_in_one_commit(make_writer, monkeypatch):
+async def test_works_in_one_commit_are_bounded(make_writer, monkeypatch):
     monkeypatch.setattr(writer, "MAX_GROUP", 3)
     monkeypatch.setattr(writer, "MAX_GROUP_SECONDS", LONG)
     held_writer = make_writer()

@@ -1,4 +1,4 @@
-"""The check judges each customer as it stands at a moment, and says what it could not judge."""
+"""The check judges each customer as it stands at a moment, and reports the rows it could not judge."""
 
 import asyncio
 import itertools
@@ -16,12 +16,12 @@ SEGMENT = {"segmentId": "s", "segmentName": "High Value", "memberSince": "2026-0
 CLICK = {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}
 PEOPLE = [f"c{n:02}" for n in range(12)]
 QUIET = [f"q{n:02}" for n in range(6)]
-"""Nothing is told of these while a check is under way, but time goes on."""
+"""No facts of these are recorded while a check is under way, but time goes on."""
 ROUNDS = 3
 
 
 async def write_records(running, customer_id, number, moments=3):
-    """Tell what time changes every ten milliseconds; an event, and the end of one before."""
+    """Record statuses that change with time every ten milliseconds, an event, and the end of an earlier one."""
     now = system_clock()
     later = [
         {"record": {**SEGMENT, "segmentId": f"s{number}.{ahead}"}, "effectiveAt": rfc3339_millis(now + ahead * 10_000)}
@@ -33,7 +33,7 @@ async def write_records(running, customer_id, number, moments=3):
 
 
 async def traffic(running, done):
-    """Record, join, part and refresh, until told to stop."""
+    """Record, merge, unmerge and refresh, until the event is set."""
 
     async def write(chosen):
         for number in itertools.count():
@@ -66,7 +66,7 @@ async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
         listed = store.fact_identifiers
 
         async def slowly(*asked):
-            """List as slowly as if there were many: meanwhile others render anew."""
+            """List as slowly as if there were many identifiers: meanwhile other tasks render anew."""
             await asyncio.sleep(0.1)
             return await listed(*asked)
 
@@ -120,7 +120,7 @@ def plugin(tmp_path):
     return path
 
 
-async def test_what_is_stored_of_a_section_that_is_not_registered_is_counted_and_kept(database, plugin):
+async def test_facts_and_documents_of_an_unregistered_section_are_counted_and_kept(database, plugin):
     async with service(None, database=database, plugins=(str(plugin),)) as running:
         await running.told("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
         await running.told("badges", {"badgeId": "b3"}, "c2")
@@ -170,7 +170,7 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         assert await running.section("badges", "c1") == [{"badgeId": "short"}]
 
 
-async def test_the_command_says_what_it_could_not_check_and_by_its_exit_code_whether_that_is_a_fault(tmp_path, plugin):
+async def test_the_command_reports_unchecked_sections_and_its_exit_code_tells_faults(tmp_path, plugin):
     database = tmp_path / "portrait.db"
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         await running.told("badges", {"badgeId": "short"})

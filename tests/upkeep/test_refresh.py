@@ -21,7 +21,7 @@ SEGMENT = {"segmentId": "s", "segmentName": "what nobody may read in a log", "me
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """A tenth and less of what is looked at and rendered at a time: what holds for these holds for more."""
+    """Bounds of a tenth and less of the usual ones: the same holds for larger ones."""
     monkeypatch.setattr(refresh, "LOOK", 20)
     monkeypatch.setattr(refresh, "STEP", 5)
 
@@ -31,7 +31,7 @@ def ids(mark="c"):
 
 
 async def due_later(opened, customer_ids, hours=1):
-    """Tell of each a segment that shows some hours from now, so that its document is due then."""
+    """Record a segment of each customer that shows some hours from now, so that its document is due then."""
     lines = [
         {
             "customerId": customer_id,
@@ -61,7 +61,7 @@ async def due(opened):
     return await opened.services.store.due(["segments"], opened.clock(), 1000)
 
 
-async def test_all_that_fell_due_together_is_rendered_in_one_go(opened):
+async def test_documents_due_together_are_rendered_in_one_run(opened):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     assert len(await due(opened)) == MANY
@@ -74,7 +74,7 @@ async def test_all_that_fell_due_together_is_rendered_in_one_go(opened):
     await opened.checked()
 
 
-async def test_several_that_refresh_at_once_render_each_document_once(opened):
+async def test_services_that_refresh_at_once_render_each_document_once(opened):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     services = opened.services
@@ -105,7 +105,7 @@ def failing(opened, monkeypatch):
     return while_failing
 
 
-async def test_what_fails_is_set_aside_for_good_reported_once_and_keeps_nobody_waiting(opened, failing, caplog):
+async def test_a_failing_document_is_set_aside_for_good_reported_once_and_delays_no_other(opened, failing, caplog):
     bad, good = ids("bad"), ids("good")
     await due_later(opened, bad, hours=1)
     await due_later(opened, good, hours=2)
@@ -143,7 +143,7 @@ async def test_a_document_that_is_overtaken_at_once_is_set_aside(opened, monkeyp
     assert f"{MANY} documents of section segments" in caplog.text
 
 
-async def test_what_the_database_is_too_busy_for_is_passed_over_and_due_still(opened, monkeypatch):
+async def test_a_document_of_a_busy_customer_is_skipped_and_stays_due(opened, monkeypatch):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     busy = set(ids()[::7])
@@ -164,8 +164,8 @@ async def test_what_the_database_is_too_busy_for_is_passed_over_and_due_still(op
     assert await opened.services.upkeep.refresh() == len(ids()[::7])
 
 
-async def test_nothing_is_written_of_a_section_that_holds_nothing(opened):
-    """A read finds a document overtaken; then it is somebody else's, or nobody's."""
+async def test_no_document_is_written_of_an_empty_section(opened):
+    """A read finds a document overtaken; then the identifier belongs to another customer, or to none."""
     await due_later(opened, ["c1"])
     await opened.told(
         "interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}, "c2"
@@ -197,7 +197,7 @@ async def test_a_refresh_after_an_unmerge_writes_nothing_unfounded(opened):
 
 
 @pytest.mark.parametrize("whose", ["a customer without states", "nobody"])
-async def test_what_has_no_ground_and_is_due_goes(opened, whose):
+async def test_an_unfounded_due_document_is_removed(opened, whose):
     customer_ids = ids() if whose == "nobody" else ["c1"]
     if whose != "nobody":
         await opened.told("interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"})
@@ -212,7 +212,7 @@ async def test_what_has_no_ground_and_is_due_goes(opened, whose):
     await opened.checked()
 
 
-async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
+async def test_refresh_stops_when_it_is_asked_to(opened, monkeypatch):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     begun = asyncio.Event()
@@ -228,7 +228,7 @@ async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
     await opened.checked()
 
 
-def test_no_more_of_what_reads_found_overtaken_is_remembered_than_may_be(monkeypatch):
+def test_overtaken_documents_noticed_by_reads_are_remembered_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(projection, "MAX_OVERTAKEN", 2)
     overtaken = Overtaken()
     for _ in range(2):
