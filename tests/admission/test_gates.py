@@ -218,14 +218,14 @@ def test_a_caller_that_left_before_waiting_does_not_wait():
     virtual.run(scenario())
 
 
-def writing(admitted, disk, each):
+def writing(admitted, disk, seconds):
     """Return the function that answers a write: all writes that wait for the disk share its next commit."""
     waiting = []
 
     async def commits():
         while waiting:
             taken, waiting[:] = waiting[:], []
-            await asyncio.sleep(disk + each * len(taken))
+            await asyncio.sleep(disk + seconds * len(taken))
             for future in taken:
                 future.set_result(None)
 

@@ -58,13 +58,13 @@ class Race:
         dice = random.Random(mark)
         for index in range(merges // 3 + 1):
             a, b, c = triple = TRIPLES[index % len(TRIPLES)]
-            some = [self._merge(a, b), self._merge(b, a), self._merge(b, c), self._merge(c, a)]
-            some += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
-            some += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
-            some.append(self._tell(*dice.sample([*triple, *dice.choice(TRIPLES)], 3)))
+            works = [self._merge(a, b), self._merge(b, a), self._merge(b, c), self._merge(c, a)]
+            works += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
+            works += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
+            works.append(self._tell(*dice.sample([*triple, *dice.choice(TRIPLES)], 3)))
             # Those of one triple at once, some triples at a time.
-            dice.shuffle(some)
-            self.works += some
+            dice.shuffle(works)
+            self.works += works
 
     def _tell(self, *names):
         lines = []

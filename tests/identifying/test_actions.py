@@ -228,7 +228,10 @@ async def test_an_accepted_identifier_is_shown_as_it_was_given(running, swapped)
 
 
 async def test_a_split_off_identifier_waits_for_review(running):
-    await each(running, *(line_ for n in "123" for line_ in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))))
+    await each(
+        running,
+        *(evidence_line for n in "123" for evidence_line in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))),
+    )
     assert await owner(running, "s1") == "s1"
     assert [identifier["type"] for identifier in await running.section("identities", "s1")] == ["email"]
     waits = [

@@ -193,13 +193,13 @@ async def test_a_refused_line_of_a_bulk_leaves_the_other_lines_counting(running)
     ],
 )
 async def test_by_default_an_identifier_of_a_device_never_joins_two_people(running, weak, mine, yours):
-    thing = f"{weak}:shared"
-    await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, thing))
+    device = f"{weak}:shared"
+    await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, device))
     before = await visible_documents(running)
     await each(
-        running, tie(yours, thing), tie(thing, yours, 0.9), tie(thing, mine, 0.9), line(thing, "segments", SEGMENT)
+        running, tie(yours, device), tie(device, yours, 0.9), tie(device, mine, 0.9), line(device, "segments", SEGMENT)
     )
-    assert await owner(running, mine) == await owner(running, thing) != await owner(running, yours)
+    assert await owner(running, mine) == await owner(running, device) != await owner(running, yours)
     after = await visible_documents(running)
     assert after[await owner(running, yours)] == before[await owner(running, yours)]
     await running.checked()
@@ -444,9 +444,9 @@ def people(draw):
         strong = [tag.format(number if "phone" in tag else person) for tag in STRONG]
         nodes = [*([person.upper()] if draw(st.booleans()) else []), *strong]
         ties = [(node, draw(st.sampled_from(nodes[:index]))) for index, node in enumerate(nodes) if index]
-        for thing in (tag.format(person) for tag in THINGS):
-            ties += [(thing, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
-            nodes.append(thing)
+        for device in (tag.format(person) for tag in THINGS):
+            ties += [(device, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
+            nodes.append(device)
         for a, b in ties:
             end, other = draw(st.permutations([a, b]))
             confidence = draw(

@@ -25,8 +25,10 @@ records = st.builds(
     lambda end, name: line(end, "segments", {**SEGMENT, "segmentId": name}), ends, st.sampled_from("xyz")
 )
 pairs = st.builds(
-    lambda two, probability: Suggested(*two, probability, links=probability > 0.9),
-    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)).filter(lambda two: two[0] != two[1]),
+    lambda customer_ids, probability: Suggested(*customer_ids, probability, links=probability > 0.9),
+    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)).filter(
+        lambda customer_ids: customer_ids[0] != customer_ids[1]
+    ),
     st.sampled_from([0.6, 0.92, 0.97]),
 )
 

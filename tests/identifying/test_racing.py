@@ -97,7 +97,7 @@ async def test_the_same_two_are_merged_twice_at_once(pair):
     for number in range(30):
         a, b = f"a{number}", f"b{number}"
         await record(first, tenant, line(a, "interactions", click(a)), line(b, "interactions", click(b)))
-        await asyncio.gather(*(each.identities.merge(TENANT, a, b, None) for each in pair[0]))
+        await asyncio.gather(*(services.identities.merge(TENANT, a, b, None) for services in pair[0]))
         _, head = await head_of(other.store, TENANT, b)
         assert head.members == (customer(a), customer(b))
     assert (await first.upkeep.check()).differences == []
@@ -113,9 +113,9 @@ async def test_a_thousand_merges_that_race_with_facts_make_no_cycle_and_lose_not
     await sound(other, expected)
     # Without further unmerges, the merges make one customer of each three.
     for a, b, c in TRIPLES:
-        for pair_ in ((a, b), (b, c), (a, c)):
+        for ends in ((a, b), (b, c), (a, c)):
             with suppress(NotMerged):
-                await first.identities.allow(TENANT, *map(customer, pair_), None)
+                await first.identities.allow(TENANT, *map(customer, ends), None)
         await first.identities.merge(TENANT, a, b, None)
         await other.identities.merge(TENANT, b, c, None)
         assert len(set((await first.store.resolve(TENANT, [customer(name) for name in (a, b, c)])).values())) == 1
@@ -126,7 +126,7 @@ async def test_merges_that_race_from_two_processes_make_no_cycle_and_lose_nothin
     (first, _), tenant = pair
     expected = await racing.begin(first, tenant)
     await asyncio.to_thread(in_processes, url, "yz", merges // 2)
-    await sound(first, expected + [each for mark in "yz" for each in Race(mark, merges // 2, tenant).recorded])
+    await sound(first, expected + [recorded for mark in "yz" for recorded in Race(mark, merges // 2, tenant).recorded])
 
 
 def in_processes(url, marks, merges):

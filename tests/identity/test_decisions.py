@@ -62,7 +62,7 @@ def profile(first, *others):
 
 def decided(claims, rules=DEFAULT, bans=(), identifiers=()):
     """Return the decisions, and the outcome of each claim: its reason, `FOLLOWS`, or None."""
-    numbered = [each if each.since is not None else each._replace(since=at) for at, each in enumerate(claims, 1)]
+    numbered = [claim if claim.since is not None else claim._replace(since=at) for at, claim in enumerate(claims, 1)]
     ranked = msgspec.structs.replace(rules, source_ranks={KNOWN: 0, **rules.source_ranks})
     outcome = decide(numbered, [frozenset(pair) for pair in bans], identifiers, ranked)
     return outcome, [FOLLOWS if at in outcome.following else reason for at, reason in enumerate(outcome.reasons)]
@@ -86,7 +86,7 @@ class Row(NamedTuple):
 
 
 def row(claim, reason, *beside, rules=DEFAULT, bans=()):
-    return Row(claim, reason, [each for claims in beside for each in claims], rules, list(bans))
+    return Row(claim, reason, [claim for claims in beside for claim in claims], rules, list(bans))
 
 
 OTHER = Rules(
@@ -253,11 +253,11 @@ def case(*claims_and_reasons, rules=DEFAULT, bans=(), shared=()):
     return Case(list(claims_and_reasons[::2]), list(claims_and_reasons[1::2]), rules, list(bans), set(shared))
 
 
-def check(each):
-    outcome, becomes = decided(each.claims, each.rules, each.bans)
-    assert becomes == each.becomes
-    assert outcome.shared == each.shared
-    for claim, reason in zip(each.claims, becomes, strict=True):
+def check(case):
+    outcome, becomes = decided(case.claims, case.rules, case.bans)
+    assert becomes == case.becomes
+    assert outcome.shared == case.shared
+    for claim, reason in zip(case.claims, becomes, strict=True):
         is_one = outcome.sets.find(claim.a) == outcome.sets.find(claim.b)
         assert reason in FINAL or is_one == (reason in {None, FOLLOWS}), "what is refused is not one in another way"
 
@@ -287,9 +287,9 @@ UNSURE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", UNSURE.values(), ids=UNSURE)
-def test_unsure_claims_give_way(each):
-    check(each)
+@pytest.mark.parametrize("case", UNSURE.values(), ids=UNSURE)
+def test_unsure_claims_give_way(case):
+    check(case)
 
 
 # --- which of two contradictory claims holds ---
@@ -370,9 +370,9 @@ PRECEDENCE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", PRECEDENCE.values(), ids=PRECEDENCE)
-def test_of_two_contradictory_claims_the_higher_ranked_holds(each):
-    check(each)
+@pytest.mark.parametrize("case", PRECEDENCE.values(), ids=PRECEDENCE)
+def test_of_two_contradictory_claims_the_higher_ranked_holds(case):
+    check(case)
 
 
 IN_ORDER = [
@@ -422,9 +422,9 @@ BANS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", BANS.values(), ids=BANS)
-def test_bans_keep_apart(each):
-    check(each)
+@pytest.mark.parametrize("case", BANS.values(), ids=BANS)
+def test_bans_keep_apart(case):
+    check(case)
 
 
 # --- shared identifiers ---
@@ -524,9 +524,9 @@ SHARED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", SHARED.values(), ids=SHARED)
-def test_an_identifier_claimed_for_many_is_shared(each):
-    check(each)
+@pytest.mark.parametrize("case", SHARED.values(), ids=SHARED)
+def test_an_identifier_claimed_for_many_is_shared(case):
+    check(case)
 
 
 # --- claims that follow ---
@@ -549,9 +549,9 @@ FOLLOWING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", FOLLOWING.values(), ids=FOLLOWING)
-def test_a_refused_claim_follows_where_its_ends_are_linked_otherwise(each):
-    check(each)
+@pytest.mark.parametrize("case", FOLLOWING.values(), ids=FOLLOWING)
+def test_a_refused_claim_follows_where_its_ends_are_linked_otherwise(case):
+    check(case)
 
 
 # --- how large a profile may be ---
@@ -589,9 +589,9 @@ LARGE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", LARGE.values(), ids=LARGE)
-def test_a_profile_grows_no_larger_than_the_cap(each):
-    check(each)
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
+def test_a_profile_grows_no_larger_than_the_cap(case):
+    check(case)
 
 
 # --- links within the window of a limit ---
@@ -632,9 +632,9 @@ WINDOW = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", WINDOW.values(), ids=WINDOW)
-def test_a_limit_counts_what_was_linked_within_the_window_before_a_claim(each):
-    check(each)
+@pytest.mark.parametrize("case", WINDOW.values(), ids=WINDOW)
+def test_a_limit_counts_what_was_linked_within_the_window_before_a_claim(case):
+    check(case)
 
 
 # --- matches ---
@@ -662,17 +662,17 @@ MATCHED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", MATCHED.values(), ids=MATCHED)
-def test_matches_are_linked_whatever_rules_weigh_identifiers(each):
-    check(each)
+@pytest.mark.parametrize("case", MATCHED.values(), ids=MATCHED)
+def test_matches_are_linked_whatever_rules_weigh_identifiers(case):
+    check(case)
 
 
 # --- cases outside the tables ---
 
 
 def test_every_reason_is_given_somewhere_and_has_its_words():
-    reasons_given = {each.reason for each in ROWS.values()} | {
-        each for shared_case in SHARED.values() for each in shared_case.becomes
+    reasons_given = {row.reason for row in ROWS.values()} | {
+        reason for shared_case in SHARED.values() for reason in shared_case.becomes
     }
     assert reasons_given == {None, FOLLOWS, *Reason} - {Reason.SELF_LINK}
     assert WORDS.keys() == set(Reason)
@@ -681,7 +681,7 @@ def test_every_reason_is_given_somewhere_and_has_its_words():
 
 def test_every_rule_occurs_in_some_case():
     tables = (UNSURE, PRECEDENCE, BANS, SHARED, FOLLOWING, LARGE, WINDOW, MATCHED)
-    every = [each.rules for table in (ROWS, *tables) for each in table.values()]
+    every = [case.rules for table in (ROWS, *tables) for case in table.values()]
     of_claims = {"blocked_values", "blocked_patterns"}  # claims refused for their value are refused earlier
     assert _otherwise(every, DEFAULT) == {field.name for field in msgspec.structs.fields(Rules)} - of_claims
     types = [type_ for rules in every for type_ in rules.types.values()]
@@ -690,7 +690,7 @@ def test_every_rule_occurs_in_some_case():
 
 def _otherwise(every, usual):
     names = [field.name for field in msgspec.structs.fields(usual)]
-    return {name for each in every for name in names if getattr(each, name) != getattr(usual, name)}
+    return {name for setting in every for name in names if getattr(setting, name) != getattr(usual, name)}
 
 
 def test_an_identifier_without_claims_is_a_set_of_its_own():
@@ -714,7 +714,7 @@ EVERY_RULES = [
           source_ranks={"crm": 1, "web": 900}, min_confidence=0.4),
 ]  # fmt: skip
 ends = st.lists(st.sampled_from(ENDS), min_size=2, max_size=2, unique=True)
-usual_ends = st.lists(st.sampled_from([each for each in ENDS if each != L]), min_size=2, max_size=2, unique=True)
+usual_ends = st.lists(st.sampled_from([end for end in ENDS if end != L]), min_size=2, max_size=2, unique=True)
 every_rules = st.sampled_from(EVERY_RULES)
 bans_of = st.lists(ends.map(tuple), max_size=2)
 
@@ -727,15 +727,15 @@ def claims_of(draw, kinds=("record",), ends=ends, most=12, settles=False):
         kind = draw(st.sampled_from(kinds))
         is_of_customers = kind in {Rule.MERGE, Rule.MATCH}
         first, second = draw(st.sampled_from([*combinations((A, B, C), 2)])) if is_of_customers else pair
-        each = claim(
+        drawn_claim = claim(
             first, second, draw(st.sampled_from([1.0, 0.5, 0.3])), draw(st.integers(1, 4)) * DAY,
             draw(st.sampled_from(["crm", "web", None])), timed=draw(st.booleans()),
             rule=Rule.LINK if kind == "tried" else Rule(kind), tried=kind == "tried",
         )  # fmt: skip
         if settles and kind != "tried":
             status = draw(st.sampled_from([NEW, NEW, NEW, LINKED, Reason.LIMIT.value, Reason.BLOCKED_VALUE.value]))
-            each = each._replace(status=status, settled=status != NEW and draw(st.booleans()))
-        made[_key(each)] = each
+            drawn_claim = drawn_claim._replace(status=status, settled=status != NEW and draw(st.booleans()))
+        made[_key(drawn_claim)] = drawn_claim
     return list(made.values())
 
 
@@ -753,8 +753,8 @@ def _key(claim):
 def summary_of(outcome, claims):
     """Return what was decided, whatever the order of claims."""
     becomes = {
-        each: (reason, at in outcome.following)
-        for at, (each, reason) in enumerate(zip(claims, outcome.reasons, strict=True))
+        claim: (reason, at in outcome.following)
+        for at, (claim, reason) in enumerate(zip(claims, outcome.reasons, strict=True))
     }
     return becomes, outcome.shared, [members for _, members in outcome.sets.all()]
 
@@ -770,27 +770,27 @@ def test_the_order_in_which_claims_are_given_decides_nothing(claims, bans, rules
 def test_the_sets_are_made_by_the_claims_that_hold_alone(claims, bans, rules):
     outcome, becomes = decided(claims, rules, bans, ENDS)
     sets = Sets(ENDS)
-    for each, reason in zip(claims, becomes, strict=True):
+    for claim, reason in zip(claims, becomes, strict=True):
         if reason is None:
-            sets.meet(each.a, each.b)
+            sets.meet(claim.a, claim.b)
     assert [members for _, members in outcome.sets.all()] == [members for _, members in sets.all()]
-    for each, reason in zip(claims, becomes, strict=True):
-        is_one = sets.find(each.a) == sets.find(each.b)
+    for claim, reason in zip(claims, becomes, strict=True):
+        is_one = sets.find(claim.a) == sets.find(claim.b)
         assert is_one == (reason in {None, FOLLOWS}) or (reason is not None and reason in FINAL)
 
 
 @given(claims_of(ALONE, settles=True), claims_of(ALONE, settles=True, most=1), bans_of, every_rules, st.booleans())
 def test_a_claim_that_is_refused_changes_nothing_unless_it_shows_an_end_to_be_shared(claims, more, bans, rules, shares):
     if shares:
-        more = [each for each in more if not rules.is_sure(each.rule, each.confidence)]
+        more = [claim for claim in more if not rules.is_sure(claim.rule, claim.confidence)]
     else:
         rules = _sharing_nothing(rules)
-    taken = {_key(each) for each in claims}
-    more = [each for each in more if _key(each) not in taken]
+    taken = {_key(claim) for claim in claims}
+    more = [claim for claim in more if _key(claim) not in taken]
     (before, _), (after, becomes) = decided(claims, rules, bans, ENDS), decided([*claims, *more], rules, bans, ENDS)
     if more and becomes[-1] is not None:
         reasons, *others = summary_of(after, [*claims, *more])
-        assert ({each: reasons[each] for each in claims}, *others) == summary_of(before, claims)
+        assert ({claim: reasons[claim] for claim in claims}, *others) == summary_of(before, claims)
 
 
 def _sharing_nothing(rules):
@@ -810,26 +810,28 @@ def test_a_ban_on_two_already_apart_parts_nobody_where_nothing_is_shared(claims,
 def test_by_default_records_join_no_two_customers_of_the_companys(claims, bans):
     outcome, _ = decided([*claims, first_seen(E, ANON, since=1), first_seen(P, NONA, since=1)], DEFAULT, bans)
     for _, members in outcome.sets.all():
-        assert sum(each.type == "customer_id" and not is_generated(each.value) for each in members) <= 1
+        assert sum(member.type == "customer_id" and not is_generated(member.value) for member in members) <= 1
 
 
 @given(claims_of(ends=usual_ends, most=16), bans_of)
 def test_by_default_an_identifier_of_a_device_never_joins_two_who_are_known_apart(claims, bans):
-    by_things = [each for each in claims if each.a.type in WEAK or each.b.type in WEAK]
-    surely = [each._replace(confidence=1.0) for each in claims if each not in by_things]
+    by_things = [claim for claim in claims if claim.a.type in WEAK or claim.b.type in WEAK]
+    surely = [claim._replace(confidence=1.0) for claim in claims if claim not in by_things]
     claims = [*by_things, *surely]
     outcome, becomes = decided(claims, DEFAULT, bans)
     sets = Sets({*ENDS})
-    for each, reason in list(zip(claims, becomes, strict=True))[len(by_things) :]:
+    for claim, reason in list(zip(claims, becomes, strict=True))[len(by_things) :]:
         if reason is None:
-            sets.meet(each.a, each.b)
+            sets.meet(claim.a, claim.b)
     for _, members in outcome.sets.all():
-        people = {sets.find(each) for each in members}
+        people = {sets.find(member) for member in members}
         named = Counter(
             type_
             for root in people
             for type_ in {
-                each.type for each in sets.members(root) if each.type not in WEAK and not is_generated(each.value)
+                member.type
+                for member in sets.members(root)
+                if member.type not in WEAK and not is_generated(member.value)
             }
         )
         assert max(named.values(), default=0) <= 1, "of what weak types tie, no two groups hold one type"
@@ -839,7 +841,7 @@ def test_by_default_an_identifier_of_a_device_never_joins_two_who_are_known_apar
 def test_nothing_exceeds_the_most_identifiers_of_a_profile(claims, bans, rules):
     outcome, _ = decided([*claims, first_seen(E, ANON, since=1)], rules, bans)
     for _, members in outcome.sets.all():
-        assert sum(not is_generated(each.value) for each in members) <= rules.max_identifiers
+        assert sum(not is_generated(member.value) for member in members) <= rules.max_identifiers
 
 
 @given(any_claims, every_rules)
@@ -850,12 +852,12 @@ def test_only_claims_by_hand_exceed_the_most_identifiers(claims, rules):
 def check_size(claims, rules, bans):
     outcome, becomes = decided(claims, rules, bans, ENDS)
     sets = Sets(ENDS)
-    for each, reason in zip(claims, becomes, strict=True):
-        if each.stands and reason is None:
-            sets.meet(each.a, each.b)
+    for claim, reason in zip(claims, becomes, strict=True):
+        if claim.stands and reason is None:
+            sets.meet(claim.a, claim.b)
     for _, members in outcome.sets.all():
-        if sum(not is_generated(each.value) for each in members) > rules.max_identifiers:
-            assert len({sets.find(each) for each in members}) == 1
+        if sum(not is_generated(member.value) for member in members) > rules.max_identifiers:
+            assert len({sets.find(member) for member in members}) == 1
 
 
 @given(any_claims, bans_of, every_rules)
@@ -868,13 +870,13 @@ def test_every_ban_holds_against_every_claim(claims, bans, rules):
 def test_decisions_are_repeated_by_the_same_rules_and_stand_under_others(claims, bans, rules, later):
     outcome, _ = decided(claims, rules, bans)
     again = [
-        each if each.settled else each._replace(status=LINKED if reason is None else reason.value)
-        for each, reason in zip(claims, outcome.reasons, strict=True)
+        claim if claim.settled else claim._replace(status=LINKED if reason is None else reason.value)
+        for claim, reason in zip(claims, outcome.reasons, strict=True)
     ]
     assert summary_of(decided(again, rules, bans)[0], claims) == summary_of(outcome, claims)
     stands = [
-        each._replace(status=LINKED if reason is None else reason.value, settled=True, tried=False)
-        for each, reason in zip(claims, outcome.reasons, strict=True)
+        claim._replace(status=LINKED if reason is None else reason.value, settled=True, tried=False)
+        for claim, reason in zip(claims, outcome.reasons, strict=True)
     ]
     later_outcome, _ = decided(stands, later, bans)
     assert later_outcome.reasons == outcome.reasons
@@ -891,6 +893,6 @@ def test_a_merge_that_a_ban_keeps_from_holding_makes_no_profile_larger_than_ther
 
 
 def test_a_merge_that_a_ban_keeps_from_holding_shows_nobody_to_be_shared():
-    claims = [claim(each, other) for each in (E, A) for other in (P, Q, R)]
+    claims = [claim(end, other) for end in (E, A) for other in (P, Q, R)]
     rules, bans = Rules(max_identifiers=5), [(A, B)]
     assert decided([*claims, merged(A, B)], rules, bans)[1] == [*decided(claims, rules, bans)[1], BANNED]

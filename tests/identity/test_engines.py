@@ -67,10 +67,10 @@ async def test_facts_recorded_in_one_spelling_are_read_by_every_other(region, en
             (form, {"type": type_, "value": spelling}) for (type_, form), every in forms.items() for spelling in every
         ]
         for start in range(0, len(asked), MAX_PROFILES):
-            some = asked[start : start + MAX_PROFILES]
-            body = [{"identifier": identifier, "sections": ["segments"]} for _, identifier in some]
+            batch = asked[start : start + MAX_PROFILES]
+            body = [{"identifier": identifier, "sections": ["segments"]} for _, identifier in batch]
             answer = await running.client.post("/api/v1/unified-profile", json=body)
-            for (form, identifier), lookup in zip(some, answer.json()["data"], strict=True):
+            for (form, identifier), lookup in zip(batch, answer.json()["data"], strict=True):
                 assert lookup["status"] == 200, identifier
                 assert lookup["profile"]["sections"][0]["data"][0]["segmentName"] == form, identifier
         # The very bytes, not values that the engine takes for equal.

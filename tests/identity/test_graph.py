@@ -199,7 +199,9 @@ def test_two_identifiers_are_joined_since_the_first_path_between_them(ties):
     moments = graph(*ties, nodes=NODES).joined_at()
     for node, other in combinations(sorted(NODES), 2):
         since = [
-            tie.since for tie in ties if other in reached(node, [each for each in ties if each.since <= tie.since])
+            tie.since
+            for tie in ties
+            if other in reached(node, [earlier for earlier in ties if earlier.since <= tie.since])
         ]
         assert moments.get((node, other)) == min(since, default=None)
     assert all(node < other for node, other in moments)

@@ -425,7 +425,7 @@ def lines_run(work):
     return count
 
 
-@pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, some in WORST.items() for name in some])
+@pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, names in WORST.items() for name in names])
 def test_work_of_libraries_on_a_value_is_bounded(type_, name):
     """An e-mail address as people have them takes them some 400 lines of Python."""
     for kept in (module._address, module._phone):

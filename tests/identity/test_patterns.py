@@ -201,10 +201,10 @@ PIECES = [
 @example(["a)|(b", "b"])
 @example(["(?-i)A", "b"])
 def test_patterns_together_match_what_each_does_by_itself(many):
-    together, each = Patterns(many), [Patterns([pattern]) for pattern in many]
-    assert [index in together.faults for index in range(len(many))] == [bool(single.faults) for single in each]
+    together, singles = Patterns(many), [Patterns([pattern]) for pattern in many]
+    assert [index in together.faults for index in range(len(many))] == [bool(single.faults) for single in singles]
     for value in ("", "a", "b", "A", "B", "ab", "a)", "(b", "|", "Q", "\\", "a|b", "b)"):
-        assert together.match(value) == any(single.match(value) for single in each)
+        assert together.match(value) == any(single.match(value) for single in singles)
 
 
 def test_a_pattern_matches_a_whole_value_and_none_that_is_long():

@@ -16,8 +16,8 @@ def clusters(candidates):
     groups = []
     for candidate in candidates:
         if candidate.links:
-            touched = [each for each in groups if {candidate.left, candidate.right} & each]
-            groups = [each for each in groups if each not in touched] + [
+            touched = [group for group in groups if {candidate.left, candidate.right} & group]
+            groups = [group for group in groups if group not in touched] + [
                 {candidate.left, candidate.right}.union(*touched)
             ]
     return groups
@@ -29,7 +29,7 @@ def chosen(pairs, **settings):
 
 @given(PAIRS, st.integers(2, 5))
 def test_no_cluster_passes_the_cap(pairs, largest):
-    assert all(len(each) <= largest for each in clusters(chosen(pairs, largest=largest)))
+    assert all(len(cluster) <= largest for cluster in clusters(chosen(pairs, largest=largest)))
 
 
 @given(PAIRS, st.randoms(use_true_random=False), st.booleans())
@@ -84,8 +84,8 @@ def test_the_last_join_of_a_cluster_is_borne_by_its_pairs(pairs):
             for bits in range(1, 2 ** (len(members) - 1))
         )
         means = [
-            sum(best.get(frozenset((a, b)), 0) for a in part for b in two) / len(part) / len(two)
-            for part, two in splits
+            sum(best.get(frozenset((a, b)), 0) for a in part for b in rest) / len(part) / len(rest)
+            for part, rest in splits
         ]
         assert max(means) >= 0.5 - 1e-9
 

@@ -98,7 +98,7 @@ async def test_a_list_that_is_no_json_is_the_sections_failure(tmp_path):
 async def test_it_is_logged_with_its_cause_and_once(failing, caplog):
     for _ in range(5):
         await failing.profile()
-    (log_record,) = [each for each in caplog.records if each.name == "portrait.sections"]
+    (log_record,) = [log_record for log_record in caplog.records if log_record.name == "portrait.sections"]
     assert "tiers" in log_record.getMessage()
     assert log_record.exc_info is not None
 

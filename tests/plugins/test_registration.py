@@ -175,9 +175,9 @@ def test_a_plugin_is_named_by_module_too(tmp_path):
 
 
 def test_sections_are_in_order_of_registration(tmp_path):
-    two = plugin(tmp_path, named("zz") + named("aa"), "two.py")
+    pair = plugin(tmp_path, named("zz") + named("aa"), "two.py")
     single = plugin(tmp_path, named("mm"), "one.py")
-    assert registry.load([two, single], installed=False).names()[6:] == ["zz", "aa", "mm"]
+    assert registry.load([pair, single], installed=False).names()[6:] == ["zz", "aa", "mm"]
 
 
 BADGES = f"""{STORED}

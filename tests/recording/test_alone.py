@@ -190,7 +190,7 @@ async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alo
             line("A", "segments", segment("s")),
         )  # fmt: skip
         assert refusals(answer) == [(0, "section_failed")]
-        assert [each["id"] for each in await running.section("ranked", "B")] == ["n", "b"]
+        assert [record["id"] for record in await running.section("ranked", "B")] == ["n", "b"]
         await running.services.identities.merge(TENANT, "B", "A", None)
         assert await running.section("segments", "B") == [segment("s")]
 
@@ -198,7 +198,10 @@ async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alo
 async def test_a_customer_kept_apart_from_many_is_still_linked(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as running:
         others = [customer(f"other{number}") for number in range(12)]
-        await bulk(running, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
+        await bulk(
+            running,
+            *(line(name, "segments", segment("s")) for name in ("A", *(identifier.value for identifier in others))),
+        )
         for other in others:
             await running.services.identities.keep_apart(TENANT, customer("A"), other, None)
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 12)
@@ -221,9 +224,9 @@ async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(t
             {**line("A", "segments", segment(f"s{number}")), **({} if of == "A" else {"identifier": of})}
             for number, of in enumerate(subjects * 3)
         ]
-        for each in lines:
-            if "identifier" in each:
-                del each["customerId"]
+        for bulk_line in lines:
+            if "identifier" in bulk_line:
+                del bulk_line["customerId"]
         answer = await bulk(running, *lines)
         assert refusals(answer) == [(number, "too_many_keys") for number in (6, 7, 8)]
         again = await bulk(running, lines[0] | {"record": segment("s0") | {"segmentName": "other"}})
@@ -259,12 +262,12 @@ async def test_a_refused_line_changes_nothing_recorded_beside_it(tmp_path_factor
                 (await running.client.get("/api/v1/identity/explain", params={"customerId": name})).json()
                 for name in names
             ]
-            for each in explanations:  # the moment of recording is not compared
-                for reasoned in each["identifiers"]:
+            for explanation in explanations:  # the moment of recording is not compared
+                for reasoned in explanation["identifiers"]:
                     for link in reasoned["path"]:
                         del link["since"], link["evidence"]
             kept = ("customerId", "identifiers", "crossovers")
-            return answer, [{name: each[name] for name in kept} for each in explanations]
+            return answer, [{name: explanation[name] for name in kept} for explanation in explanations]
 
     answer, explanations = await recorded(lines)
     refused = {index for index, _ in refusals(answer)}
@@ -288,7 +291,7 @@ async def test_an_unforeseen_error_refuses_its_own_line_alone(tmp_path, each_url
         answer = await bulk(running, *(line("A", "segments", segment(name)) for name in names))
         assert refusals(answer) == [(2, "internal_error"), (5, "internal_error")]
         assert answer["recorded"] == 5
-        assert {each["segmentId"] for each in await running.section("segments", "A")} == set("abcde")
+        assert {record["segmentId"] for record in await running.section("segments", "A")} == set("abcde")
 
 
 # --- how much a section holds ---
@@ -353,7 +356,9 @@ async def test_no_section_exceeds_its_size_and_every_accepted_record_is_shown(tm
         for customer, records in expected.items():
             if records:
                 assert await shown_bytes(running, customer) <= SMALL
-                assert {each["id"]: len(each["text"]) for each in await running.section("blob", customer)} == records
+                assert {
+                    record["id"]: len(record["text"]) for record in await running.section("blob", customer)
+                } == records
         await running.checked()
 
 
@@ -424,8 +429,8 @@ async def test_a_service_without_a_plugin_parts_the_plugins_section(tmp_path, ea
             assert (await lacking.services.upkeep.check()).differences == []
     async with opened(tmp_path, each_url, tenants=()) as running:
         running.client.headers["X-Tenant-Id"] = TENANT
-        assert [each["id"] for each in await running.section("ranked", "A")] == ["penicillin"]
-        assert [each["id"] for each in await running.section("ranked", "B")] == ["nuts"]
+        assert [record["id"] for record in await running.section("ranked", "A")] == ["penicillin"]
+        assert [record["id"] for record in await running.section("ranked", "B")] == ["nuts"]
         await running.checked()
 
 
@@ -443,7 +448,7 @@ async def test_a_login_at_a_service_without_a_plugin_joins_the_plugins_section(t
         await lacking.told("identities", {"type": "device_id", "value": "d"}, "A")
     async with opened(tmp_path, each_url, tenants=()) as running:
         running.client.headers["X-Tenant-Id"] = TENANT
-        assert {each["id"] for each in await running.section("ranked", "A")} == {"penicillin", "nuts"}
+        assert {record["id"] for record in await running.section("ranked", "A")} == {"penicillin", "nuts"}
         await running.checked()
 
 

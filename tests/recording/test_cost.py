@@ -49,7 +49,7 @@ async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls)
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    (documents,) = (each["c1"] for name, each in calls if name == "put_documents")
+    (documents,) = (argument["c1"] for name, argument in calls if name == "put_documents")
     assert {document.section for document in documents} == {"", "identities"}
     assert not {"states_of", "hashes"} & {name for name, _ in calls}
     await running.checked()
@@ -60,7 +60,7 @@ async def test_an_identifier_that_had_records_brings_them_along(running, calls):
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    documents = next(each["c1"] for name, each in calls if name == "put_documents")
+    documents = next(argument["c1"] for name, argument in calls if name == "put_documents")
     assert {document.section for document in documents} == {"", "identities", "segments", "interactions"}
     await running.checked()
 
@@ -79,7 +79,7 @@ async def test_all_is_read_before_anything_is_put(running, calls, named):
 
 async def test_an_owner_that_was_claimed_is_not_put_again(running, calls):
     await tell(running, EVENT, "interactions", identifier=DEVICE)
-    (put,) = (each for name, each in calls if name == "put_identifiers")
+    (put,) = (argument for name, argument in calls if name == "put_identifiers")
     assert [identifier.type for identifier in put] == ["customer_id"]
     assert (await running.services.store.resolve(TENANT, put)) == dict(put)
     await running.checked()

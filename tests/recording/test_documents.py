@@ -155,8 +155,8 @@ def test_any_order_of_arrival_and_any_repetition_give_the_same_profile_bytes(dat
 
     # An ETag is keyed by a secret of the tenant's, and each of the two services has a tenant of its own.
     first, second = (
-        {name: (answer[0], answer[2]) for name, answer in asyncio.run(portraits_after(each)).items()}
-        for each in (pairs, order)
+        {name: (answer[0], answer[2]) for name, answer in asyncio.run(portraits_after(sequence)).items()}
+        for sequence in (pairs, order)
     )
     assert first == second
 

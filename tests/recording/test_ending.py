@@ -139,9 +139,9 @@ async def test_a_delete_at_a_records_own_moment_ends_it_whatever_its_rank(runnin
 
 async def test_a_delete_with_an_invalid_moment_is_refused_by_the_parameters_name(running):
     await running.told("segments", SEGMENT)
-    for given_ in ("tomorrow", "2026-06-01T12:00:00", ""):
+    for moment in ("tomorrow", "2026-06-01T12:00:00", ""):
         path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}"
-        answer = await running.client.delete(path, params={"effectiveAt": given_})
+        answer = await running.client.delete(path, params={"effectiveAt": moment})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
         assert "`effectiveAt`" in answer.json()["detail"]
 
@@ -278,5 +278,5 @@ def test_the_fields_of_a_key_alone_give_the_key_of_the_whole_record(name, data):
     member = type(parsed(section, record).record)
     fields = {field.name for field in section.shape.fields[member] if field.attribute in section.key_fields[member]}
     part = {field: value for field, value in record.items() if field in {*fields, "kind"}}
-    for given_ in (part, record):
-        assert section.parse_key(json.dumps(given_).encode(), SECRET).key == parsed(section, record).key
+    for record_part in (part, record):
+        assert section.parse_key(json.dumps(record_part).encode(), SECRET).key == parsed(section, record).key

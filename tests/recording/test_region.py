@@ -17,12 +17,12 @@ def linking(value):
     return {"customerId": "A", "section": "identities", "record": {"type": "phone", "value": value}}
 
 
-def telling(value):
+def segment_line(value):
     return {"identifier": {"type": "phone", "value": value}, "section": "segments", "record": SEGMENT}
 
 
 @pytest.fixture
-async def two(any_engine):
+async def services(any_engine):
     """Two processes' services over one database; the second has seen the tenant before any region was set."""
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(service(None, database=any_engine))
@@ -40,15 +40,15 @@ async def phones(running):
     return {identifier for identifier in known if identifier.type == "phone"}
 
 
-@pytest.mark.parametrize("line", [linking, telling])
-async def test_a_region_that_another_process_set_counts_at_once(two, line):
-    setting, second = two
+@pytest.mark.parametrize("line", [linking, segment_line])
+async def test_a_region_that_another_process_set_counts_at_once(services, line):
+    setting, second = services
     assert (await second.client.get("/api/v1/customers")).json()["data"] == []  # so it remembers the tenant
     assert (await setting.client.put("/api/v1/identity/rules", json={"region": "GB"})).status_code == 200
     taken = await record(second, line("020 7946 0018"), line("555-0123"))
-    assert taken["recorded"] == (1 if line is telling else 2)
+    assert taken["recorded"] == (1 if line is segment_line else 2)
     assert FORM in await phones(setting)
-    if line is telling:
+    if line is segment_line:
         assert [(refusal["index"], refusal["code"]) for refusal in taken["refused"]] == [(1, "blocked_identifier")]
     else:
         assert taken["warnings"] == [{"index": 1, "code": "invalid_phone"}], "not what it was under the old rules"
@@ -63,9 +63,9 @@ async def test_a_region_that_another_process_set_counts_at_once(two, line):
     await setting.checked()
 
 
-async def test_a_region_set_while_a_phone_is_recorded_comes_first_or_is_refused(two):
+async def test_a_region_set_while_a_phone_is_recorded_comes_first_or_is_refused(services):
     """Either the region was first and the phone has its form, or the phone was, and the region is refused."""
-    setting, second = two
+    setting, second = services
     for number in range(10):  # once connections are there, the two begin together
         tenant = f"t{number}"
         await setting.services.access.create_tenant(tenant)

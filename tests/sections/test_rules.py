@@ -232,12 +232,12 @@ def test_a_withdrawal_recorded_late_leaves_no_status_less_strict_than_all_facts_
     """Once a grant recorded ahead has become effective, a state no longer knows the decision before it."""
     section = SECTIONS["consent"]
     decision = st.tuples(st.just(A), st.integers(-70, 0), st.sampled_from([*STRICT, "granted"]))
-    statements = [consent(*each) for each in data.draw(st.lists(decision, min_size=1, max_size=8))]
+    statements = [consent(*decided) for decided in data.draw(st.lists(decision, min_size=1, max_size=8))]
     facts = facts_of(section, statements)
     rank = {"granted": 0, "pending": 1, "revoked": 2}
     left = []
-    for fact, each in zip(facts, statements, strict=True):
-        entry = Entry(fact.effective_at, rank[each.record["status"]], fact.recorded_at, fact.id, None, fact.body)
+    for fact, statement in zip(facts, statements, strict=True):
+        entry = Entry(fact.effective_at, rank[statement.record["status"]], fact.recorded_at, fact.id, None, fact.body)
         left = [kept for kept in left if entry.rank < 2 or not ends(entry, kept)] + [entry]
     right = max(entry for entry in left if entry.effective_at <= START).rank
     shows = rank[section.fold.render(state_of(section, facts), START)[0][0].status]

@@ -102,7 +102,7 @@ async def crosswise(postgres_store, work):
         await tx.append(TENANT, [fact(customer(first), 1)])
 
     await asyncio.gather(
-        *(postgres_store.write(TENANT, partial(one_run, first=first, second=two)) for first, two in ("ab", "ba"))
+        *(postgres_store.write(TENANT, partial(one_run, first=first, second=second)) for first, second in ("ab", "ba"))
     )
     assert len(await postgres_store.facts(TENANT, [customer("a"), customer("b")])) == 2
     return runs

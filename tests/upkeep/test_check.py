@@ -149,15 +149,15 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         await store.write(TENANT, lambda tx: tx.drop_states(TENANT, [(customer("c2"), "segments")]))
     plugin.write_text(FAILING)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
-        upkeep_, store = running.services.upkeep, running.services.store
-        for report in (await upkeep_.check(), await upkeep_.rebuild()):
+        service_upkeep, store = running.services.upkeep, running.services.store
+        for report in (await service_upkeep.check(), await service_upkeep.rebuild()):
             assert report.failed == {"badges": 1}
             differences = sorted(
                 (difference.kind, difference.section, difference.reason) for difference in report.differences
             )
             assert ("document", "segments", "missing") in differences
             assert ("state", "segments", "missing") in differences
-        report = await upkeep_.check()
+        report = await service_upkeep.check()
         assert (report.differences, report.failed) == ([], {"badges": 1})
         versions = {
             document.section: document.version for document in (await store.all_documents(TENANT, ["c1"]))["c1"]
