@@ -17,11 +17,11 @@ from portrait.serving import admission, leaving
 from portrait.serving.admission import Admission, Gate, Pace, Places
 
 PARSED, READ, REFUSED = 20e-6, 50e-6, 15e-6
-"""What a request costs to arrive, to be answered, and to be refused, in seconds."""
+"""The cost of a request to arrive, to be answered, and to be refused, in seconds."""
 
 
 class Load:
-    """Requests that come at fixed moments, whatever became of those before."""
+    """Requests that come at fixed moments, whatever the outcome of earlier ones."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -42,7 +42,7 @@ class Load:
         """Send so many requests a second of each tenant."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        due = sorted((place / rate, one) for one, rate in rates.items() for place in range(int(rate * seconds)))
+        due = sorted((index / rate, tenant) for tenant, rate in rates.items() for index in range(int(rate * seconds)))
         tasks = []
         for moment, tenant in due:
             if loop.time() < begun + moment or len(tasks) % 64 == 0:
@@ -51,8 +51,8 @@ class Load:
             tasks.append(asyncio.ensure_future(self.request(tenant, begun + moment)))
         await asyncio.gather(*tasks)
 
-    def of(self, found, tenant, after):
-        return sorted(took for (one, due), took in found.items() if one == tenant and due >= after)
+    def of(self, durations, tenant, after):
+        return sorted(took for (owner, due), took in durations.items() if owner == tenant and due >= after)
 
 
 def part(values, share):
@@ -98,9 +98,9 @@ def test_below_what_can_be_answered_nothing_is_refused():
 def test_a_burst_is_waited_out_in_the_order_in_which_it_came():
     async def scenario():
         load = Load(reads(Admission(lambda: False).reads))
-        await asyncio.gather(*(load.request("a", place) for place in range(1000)))
+        await asyncio.gather(*(load.request("a", number) for number in range(1000)))
         assert load.refused == {}
-        assert list(load.accepted) == [("a", place) for place in range(1000)]
+        assert list(load.accepted) == [("a", number) for number in range(1000)]
 
     virtual.run(scenario())
 
@@ -110,14 +110,14 @@ def test_a_tenant_far_above_what_can_be_answered_takes_nothing_from_another():
         load = Load(reads(Admission(lambda: False).reads))
         capacity = 1 / (PARSED + READ)
         await load.run(2.0, flood=1.4 * capacity, other=0.05 * capacity)
-        assert [due for one, due in load.refused if one == "other" and due >= 1.0] == []
+        assert [due for tenant, due in load.refused if tenant == "other" and due >= 1.0] == []
         assert load.of(load.accepted, "other", 1.0)[-1] <= 0.01
 
     virtual.run(scenario())
 
 
 class Narrow:
-    """A gate for three, with five who may wait, and whoever is let in until it goes."""
+    """A gate for three, with room for five to wait, and the requests that were let in until they end."""
 
     def __init__(self):
         self.gate = Gate("things", lambda _: 3, most=5)
@@ -147,7 +147,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["come", "go", "give up", "turn"]), s
 
 
 @given(STEPS)
-def test_no_more_are_under_way_than_may_be_and_no_place_is_lost(steps):
+def test_requests_under_way_are_bounded_and_no_slot_is_lost(steps):
     async def scenario():
         narrow = Narrow()
         acts = {"come": narrow.come, "go": lambda _: narrow.go(), "give up": lambda _: narrow.give_up()}
@@ -159,7 +159,7 @@ def test_no_more_are_under_way_than_may_be_and_no_place_is_lost(steps):
             narrow.go()
             await asyncio.sleep(0)
         results = await asyncio.gather(*narrow.tasks, return_exceptions=True)
-        assert {type(one) for one in results} <= {type(None), Overloaded, leaving.Left, asyncio.CancelledError}
+        assert {type(result) for result in results} <= {type(None), Overloaded, leaving.Left, asyncio.CancelledError}
         narrow.go()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -169,7 +169,7 @@ def test_no_more_are_under_way_than_may_be_and_no_place_is_lost(steps):
     virtual.run(scenario())
 
 
-def test_whoever_leaves_while_waiting_is_given_up_and_nothing_is_begun_for_it():
+def test_a_caller_that_leaves_while_waiting_is_given_up_and_nothing_is_begun_for_it():
     async def scenario():
         gate = Gate("things", lambda _: 1)
         assert gate.enter()
@@ -193,7 +193,7 @@ def test_whoever_leaves_while_waiting_is_given_up_and_nothing_is_begun_for_it():
     virtual.run(scenario())
 
 
-def test_whoever_left_before_it_waits_does_not_wait():
+def test_a_caller_that_left_before_waiting_does_not_wait():
     async def scenario():
         gate = Gate("things", lambda _: 0)
         ready = asyncio.Event()
@@ -218,16 +218,16 @@ def test_whoever_left_before_it_waits_does_not_wait():
     virtual.run(scenario())
 
 
-def writing(admitted, disk, each):
-    """Return what answers a write: all that wait for the disk share its next commit, as one after another they come."""
+def writing(admitted, disk, seconds):
+    """Return the function that answers a write: all writes that wait for the disk share its next commit."""
     waiting = []
 
     async def commits():
         while waiting:
             taken, waiting[:] = waiting[:], []
-            await asyncio.sleep(disk + each * len(taken))
-            for one in taken:
-                one.set_result(None)
+            await asyncio.sleep(disk + seconds * len(taken))
+            for future in taken:
+                future.set_result(None)
 
     async def answer(tenant):
         loop = asyncio.get_running_loop()
@@ -271,7 +271,7 @@ def test_writes_beyond_what_can_be_committed_are_answered_soon_or_refused_soon(d
     virtual.run(scenario())
 
 
-async def test_so_many_long_requests_are_under_way_in_all_and_of_one_tenant():
+async def test_long_requests_under_way_are_bounded_in_all_and_per_tenant():
     places = Places(most=3, most_of_one=2)
     with places.hold("a"), places.hold("a"):
         with pytest.raises(Overloaded):
@@ -283,7 +283,7 @@ async def test_so_many_long_requests_are_under_way_in_all_and_of_one_tenant():
     assert not places._taken
 
 
-def test_who_waits_begins_soon_once_there_is_room_though_nobody_says_so():
+def test_a_waiting_request_begins_soon_once_there_is_room_without_a_signal():
     async def scenario():
         room = [0]
         gate = Gate("things", lambda _: room[0])
@@ -296,7 +296,7 @@ def test_who_waits_begins_soon_once_there_is_room_though_nobody_says_so():
     virtual.run(scenario())
 
 
-def test_who_has_waited_for_longer_than_a_burst_is_refused_though_few_wait():
+def test_a_request_that_waited_longer_than_a_burst_is_refused_though_few_wait():
     async def scenario():
         gate = Gate("things", lambda _: 0)
         begun = asyncio.get_running_loop().time()
@@ -308,7 +308,7 @@ def test_who_has_waited_for_longer_than_a_burst_is_refused_though_few_wait():
 
 
 async def served(gate):
-    """Be served by a gate's one server, which serves a hundred before one who waits for them is late."""
+    """Be served by a gate's one server, which serves a hundred before a request behind them is late."""
     if not gate.enter():
         await gate.wait("a")
     await asyncio.sleep(admission.LATE_SECONDS / 100)
@@ -316,7 +316,7 @@ async def served(gate):
 
 
 async def crowd(gate, clients, seconds):
-    """Let clients come, each again once it was served, or a while after it was refused; return when some were."""
+    """Let clients come, each again once it was served, or a while after a refusal; return the moments of refusals."""
     loop = asyncio.get_running_loop()
     refused = []
 
@@ -332,7 +332,7 @@ async def crowd(gate, clients, seconds):
     return refused
 
 
-def test_a_queue_that_stays_long_is_overload_though_nobody_waits_for_as_long_as_a_burst_may_last():
+def test_a_queue_that_stays_long_is_overload_though_each_wait_is_shorter_than_a_burst():
     async def scenario():
         refused = await crowd(Gate("things", lambda _: 1), 200, 2 * admission.BURST_SECONDS)
         assert refused
@@ -341,14 +341,14 @@ def test_a_queue_that_stays_long_is_overload_though_nobody_waits_for_as_long_as_
     virtual.run(scenario())
 
 
-def test_a_queue_that_stays_short_is_none():
+def test_a_queue_that_stays_short_is_no_overload():
     async def scenario():
         assert await crowd(Gate("things", lambda _: 1), 50, 4 * admission.BURST_SECONDS) == []
 
     virtual.run(scenario())
 
 
-def test_bursts_of_which_each_is_over_before_the_next_are_none():
+def test_separate_short_bursts_are_no_overload():
     async def scenario():
         loop, gate = asyncio.get_running_loop(), Gate("things", lambda _: 1)
         while loop.time() < 4 * admission.BURST_SECONDS:
@@ -358,7 +358,7 @@ def test_bursts_of_which_each_is_over_before_the_next_are_none():
     virtual.run(scenario())
 
 
-def test_of_a_tenant_that_floods_few_wait_and_more_are_refused_at_once():
+def test_few_requests_of_a_flooding_tenant_wait_and_more_are_refused_at_once():
     async def scenario():
         gate = Gate("things", lambda _: 0, most=40)
         flood = [asyncio.ensure_future(gate.wait("a")) for _ in range(41)]
@@ -367,26 +367,26 @@ def test_of_a_tenant_that_floods_few_wait_and_more_are_refused_at_once():
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert gate.waiting == admission.SHED_WAITING
-        assert len([one for one in flood if one.done()]) == 40 - admission.SHED_WAITING
+        assert len([request for request in flood if request.done()]) == 40 - admission.SHED_WAITING
         await asyncio.wait(flood)
 
     virtual.run(scenario())
 
 
-def test_of_a_tenant_that_floods_who_has_waited_is_refused_and_of_another_not():
+def test_waiting_requests_of_a_flooding_tenant_are_refused_and_no_others():
     async def scenario():
         gate = Gate("things", lambda _: 0, most=5)
         flood = [asyncio.ensure_future(gate.wait("flood")) for _ in range(6)]
         other = asyncio.ensure_future(gate.wait("other"))
         await asyncio.sleep(admission.BURST_SECONDS / 2)
-        assert [type(one.exception()) for one in flood if one.done()] == [Overloaded] * 6
+        assert [type(request.exception()) for request in flood if request.done()] == [Overloaded] * 6
         assert not other.done()
         other.cancel()
 
     virtual.run(scenario())
 
 
-def test_after_a_flood_a_tenant_is_heard_in_order_again():
+def test_after_a_flood_a_tenant_is_served_in_order_again():
     async def scenario():
         gate = Gate("things", lambda _: 0, most=5)
         await asyncio.gather(*(gate.wait("a") for _ in range(6)), return_exceptions=True)
@@ -400,22 +400,22 @@ def test_after_a_flood_a_tenant_is_heard_in_order_again():
     virtual.run(scenario())
 
 
-def test_the_log_tells_of_refusals_now_and_then_and_not_of_each(caplog):
+def test_the_log_reports_refusals_at_intervals_and_not_each(caplog):
     async def scenario():
         gate = Gate("things", lambda _: 0)
         waiting = []
         while asyncio.get_running_loop().time() < 3.5 * admission.TELL_SECONDS:
             waiting.append(asyncio.ensure_future(gate.wait("a")))
             await asyncio.sleep(admission.TELL_SECONDS / 100)
-        refused = len([one for one in waiting if one.done()])
+        refused = len([request for request in waiting if request.done()])
         await asyncio.gather(*waiting, return_exceptions=True)
         assert refused > 100
 
     virtual.run(scenario())
-    assert 3 <= len([one for one in caplog.messages if "were refused" in one]) <= 4
+    assert 3 <= len([message for message in caplog.messages if "were refused" in message]) <= 4
 
 
-def test_as_many_writes_are_let_in_as_were_answered_within_a_moment_and_no_fewer_than_some():
+def test_writes_admitted_follow_the_rate_of_answers_down_to_a_minimum():
     now = [0.0]
     pace = Pace(lambda: now[0])
     gate = Gate("writes", pace.limit)

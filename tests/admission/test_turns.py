@@ -1,4 +1,4 @@
-"""Tenants have turns: whoever has much waiting waits for it alone, and nothing is lost or doubled."""
+"""Tenants have turns: a tenant with much waiting delays itself alone, and nothing is lost or doubled."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from portrait.serving.turns import Turns
 TENANTS = st.sampled_from(["a", "b", "c", None])
 
 
-@given(st.lists(st.one_of(TENANTS.map(lambda one: ("add", one)), st.just(("take", None))), max_size=200))
+@given(st.lists(st.one_of(TENANTS.map(lambda tenant: ("add", tenant)), st.just(("take", None))), max_size=200))
 def test_an_item_waits_for_one_item_at_most_of_each_other_tenant_between_two_of_its_own(steps):
     turns, number = Turns(1000), 0
     waiting, passed = {}, {}
@@ -24,48 +24,48 @@ def test_an_item_waits_for_one_item_at_most_of_each_other_tenant_between_two_of_
             taken, own = item
             assert waiting[taken].pop(0) == own, "a tenant's items go in the order in which they came"
             passed[taken] = Counter()
-            for other, held in waiting.items():
-                if held and other != taken:
+            for other, queue in waiting.items():
+                if queue and other != taken:
                     passed[other][taken] += 1
                     assert passed[other][taken] <= 1, "a tenant had two turns while another waited for one"
-                elif not held:
+                elif not queue:
                     passed[other] = Counter()
     assert turns.size == sum(map(len, waiting.values()))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "take", "newest", "remove"]), TENANTS), max_size=200))
 def test_nothing_is_lost_or_doubled_and_who_has_nothing_waiting_is_forgotten(steps):
-    turns, held, number = Turns(10), {}, 0
+    turns, queues, number = Turns(10), {}, 0
     for what, tenant in steps:
-        mine = held.setdefault(tenant, [])
+        mine = queues.setdefault(tenant, [])
         if what == "add":
             number += 1
             turns.add(tenant, number)
             mine.append(number)
             longest = turns.longest
-            assert len(held[longest]) == max(map(len, held.values()))
+            assert len(queues[longest]) == max(map(len, queues.values()))
         elif what == "take":
             item = turns.take()
-            owner = next((one for one, items in held.items() if item in items), None)
-            assert (item is None) == (not any(held.values()))
+            owner = next((tenant for tenant, items in queues.items() if item in items), None)
+            assert (item is None) == (not any(queues.values()))
             if item is not None:
-                assert held[owner].pop(0) == item
+                assert queues[owner].pop(0) == item
         elif what == "newest" and mine:
             assert turns.take_of(tenant, newest=True) == mine.pop()
         elif what == "remove" and mine:
             assert turns.remove(tenant, mine[len(mine) // 2])
             gone = mine.pop(len(mine) // 2)
             assert not turns.remove(tenant, gone)
-        assert turns.size == sum(map(len, held.values()))
+        assert turns.size == sum(map(len, queues.values()))
         assert turns.is_too_long == (turns.size > 10)
-        assert set(turns.tenants) == {one for one, items in held.items() if items}
-        assert dict(turns.oldest()) == {one: items[0] for one, items in held.items() if items}
-        assert [turns.first(one) for one in held] == [items[0] if items else None for items in held.values()]
-        assert [turns.count(one) for one in held] == list(map(len, held.values()))
+        assert set(turns.tenants) == {tenant for tenant, items in queues.items() if items}
+        assert dict(turns.oldest()) == {tenant: items[0] for tenant, items in queues.items() if items}
+        assert [turns.first(tenant) for tenant in queues] == [items[0] if items else None for items in queues.values()]
+        assert [turns.count(tenant) for tenant in queues] == list(map(len, queues.values()))
 
 
 @given(st.sets(TENANTS))
-def test_of_some_tenants_the_newest_is_taken(newest_of):
+def test_the_newest_item_of_some_tenants_is_taken(newest_of):
     turns = Turns(100)
     for number in range(3):
         for tenant in ("a", "b", "c", None):

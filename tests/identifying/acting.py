@@ -1,4 +1,4 @@
-"""What the tests of identity share: short words for what is told, asked and done, over the API."""
+"""What the tests of identity share: short helpers to record, read and act, over the API."""
 
 import json
 from typing import Any
@@ -21,38 +21,38 @@ def evidence(tag: str, confidence: float = 1.0) -> dict[str, Any]:
     return {**named(tag), "confidence": confidence}
 
 
-def line(told_of: str, section: str, record: Any, **more: Any) -> dict[str, Any]:
-    return {"identifier": named(told_of), "section": section, "record": record, **more}
+def line(tag: str, section: str, record: Any, **more: Any) -> dict[str, Any]:
+    return {"identifier": named(tag), "section": section, "record": record, **more}
 
 
-def tie(told_of: str, tag: str, confidence: float = 1.0, **more: Any) -> dict[str, Any]:
-    """Return the line that tells of one identifier that another is the same person's."""
-    return line(told_of, "identities", evidence(tag, confidence), **more)
+def tie(tag: str, other: str, confidence: float = 1.0, **more: Any) -> dict[str, Any]:
+    """Return the line of evidence at one identifier that another is the same person's."""
+    return line(tag, "identities", evidence(other, confidence), **more)
 
 
 async def bulk(running: Service, *lines: Any) -> Any:
-    """Take lines in, in one transaction, and hold that each was new and none refused."""
+    """Record lines in one transaction; assert that each was new and none refused."""
     headers = {"content-type": "application/x-ndjson"}
     answer = await running.client.post("/api/v1/records", content=ndjson(lines), headers=headers)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert (found["recorded"], found["duplicates"], found["refused"]) == (len(lines), 0, [])
-    return found
+    outcome = answer.json()
+    assert (outcome["recorded"], outcome["duplicates"], outcome["refused"]) == (len(lines), 0, [])
+    return outcome
 
 
 def apart(explanation: Any) -> list[tuple[list[Any], str, str | None]]:
-    """Return who is kept apart, by what and whom; the moment must be there too."""
-    return [(one["identifiers"], one["rule"], one["source"]) for one in explanation["apart"] if one["recordedAt"]]
+    """Return the bans of an explanation: identifiers, rule and source; each must have its moment."""
+    return [(ban["identifiers"], ban["rule"], ban["source"]) for ban in explanation["apart"] if ban["recordedAt"]]
 
 
 async def each(running: Service, *lines: Any) -> None:
-    """Take lines in, each in a transaction of its own."""
-    for one in lines:
-        await bulk(running, one)
+    """Record lines, each in a transaction of its own."""
+    for record_line in lines:
+        await bulk(running, record_line)
 
 
 async def act(running: Service, action: str, **fields: Any) -> Any:
-    """Do something to the graph, and hold that it was done."""
+    """Do an action on the graph, and assert that it was done."""
     answer = await tried(running, action, **fields)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -63,17 +63,17 @@ async def tried(running: Service, action: str, **fields: Any) -> Any:
         if isinstance(fields.get(name), str):
             fields[name] = named(fields[name])
     if "identifiers" in fields:
-        fields["identifiers"] = [named(one) for one in fields["identifiers"]]
+        fields["identifiers"] = [named(tag) for tag in fields["identifiers"]]
     return await running.client.post("/api/v1/identity", json={"action": action, **fields})
 
 
 async def refused(running: Service, action: str, **fields: Any) -> tuple[int, str, str | None]:
-    """Try what is to be refused; hold that nothing changed, and return status, code and reason."""
-    before = await held(running)
+    """Try an action that has to be refused; assert that nothing changed, and return status, code and reason."""
+    before = await stored_state(running)
     answer = await tried(running, action, **fields)
-    found = answer.json()
-    assert await held(running) == before
-    return answer.status_code, found.get("code", "done"), found.get("reason")
+    body = answer.json()
+    assert await stored_state(running) == before
+    return answer.status_code, body.get("code", "done"), body.get("reason")
 
 
 async def explained(running: Service, customer_id: str) -> Any:
@@ -88,7 +88,7 @@ async def owner(running: Service, tag: str) -> str | None:
     return answer.json().get("canonicalId")
 
 
-async def held(running: Service, tenant: str = TENANT) -> Any:
+async def stored_state(running: Service, tenant: str = TENANT) -> Any:
     """Return everything that is stored of a tenant: documents and heads, owners, and the number of facts."""
     store = running.services.store
     names = await store.derived_customers(tenant, None, 10_000)
@@ -100,16 +100,16 @@ async def held(running: Service, tenant: str = TENANT) -> Any:
     )
 
 
-async def shown(running: Service, tenant: str = TENANT) -> dict[str, dict[str, bytes]]:
-    """Return what every customer shows, as bytes; one without records shows what none shows."""
-    documents, _, _ = await held(running, tenant)
-    found = {
-        name: {one.section: one.body for one in some if one.section and one.body != b"[]"}
-        for name, some in documents.items()
+async def visible_documents(running: Service, tenant: str = TENANT) -> dict[str, dict[str, bytes]]:
+    """Return the bytes of every document by customer and section; documents without records are left out."""
+    stored, _, _ = await stored_state(running, tenant)
+    bodies = {
+        name: {document.section: document.body for document in documents if document.section and document.body != b"[]"}
+        for name, documents in stored.items()
     }
-    return {name: some for name, some in found.items() if some}
+    return {name: sections for name, sections in bodies.items() if sections}
 
 
 async def rules(running: Service, made: Any, tenant: str = TENANT) -> None:
-    """Set a tenant's rules before it is first heard of: what is looked up of a tenant is remembered."""
+    """Set a tenant's rules before its first request: a tenant's row is cached once it is read."""
     await running.services.rules.set(tenant, json.dumps(made).encode())

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from harness import Clock
 from portrait.app import build
-from portrait.identity.rules import read
+from portrait.identity.rules import Reason, read
 from portrait.ingest.records import Parser
 from portrait.model.errors import (
     CustomerNotFound,
@@ -25,7 +25,7 @@ from portrait.model.errors import (
 )
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, is_generated
 from portrait.projection import load_states
-from portrait.sections.links import bans_of
+from portrait.sections.links import bans_of, ends_of
 from portrait.writes.match_links import Suggested
 
 TENANT = "t"
@@ -35,7 +35,7 @@ SETTINGS = settings(
     max_examples=RUNS,
     stateful_step_count=50,
     deadline=None,
-    phases=[one for one in Phase if one is not Phase.shrink or os.environ.get("PORTRAIT_TEST_SHRINK")],
+    phases=[phase for phase in Phase if phase is not Phase.shrink or os.environ.get("PORTRAIT_TEST_SHRINK")],
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
@@ -61,11 +61,13 @@ RULES = [
 ]
 
 
-def without_made(held):
-    """Return what is held without the customer ids made here: one that was made meanwhile for somebody stays theirs."""
-    shown, owners = held
-    return shown, {
-        one: owner for one, owner in owners.items() if not (one.type == CUSTOMER_ID and is_generated(one.value))
+def without_made(stored):
+    """Return the stored state without generated customer ids: an id generated meanwhile stays with its identifiers."""
+    documents, owners = stored
+    return documents, {
+        identifier: owner
+        for identifier, owner in owners.items()
+        if not (identifier.type == CUSTOMER_ID and is_generated(identifier.value))
     }
 
 
@@ -108,84 +110,112 @@ class Machine(RuleBasedStateMachine):
 
     def incoming(self, *lines):
         parser = Parser(self.tenant, "test")
-        parsed = [parser.line(at, json.dumps(one).encode(), self.services.registry) for at, one in enumerate(lines)]
-        return [one for one in parsed if hasattr(one, "section")]
+        parsed = [parser.line(at, json.dumps(line).encode(), self.services.registry) for at, line in enumerate(lines)]
+        return [record for record in parsed if hasattr(record, "section")]
 
-    def line(self, told_of, section, record, source="test"):
-        type_, value = told_of
+    def line(self, subject, section, record, source="test"):
+        type_, value = subject
         return {"identifier": {"type": type_, "value": value}, "section": section, "record": record, "source": source}
 
     def done(self, work, must=None, may=()):
-        """Do what has to be refused with one error, or else may be with some, and with no other; return its result.
+        """Do work that must be refused with one error, or may be refused with some and no other; return its result.
 
-        What is refused changes nothing, and its result is None.
+        Refused work changes nothing, and its result is None.
         """
-        before = self.run(self.held())
+        before = self.run(self.stored_state())
         expected = (must,) if must else may
         try:
-            found = self.run(work)
+            result = self.run(work)
         except expected:
-            assert self.run(self.held()) == before
+            assert self.run(self.stored_state()) == before
             return None
         assert must is None, f"{must.__name__} was due"
-        return found
+        return result
 
-    def owner(self, told_of):
-        """Return the customer id that an identifier belongs to; None: to nobody's."""
-        identifier = Identifier(*told_of)
+    def owner(self, subject):
+        """Return the customer id that owns an identifier; None: it has no owner."""
+        identifier = Identifier(*subject)
         return self.run(self.services.store.resolve(TENANT, [identifier])).get(identifier)
 
     def faults(self, a, b, *, one_person):
-        """Return what an action on two customers has to be refused with, where they must be one person, or need not."""
+        """Return the error that an action on two customers has to raise; `one_person`: it needs them to be one."""
         if a == b:
             return SelfLink
-        owners = [self.owner((CUSTOMER_ID, one)) for one in (a, b)]
+        owners = [self.owner((CUSTOMER_ID, customer_id)) for customer_id in (a, b)]
         if None in owners:
             return CustomerNotFound
         return NotMerged if one_person and owners[0] != owners[1] else None
 
     @property
     def capped(self):
-        """What joining two may be refused with: too many identifiers, where the rules know so few."""
+        """The errors that a join may raise: too many identifiers, where the rules have a low cap."""
         return (LinkRefused,) if self.rules.max_identifiers < len(NAMED) else ()
 
     def apart(self, a, b):
-        """Tell whether identifiers of the profiles of two, other than just these two, are kept apart."""
+        """Return whether a ban keeps two profiles apart, other than one on just the two given identifiers."""
         store, links = self.services.store, self.services.registry.find_folded("links")
-        owners = {one: self.owner(one) for one in (a, b)}
-        held = self.run(store.members(TENANT, set(filter(None, owners.values()))))
-        x, y = ({Identifier(*one), *held.get(owners[one], ())} for one in (a, b))
-        if x & y:
+        owners = {identifier: self.owner(identifier) for identifier in (a, b)}
+        members = self.run(store.members(TENANT, set(filter(None, owners.values()))))
+        left, right = ({Identifier(*identifier), *members.get(owners[identifier], ())} for identifier in (a, b))
+        if left & right:
             return False
-        states = self.run(load_states(store, TENANT, links, x | y))
+        states = self.run(load_states(store, TENANT, links, left | right))
         just = {Identifier(*a), Identifier(*b)}
-        return any(len({*pair} & x) == len({*pair} & y) == 1 and {*pair} != just for pair in bans_of(states.values()))
+        return any(
+            len({*pair} & left) == len({*pair} & right) == 1 and {*pair} != just for pair in bans_of(states.values())
+        )
+
+    def refusals(self, into, source):
+        """Return the errors that a merge may raise, or not."""
+        return self.capped or self.unshared(into, source)
+
+    def unshared(self, into, source):
+        """Return the errors that a merge may raise because an identifier is no longer shared, and brings its ban along.
+
+        Two that are one count once among those whom an identifier is seen with.
+        """
+        store, links = self.services.store, self.services.registry.find_folded("links")
+        owners = [self.owner((CUSTOMER_ID, customer_id)) for customer_id in (into, source)]
+        members = self.run(store.members(TENANT, set(filter(None, owners))))
+        either = {identifier for group in members.values() for identifier in group}
+        everyone = self.run(store.derived_identifiers(TENANT, None, 10_000))
+        states = self.run(load_states(store, TENANT, links, everyone))
+        shared = {
+            identifier
+            for identifier, state in states.items()
+            for records in ends_of(state, identifier).values()
+            if any(record.status == Reason.SHARED_IDENTIFIER for record in records)
+        }
+        bans = (set(pair) for pair in bans_of(states.values()))
+        return (LinkRefused,) if any(pair & either and pair & shared for pair in bans) else ()
 
     def merging(self, into, source):
-        """Return what a merge has to be refused with."""
+        """Return the error that a merge has to raise, or None."""
         a, b = (CUSTOMER_ID, into), (CUSTOMER_ID, source)
         return self.faults(into, source, one_person=False) or (LinkRefused if self.apart(a, b) else None)
 
-    async def held(self):
+    async def stored_state(self):
         """Return every document by customer, heads not among them, and every identifier's owner."""
         store = self.services.store
         names = await store.derived_customers(TENANT, None, 10_000)
         documents = await store.all_documents(TENANT, names)
         owners = await store.resolve(TENANT, await store.derived_identifiers(TENANT, None, 10_000))
-        shown = {
-            # One without records shows what none shows.
+        bodies = {
+            # A document without records counts as none.
             name: {
-                one.section: (one.body, one.hash, one.valid_until) for one in found if one.section and one.body != b"[]"
+                document.section: (document.body, document.hash, document.valid_until)
+                for document in customer_documents
+                if document.section and document.body != b"[]"
             }
-            for name, found in documents.items()
+            for name, customer_documents in documents.items()
         }
-        return {name: found for name, found in shown.items() if found}, owners
+        return {name: sections for name, sections in bodies.items() if sections}, owners
 
-    @rule(told_of=named, other=named, confidence=confidences, source=sources)
-    def link(self, told_of, other, confidence, source):
+    @rule(subject=named, other=named, confidence=confidences, source=sources)
+    def link(self, subject, other, confidence, source):
         record = {"type": other[0], "value": other[1], "confidence": confidence}
         self.run(
-            self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, "identities", record, source)))
+            self.services.recorder.record_each(TENANT, self.incoming(self.line(subject, "identities", record, source)))
         )
 
     @rule(links=st.lists(st.tuples(named, named), min_size=2, max_size=4))
@@ -193,8 +223,8 @@ class Machine(RuleBasedStateMachine):
         lines = [self.line(a, "identities", {"type": b[0], "value": b[1]}) for a, b in links]
         self.run(self.services.recorder.record_each(TENANT, self.incoming(*lines)))
 
-    @rule(told_of=named, section=st.sampled_from(["interactions", "segments", "consent", "experiments"]))
-    def tell(self, told_of, section):
+    @rule(subject=named, section=st.sampled_from(["interactions", "segments", "consent", "experiments"]))
+    def tell(self, subject, section):
         self.events += 1
         day = f"2026-05-{self.events % 28 + 1:02}T00:00:00Z"
         record = {
@@ -203,7 +233,7 @@ class Machine(RuleBasedStateMachine):
             "consent": {"kind": "consent", "purpose": "p", "status": "granted", "grantedAt": day},
             "experiments": {"experimentId": "x", "experimentName": "x", "variant": day[8:10], "assignedAt": day},
         }[section]
-        self.run(self.services.recorder.record_each(TENANT, self.incoming(self.line(told_of, section, record))))
+        self.run(self.services.recorder.record_each(TENANT, self.incoming(self.line(subject, section, record))))
 
     @rule(customer_id=customers, other=named, confidence=confidences)
     def link_by_hand(self, customer_id, other, confidence):
@@ -240,22 +270,33 @@ class Machine(RuleBasedStateMachine):
         owners = self.run(self.services.store.resolve(TENANT, [customer(into), customer(source)]))
         if len(set(owners.values())) < 2:
             return
-        before = self.run(self.held())
-        if self.done(identities.merge(TENANT, into, source, None), self.merging(into, source), self.capped) is None:
+        before = self.run(self.stored_state())
+        if (
+            self.done(
+                identities.merge(TENANT, into, source, None), self.merging(into, source), self.refusals(into, source)
+            )
+            is None
+        ):
             return
         self.run(identities.unmerge(TENANT, into, source, None))
-        after = self.run(self.held())
-        for x, y in zip(without_made(before), without_made(after), strict=True):
-            assert [(one, x.get(one), y.get(one)) for one in {*x, *y} if x.get(one) != y.get(one)] == []
+        after = self.run(self.stored_state())
+        for earlier, later in zip(without_made(before), without_made(after), strict=True):
+            assert [
+                (key, earlier.get(key), later.get(key))
+                for key in {*earlier, *later}
+                if earlier.get(key) != later.get(key)
+            ] == []
 
     @rule(into=customers, source=customers)
     def a_preview_changes_nothing(self, into, source):
-        before = self.run(self.held())
+        before = self.run(self.stored_state())
         must = self.merging(into, source)
-        effect = self.done(self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.capped)
+        effect = self.done(
+            self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.refusals(into, source)
+        )
         if effect is None:
             return
-        assert self.run(self.held()) == before
+        assert self.run(self.stored_state()) == before
         assert self.run(self.services.identities.merge(TENANT, into, source, None)).after == effect.after
 
     @rule(customer_id=customers, accept=st.booleans())
@@ -274,8 +315,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pairs=st.lists(st.tuples(customers, customers, st.sampled_from([0.6, 0.97])), min_size=1, max_size=3))
     def match(self, pairs):
-        found = [Suggested(a, b, probability, probability > 0.9) for a, b, probability in pairs if a != b]
-        self.run(self.services.matches.suggest(TENANT, found, "match"))
+        suggestions = [Suggested(a, b, probability, probability > 0.9) for a, b, probability in pairs if a != b]
+        self.run(self.services.matches.suggest(TENANT, suggestions, "match"))
 
     @rule()
     def forget_what_was_matched(self):
@@ -288,8 +329,8 @@ class Machine(RuleBasedStateMachine):
         must = None if self.owner((CUSTOMER_ID, customer_id)) else CustomerNotFound
         pages = self.services.lists.states if stored.kind == "state" else self.services.lists.events
         page = self.done(pages(TENANT, customer_id, stored, None, 1), must)
-        for one in page.items if page else ():
-            self.done(self.services.recorder.delete(TENANT, customer_id, stored, one.key, None))
+        for record in page.items if page else ():
+            self.done(self.services.recorder.delete(TENANT, customer_id, stored, record.key, None))
 
     @rule()
     def time_goes_on(self):
@@ -299,12 +340,12 @@ class Machine(RuleBasedStateMachine):
     def each_identifier_has_one_owner_that_says_so(self):
         if not hasattr(self, "tenant"):
             return
-        shown, owners = self.run(self.held())
+        documents, owners = self.run(self.stored_state())
         heads = dict(self.run(self.services.store.customers(TENANT, None, 1000)))
-        members = {one: name for name, head in heads.items() for one in head.identifiers(name)}
+        members = {identifier: name for name, head in heads.items() for identifier in head.identifiers(name)}
         assert members == owners
         assert sum(len(head.identifiers(name)) for name, head in heads.items()) == len(members)
-        assert shown.keys() <= heads.keys()
+        assert documents.keys() <= heads.keys()
         for name in heads:
             assert Identifier(CUSTOMER_ID, name) in members
 

@@ -18,16 +18,16 @@ TRIPLES = [tuple(f"{letter}{number}" for letter in "abc") for number in range(20
 AT_ONCE = 24
 """So many requests are under way at once over each service."""
 PATIENCE = 60.0
-"""How long each may wait, in seconds: that its turn comes is held, and not how soon on a busy machine."""
+"""How long each may wait, in seconds: tests assert that its turn comes, and not how soon on a busy machine."""
 
 
 def incoming(services, tenant, *lines):
     parser = Parser(tenant, "test")
-    return [parser.line(at, json.dumps(one).encode(), services.registry) for at, one in enumerate(lines)]
+    return [parser.line(at, json.dumps(line).encode(), services.registry) for at, line in enumerate(lines)]
 
 
 async def record(services, tenant, *lines):
-    """Take records in: several in a transaction of their own, one by itself with others that come just then."""
+    """Record lines: several in a transaction of their own, a single one with others that come just then."""
     outcome = await services.recorder.record_all(TENANT, incoming(services, tenant, *lines))
     assert (outcome.recorded, outcome.refused) == (len(lines), [])
 
@@ -41,7 +41,7 @@ def email(name):
 
 
 class Race:
-    """What is to be done, in an order of its own.
+    """The works of a race, in an order of its own.
 
     Args:
         mark: begins the keys of its facts, and seeds the order.
@@ -52,25 +52,25 @@ class Race:
     def __init__(self, mark, merges, tenant):
         self._tenant = tenant
         self._mark = mark
-        self.told = []
+        self.recorded = []
         """Of each fact the identifier and the key."""
         self.works = []
         dice = random.Random(mark)
-        for place in range(merges // 3 + 1):
-            a, b, c = triple = TRIPLES[place % len(TRIPLES)]
-            some = [self._merge(a, b), self._merge(b, a), self._merge(b, c), self._merge(c, a)]
-            some += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
-            some += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
-            some.append(self._tell(*dice.sample([*triple, *dice.choice(TRIPLES)], 3)))
+        for index in range(merges // 3 + 1):
+            a, b, c = triple = TRIPLES[index % len(TRIPLES)]
+            works = [self._merge(a, b), self._merge(b, a), self._merge(b, c), self._merge(c, a)]
+            works += [self._part(*dice.sample(triple, 2)) for _ in range(2)]
+            works += [self._tell(dice.choice((*triple, email(a)))) for _ in range(2)]
+            works.append(self._tell(*dice.sample([*triple, *dice.choice(TRIPLES)], 3)))
             # Those of one triple at once, some triples at a time.
-            dice.shuffle(some)
-            self.works += some
+            dice.shuffle(works)
+            self.works += works
 
     def _tell(self, *names):
         lines = []
         for name in names:
-            key = f"{self._mark}{len(self.told)}"
-            self.told.append((Identifier(**named(name)), key))
+            key = f"{self._mark}{len(self.recorded)}"
+            self.recorded.append((Identifier(**named(name)), key))
             lines.append(line(name, "interactions", click(key)))
         return lambda services: record(services, self._tenant, *lines)
 
@@ -94,7 +94,7 @@ class Race:
 
 
 async def begin(services, tenant):
-    """Make the customers known, and of the first of each triple an e-mail address; return what was told."""
+    """Record each customer, and an e-mail address of the first of each triple; return identifier and key of each."""
     names = [name for triple in TRIPLES for name in triple]
     await record(services, tenant, *(line(name, "interactions", click(name)) for name in names))
     await record(services, tenant, *(tie(a, email(a)) for a, _, _ in TRIPLES))
@@ -105,11 +105,11 @@ async def all_at_once(services, works):
     """Do everything, shared out over some services, `AT_ONCE` at a time; nobody hears of a lock or a deadlock."""
     waiting = iter(works)
 
-    async def worker(one):
+    async def worker(service):
         for work in waiting:
-            await work(one)
+            await work(service)
 
-    await asyncio.gather(*(worker(one) for one in services for _ in range(AT_ONCE)))
+    await asyncio.gather(*(worker(service) for service in services for _ in range(AT_ONCE)))
 
 
 async def main(url, mark, merges):

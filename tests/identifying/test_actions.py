@@ -1,4 +1,4 @@
-"""What somebody does to the graph: link, unlink, merge, unmerge, accept, reject, preview, explain."""
+"""Actions of a person on the graph: link, unlink, merge, unmerge, accept, reject, preview, explain."""
 
 import json
 
@@ -14,15 +14,15 @@ from identifying.acting import (
     each,
     evidence,
     explained,
-    held,
     line,
     named,
     owner,
     refused,
     rules,
-    shown,
+    stored_state,
     tie,
     tried,
+    visible_documents,
 )
 from portrait.model.identifier import is_generated
 
@@ -61,34 +61,34 @@ async def two(running):
 
 async def test_a_merge_keeps_the_targets_id_and_everything_of_both(two):
     effect = await act(two, "merge", targetId="B", sourceId="A")
-    assert [one["customerId"] for one in effect["before"]] == ["A", "B"]
-    assert [one["customerId"] for one in effect["after"]] == ["B"]
+    assert [profile["customerId"] for profile in effect["before"]] == ["A", "B"]
+    assert [profile["customerId"] for profile in effect["after"]] == ["B"]
     assert len(effect["after"][0]["identifiers"]) == 6
     answer = await two.profile("A")
     assert answer.json()["customerId"] == "B"
     assert answer.headers["content-location"] == "/api/v1/customers/B/unified-profile"
-    assert [one["id"] for one in await two.section("interactions", "A")] == ["ih_012", "ih_002", "ih_011", "ih_001"]
+    assert [event["id"] for event in await two.section("interactions", "A")] == ["ih_012", "ih_002", "ih_011", "ih_001"]
     assert await act(two, "merge", targetId="B", sourceId="A") == {**effect, "before": effect["after"]}
-    # What is told of the old id from now on is the survivor's.
+    # Facts recorded under the old id from now on are the survivor's.
     await two.told("segments", {**SEGMENT, "segmentId": "later"}, "A")
-    assert "later" in [one["segmentId"] for one in await two.section("segments", "B")]
+    assert "later" in [segment["segmentId"] for segment in await two.section("segments", "B")]
     await two.checked()
 
 
-async def test_an_unmerge_gives_back_what_each_was_to_the_byte(two):
-    before = await shown(two)
+async def test_an_unmerge_restores_both_customers_to_the_byte(two):
+    before = await visible_documents(two)
     for target, source in (("A", "B"), ("B", "A")):
         await act(two, "merge", targetId=target, sourceId=source)
-        assert (await shown(two)).keys() == {target}
+        assert (await visible_documents(two)).keys() == {target}
         effect = await act(two, "unmerge", targetId=target, sourceId=source)
-        assert [one["customerId"] for one in effect["after"]] == ["A", "B"]
-        assert await shown(two) == before
+        assert [profile["customerId"] for profile in effect["after"]] == ["A", "B"]
+        assert await visible_documents(two) == before
         for name in "AB":
             assert "content-location" not in (await two.profile(name)).headers
     await two.checked()
 
 
-async def test_what_was_told_since_goes_where_its_identifier_belongs(two):
+async def test_facts_recorded_since_a_merge_follow_their_identifier(two):
     await act(two, "merge", targetId="A", sourceId="B")
     await each(
         two,
@@ -98,23 +98,28 @@ async def test_what_was_told_since_goes_where_its_identifier_belongs(two):
         line(P, "segments", {**SEGMENT, "segmentId": "phone-later"}),
     )
     await act(two, "unmerge", targetId="A", sourceId="B")
-    assert [one["segmentId"] for one in await two.section("segments", "A")] == ["A", "a-later", "s"]
-    assert [one["segmentId"] for one in await two.section("segments", "B")] == ["B", "b-later", "phone-later", "s"]
+    assert [segment["segmentId"] for segment in await two.section("segments", "A")] == ["A", "a-later", "s"]
+    assert [segment["segmentId"] for segment in await two.section("segments", "B")] == [
+        "B",
+        "b-later",
+        "phone-later",
+        "s",
+    ]
     assert await owner(two, P) == "B"
     await two.checked()
 
 
-async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
+async def test_unmerged_customers_stay_apart_until_an_explicit_merge(running):
     await rules(running, FREE)
     await each(running, tie("A", E), tie("B", E))
     assert await owner(running, "B") == "A"
     await act(running, "unmerge", targetId="A", sourceId="B")
     assert apart(await explained(running, "A")) == [([named("A"), named("B")], "unmerge", "api")]
-    told = [tie("B", E, 0.9), tie(E, "B", 0.8), tie("A", "B"), tie("B", P), tie("A", P), tie(P, "A", 0.9)]
-    await each(running, *told)
+    ties = [tie("B", E, 0.9), tie(E, "B", 0.8), tie("A", "B"), tie("B", P), tie("A", P), tie(P, "A", 0.9)]
+    await each(running, *ties)
     assert await owner(running, "B") == await owner(running, P) == "B"
     assert await refused(running, "link", canonicalId="B", identifiers=[E]) == (409, "link_refused", "cannot_link")
-    reasons = {one["reason"] for one in (await explained(running, "B"))["candidates"]}
+    reasons = {candidate["reason"] for candidate in (await explained(running, "B"))["candidates"]}
     assert reasons == {"cannot_link"}
     await act(running, "merge", targetId="B", sourceId="A")
     assert await owner(running, "A") == "B"
@@ -122,7 +127,7 @@ async def test_who_was_parted_stays_apart_until_an_explicit_merge(running):
     await running.checked()
 
 
-async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
+async def test_customers_kept_apart_are_not_joined_until_a_person_allows_it(two):
     await act(two, "preview", of={"action": "cannot-link", "identifier": named("A"), "other": named("B")})
     assert (await explained(two, "A"))["apart"] == []
     effect = await act(two, "cannot-link", identifier="A", other="B", source="ann")
@@ -130,8 +135,8 @@ async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
     assert apart(await explained(two, "B")) == [([named("A"), named("B")], "cannot_link", "ann")]
     await rules(two, FREE)
     await each(two, tie("A", P), tie("B", P))
-    assert [await owner(two, one) for one in ("A", "B", P)] == ["A", "B", "A"]
-    assert {one["reason"] for one in (await explained(two, "B"))["candidates"]} == {"cannot_link"}
+    assert [await owner(two, tag) for tag in ("A", "B", P)] == ["A", "B", "A"]
+    assert {candidate["reason"] for candidate in (await explained(two, "B"))["candidates"]} == {"cannot_link"}
     await act(two, "merge", targetId="A", sourceId="B", source="bob")
     assert (await explained(two, "A"))["apart"] == []
     assert await refused(two, "cannot-link", identifier="A", other="B") == (409, "still_merged", None)
@@ -140,20 +145,22 @@ async def test_whoever_is_kept_apart_is_not_joined_until_somebody_says_so(two):
     await two.checked()
 
 
-async def test_a_record_that_is_deleted_takes_back_no_word_of_a_person(running):
+async def test_a_deleted_record_withdraws_no_link_made_by_a_person(running):
     await each(running, tie("A", "B"), tie("B", "A"), tie("A", E, source="crm"))
     await act(running, "link", canonicalId="A", identifiers=[E], source="ann")
     await act(running, "merge", targetId="A", sourceId="B", source="bob")
-    for one in (await running.client.get("/api/v1/customers/A/identities")).json()["data"]:
-        assert (await running.client.delete(f"/api/v1/customers/A/identities/{one['key']}")).status_code == 204
-    assert [await owner(running, one) for one in ("B", E)] == ["A", "A"]
+    for stored_record in (await running.client.get("/api/v1/customers/A/identities")).json()["data"]:
+        assert (
+            await running.client.delete(f"/api/v1/customers/A/identities/{stored_record['key']}")
+        ).status_code == 204
+    assert [await owner(running, tag) for tag in ("B", E)] == ["A", "A"]
     assert len((await explained(running, "A"))["merges"]) == 1
     await running.checked()
 
 
 @pytest.mark.parametrize("by_hand", ["link", "merge", "accept"])
 @pytest.mark.parametrize("first", ["hand", "record"])
-async def test_a_record_of_the_same_source_takes_nothing_from_a_persons_word(running, by_hand, first):
+async def test_a_record_of_the_same_source_changes_no_link_made_by_a_person(running, by_hand, first):
     other = {"link": E, "merge": "B", "accept": P}[by_hand]
     fields = {
         "link": {"canonicalId": "A", "identifiers": [E]},
@@ -170,14 +177,16 @@ async def test_a_record_of_the_same_source_takes_nothing_from_a_persons_word(run
         await each(running, tie("A", other, 0.9))
         await act(running, by_hand, **fields)
     listed = (await running.client.get("/api/v1/customers/A/identities")).json()["data"]
-    for one in listed:
-        if (one["record"]["type"], one["record"]["value"]) == tuple(named(other).values()):
-            assert (await running.client.delete(f"/api/v1/customers/A/identities/{one['key']}")).status_code == 204
+    for stored_record in listed:
+        if (stored_record["record"]["type"], stored_record["record"]["value"]) == tuple(named(other).values()):
+            assert (
+                await running.client.delete(f"/api/v1/customers/A/identities/{stored_record['key']}")
+            ).status_code == 204
     assert await owner(running, other) == "A"
     await running.checked()
 
 
-async def test_a_ban_on_what_is_nobodys_is_lifted_by_linking_the_two(running):
+async def test_a_ban_on_an_unowned_identifier_is_lifted_by_linking_the_two(running):
     await each(running, tie("A", E))
     await act(running, "unlink", canonicalId="A", identifier=E)
     await act(running, "link", canonicalId="A", identifiers=[E])
@@ -191,13 +200,15 @@ GIVEN = {"email": "Bar@X.org", "phone": "+1 (201) 555-0123"}
 
 async def shown_as(running, customer_id):
     return {
-        one["type"]: one["value"] for one in await running.section("identities", customer_id) if one["type"] in GIVEN
+        identifier["type"]: identifier["value"]
+        for identifier in await running.section("identities", customer_id)
+        if identifier["type"] in GIVEN
     }
 
 
-async def test_whatever_becomes_of_links_identifiers_are_shown_as_they_were_given(running):
-    given = [f"{type_}:{value}" for type_, value in GIVEN.items()]
-    await each(running, *(tie("B", one) for one in given), *(tie("A", one) for one in given))
+async def test_identifiers_are_shown_as_they_were_given_whatever_becomes_of_their_links(running):
+    tags = [f"{type_}:{value}" for type_, value in GIVEN.items()]
+    await each(running, *(tie("B", tag) for tag in tags), *(tie("A", tag) for tag in tags))
     assert (await shown_as(running, "A"), await shown_as(running, "B")) == ({}, GIVEN)
     await act(running, "merge", targetId="A", sourceId="B")
     assert await shown_as(running, "A") == GIVEN
@@ -207,7 +218,7 @@ async def test_whatever_becomes_of_links_identifiers_are_shown_as_they_were_give
 
 
 @pytest.mark.parametrize("swapped", [False, True])
-async def test_what_is_accepted_is_shown_as_it_was_given(running, swapped):
+async def test_an_accepted_identifier_is_shown_as_it_was_given(running, swapped):
     await each(running, tie("B", f"phone:{GIVEN['phone']}"), tie("A", f"phone:{GIVEN['phone']}"))
     ends = ["A", "phone:+12015550123"]
     a, b = reversed(ends) if swapped else ends
@@ -216,11 +227,16 @@ async def test_what_is_accepted_is_shown_as_it_was_given(running, swapped):
     await running.checked()
 
 
-async def test_what_was_split_off_waits_for_review_too(running):
-    await each(running, *(line_ for n in "123" for line_ in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))))
+async def test_a_split_off_identifier_waits_for_review(running):
+    await each(
+        running,
+        *(evidence_line for n in "123" for evidence_line in (tie(f"s{n}", f"email:s{n}@x.org"), tie(f"s{n}", D))),
+    )
     assert await owner(running, "s1") == "s1"
-    assert [one["type"] for one in await running.section("identities", "s1")] == ["email"]
-    waits = [(one["identifier"], one["reason"]) for one in (await explained(running, "s1"))["candidates"]]
+    assert [identifier["type"] for identifier in await running.section("identities", "s1")] == ["email"]
+    waits = [
+        (candidate["identifier"], candidate["reason"]) for candidate in (await explained(running, "s1"))["candidates"]
+    ]
     assert waits == [(named("s1"), "shared_identifier")]
     await act(running, "accept", identifier="s1", other=D)
     assert await owner(running, D) == "s1"
@@ -233,29 +249,29 @@ async def test_an_unmerge_takes_back_every_link_across_the_cut(running):
     await rules(running, FREE)
     await each(running, tie("A", E), tie("B", P), tie("A", D), tie("B", D), tie(E, P), tie(P, "A"), tie("B", "A", 0.9))
     await act(running, "unmerge", targetId="A", sourceId="B")
-    assert [await owner(running, one) for one in (E, P, D)] == ["A", "B", "A"]
+    assert [await owner(running, tag) for tag in (E, P, D)] == ["A", "B", "A"]
     assert (await explained(running, "A"))["merges"] == []
     await running.checked()
 
 
-async def test_a_merge_of_customers_that_were_merged_before_parts_where_it_joined(running):
+async def test_an_unmerge_of_customers_merged_before_parts_them_where_the_merge_joined_them(running):
     for name in "ABCD":
         await bulk(running, line(name, "segments", {**SEGMENT, "segmentId": name}))
-    before = await shown(running)
+    before = await visible_documents(running)
     await act(running, "merge", targetId="B", sourceId="A")
     await act(running, "merge", targetId="D", sourceId="C")
-    halves = await shown(running)
+    halves = await visible_documents(running)
     await act(running, "merge", targetId="A", sourceId="C")
-    assert {await owner(running, one) for one in "ABCD"} == {"B"}, "A is B's: B stays"
+    assert {await owner(running, customer_id) for customer_id in "ABCD"} == {"B"}, "A is B's: B stays"
     await act(running, "unmerge", targetId="D", sourceId="A")
-    assert await shown(running) == halves
+    assert await visible_documents(running) == halves
     await act(running, "unmerge", targetId="A", sourceId="B")
     await act(running, "unmerge", targetId="C", sourceId="D")
-    assert await shown(running) == before
+    assert await visible_documents(running) == before
     await running.checked()
 
 
-async def test_of_consents_the_stricter_up_to_the_merge_then_what_is_told_last(running):
+async def test_the_stricter_consent_counts_up_to_the_merge_and_the_newest_after_it(running):
     await each(
         running,
         line("A", "consent", consent("revoked", "2026-01-01T00:00:00Z")),
@@ -265,26 +281,29 @@ async def test_of_consents_the_stricter_up_to_the_merge_then_what_is_told_last(r
     )
     await act(running, "merge", targetId="B", sourceId="A")
 
-    async def found():
-        return {one["purpose"]: one["status"] for one in await running.section("consent", "B")}
+    async def statuses():
+        return {
+            consent_record["purpose"]: consent_record["status"]
+            for consent_record in await running.section("consent", "B")
+        }
 
-    assert await found() == {"marketing": "revoked", "calls": "pending"}
+    assert await statuses() == {"marketing": "revoked", "calls": "pending"}
     running.clock.advance(3600)
     await bulk(running, line("B", "consent", consent("granted", "2026-06-01T12:30:00Z")))
-    assert await found() == {"marketing": "granted", "calls": "pending"}
+    assert await statuses() == {"marketing": "granted", "calls": "pending"}
     await bulk(running, line("A", "consent", consent("revoked", "2026-06-01T12:45:00Z")))
-    assert await found() == {"marketing": "revoked", "calls": "pending"}
+    assert await statuses() == {"marketing": "revoked", "calls": "pending"}
     await act(running, "unmerge", targetId="B", sourceId="A")
-    assert await found() == {"marketing": "granted", "calls": "granted"}
+    assert await statuses() == {"marketing": "granted", "calls": "granted"}
     await running.checked()
 
 
-async def test_of_experiments_the_first_exposure_counts_and_the_crossover_is_named(two):
+async def test_the_first_exposure_to_an_experiment_counts_and_the_crossover_is_named(two):
     previewed = await act(two, "preview", of={"action": "merge", "targetId": "B", "sourceId": "A"})
     effect = await act(two, "merge", targetId="B", sourceId="A")
     assert effect == previewed
     assert effect["crossovers"] == (await explained(two, "A"))["crossovers"] == ["x"]
-    assert [one["variant"] for one in await two.section("experiments", "B")] == ["A"]
+    assert [experiment["variant"] for experiment in await two.section("experiments", "B")] == ["A"]
     assert (await act(two, "unmerge", targetId="B", sourceId="A"))["crossovers"] == []
     assert (await explained(two, "A"))["crossovers"] == []
 
@@ -298,29 +317,29 @@ async def test_a_link_by_hand_is_all_or_nothing(running):
     assert await refused(running, "link", **fields) == (409, "link_refused", "unique_type")
     assert await owner(running, D) is None
     effect = await act(running, "link", canonicalId="B", identifiers=[D, "email:b@example.org"], confidence=0.7)
-    assert [one["customerId"] for one in effect["before"]] == ["B", None, None]
-    assert [one["customerId"] for one in effect["after"]] == ["B"]
+    assert [profile["customerId"] for profile in effect["before"]] == ["B", None, None]
+    assert [profile["customerId"] for profile in effect["after"]] == ["B"]
     assert await running.section("identities", "B") == [
         evidence(P), evidence(D, 0.7), evidence("email:b@example.org", 0.7)]  # fmt: skip
     await running.checked()
 
 
-async def test_a_link_of_several_says_which_was_refused(running):
+async def test_a_link_of_several_identifiers_names_the_refused_one(running):
     await each(running, tie("B", E))
     several = await tried(running, "link", canonicalId="A", identifiers=[D, E])
     assert several.json()["detail"].startswith("Record 1, counted from 0: ")
     assert several.json()["reason"] == "unique_type"
-    one = await tried(running, "link", canonicalId="A", identifiers=[E])
-    assert not one.json()["detail"].startswith("Record")
+    single_answer = await tried(running, "link", canonicalId="A", identifiers=[E])
+    assert not single_answer.json()["detail"].startswith("Record")
 
 
-async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_come_back(running):
+async def test_an_unlinked_identifier_leaves_with_its_own_links_and_does_not_return(running):
     await each(running, line(E, "segments", SEGMENT), tie(E, D))
-    before = await shown(running)
+    before = await visible_documents(running)
     (made,) = before
     await each(running, tie("A", E), line("A", "segments", {**SEGMENT, "segmentId": "a"}))
     await act(running, "unlink", canonicalId="A", identifier=E)
-    assert await shown(running) == before | {"A": (await shown(running))["A"]}
+    assert await visible_documents(running) == before | {"A": (await visible_documents(running))["A"]}
     assert await owner(running, D) == await owner(running, E) == made
     await each(running, tie("A", E, 0.9), tie(E, "A", 0.8), line(E, "segments", {**SEGMENT, "segmentId": "later"}))
     assert await owner(running, E) == made
@@ -329,10 +348,10 @@ async def test_an_unlinked_identifier_goes_with_what_hangs_on_it_and_does_not_co
     await running.checked()
 
 
-async def test_an_identifier_of_which_nothing_was_told_is_nobodys_once_it_is_unlinked(running):
+async def test_an_identifier_without_facts_has_no_owner_once_it_is_unlinked(running):
     await each(running, tie("A", E))
     effect = await act(running, "unlink", canonicalId="A", identifier=E)
-    assert [one["customerId"] for one in effect["after"]] == ["A", None]
+    assert [profile["customerId"] for profile in effect["after"]] == ["A", None]
     assert await owner(running, E) is None
     await bulk(running, line(E, "segments", SEGMENT))
     assert is_generated(await owner(running, E))
@@ -346,12 +365,12 @@ async def test_an_identifier_of_which_nothing_was_told_is_nobodys_once_it_is_unl
 
 async def waiting(running, customer_id="A"):
     return [
-        (one["identifier"]["value"], one["other"]["value"], one["reason"], one["source"])
-        for one in (await explained(running, customer_id))["candidates"]
+        (candidate["identifier"]["value"], candidate["other"]["value"], candidate["reason"], candidate["source"])
+        for candidate in (await explained(running, customer_id))["candidates"]
     ]
 
 
-async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
+async def test_a_refused_claim_waits_and_holds_once_it_is_accepted(running):
     await each(running, tie("B", "email:E@example.org"), tie("A", E, 0.7, source="api"))
     assert await waiting(running) == [("A", "e@example.org", "unique_type", "api")]
     fields = {"identifier": "A", "other": E}
@@ -360,13 +379,16 @@ async def test_what_was_refused_waits_and_holds_once_it_is_accepted(running):
     assert await act(running, "accept", **fields) == previewed
     assert await owner(running, "A") == await owner(running, "B") == "B"
     assert await waiting(running) == []
-    assert {one["value"]: one["confidence"] for one in await running.section("identities", "B")} == {
-        "e@example.org": 1.0, "A": 1.0}, "a person's word is certain"  # fmt: skip
+    identities = await running.section("identities", "B")
+    certain = {"e@example.org": 1.0, "A": 1.0}
+    assert {identity["value"]: identity["confidence"] for identity in identities} == certain, (
+        "a person's word is certain"
+    )
     assert await refused(running, "accept", **fields) == (409, "not_merged", None)
     await running.checked()
 
 
-async def test_what_is_rejected_waits_no_more_and_stays_apart(running):
+async def test_a_rejected_candidate_waits_no_more_and_stays_apart(running):
     await rules(running, {**FREE, "minConfidence": 0.8})
     await each(running, tie("B", E), tie("A", E, 0.7))
     assert await waiting(running) == [("A", "e@example.org", "low_confidence", "api")]
@@ -391,20 +413,20 @@ PREVIEWS = {
 @pytest.mark.parametrize("name", PREVIEWS)
 async def test_a_preview_says_what_the_action_does_and_changes_nothing(two, name):
     action, fields = name.split()[0], PREVIEWS[name]
-    before = await held(two)
+    before = await stored_state(two)
     previewed = await act(two, "preview", of={"action": action, **fields})
-    assert await held(two) == before
+    assert await stored_state(two) == before
     effect = (await two.client.post("/api/v1/identity", json={"action": action, **fields})).json()
-    made = [one["customerId"] for one in effect["after"] if is_generated(one["customerId"] or "")]
+    made = [profile["customerId"] for profile in effect["after"] if is_generated(profile["customerId"] or "")]
     if not made:
         assert effect == previewed
     assert effect["before"] == previewed["before"] != effect["after"]
     assert len(effect["after"]) == len(previewed["after"])
     undo = {"action": "unmerge", "targetId": "B", "sourceId": "A"}
     if action == "merge":
-        before = await held(two)
+        before = await stored_state(two)
         previewed = await act(two, "preview", of=undo)
-        assert await held(two) == before
+        assert await stored_state(two) == before
         assert await act(two, **undo) == previewed
 
 
@@ -451,13 +473,13 @@ CANNOT = {
 }  # fmt: skip
 
 
-async def test_what_cannot_be_is_said_and_changes_nothing_neither_done_nor_previewed(two, caplog):
+async def test_an_impossible_action_is_refused_and_changes_nothing_done_or_previewed(two, caplog):
     for what, (action, fields, expected) in CANNOT.items():
         assert await refused(two, action, **fields) == expected, what
         if action not in {"resolve", "reject"}:
             body = {name: named(value) if name in {"identifier", "other"} else value for name, value in fields.items()}
             if "identifiers" in body:
-                body["identifiers"] = [named(one) for one in body["identifiers"]]
+                body["identifiers"] = [named(tag) for tag in body["identifiers"]]
             assert await refused(two, "preview", of={"action": action, **body}) == expected, what
     assert caplog.text == ""
     await two.checked()
@@ -471,7 +493,7 @@ async def test_no_value_of_an_identifier_is_in_a_refusal(two):
         ("resolve", {"identifier": "email:secret@example.org"}, None),
     ]:
         text = (await tried(two, action, **fields)).text
-        assert not [one for one in secrets if one in text]
+        assert not [secret for secret in secrets if secret in text]
 
 
 async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
@@ -493,7 +515,7 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 # --- whatever the clock says ---
 
 
-async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(running):
+async def test_evidence_is_explained_though_this_machines_clock_is_behind(running):
     segments = [line("A", "segments", {**SEGMENT, "segmentId": f"s{number}"}) for number in range(50)]
     at = "2026-05-01T00:00:00Z"
     await bulk(running, *segments, line("A", "experiments", variant("a", at)), line(E, "experiments", variant("b", at)),
@@ -501,12 +523,12 @@ async def test_what_was_told_is_explained_though_this_machines_clock_is_behind(r
     cluster = (await running.client.get("/api/v1/identity", params={"customerId": "A"})).json()["cluster"]
     assert cluster == {"canonicalId": "A", "identifiers": [evidence(E)]} == {**cluster, "identifiers": await
         running.section("identities", "A")}  # fmt: skip
-    found = await explained(running, "A")
-    assert [one["value"] for one in found["identifiers"]] == ["e@example.org"]
-    assert found["crossovers"] == ["x"]
+    explanation = await explained(running, "A")
+    assert [identifier["value"] for identifier in explanation["identifiers"]] == ["e@example.org"]
+    assert explanation["crossovers"] == ["x"]
 
 
-async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(running, monkeypatch):
+async def test_an_identifier_unlinked_during_an_explanation_is_not_explained(running, monkeypatch):
     await each(running, line(E, "segments", SEGMENT), tie("A", E))
     explainer = running.services.explainer
     load = explainer._links
@@ -523,7 +545,7 @@ async def test_an_identifier_that_is_taken_away_meanwhile_is_not_explained(runni
 # --- rules ---
 
 
-async def test_rules_hold_for_what_is_told_from_now_on(running):
+async def test_rules_apply_to_evidence_recorded_after_them(running):
     await each(running, tie("A", E), tie("B", E, 0.9))
     assert await owner(running, "B") == "B"
     await rules(running, FREE)
@@ -541,17 +563,19 @@ async def test_a_blocked_customer_id_is_blocked_on_every_way_in(running):
     await bulk(running, line("GUEST", "segments", SEGMENT))
     answer = await running.client.put("/api/v1/identity/rules", json={"blockedValues": ["guest"]})
     assert answer.status_code == 200
-    before = await held(running)
+    before = await stored_state(running)
     ways = [
         await running.record("segments", {**SEGMENT, "segmentId": "new"}, "GUEST"),
         await running.record("identities", [evidence(E)], "GUEST"),
         await tried(running, "link", canonicalId="GUEST", identifiers=[E]),
     ]
-    assert [(one.status_code, one.json()["code"]) for one in ways] == [(422, "blocked_identifier")] * 3
-    assert not any("GUEST" in one.text for one in ways)
-    told = await running.client.post("/api/v1/records", json=[line("GUEST", "segments", {**SEGMENT, "segmentId": "n"})])
-    assert [one["code"] for one in told.json()["refused"]] == ["blocked_identifier"]
-    assert await held(running) == before
+    assert [(response.status_code, response.json()["code"]) for response in ways] == [(422, "blocked_identifier")] * 3
+    assert not any("GUEST" in response.text for response in ways)
+    bulk_answer = await running.client.post(
+        "/api/v1/records", json=[line("GUEST", "segments", {**SEGMENT, "segmentId": "n"})]
+    )
+    assert [refusal["code"] for refusal in bulk_answer.json()["refused"]] == ["blocked_identifier"]
+    assert await stored_state(running) == before
     assert (await running.profile("GUEST")).status_code == 200, "what is held of it can be read"
 
 

@@ -30,20 +30,23 @@ E, F, P, D = "email:e@example.org", "email:f@example.org", "phone:+4930901820", 
 
 async def deleted(running, customer_id, tag):
     """Delete the identity record that names an identifier."""
-    for one in (await running.client.get(f"/api/v1/customers/{customer_id}/identities")).json()["data"]:
-        if f"{one['record']['type']}:{one['record']['value']}" == tag:
-            answer = await running.client.delete(f"/api/v1/customers/{customer_id}/identities/{one['key']}")
+    for stored_record in (await running.client.get(f"/api/v1/customers/{customer_id}/identities")).json()["data"]:
+        if f"{stored_record['record']['type']}:{stored_record['record']['value']}" == tag:
+            answer = await running.client.delete(f"/api/v1/customers/{customer_id}/identities/{stored_record['key']}")
             assert answer.status_code == 204
 
 
 async def waiting(running, customer_id):
-    return {(one["other"]["value"], one["reason"]) for one in (await explained(running, customer_id))["candidates"]}
+    return {
+        (candidate["other"]["value"], candidate["reason"])
+        for candidate in (await explained(running, customer_id))["candidates"]
+    }
 
 
-# --- alive as long as somebody says so ---
+# --- a claim lives as long as evidence or a person makes it ---
 
 
-async def test_a_late_and_older_word_revives_no_link_whose_record_is_gone(running):
+async def test_late_older_evidence_revives_no_link_whose_record_is_deleted(running):
     await each(running, tie("A", E, effectiveAt="2026-03-01T00:00:00Z"))
     await deleted(running, "A", E)
     await bulk(running, tie("A", E, 0.9, effectiveAt="2026-02-01T00:00:00Z"))
@@ -54,7 +57,7 @@ async def test_a_late_and_older_word_revives_no_link_whose_record_is_gone(runnin
     await running.checked()
 
 
-async def test_the_end_of_one_record_ends_no_word_that_is_told_at_the_other_end(running):
+async def test_the_end_of_a_record_ends_no_evidence_recorded_at_the_other_identifier(running):
     await each(running, tie("A", E, source="crm"), tie(E, "A", 0.7, source="web"))
     await deleted(running, "A", E)
     assert await running.section("identities", "A") == [evidence(E, 0.7)]
@@ -64,7 +67,7 @@ async def test_the_end_of_one_record_ends_no_word_that_is_told_at_the_other_end(
     await running.checked()
 
 
-async def test_a_record_that_was_refused_waits_no_more_once_it_is_withdrawn(running):
+async def test_a_refused_claim_waits_no_more_once_its_record_is_deleted(running):
     await each(running, tie("B", E), tie("A", E))
     assert await waiting(running, "A") == {("e@example.org", "unique_type")}
     await deleted(running, "A", E)
@@ -73,7 +76,7 @@ async def test_a_record_that_was_refused_waits_no_more_once_it_is_withdrawn(runn
     await running.checked()
 
 
-async def test_whoever_loses_what_kept_others_out_lets_the_next_in(running):
+async def test_an_identifier_goes_to_the_next_claimant_once_its_link_is_deleted(running):
     await each(running, tie("B", E), tie("A", E))
     await deleted(running, "B", E)
     assert await owner(running, E) == "A"
@@ -81,27 +84,29 @@ async def test_whoever_loses_what_kept_others_out_lets_the_next_in(running):
 
 
 @pytest.mark.parametrize("reason", ["missing", "unfounded"])
-async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right(running, reason):
+async def test_a_missing_or_unfounded_decision_is_reported_and_put_right(running, reason):
     await each(running, tie("A", E), line("B", "segments", SEGMENT))
     store = running.services.store
     b, e = Identifier("customer_id", "B"), Identifier("email", "e@example.org")
 
-    async def told(tx):
-        """Tell of a link between B and the address, or take the one of A's back, as no record says."""
+    async def append_decisions(tx):
+        """Append decisions that no record founds: link B and the address, or retract A's link to it."""
         pairs = [(Identifier("customer_id", "A"), e)] if reason == "missing" else [(b, e)]
         status = "retracted" if reason == "missing" else "limit"
         at = 1_800_000_000_000_000
         for pair in pairs:
-            for one, other in (pair, pair[::-1]):
+            for identifier, other in (pair, pair[::-1]):
                 at += 1
                 body = LINKS.shape.encode(Decision(rule=Rule.RECORD, value=other.value, at=at, since=at, status=status))
                 key = link_key(other)
-                fact = Fact(one, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
+                fact = Fact(identifier, LINKS.name, key, Op.PUT, body, at, at, "api", fact_id(at), LINKS.version)
                 await tx.apply(TENANT, Changes(facts=[fact]))
 
-    await store.write(TENANT, told)
-    found = [one for one in (await running.services.upkeep.check()).differences if one.kind == "link"]
-    assert {one.reason for one in found} == {reason}
+    await store.write(TENANT, append_decisions)
+    differences = [
+        difference for difference in (await running.services.upkeep.check()).differences if difference.kind == "link"
+    ]
+    assert {difference.reason for difference in differences} == {reason}
     await running.services.upkeep.rebuild()
     await running.checked()
     assert await owner(running, E) == "A"
@@ -111,11 +116,11 @@ async def test_what_was_decided_without_a_record_or_never_is_found_and_put_right
 # --- moments ---
 
 
-async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running):
-    def consent(told_of, status, at):
+async def test_a_link_counts_from_its_own_moment_whenever_it_is_recorded(running):
+    def consent(tag, status, at):
         record = {"kind": "consent", "purpose": "p", "status": status, "grantedAt": at if status == "granted" else None,
                   "revokedAt": at if status == "revoked" else None}  # fmt: skip
-        return line(told_of, "consent", record)
+        return line(tag, "consent", record)
 
     lines = [
         tie("A", E, effectiveAt="2024-01-01T00:00:00Z"),
@@ -123,14 +128,14 @@ async def test_a_joining_counts_from_its_own_moment_whenever_it_is_told(running)
         consent(E, "granted", "2025-06-01T00:00:00Z"),
     ]
     await each(running, *reversed(lines))
-    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["granted"]
     await running.checked()
 
 
-async def test_an_earlier_moment_of_a_joining_changes_at_once_what_depends_on_it(running):
-    def consent(told_of, status, at):
+async def test_an_earlier_moment_of_a_link_changes_dependent_sections_at_once(running):
+    def consent(tag, status, at):
         when = {"grantedAt": at} if status == "granted" else {"revokedAt": at}
-        return line(told_of, "consent", {"kind": "consent", "purpose": "p", "status": status, **when})
+        return line(tag, "consent", {"kind": "consent", "purpose": "p", "status": status, **when})
 
     await each(
         running,
@@ -138,13 +143,13 @@ async def test_an_earlier_moment_of_a_joining_changes_at_once_what_depends_on_it
         consent("A", "revoked", "2026-03-01T00:00:00Z"),
         consent(E, "granted", "2026-04-01T00:00:00Z"),
     )
-    assert [one["status"] for one in await running.section("consent", "A")] == ["revoked"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["revoked"]
     await bulk(running, tie("A", E, effectiveAt="2026-01-01T00:00:00Z", source="web"))
-    assert [one["status"] for one in await running.section("consent", "A")] == ["granted"]
+    assert [consent_record["status"] for consent_record in await running.section("consent", "A")] == ["granted"]
     await running.checked()
 
 
-async def test_what_three_duplicates_split_off_comes_back_once_they_are_one(running):
+async def test_an_identifier_split_off_by_three_duplicates_returns_once_they_are_merged(running):
     await each(running, *(tie(name, E) for name in "ABC"))
     assert await owner(running, E) is None
     for name in "BC":
@@ -160,7 +165,7 @@ async def test_what_three_duplicates_split_off_comes_back_once_they_are_one(runn
 
 
 async def test_a_ban_is_lifted_by_naming_just_the_two(running):
-    await each(running, *(line(one, "segments", SEGMENT) for one in ("father", "son", "son-2")))
+    await each(running, *(line(customer_id, "segments", SEGMENT) for customer_id in ("father", "son", "son-2")))
     await act(running, "cannot-link", identifier="father", other="son")
     await act(running, "merge", targetId="son", sourceId="son-2")
     for action in ({"targetId": "father", "sourceId": "son-2"}, {"targetId": "son-2", "sourceId": "father"}):
@@ -177,7 +182,7 @@ async def test_a_ban_is_lifted_by_naming_just_the_two(running):
     await running.checked()
 
 
-async def test_what_a_ban_alone_kept_out_holds_once_it_is_lifted(running):
+async def test_a_claim_refused_by_a_ban_alone_holds_once_the_ban_is_lifted(running):
     await rules(running, FREE)
     await each(running, tie("A", E))
     await act(running, "unlink", canonicalId="A", identifier=E)
@@ -190,7 +195,7 @@ async def test_what_a_ban_alone_kept_out_holds_once_it_is_lifted(running):
 # --- moving ---
 
 
-async def test_an_old_number_is_given_to_whom_it_belongs_now_in_one_action(running):
+async def test_a_move_gives_an_old_number_to_its_new_owner_in_one_action(running):
     await each(running, tie("A", P), tie("A", E), tie("B", F), tie("B", P))
     fields = {"sourceId": "A", "targetId": "B", "identifier": {"type": "phone", "value": "+4930901820"}}
     previewed = await act(running, "preview", of={"action": "move", **fields})
@@ -198,14 +203,14 @@ async def test_an_old_number_is_given_to_whom_it_belongs_now_in_one_action(runni
     effect = await act(running, "move", **fields)
     assert effect == previewed
     assert await owner(running, P) == "B"
-    assert [one["value"] for one in await running.section("identities", "A")] == ["e@example.org"]
+    assert [identifier["value"] for identifier in await running.section("identities", "A")] == ["e@example.org"]
     await each(running, tie("A", P, 0.9), tie(P, "A", source="web"))
     assert await owner(running, P) == "B", "it does not go back by itself"
     assert await refused(running, "move", **fields) == (409, "not_merged", None)
     await running.checked()
 
 
-async def test_what_cannot_be_moved_stays_where_it_is(running):
+async def test_a_refused_move_changes_nothing(running):
     await each(running, tie("A", P), tie("B", F))
     number = {"type": "phone", "value": "+4930901820"}
     assert await refused(running, "move", sourceId="A", targetId="A", identifier=number) == (422, "self_link", None)
@@ -222,7 +227,7 @@ async def test_what_cannot_be_moved_stays_where_it_is(running):
 # --- ranks ---
 
 
-async def test_of_two_sources_the_one_that_ranks_before_the_other_is_believed(running):
+async def test_the_source_of_higher_rank_is_believed(running):
     await rules(running, {"sourceRanks": {"crm": 1, "form": 900}})
     await each(running, tie("A", E, source="form"), tie("B", E, source="web"), tie("C", F, source="web"))
     assert await owner(running, E) == "B"
@@ -236,7 +241,7 @@ async def test_of_two_sources_the_one_that_ranks_before_the_other_is_believed(ru
 
 
 @pytest.mark.parametrize("order", [1, -1])
-async def test_what_one_snapshot_gives_to_two_is_neithers_until_somebody_says_whose_it_is(running, order):
+async def test_an_identifier_claimed_for_two_at_one_moment_waits_until_an_earlier_claim_decides(running, order):
     lines = [tie(name, E, effectiveAt="2026-03-01T00:00:00Z", source="crm") for name in "AB"]
     await each(running, *lines[::order])
     assert await owner(running, E) is None

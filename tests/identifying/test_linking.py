@@ -1,4 +1,4 @@
-"""What evidence does: which identifiers it joins, which id stays, what it is refused for, and what is shown."""
+"""What evidence does: which identifiers it joins, which id stays, why it is refused, and what profiles show."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from identifying.acting import (
     each,
     evidence,
     explained,
-    held,
     line,
     owner,
     rules,
-    shown,
+    stored_state,
     tie,
+    visible_documents,
 )
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
@@ -39,10 +39,10 @@ async def free(running):
 
 async def warned(running, customer_id, *records):
     answer = await running.told("identities", list(records), customer_id)
-    return [(one["index"], one["code"]) for one in answer.get("warnings", [])]
+    return [(warning["index"], warning["code"]) for warning in answer.get("warnings", [])]
 
 
-# --- who nobody knew ---
+# --- unknown identifiers ---
 
 
 async def test_an_identifier_that_nobody_knows_gets_a_profile_until_a_customer_id_claims_it(running):
@@ -53,7 +53,7 @@ async def test_an_identifier_that_nobody_knows_gets_a_profile_until_a_customer_i
     assert await running.section("identities", made) == [evidence("device_id:d")]
     await bulk(running, tie("c1", "device_id:d"))
     assert await owner(running, "device_id:d") == await owner(running, made) == "c1"
-    assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+    assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
     assert await running.section("identities") == [evidence("device_id:d")], "no id of our own making is shown"
     answer = await running.profile(made)
     assert answer.json()["customerId"] == "c1"
@@ -68,19 +68,19 @@ async def test_an_identifier_is_known_in_each_way_of_writing_it(running):
     assert await running.section("identities") == [evidence("email: ann@EXAMPLE.com ")], "as it was given last"
 
 
-async def test_nobody_gets_a_profile_for_being_named(running):
+async def test_a_named_identifier_without_facts_gets_no_profile(running):
     await bulk(running, tie("c1", "email:e@example.org"))
-    assert (await held(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
+    assert (await stored_state(running))[1].keys() == {("customer_id", "c1"), ("email", "e@example.org")}
     answer = await running.client.post(
         "/api/v1/identity", json={"action": "resolve", "identifier": evidence("phone:+4930901820") | {"confidence": 1}}
     )
     assert answer.status_code == 422
 
 
-# --- what a rule refuses ---
+# --- refusals by rules ---
 
 
-async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
+async def test_a_claim_refused_by_a_rule_leaves_its_record_accepted(running):
     await running.told("identities", evidence("email:b@example.org"), "B")
     before = await running.section("identities", "B")
     assert await warned(
@@ -104,7 +104,10 @@ async def test_what_a_rule_refuses_is_no_error_of_the_record(running):
     assert await running.section("identities", "A") == [evidence("email:a@example.org")]
     assert await running.section("identities", "B") == before
     assert len((await running.listed("identities", "A"))["data"]) == 7, "the evidence stays"
-    waiting = [(one["other"]["value"], one["reason"]) for one in (await explained(running, "A"))["candidates"]]
+    waiting = [
+        (candidate["other"]["value"], candidate["reason"])
+        for candidate in (await explained(running, "A"))["candidates"]
+    ]
     assert waiting == [("B", "unique_type"), ("b@example.org", "unique_type")]
     await running.checked()
 
@@ -115,22 +118,22 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
         evidence("shoe_size:44"),
         evidence("customer_id:A"),
     ]
-    lines = [line(name, "identities", one) for name, one in zip("AAAA", records, strict=True)]
+    lines = [line(name, "identities", record) for name, record in zip("AAAA", records, strict=True)]
     await running.told("identities", records[1], "B")
     expected = [(1, "unique_type"), (2, "unknown_type"), (3, "self_link")]
     answer = await running.client.post("/api/v1/records", json=[{"section": "nothing"}, *lines, lines[0]])
-    found = answer.json()
-    assert (found["recorded"], found["duplicates"], len(found["refused"])) == (4, 1, 1)
-    assert [(one["index"] - 1, one["code"]) for one in found["warnings"]] == expected
+    outcome = answer.json()
+    assert (outcome["recorded"], outcome["duplicates"], len(outcome["refused"])) == (4, 1, 1)
+    assert [(warning["index"] - 1, warning["code"]) for warning in outcome["warnings"]] == expected
     assert "warnings" not in await bulk(running, line("A", "segments", SEGMENT)), "present only if there are any"
     monkeypatch.setattr(api_bulk, "MAX_WARNED", 2)
     monkeypatch.setattr(api_bulk, "MAX_CHUNK", 2)
     sized = [line("C", "identities", evidence(f"shoe_size:{size}")) for size in range(6)]
-    assert [(one["index"], one["code"]) for one in (await bulk(running, *sized))["warnings"]] == [
+    assert [(warning["index"], warning["code"]) for warning in (await bulk(running, *sized))["warnings"]] == [
         (0, "unknown_type"), (1, "unknown_type"), (2, "too_many_warnings")]  # fmt: skip
 
 
-async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
+async def test_beyond_the_most_waiting_claims_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
     monkeypatch.setattr(linking, "MOST_WAITING", 2)
     await each(running, *(tie(name, "email:e@example.org") for name in "ABCDEF"))
     for name in "ABCDEF":
@@ -139,7 +142,7 @@ async def test_where_many_claims_wait_further_ones_wait_at_their_other_end_alone
     await running.checked()
 
 
-async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, monkeypatch):
+async def test_few_of_many_claims_waiting_at_an_identifier_are_looked_up(running, monkeypatch):
     monkeypatch.setattr(neighbourhood, "LOOKED_UP", 4)
     await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
     locked = []
@@ -156,11 +159,11 @@ async def test_of_many_that_wait_at_an_identifier_few_are_looked_up(running, mon
     await running.checked()
 
 
-async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(running):
+async def test_refused_or_withdrawn_claims_use_no_room_of_live_ones(running):
     cookies = [f"cookie_id:k{number}" for number in range(150)]
     lines = [tie(cookie, "A") for cookie in cookies]
-    found = await running.client.post("/api/v1/records", json=lines)
-    assert len(found.json()["warnings"]) == 50
+    answer = await running.client.post("/api/v1/records", json=lines)
+    assert len(answer.json()["warnings"]) == 50
     await each(running, line("B", "segments", SEGMENT))
     for action in ("merge", "unmerge"):
         await act(running, action, targetId="A", sourceId="B")
@@ -171,7 +174,7 @@ async def test_what_was_refused_or_taken_back_takes_no_place_from_what_holds(run
     await running.checked()
 
 
-async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting(running):
+async def test_a_refused_line_of_a_bulk_leaves_the_other_lines_counting(running):
     await bulk(
         running, tie("A", "email:e@example.org"), tie("B", "email:e@example.org"), line("B", "segments", SEGMENT)
     )
@@ -189,21 +192,21 @@ async def test_one_refused_line_of_a_bulk_keeps_none_of_the_others_from_counting
         ("A", "B"),
     ],
 )
-async def test_by_default_what_names_a_thing_never_joins_two_people(running, weak, mine, yours):
-    thing = f"{weak}:shared"
-    await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, thing))
-    before = await shown(running)
+async def test_by_default_an_identifier_of_a_device_never_joins_two_people(running, weak, mine, yours):
+    device = f"{weak}:shared"
+    await each(running, line(mine, "segments", SEGMENT), line(yours, "segments", SEGMENT), tie(mine, device))
+    before = await visible_documents(running)
     await each(
-        running, tie(yours, thing), tie(thing, yours, 0.9), tie(thing, mine, 0.9), line(thing, "segments", SEGMENT)
+        running, tie(yours, device), tie(device, yours, 0.9), tie(device, mine, 0.9), line(device, "segments", SEGMENT)
     )
-    assert await owner(running, mine) == await owner(running, thing) != await owner(running, yours)
-    after = await shown(running)
+    assert await owner(running, mine) == await owner(running, device) != await owner(running, yours)
+    after = await visible_documents(running)
     assert after[await owner(running, yours)] == before[await owner(running, yours)]
     await running.checked()
 
 
-async def test_the_weaker_evidence_of_one_request_is_what_is_refused(running):
-    # Told first, the device would join e-mail and phone of one to those of another.
+async def test_the_weaker_evidence_of_one_request_is_refused(running):
+    # Recorded first, the device would join the addresses of two people.
     await each(running, line("email:b@example.org", "segments", SEGMENT))
     await bulk(running, tie("device_id:d", "email:b@example.org"), tie("device_id:d", "email:a@example.org"),
                tie("A", "email:a@example.org"), tie("A", "device_id:d"))  # fmt: skip
@@ -212,7 +215,7 @@ async def test_the_weaker_evidence_of_one_request_is_what_is_refused(running):
     await running.checked()
 
 
-async def test_what_was_refused_for_joining_two_holds_once_they_are_one(running):
+async def test_a_claim_refused_for_joining_two_holds_once_they_are_linked(running):
     await each(running, tie("email:e@example.org", "device_id:d"), tie("device_id:d", "email:f@example.org", 0.7))
     assert await owner(running, "email:f@example.org") is None
     await each(running, tie("A", "email:e@example.org", 0.8), tie("A", "email:f@example.org", 0.6))
@@ -228,16 +231,16 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     await rules(running, {"shared": "split", "types": {"device_id": {"weak": True, "sharedFrom": 3}}})
     people = [f"email:p{number}@example.org" for number in range(3)]
     await each(
-        running, *(line(one, "segments", SEGMENT) for one in people), *(tie(one, "device_id:d") for one in people)
+        running, *(line(tag, "segments", SEGMENT) for tag in people), *(tie(tag, "device_id:d") for tag in people)
     )
     assert await owner(running, "device_id:d") is None
-    assert len({await owner(running, one) for one in people}) == 3
+    assert len({await owner(running, tag) for tag in people}) == 3
     await bulk(running, tie("email:p4@example.org", "device_id:d"))
     assert await owner(running, "device_id:d") is None
     await running.checked()
 
 
-async def test_what_one_person_has_several_of_is_not_shared(running):
+async def test_an_identifier_of_one_person_with_several_addresses_is_not_shared(running):
     mails = [f"email:a{number}@example.org" for number in range(3)]
     await each(running, *(tie("A", mail) for mail in mails))
     await each(running, *(tie(mail, "phone:+4930901820") for mail in mails))
@@ -258,30 +261,30 @@ async def test_two_people_with_several_addresses_are_two(running):
     await running.checked()
 
 
-async def test_what_was_split_off_stays_so(running):
+async def test_an_identifier_that_was_split_off_stays_split_off(running):
     people = [f"phone:+493090182{number}" for number in range(6)]
-    await each(running, *(tie("email:desk@example.org", one) for one in people[:3]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]))
     desk = await owner(running, "email:desk@example.org")
-    for one in people[3:]:
-        await each(running, tie("email:desk@example.org", one))
-        assert await owner(running, one) is None
+    for phone in people[3:]:
+        await each(running, tie("email:desk@example.org", phone))
+        assert await owner(running, phone) is None
     assert await running.section("identities", desk) == [evidence("email:desk@example.org")]
     await running.checked()
 
 
-async def test_what_somebody_accepts_is_split_off_no_more(running):
+async def test_an_accepted_identifier_is_split_off_no_more(running):
     people = [f"phone:+493090182{number}" for number in range(5)]
-    await each(running, *(tie("email:desk@example.org", one) for one in people[:3]), tie("A", people[0]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[:3]), tie("A", people[0]))
     await act(running, "accept", identifier="email:desk@example.org", other=people[2])
-    await each(running, *(tie("email:desk@example.org", one) for one in people[3:]))
+    await each(running, *(tie("email:desk@example.org", phone) for phone in people[3:]))
     assert await owner(running, "email:desk@example.org") == await owner(running, people[2]) != "A"
     await running.checked()
 
 
-# --- what is unsure ---
+# --- unsure evidence ---
 
 
-async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
+async def test_an_unsure_link_gives_way_to_a_sure_one_and_waits_for_review(running):
     await each(running, tie("A", "email:E@example.org", 0.3, source="list"))
     assert await running.section("identities", "A") == [evidence("email:E@example.org", 0.3)]
     assert await warned(running, "B", evidence("email:e@example.org", 0.9)) == []
@@ -292,14 +295,14 @@ async def test_a_guess_gives_way_to_what_is_sure_and_waits_for_review(running):
     await running.checked()
 
 
-async def test_a_guess_that_a_source_makes_sure_stays(running):
+async def test_an_unsure_link_confirmed_by_sure_evidence_stays(running):
     await each(running, tie("A", "email:e@example.org", 0.3), tie("email:e@example.org", "A", 0.9))
     await each(running, tie("B", "email:e@example.org"))
     assert await running.section("identities", "A") == [evidence("email:e@example.org", 0.9)]
     assert await owner(running, "email:e@example.org") == "A"
 
 
-async def test_what_was_accepted_gives_way_to_nothing(running):
+async def test_an_accepted_link_gives_way_to_no_evidence(running):
     await each(running, tie("A", "phone:+4930901820"), tie("email:e@example.org", "device_id:d"))
     await each(running, tie("A", "email:e@example.org", 0.3))
     await act(running, "accept", identifier="A", other="email:e@example.org")
@@ -308,7 +311,7 @@ async def test_what_was_accepted_gives_way_to_nothing(running):
     await running.checked()
 
 
-async def test_a_guess_shows_no_identifier_to_be_shared(running):
+async def test_unsure_evidence_marks_no_identifier_as_shared(running):
     await each(running, tie("A", "email:e@example.org"))
     await each(running, *(tie("email:e@example.org", f"customer_id:{name}", 0.3) for name in "BCDE"))
     assert await owner(running, "email:e@example.org") == "A"
@@ -323,7 +326,7 @@ async def test_rules_that_came_later_undo_no_link(running):
     await running.checked()
 
 
-# --- how sure ---
+# --- confidence ---
 
 
 async def test_confidence_is_the_widest_path_from_the_customer(free):
@@ -343,12 +346,12 @@ async def test_confidence_is_the_widest_path_from_the_customer(free):
         evidence("phone:+4930901820", 0.8),
         evidence("loyalty:7", 0.3),
     ]
-    paths = {one["type"]: one["path"] for one in (await explained(free, "c1"))["identifiers"]}
+    paths = {identifier["type"]: identifier["path"] for identifier in (await explained(free, "c1"))["identifiers"]}
     assert [link["confidence"] for link in paths["loyalty"]] == [0.9, 0.8, 0.857143, 0.3]
-    assert [one["source"] for one in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
+    assert [record["source"] for record in paths["loyalty"][2]["evidence"]] == ["crm", "web"]
 
 
-async def test_one_source_that_says_it_again_counts_once_and_what_it_said_last(running):
+async def test_a_source_that_repeats_itself_counts_once_by_its_newest_evidence(running):
     for confidence in (0.8, 0.6, 0.7, 0.6):
         await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
         assert await running.section("identities") == [evidence("email:e@example.org", confidence)]
@@ -365,24 +368,24 @@ MOMENTS = ({}, {"effectiveAt": "2026-01-02T00:00:00Z"})
 
 
 @pytest.mark.parametrize("when", MOMENTS, ids=["from now on", "at a moment of its own"])
-async def test_two_sources_that_say_the_same_are_two_and_each_of_them_once(running, when):
-    async def told(*sources):
+async def test_two_sources_with_the_same_evidence_count_once_each(running, when):
+    async def count_recorded(*sources):
         lines = [tie("c1", "email:e@example.org", 0.8, source=source, **when) for source in sources]
         answer = await running.client.post("/api/v1/records", json=lines)
         assert answer.json()["refused"] == []
         return answer.json()["recorded"], answer.json()["duplicates"]
 
-    assert await told("crm") == (1, 0)
-    assert await told("web") == (1, 0)
+    assert await count_recorded("crm") == (1, 0)
+    assert await count_recorded("web") == (1, 0)
     assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]  # 4 · 4 = 16, 16 / 17
-    assert await told("crm") == await told("web") == (0, 1)
-    assert await told("web", "shop", "crm", "shop") == (1, 3)
+    assert await count_recorded("crm") == await count_recorded("web") == (0, 1)
+    assert await count_recorded("web", "shop", "crm", "shop") == (1, 3)
     assert await running.section("identities") == [evidence("email:e@example.org", 0.984615)]  # 64 / 65
     await running.checked()
 
 
-async def test_what_a_source_takes_back_to_it_may_say_again(running):
-    """Its last word counts, not that it said so once."""
+async def test_a_source_may_repeat_earlier_evidence_after_changing_it(running):
+    """Its newest evidence counts, not that it once gave other evidence."""
     for confidence in (0.8, 0.6):
         await bulk(running, tie("c1", "email:e@example.org", confidence, source="crm"))
     await bulk(running, tie("c1", "email:e@example.org", 0.8, source="web"))
@@ -390,7 +393,7 @@ async def test_what_a_source_takes_back_to_it_may_say_again(running):
     assert await running.section("identities") == [evidence("email:e@example.org", 0.941176)]
 
 
-async def test_what_holds_later_shows_later(running):
+async def test_a_link_of_a_later_moment_shows_from_then_on(running):
     await bulk(running, tie("c1", "email:e@example.org", 0.9, effectiveAt="2026-06-01T13:00:00Z"))
     assert await running.section("identities") == []
     running.clock.advance(3600)
@@ -420,7 +423,7 @@ async def test_a_customer_merged_away_leads_to_the_one_that_stays_at_every_step(
         answer = await free.profile(name)
         assert answer.json()["customerId"] == "A"
         assert answer.headers["content-location"] == "/api/v1/customers/A/unified-profile"
-    assert [one["segmentId"] for one in await free.section("segments", "D")] == ["A", "B", "C", "D"]
+    assert [segment["segmentId"] for segment in await free.section("segments", "D")] == ["A", "B", "C", "D"]
     await free.checked()
 
 
@@ -434,53 +437,55 @@ PAST = "2026-02-0{}T00:00:00Z"
 
 @st.composite
 def people(draw):
-    """Lines that tell of two people without a conflict: what names each is linked to the customer, some way round."""
-    told = []
+    """Lines of evidence on two people without a conflict: identifiers of each are linked, in either direction."""
+    lines = []
     for person in PEOPLE:
         number = str(PEOPLE.index(person))
         strong = [tag.format(number if "phone" in tag else person) for tag in STRONG]
         nodes = [*([person.upper()] if draw(st.booleans()) else []), *strong]
-        ties = [(node, draw(st.sampled_from(nodes[:place]))) for place, node in enumerate(nodes) if place]
-        for thing in (tag.format(person) for tag in THINGS):
-            ties += [(thing, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
-            nodes.append(thing)
+        ties = [(node, draw(st.sampled_from(nodes[:index]))) for index, node in enumerate(nodes) if index]
+        for device in (tag.format(person) for tag in THINGS):
+            ties += [(device, other) for other in draw(st.lists(st.sampled_from(nodes), min_size=1, unique=True))]
+            nodes.append(device)
         for a, b in ties:
-            one, other = draw(st.permutations([a, b]))
-            confidence = draw(st.sampled_from([0.5, 0.7, 0.8, 1.0]))  # those below the least that merges may be refused
-            told.append(tie(one, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
-        for place in range(draw(st.integers(0, 6))):
+            end, other = draw(st.permutations([a, b]))
+            confidence = draw(
+                st.sampled_from([0.5, 0.7, 0.8, 1.0])
+            )  # a confidence below the least that merges may be refused
+            lines.append(tie(end, other, confidence, source=draw(st.sampled_from(["crm", "web"])), effectiveAt=AT))
+        for index in range(draw(st.integers(0, 6))):
             section, record = draw(
                 st.sampled_from(
                     [
-                        ("interactions", interaction(place, PAST.format(place + 1))),
-                        ("segments", {**SEGMENT, "segmentId": f"s{place}"}),
+                        ("interactions", interaction(index, PAST.format(index + 1))),
+                        ("segments", {**SEGMENT, "segmentId": f"s{index}"}),
                         ("consent", {"kind": "consent", "purpose": "p", "status": draw(
-                            st.sampled_from(["granted", "revoked"])), "grantedAt": PAST.format(place + 1)}),
-                        ("experiments", {"experimentId": "x", "experimentName": "x", "variant": str(place),
-                                         "assignedAt": PAST.format(place + 1)}),
+                            st.sampled_from(["granted", "revoked"])), "grantedAt": PAST.format(index + 1)}),
+                        ("experiments", {"experimentId": "x", "experimentName": "x", "variant": str(index),
+                                         "assignedAt": PAST.format(index + 1)}),
                     ]
                 )
             )  # fmt: skip
-            told.append(line(draw(st.sampled_from(nodes)), section, record, effectiveAt=PAST.format(place + 1)))
-    return told
+            lines.append(line(draw(st.sampled_from(nodes)), section, record, effectiveAt=PAST.format(index + 1)))
+    return lines
 
 
 async def groups(running, tenant):
-    """Return the sets of identifiers and what each shows, with the customer id; generated ids left out.
+    """Return the sets of identifiers with customer id and documents of each; generated ids are left out.
 
-    Confidence is counted from the customer id: where it is one made here, for whichever came first, it is left out.
+    Confidence is counted from the customer id: where that is generated, it is left out.
     """
-    documents = await shown(running, tenant)
-    found = {}
-    for one, name in (await held(running, tenant))[1].items():
-        found.setdefault(name, set()).add(one)
+    documents = await visible_documents(running, tenant)
+    members_of = {}
+    for identifier, name in (await stored_state(running, tenant))[1].items():
+        members_of.setdefault(name, set()).add(identifier)
     return sorted(
         (
-            sorted(one for one in members if not is_generated(one.value)),
+            sorted(identifier for identifier in members if not is_generated(identifier.value)),
             None if is_generated(name) else name,
             sorted((s, b) for s, b in documents.get(name, {}).items() if s != "identities" or not is_generated(name)),
         )
-        for name, members in found.items()
+        for name, members in members_of.items()
     )
 
 
@@ -490,27 +495,27 @@ async def groups(running, tenant):
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(told=people(), data=st.data())
-def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(told, data, tmp_path_factory):
-    orders = [told, list(reversed(told)), data.draw(st.permutations(told))]
-    sizes = [1, 4, len(told)]
+@given(lines=people(), data=st.data())
+def test_evidence_without_conflicts_gives_the_same_profiles_in_any_order(lines, data, tmp_path_factory):
+    orders = [lines, list(reversed(lines)), data.draw(st.permutations(lines))]
+    sizes = [1, 4, len(lines)]
 
     async def run():
         async with service(tmp_path_factory.mktemp("order"), tenants=()) as running:
-            found = []
-            for place, (order, size) in enumerate(zip(orders, sizes, strict=True)):
-                tenant = await running.services.access.create_tenant(f"t{place}")
+            groupings = []
+            for index, (order, size) in enumerate(zip(orders, sizes, strict=True)):
+                tenant = await running.services.access.create_tenant(f"t{index}")
                 await rules(running, {"types": {"loyalty": {}}}, tenant.id)
                 tenant = await running.services.store.tenant(tenant.id)
                 parser = Parser(tenant, "test")
                 for start in range(0, len(order), size):
-                    texts = [json.dumps(one).encode() for one in order[start : start + size]]
+                    texts = [json.dumps(line).encode() for line in order[start : start + size]]
                     incoming = [parser.line(at, text, running.services.registry) for at, text in enumerate(texts)]
                     outcome = await running.services.recorder.record_each(tenant.id, incoming)
                     assert outcome.refused == []
-                found.append(await groups(running, tenant.id))
+                groupings.append(await groups(running, tenant.id))
             await running.checked()
-            return found
+            return groupings
 
     first, *others = asyncio.run(run())
     for other in others:
@@ -524,34 +529,34 @@ def test_evidence_without_conflicts_says_the_same_in_whatever_order_it_arrives(t
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(told=people(), data=st.data())
-def test_no_guess_keeps_apart_or_joins_what_sure_words_name_whenever_it_comes(told, data, tmp_path_factory):
-    nodes = sorted({one for said in told if said["section"] == "identities" for one in _ends(said)})
+@given(lines=people(), data=st.data())
+def test_unsure_evidence_parts_or_joins_no_surely_linked_identifiers_in_any_order(lines, data, tmp_path_factory):
+    nodes = sorted({tag for line in lines if line["section"] == "identities" for tag in _ends(line)})
     pairs = st.lists(st.sampled_from(nodes), min_size=2, max_size=2, unique=True)
     guesses = [tie(a, b, 0.3, source="list") for a, b in data.draw(st.lists(pairs, min_size=1, max_size=6))]
-    orders = [told, guesses + told, data.draw(st.permutations(guesses + told))]
+    orders = [lines, guesses + lines, data.draw(st.permutations(guesses + lines))]
 
     async def run():
         async with service(tmp_path_factory.mktemp("guess"), tenants=()) as running:
-            found = []
-            for place, order in enumerate(orders):
-                tenant = await running.services.access.create_tenant(f"t{place}")
+            groupings = []
+            for index, order in enumerate(orders):
+                tenant = await running.services.access.create_tenant(f"t{index}")
                 await rules(running, {"types": {"loyalty": {}}}, tenant.id)
                 tenant = await running.services.store.tenant(tenant.id)
                 parser = Parser(tenant, "test")
-                for at, one in enumerate(order):
-                    incoming = [parser.line(at, json.dumps(one).encode(), running.services.registry)]
+                for at, line in enumerate(order):
+                    incoming = [parser.line(at, json.dumps(line).encode(), running.services.registry)]
                     assert (await running.services.recorder.record_each(tenant.id, incoming)).refused == []
-                found.append([members for members, _, _ in await groups(running, tenant.id)])
+                groupings.append([members for members, _, _ in await groups(running, tenant.id)])
             await running.checked()
-            return found
+            return groupings
 
     without, first, mixed = asyncio.run(run())
     assert first == without
     assert mixed == without
 
 
-async def test_who_is_tied_by_guesses_only_does_not_make_what_is_linked_look_shared(running):
+async def test_identifiers_tied_by_unsure_links_only_make_no_linked_identifier_shared(running):
     await each(
         running,
         tie("email:b2@example.org", "phone:+4930901821"),
@@ -567,6 +572,6 @@ async def test_who_is_tied_by_guesses_only_does_not_make_what_is_linked_look_sha
     await running.checked()
 
 
-def _ends(said):
+def _ends(line):
     """Return the two identifiers that evidence names, as tags."""
-    return [f"{one['type']}:{one['value']}" for one in (said["identifier"], said["record"])]
+    return [f"{tag['type']}:{tag['value']}" for tag in (line["identifier"], line["record"])]

@@ -1,4 +1,4 @@
-"""The identity graph, under anything that may happen to it, on every engine."""
+"""The identity graph under random sequences of actions, on every engine."""
 
 import asyncio
 
@@ -18,13 +18,13 @@ def test_whatever_happens_to_the_graph_on_sqlite():
 @pytest.mark.parametrize("error", [PortraitError, Defect, StorageFailed, StorageBusy, NotMerged, RuntimeError])
 @pytest.mark.parametrize("action", ["link", "merge", "unmerge", "unlink"])
 def test_a_failure_that_is_not_due_is_no_refusal(action, error):
-    """Whatever an action raises that the state does not call for ends the run."""
+    """An error of an action that the state does not call for ends the run."""
 
     class Failing(Machine):
         def __init__(self):
             super().__init__()
 
-            async def fails(*given, **more):
+            async def fails(*args, **kwargs):
                 raise error("a failure")
 
             setattr(self.services.identities, action, fails)
@@ -51,7 +51,7 @@ def test_a_refusal_that_is_due_and_does_not_come_ends_the_run():
     machine = Machine()
     machine.begin(None)
 
-    async def done(*given, **more):
+    async def done(*args, **kwargs):
         return None
 
     try:

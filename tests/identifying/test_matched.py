@@ -1,4 +1,4 @@
-"""What matching found, taken in and taken back: whatever was told before shows again as it was."""
+"""Matches that are suggested and forgotten: every document is again as it was before."""
 
 import asyncio
 import itertools
@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from harness import TENANT, service
-from identifying.acting import FREE, SEGMENT, act, bulk, held, line, owner, rules, shown, tie
+from identifying.acting import FREE, SEGMENT, act, bulk, line, owner, rules, stored_state, tie, visible_documents
 from portrait.writes.match_links import Suggested
 
 CUSTOMERS = [f"c{number}" for number in range(5)]
 SHARED = ["email:e@example.org", "phone:+4930901820", "device_id:d", "email:f@example.org", "anonymous_id:n"]
-RULES = [{}, FREE, {"maxIdentifiers": 4, "types": {one: {"limit": 2} for one in ("email", "phone")} | {
-    one: {"weak": True, "limit": 2} for one in ("device_id", "cookie_id", "anonymous_id")}}]  # fmt: skip
+RULES = [{}, FREE, {"maxIdentifiers": 4, "types": {type_: {"limit": 2} for type_ in ("email", "phone")} | {
+    type_: {"weak": True, "limit": 2} for type_ in ("device_id", "cookie_id", "anonymous_id")}}]  # fmt: skip
 ends = st.sampled_from([*CUSTOMERS, *SHARED])
 sources = st.sampled_from(["crm", "web"])
 evidence = st.builds(
@@ -22,11 +22,13 @@ evidence = st.builds(
     ends, ends, st.sampled_from([0.3, 0.8, 1.0]), sources,
 )  # fmt: skip
 records = st.builds(
-    lambda one, name: line(one, "segments", {**SEGMENT, "segmentId": name}), ends, st.sampled_from("xyz")
+    lambda end, name: line(end, "segments", {**SEGMENT, "segmentId": name}), ends, st.sampled_from("xyz")
 )
 pairs = st.builds(
-    lambda two, probability: Suggested(*two, probability, links=probability > 0.9),
-    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)).filter(lambda two: two[0] != two[1]),
+    lambda customer_ids, probability: Suggested(*customer_ids, probability, links=probability > 0.9),
+    st.tuples(st.sampled_from(CUSTOMERS), st.sampled_from(CUSTOMERS)).filter(
+        lambda customer_ids: customer_ids[0] != customer_ids[1]
+    ),
     st.sampled_from([0.6, 0.92, 0.97]),
 )
 
@@ -34,30 +36,34 @@ pairs = st.builds(
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(
-    told=st.lists(evidence | records, max_size=15),
-    found=st.lists(pairs, min_size=1, max_size=6),
+    lines=st.lists(evidence | records, max_size=15),
+    suggestions=st.lists(pairs, min_size=1, max_size=6),
     made=st.sampled_from(RULES),
 )
-def test_forgotten_it_leaves_everything_as_it_was(told, found, made, tmp_path_factory):
+def test_forgetting_matches_restores_every_document_and_owner(lines, suggestions, made, tmp_path_factory):
     async def run():
         async with service(tmp_path_factory.mktemp("matched")) as running:
             await rules(running, made)
             await running.client.post("/api/v1/records", json=[
-                *(line(one, "segments", SEGMENT) for one in CUSTOMERS), *told])  # fmt: skip
+                *(line(customer_id, "segments", SEGMENT) for customer_id in CUSTOMERS), *lines])  # fmt: skip
             matches = running.services.matches
-            before, (_, owners, _) = await shown(running), await held(running)
-            counted = await matches.suggest(TENANT, found, "spring")
-            assert sum(counted.values()) == len(found)
-            joined, facts = await shown(running), (await held(running))[2]
-            await matches.suggest(TENANT, found, "spring")
-            once_more = (await held(running))[2]
-            if len({one[:2] for one in found}) == len({frozenset(one[:2]) for one in found}) == len(found):
+            before, (_, owners, _) = await visible_documents(running), await stored_state(running)
+            counted = await matches.suggest(TENANT, suggestions, "spring")
+            assert sum(counted.values()) == len(suggestions)
+            joined, facts = await visible_documents(running), (await stored_state(running))[2]
+            await matches.suggest(TENANT, suggestions, "spring")
+            once_more = (await stored_state(running))[2]
+            if (
+                len({suggestion[:2] for suggestion in suggestions})
+                == len({frozenset(suggestion[:2]) for suggestion in suggestions})
+                == len(suggestions)
+            ):
                 assert once_more == facts, "told again it is no news"
-            assert await shown(running) == joined
+            assert await visible_documents(running) == joined
             await running.checked()
             await matches.forget(TENANT, "spring")
-            assert await shown(running) == before
-            assert (await held(running))[1] == owners
+            assert await visible_documents(running) == before
+            assert (await stored_state(running))[1] == owners
             assert await matches.forget(TENANT, "spring") == 0
             await running.checked()
 
@@ -65,46 +71,46 @@ def test_forgotten_it_leaves_everything_as_it_was(told, found, made, tmp_path_fa
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres_url", "citus_url"])
-async def test_it_is_taken_in_and_back_on_every_engine(engine, request, tmp_path):
+async def test_matches_are_suggested_and_forgotten_on_every_engine(engine, request, tmp_path):
     database = None if engine == "sqlite" else await asyncio.to_thread(request.getfixturevalue, engine)
     async with service(tmp_path, database=database) as running:
-        await bulk(running, *(tie(one, SHARED[0], 0.9, source="crm") for one in CUSTOMERS))
-        before = await shown(running)
-        found = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS)]
+        await bulk(running, *(tie(customer_id, SHARED[0], 0.9, source="crm") for customer_id in CUSTOMERS))
+        before = await visible_documents(running)
+        suggestions = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS)]
         matches = running.services.matches
-        assert await matches.suggest(TENANT, found, "spring") == {"linked": 4}
-        assert {await owner(running, one) for one in CUSTOMERS} == {"c0"}
+        assert await matches.suggest(TENANT, suggestions, "spring") == {"linked": 4}
+        assert {await owner(running, customer_id) for customer_id in CUSTOMERS} == {"c0"}
         rows = [row async for row in matches.attributes(TENANT, [], "spring")]
         assert sorted(row["id"] for row in rows) == CUSTOMERS, "as though the source had not spoken"
         assert [row["id"] async for row in matches.attributes(TENANT, [], "other")] == ["c0"]
         assert await matches.forget(TENANT, "spring") == 4
-        assert await shown(running) == before
+        assert await visible_documents(running) == before
         await running.checked()
 
 
-async def test_who_were_matched_stay_one_where_somebody_said_so_too(running):
-    await bulk(running, *(line(one, "segments", SEGMENT) for one in CUSTOMERS))
+async def test_matched_customers_stay_one_where_a_person_merged_them_too(running):
+    await bulk(running, *(line(customer_id, "segments", SEGMENT) for customer_id in CUSTOMERS))
     matches = running.services.matches
-    found = [Suggested("c0", "c1", 0.97, links=True), Suggested("c2", "c3", 0.97, links=True)]
-    assert await matches.suggest(TENANT, found, "spring") == {"linked": 2}
+    suggestions = [Suggested("c0", "c1", 0.97, links=True), Suggested("c2", "c3", 0.97, links=True)]
+    assert await matches.suggest(TENANT, suggestions, "spring") == {"linked": 2}
     for _ in range(2):
         await act(running, "merge", targetId="c0", sourceId="c1")
-    facts = (await held(running))[2]
+    facts = (await stored_state(running))[2]
     await act(running, "merge", targetId="c1", sourceId="c0")
-    assert (await held(running))[2] == facts, "said once is said"
+    assert (await stored_state(running))[2] == facts, "said once is said"
     assert await matches.forget(TENANT, "spring") == 2
-    assert [await owner(running, one) for one in CUSTOMERS[:4]] == ["c0", "c0", "c2", "c3"]
+    assert [await owner(running, customer_id) for customer_id in CUSTOMERS[:4]] == ["c0", "c0", "c2", "c3"]
     await running.checked()
     await act(running, "unmerge", targetId="c0", sourceId="c1")
-    assert [await owner(running, one) for one in CUSTOMERS[:2]] == ["c0", "c1"]
+    assert [await owner(running, customer_id) for customer_id in CUSTOMERS[:2]] == ["c0", "c1"]
     await running.checked()
 
 
-async def test_what_matching_found_makes_no_profile_of_more_identifiers_than_there_may_be(running):
+async def test_matches_make_no_profile_larger_than_the_cap(running):
     await rules(running, {"maxIdentifiers": 4})
-    await bulk(running, *(tie(one, f"email:{one}@example.org") for one in CUSTOMERS[:3]))
-    found = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS[:3])]
-    counted = await running.services.matches.suggest(TENANT, found, "spring")
+    await bulk(running, *(tie(customer_id, f"email:{customer_id}@example.org") for customer_id in CUSTOMERS[:3]))
+    suggestions = [Suggested(a, b, 0.97, links=True) for a, b in itertools.pairwise(CUSTOMERS[:3])]
+    counted = await running.services.matches.suggest(TENANT, suggestions, "spring")
     assert counted == {"linked": 1, "component_cap": 1}
-    assert {await owner(running, one) for one in CUSTOMERS[:3]} == {"c0", "c2"}
+    assert {await owner(running, customer_id) for customer_id in CUSTOMERS[:3]} == {"c0", "c2"}
     await running.checked()

@@ -1,4 +1,4 @@
-"""Who is who does not depend on the order of telling: the same evidence makes the same people, links and candidates."""
+"""The order of recording changes no identity: the same evidence makes the same people, links and candidates."""
 
 import asyncio
 import json
@@ -35,51 +35,55 @@ def evidence(draw):
         st.lists(st.lists(st.sampled_from(ENDS), min_size=2, max_size=2, unique=True), min_size=1, max_size=12)
     )
     lines = []
-    for number, (one, other) in enumerate(pairs):
+    for number, (end, other) in enumerate(pairs):
         source, confidence = draw(st.sampled_from(["crm", "web"])), draw(st.sampled_from([0.3, 0.8, 1.0]))
         moment = f"2026-02-0{draw(st.integers(1, 9))}T00:00:{number:02}Z"
-        lines.append(tie(one, other, confidence, source=source, effectiveAt=moment))
-    told_of = draw(st.lists(st.sampled_from(ENDS), max_size=3))
-    return [*lines, *(line(one, "segments", SEGMENT, effectiveAt="2026-02-01T00:00:00Z") for one in told_of)]
+        lines.append(tie(end, other, confidence, source=source, effectiveAt=moment))
+    segment_ends = draw(st.lists(st.sampled_from(ENDS), max_size=3))
+    return [*lines, *(line(end, "segments", SEGMENT, effectiveAt="2026-02-01T00:00:00Z") for end in segment_ends)]
 
 
 def ends_of(lines):
-    """Return the ends of what is said at one identifier alone: an end reaches all of its customer's who say so."""
-    said = {}
-    for one in lines:
-        said.setdefault((one["record"].get("type"), one["record"].get("value")), set()).add(one["identifier"]["value"])
+    """Return deletes of evidence recorded at one identifier alone: a delete ends it at all of the customer's."""
+    subjects = {}
+    for statement in lines:
+        subjects.setdefault((statement["record"].get("type"), statement["record"].get("value")), set()).add(
+            statement["identifier"]["value"]
+        )
     return [
-        {**one, "op": "delete", "record": {"type": type_, "value": value}, "effectiveAt": "2026-03-01T00:00:00Z"}
-        for one in lines
-        for type_, value in [(one["record"].get("type"), one["record"].get("value"))]
-        if type_ is not None and len(said[type_, value]) == 1
+        {**line, "op": "delete", "record": {"type": type_, "value": value}, "effectiveAt": "2026-03-01T00:00:00Z"}
+        for line in lines
+        for type_, value in [(line["record"].get("type"), line["record"].get("value"))]
+        if type_ is not None and len(subjects[type_, value]) == 1
     ]
 
 
 def mixed(draw, lines, ends):
-    """Return lines in some order, each end somewhere after a line that it ends, and some lines once more."""
+    """Return lines in some order, each delete somewhere after a line that it ends, and some lines twice."""
     order = [*draw(st.permutations(lines)), *draw(st.lists(st.sampled_from(lines), max_size=3))]
     for end in ends:
         first = next(
-            place for place, one in enumerate(order)
-            if one["identifier"] == end["identifier"] and end["record"].items() <= one["record"].items()
+            index for index, line in enumerate(order)
+            if line["identifier"] == end["identifier"] and end["record"].items() <= line["record"].items()
         )  # fmt: skip
         order.insert(draw(st.integers(first + 1, len(order))), end)
     return order
 
 
-async def told(running, tenant, lines, sizes):
-    """Take lines in, some at a time."""
+async def take_in(running, tenant, lines, sizes):
+    """Record lines, some at a time."""
     parser, ahead = Parser(tenant, "test"), list(lines)
     while ahead:
         size = sizes[len(ahead) % len(sizes)]
-        texts, ahead = [json.dumps(one).encode() for one in ahead[:size]], ahead[size:]
+        texts, ahead = [json.dumps(line).encode() for line in ahead[:size]], ahead[size:]
         incoming = [parser.line(at, text, running.services.registry) for at, text in enumerate(texts)]
-        await running.services.recorder.record_each(tenant.id, [one for one in incoming if hasattr(one, "section")])
+        await running.services.recorder.record_each(
+            tenant.id, [record for record in incoming if hasattr(record, "section")]
+        )
 
 
 async def known(running, tenant):
-    """Return the people, with what is shown of them and what waits for review; ids made here are left out."""
+    """Return the people with their identifiers and candidates; generated ids are left out."""
     store, explainer = running.services.store, running.services.explainer
     owners = await store.resolve(tenant, await store.derived_identifiers(tenant, None, 1000))
     people = []
@@ -87,12 +91,16 @@ async def known(running, tenant):
         survivor, head = await head_of(store, tenant, name)
         explained = await explainer.explain(tenant, survivor)
         made = is_generated(survivor)
-        shown = [] if made else [(one.shown.identifier.tag, one.shown.record.confidence) for one in explained.why]
-        members = sorted(one.tag for one in head.identifiers(survivor) if not is_generated(one.value))
-        people.append(f"{' '.join(members)}: {None if made else survivor}, {sorted(shown)}")
+        identifiers = (
+            [] if made else [(link.shown.identifier.tag, link.shown.record.confidence) for link in explained.why]
+        )
+        members = sorted(
+            identifier.tag for identifier in head.identifiers(survivor) if not is_generated(identifier.value)
+        )
+        people.append(f"{' '.join(members)}: {None if made else survivor}, {sorted(identifiers)}")
         people += [
-            f"{min(one.a, one.b).tag} {max(one.a, one.b).tag} waits: {one.reason} {one.told.confidence}"
-            for one in explained.candidates
+            f"{min(claim.a, claim.b).tag} {max(claim.a, claim.b).tag} waits: {claim.reason} {claim.told.confidence}"
+            for claim in explained.candidates
         ]
     return sorted(set(people))
 
@@ -101,20 +109,20 @@ async def known(running, tenant):
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(lines=evidence(), made=st.sampled_from(RULES), data=st.data())
 def test_the_same_evidence_makes_the_same_people_in_any_order(lines, made, data, tmp_path_factory):
-    ends = [one for one in ends_of(lines) if data.draw(st.integers(0, 4)) == 0]
+    ends = [line for line in ends_of(lines) if data.draw(st.integers(0, 4)) == 0]
     sizes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
     orders = [([*lines, *ends], [1]), *((mixed(data.draw, lines, ends), data.draw(sizes)) for _ in range(ORDERS - 1))]
 
     async def run():
         async with service(tmp_path_factory.mktemp("order"), tenants=()) as running:
-            found = []
+            outcomes = []
             for number, (order, sizes) in enumerate(orders):
                 tenant = await running.services.access.create_tenant(f"t{number}")
                 await rules(running, made, tenant.id)
-                await told(running, await running.services.store.tenant(tenant.id), order, sizes)
-                found.append(await known(running, tenant.id))
+                await take_in(running, await running.services.store.tenant(tenant.id), order, sizes)
+                outcomes.append(await known(running, tenant.id))
             await running.checked()
-            return found
+            return outcomes
 
     first, *others = asyncio.run(run())
     for other in others:

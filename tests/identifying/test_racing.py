@@ -54,75 +54,79 @@ def merges(engine):
 @pytest.fixture
 async def pair(url):
     """Two services over one database, each with its own connections, and the tenant."""
-    one, other = (build(url, auth="open", installed=False, busy_seconds=racing.PATIENCE) for _ in range(2))
+    first, other = (build(url, auth="open", installed=False, busy_seconds=racing.PATIENCE) for _ in range(2))
     try:
-        await one.access.create_tenant(TENANT)
-        await one.rules.set(TENANT, json.dumps(FREE).encode())
-        yield (one, other), await one.store.tenant(TENANT)
+        await first.access.create_tenant(TENANT)
+        await first.rules.set(TENANT, json.dumps(FREE).encode())
+        yield (first, other), await first.store.tenant(TENANT)
     finally:
-        await one.close()
+        await first.close()
         await other.close()
 
 
-async def sound(services, told):
-    """Hold that every fact is there once, each identifier is one customer's, ids lead to ends, and check agrees."""
+async def sound(services, expected):
+    """Assert: every fact is there once, each identifier has one owner, each id leads to an end, the check agrees."""
     store = services.store
     identifiers = await store.fact_identifiers(TENANT, None, 100_000)
     facts = await store.facts(TENANT, identifiers)
-    assert len({one.id for one in facts}) == len(facts)
-    clicks = [(one.identifier, one.key) for one in facts if (one.section, one.op) == ("interactions", Op.PUT)]
-    assert sorted(clicks) == sorted(told)
-    names = [one.value for one in identifiers if one.type == CUSTOMER_ID]
+    assert len({fact.id for fact in facts}) == len(facts)
+    clicks = [(fact.identifier, fact.key) for fact in facts if (fact.section, fact.op) == ("interactions", Op.PUT)]
+    assert sorted(clicks) == sorted(expected)
+    names = [identifier.value for identifier in identifiers if identifier.type == CUSTOMER_ID]
     documents = await store.all_documents(TENANT, names)
-    heads = {name: read_head(one.body) for name in names for one in documents[name] if one.section == HEAD}
+    heads = {
+        name: read_head(document.body) for name in names for document in documents[name] if document.section == HEAD
+    }
     owners = await store.resolve(TENANT, identifiers)
     for name, head in heads.items():
         assert owners[customer(name)] == (head.merged_into or name)
         assert head.merged_into is None or heads[head.merged_into].merged_into is None, "each id leads to an end"
     members = {name: head.identifiers(name) for name, head in heads.items() if head.merged_into is None}
-    assert sorted(one for held in members.values() for one in held) == sorted(owners), "nobody is two people"
-    assert all(owners[one] == name for name, held in members.items() for one in held)
-    assert await store.members(TENANT, names) == {name: list(held) for name, held in members.items()}
+    assert sorted(identifier for group in members.values() for identifier in group) == sorted(owners), (
+        "nobody is two people"
+    )
+    assert all(owners[identifier] == name for name, group in members.items() for identifier in group)
+    assert await store.members(TENANT, names) == {name: list(group) for name, group in members.items()}
     report = await services.upkeep.check()
     assert report.differences == []
     assert report.faults == []
 
 
 async def test_the_same_two_are_merged_twice_at_once(pair):
-    (one, other), tenant = pair
+    (first, other), tenant = pair
     for number in range(30):
         a, b = f"a{number}", f"b{number}"
-        await record(one, tenant, line(a, "interactions", click(a)), line(b, "interactions", click(b)))
-        await asyncio.gather(*(each.identities.merge(TENANT, a, b, None) for each in pair[0]))
+        await record(first, tenant, line(a, "interactions", click(a)), line(b, "interactions", click(b)))
+        await asyncio.gather(*(services.identities.merge(TENANT, a, b, None) for services in pair[0]))
         _, head = await head_of(other.store, TENANT, b)
         assert head.members == (customer(a), customer(b))
-    assert (await one.upkeep.check()).differences == []
+    assert (await first.upkeep.check()).differences == []
 
 
 async def test_a_thousand_merges_that_race_with_facts_make_no_cycle_and_lose_nothing(pair, merges):
     services, tenant = pair
-    one, other = services
-    told = await racing.begin(one, tenant)
+    first, other = services
+    expected = await racing.begin(first, tenant)
     race = Race("x", merges, tenant)
-    told += race.told
+    expected += race.recorded
     await all_at_once(services, race.works)
-    await sound(other, told)
-    # Once nobody takes anything back, the merges make one of each three.
+    await sound(other, expected)
+    # Without further unmerges, the merges make one customer of each three.
     for a, b, c in TRIPLES:
-        for pair_ in ((a, b), (b, c), (a, c)):
+        for ends in ((a, b), (b, c), (a, c)):
             with suppress(NotMerged):
-                await one.identities.allow(TENANT, *map(customer, pair_), None)
-        await one.identities.merge(TENANT, a, b, None)
+                await first.identities.allow(TENANT, *map(customer, ends), None)
+        await first.identities.merge(TENANT, a, b, None)
         await other.identities.merge(TENANT, b, c, None)
-        assert len(set((await one.store.resolve(TENANT, [customer(name) for name in (a, b, c)])).values())) == 1
-    await sound(one, told)
+        assert len(set((await first.store.resolve(TENANT, [customer(name) for name in (a, b, c)])).values())) == 1
+    await sound(first, expected)
 
 
 async def test_merges_that_race_from_two_processes_make_no_cycle_and_lose_nothing(pair, url, merges):
-    (one, _), tenant = pair
-    told = await racing.begin(one, tenant)
+    (first, _), tenant = pair
+    expected = await racing.begin(first, tenant)
     await asyncio.to_thread(in_processes, url, "yz", merges // 2)
-    await sound(one, told + [each for mark in "yz" for each in Race(mark, merges // 2, tenant).told])
+    await sound(first, expected + [recorded for mark in "yz" for recorded in Race(mark, merges // 2, tenant).recorded])
 
 
 def in_processes(url, marks, merges):
@@ -131,7 +135,7 @@ def in_processes(url, marks, merges):
 
 
 async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url):
-    """The head of who comes back changes too: whoever has it may be waiting for the customer that it leaves."""
+    """The head of the restored customer changes too: its lock may be held by work that waits for the target."""
     services = build(postgres_url, auth="open", installed=False)
     tenant = await services.access.create_tenant(TENANT)
     await record(services, tenant, line("a", "interactions", click("a")), line("b", "interactions", click("b")))
@@ -161,23 +165,25 @@ async def test_an_unmerge_waits_for_no_head_while_it_holds_another(postgres_url)
 
 
 async def test_evidence_that_races_claims_each_identifier_once(pair):
-    """Links that meet in new identifiers, told of either end, join the same people as one after the other."""
+    """Links that meet in new identifiers, recorded at either end at once, join the same people as in sequence."""
     (_, other), tenant = pair
     dice = random.Random(11)
-    told, works = [], []
+    expected, works = [], []
     for number in range(15):
         chain = [f"c{number}", f"email:e{number}@example.org", f"loyalty:l{number}", f"device_id:d{number}"]
         chain += [f"cookie_id:k{number}", f"anonymous_id:n{number}"]
         for a, b in pairwise(chain):
-            x, y = dice.sample((a, b), 2)
-            works.append(lambda services, x=x, y=y: record(services, tenant, tie(x, y)))
-        for place, name in enumerate(chain):
-            key = f"{number}-{place}"
-            told.append((Identifier(**named(name)), key))
-            works.append(lambda services, n=name, k=key: record(services, tenant, line(n, "interactions", click(k))))
+            source, target = dice.sample((a, b), 2)
+            works.append(lambda services, source=source, target=target: record(services, tenant, tie(source, target)))
+        for index, name in enumerate(chain):
+            key = f"{number}-{index}"
+            expected.append((Identifier(**named(name)), key))
+            works.append(
+                lambda services, name=name, key=key: record(services, tenant, line(name, "interactions", click(key)))
+            )
     dice.shuffle(works)
     await all_at_once(pair[0], works)
-    owners = await other.store.resolve(TENANT, [identifier for identifier, _ in told])
-    for identifier, key in told:
+    owners = await other.store.resolve(TENANT, [identifier for identifier, _ in expected])
+    for identifier, key in expected:
         assert owners[identifier] == f"c{key.split('-')[0]}"
-    await sound(other, told)
+    await sound(other, expected)

@@ -1,4 +1,4 @@
-"""What is refused, over HTTP and by command: a code of its own, nothing changed, and no value said anywhere."""
+"""Refusals over HTTP and by command: each has a code of its own, changes nothing and names no value anywhere."""
 
 import asyncio
 import json
@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from harness import TENANT
-from identifying.acting import each, held, named, rules, tie
+from identifying.acting import each, named, rules, stored_state, tie
 from portrait.cli import main
 
 RULES = {
     "blockedValues": ["secret-blocked", "SECRET@blocked.example.org"],
     "maxIdentifiers": 4,
-    "types": {one: {"limit": 4} for one in ("email", "phone")}
-    | {one: {"weak": True, "limit": 4} for one in ("device_id", "cookie_id", "anonymous_id")},
+    "types": {type_: {"limit": 4} for type_ in ("email", "phone")}
+    | {type_: {"weak": True, "limit": 4} for type_ in ("device_id", "cookie_id", "anonymous_id")},
 }
 A, B = "secret-a", "secret-b"
 MAIL, OTHER, NEW = (f"email:{name}@secret.example.org" for name in ("first", "second", "third"))
@@ -44,11 +44,11 @@ async def everything(running):
     """Return every document, owner and fact, and the rules."""
     store = running.services.store
     facts = await store.facts(TENANT, await store.fact_identifiers(TENANT, None, 10_000))
-    return await held(running), sorted(facts, key=lambda fact: fact.id), (await store.tenant(TENANT)).rules
+    return await stored_state(running), sorted(facts, key=lambda fact: fact.id), (await store.tenant(TENANT)).rules
 
 
 async def command(directory, monkeypatch, capsys, *words):
-    """Run a command in this process, on the same database; return its exit code, and what it printed."""
+    """Run a command in this process, on the same database; return its exit code and its output."""
     monkeypatch.setattr(
         sys,
         "argv",
@@ -75,7 +75,7 @@ def typed(tag):
 
 
 def linking(*tags, to=A):
-    return {"canonicalId": to, "identifiers": [named(one) for one in tags]}
+    return {"canonicalId": to, "identifiers": [named(tag) for tag in tags]}
 
 
 REFUSED = {
@@ -169,7 +169,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("action", "fields", "code", "words"), REFUSED.values(), ids=REFUSED)
-async def test_nothing_changes_and_no_value_is_said(
+async def test_a_refusal_changes_nothing_and_names_no_value(
     people, action, fields, code, words, monkeypatch, capsys, caplog, tmp_path
 ):
     caplog.set_level(logging.DEBUG)
@@ -209,23 +209,25 @@ async def test_rules_that_cannot_be_change_nothing(people, made, monkeypatch, ca
     assert await everything(people) == before
 
 
-async def test_a_record_of_what_cannot_be_is_refused_or_taken_unlinked(people, caplog):
-    """What is told of a blocked identifier is refused; evidence that names one is kept, and shown nowhere."""
+async def test_a_record_of_an_impossible_identifier_is_refused_or_taken_unlinked(people, caplog):
+    """Facts about a blocked identifier are refused; evidence that names one is stored, and shown nowhere."""
     caplog.set_level(logging.DEBUG)
-    shown = (await held(people))[0]
+    before = (await stored_state(people))[0]
     lines = [
-        {"identifier": one, "section": "segments", "record": {}}
-        for one in (named("email:secret@blocked.example.org"), named("email:"), named("secret_type:secret"))
+        {"identifier": identifier, "section": "segments", "record": {}}
+        for identifier in (named("email:secret@blocked.example.org"), named("email:"), named("secret_type:secret"))
     ]
     answer = await people.client.post("/api/v1/records", json=lines)
-    assert [one["code"] for one in answer.json()["refused"]] == [
+    assert [refusal["code"] for refusal in answer.json()["refused"]] == [
         "blocked_identifier", "blocked_identifier", "unknown_identifier_type"]  # fmt: skip
-    told = [tie(A, one) for one in ("email:secret@blocked.example.org", "email:\u200b", "secret_type:secret", A)]
-    taken = await people.client.post("/api/v1/records", json=told)
-    assert [one["code"] for one in taken.json()["warnings"]] == [
+    ties = [tie(A, tag) for tag in ("email:secret@blocked.example.org", "email:\u200b", "secret_type:secret", A)]
+    taken = await people.client.post("/api/v1/records", json=ties)
+    assert [warning["code"] for warning in taken.json()["warnings"]] == [
         "blocked_value", "blocked_value", "unknown_type", "self_link"]  # fmt: skip
-    after = (await held(people))[0]
-    for name, documents in shown.items():
-        assert [one for one in after[name] if one.section] == [one for one in documents if one.section]
+    after = (await stored_state(people))[0]
+    for name, documents in before.items():
+        assert [document for document in after[name] if document.section] == [
+            document for document in documents if document.section
+        ]
     for text in (answer.text, taken.text, caplog.text):
         assert "secret" not in text.lower()

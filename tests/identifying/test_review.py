@@ -1,4 +1,4 @@
-"""What waits for review: the list of a whole tenant, and what becomes of a candidate that is accepted."""
+"""Candidates that wait for review: the list of a whole tenant, and accepted candidates."""
 
 import asyncio
 import base64
@@ -19,9 +19,11 @@ PEOPLE = [f"P{number}" for number in range(7)]
 
 @pytest.fixture
 async def disputed(running):
-    """Seven customers, of whom all claim the first one's e-mail address, and one a cookie that is nobody's yet."""
+    """Seven customers who all claim the first one's e-mail address; one also claims a cookie without an owner."""
     await rules(running, {"types": {"cookie_id": {"limit": 1}, "email": {"sharedFrom": None}}})
-    await each(running, *(tie(one, E, 0.5 + number / 20, source="crm") for number, one in enumerate(PEOPLE)))
+    await each(
+        running, *(tie(customer_id, E, 0.5 + number / 20, source="crm") for number, customer_id in enumerate(PEOPLE))
+    )
     await each(running, tie("P3", "cookie_id:other"), tie("P3", C, source="web"))
     return running
 
@@ -33,40 +35,42 @@ async def listed(running, **params):
 
 
 async def paged(running, limit):
-    """Return all that the pages hold, and how many pages there were."""
-    found, params, count = [], {"limit": limit}, 0
+    """Return the candidates of all pages, and the number of pages."""
+    candidates, params, count = [], {"limit": limit}, 0
     while params:
         answer = await listed(running, **params)
-        found += answer["data"]
+        candidates += answer["data"]
         count += 1
         assert count < 50, "the pages come to an end"
         assert len(answer["data"]) <= limit
         assert answer["pagination"]["hasMore"] == (answer["pagination"]["cursor"] is not None)
         params = answer["pagination"]["hasMore"] and {"limit": limit, "cursor": answer["pagination"]["cursor"]}
-    return found, count
+    return candidates, count
 
 
-def pair(one):
-    return {(one[name]["type"], one[name]["value"]) for name in ("identifier", "other")}
+def pair(candidate):
+    return {(candidate[name]["type"], candidate[name]["value"]) for name in ("identifier", "other")}
 
 
 async def test_each_candidate_of_a_tenant_is_listed_once_with_whose_it_is(disputed):
-    found = (await listed(disputed))["data"]
-    assert [(one["customerId"], one["otherCustomerId"]) for one in found] == [
+    candidates = (await listed(disputed))["data"]
+    assert [(candidate["customerId"], candidate["otherCustomerId"]) for candidate in candidates] == [
         *(("P0", name) for name in PEOPLE[1:]), ("P3", None)]  # fmt: skip
-    assert found[-1] | {"recordedAt": None} == {
+    assert candidates[-1] | {"recordedAt": None} == {
         "identifier": named("P3"), "other": named(C), "reason": "limit", "source": "web", "confidence": 1.0,
-        "detail": found[-1]["detail"], "recordedAt": None, "customerId": "P3", "otherCustomerId": None,
+        "detail": candidates[-1]["detail"], "recordedAt": None, "customerId": "P3", "otherCustomerId": None,
     }  # fmt: skip
-    of_each = [one for name in PEOPLE for one in (await explained(disputed, name))["candidates"]]
-    assert {frozenset(pair(one)) for one in of_each} == {frozenset(pair(one)) for one in found}
-    for one in found[:2]:
-        await act(disputed, "accept", identifier=one["identifier"], other=one["other"])
-        assert one not in (await listed(disputed))["data"]
+    of_each = [candidate for name in PEOPLE for candidate in (await explained(disputed, name))["candidates"]]
+    assert {frozenset(pair(candidate)) for candidate in of_each} == {
+        frozenset(pair(candidate)) for candidate in candidates
+    }
+    for candidate in candidates[:2]:
+        await act(disputed, "accept", identifier=candidate["identifier"], other=candidate["other"])
+        assert candidate not in (await listed(disputed))["data"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 100])
-async def test_pages_hold_all_of_it_once(disputed, limit, monkeypatch):
+async def test_pages_of_the_list_hold_every_candidate_once(disputed, limit, monkeypatch):
     whole = (await listed(disputed))["data"]
     for size in (1, 3, 200):
         monkeypatch.setattr(explaining, "CUSTOMERS_AT_ONCE", size)
@@ -81,29 +85,34 @@ async def test_a_page_goes_through_so_many_identifiers_and_no_more(disputed, mon
     first = await listed(disputed, limit=100)
     assert first == {"data": whole[:-1], "pagination": first["pagination"]}
     assert first["pagination"]["hasMore"]
-    found, pages = await paged(disputed, 100)
-    assert found == whole
+    candidates, pages = await paged(disputed, 100)
+    assert candidates == whole
     assert pages > 2
 
 
-async def test_a_page_goes_on_where_it_was_though_its_last_customer_was_merged_away(disputed):
+async def test_a_page_goes_on_at_its_cursor_though_the_last_customer_was_merged_away(disputed):
     first = await listed(disputed, limit=2)
     await act(disputed, "merge", targetId="P6", sourceId="P0")
     rest = await listed(disputed, cursor=first["pagination"]["cursor"])
-    assert [one["customerId"] for one in rest["data"]] == ["P1", "P2", "P3", "P3", "P4", "P5"]
+    assert [candidate["customerId"] for candidate in rest["data"]] == ["P1", "P2", "P3", "P3", "P4", "P5"]
 
 
-async def test_a_customer_merged_away_is_listed_as_whom_it_is_now_alone(disputed):
+async def test_candidates_of_a_customer_merged_away_are_listed_under_its_target_alone(disputed):
     await each(disputed, tie("P3", "cookie_id:more"))
     first = await listed(disputed, limit=7)
     await act(disputed, "merge", targetId="P6", sourceId="P3")
     rest = await listed(disputed, cursor=first["pagination"]["cursor"])
-    assert [(one["customerId"], one["other"]["value"]) for one in rest["data"]] == [("P6", "c"), ("P6", "more")]
+    assert [(candidate["customerId"], candidate["other"]["value"]) for candidate in rest["data"]] == [
+        ("P6", "c"),
+        ("P6", "more"),
+    ]
 
 
-@pytest.mark.parametrize("place", ["P0", ["P0", 0], ["a\0", 0, b""], ["P0", 2**63, b""], ["P0", "0", b""], [1, 0, b""]])
-async def test_a_cursor_that_no_page_gave_is_refused(running, place):
-    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
+@pytest.mark.parametrize(
+    "position", ["P0", ["P0", 0], ["a\0", 0, b""], ["P0", 2**63, b""], ["P0", "0", b""], [1, 0, b""]]
+)
+async def test_a_cursor_that_no_page_gave_is_refused(running, position):
+    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
     answer = await running.client.get(LIST, params={"cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
@@ -118,28 +127,33 @@ async def test_a_link_that_is_accepted_is_certain(running):
     await each(running, tie("B", E), tie("A", E, 0.3, source="crm"))
     await act(running, "accept", identifier="A", other=E, source="ann")
     assert evidence("A", 1.0) in await running.section("identities", "B")
-    (shown,) = [one for one in (await explained(running, "B"))["identifiers"] if one["value"] == "A"]
-    told = [(one["source"], one["rule"], one["confidence"]) for one in shown["path"][-1]["evidence"]]
-    assert told == [("ann", "accepted", 1.0), ("crm", "record", 0.3)], "what the source said stays as it said it"
+    (identifier,) = [
+        identifier for identifier in (await explained(running, "B"))["identifiers"] if identifier["value"] == "A"
+    ]
+    statements = [
+        (statement["source"], statement["rule"], statement["confidence"])
+        for statement in identifier["path"][-1]["evidence"]
+    ]
+    assert statements == [("ann", "accepted", 1.0), ("crm", "record", 0.3)], "what the source said stays as it said it"
     await running.checked()
 
 
-async def test_what_belongs_to_nobody_is_listed_at_the_end_that_is_somebodys(disputed):
+async def test_a_candidate_with_an_unowned_identifier_is_listed_under_the_owned_one(disputed):
     await each(
         disputed, line(C, "segments", {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"})
     )
     made = await owner(disputed, C)
-    (one,) = [one for one in (await listed(disputed))["data"] if one["reason"] == "limit"]
-    assert {one["customerId"], one["otherCustomerId"]} == {"P3", made}
-    assert LINKED not in {one["reason"] for one in (await listed(disputed))["data"]}
+    (candidate,) = [candidate for candidate in (await listed(disputed))["data"] if candidate["reason"] == "limit"]
+    assert {candidate["customerId"], candidate["otherCustomerId"]} == {"P3", made}
+    assert LINKED not in {candidate["reason"] for candidate in (await listed(disputed))["data"]}
 
 
-# --- what it costs ---
+# --- cost ---
 
 
 @pytest.fixture
 async def many(running):
-    """Three hundred customers with three identifiers each, of whom few have anything that waits."""
+    """Three hundred customers with three identifiers each, few of them with a candidate."""
     lines = [
         tie(f"M{number:03}", f"{type_}:{number}@example.org")
         for number in range(300)
@@ -152,7 +166,7 @@ async def many(running):
 
 
 class Loads:
-    """Counts the identifiers of which links are loaded, at once and in all, and the turns that others had."""
+    """Counts the identifiers whose links are loaded, at once and in all, and the turns of other tasks."""
 
     def __init__(self, running, monkeypatch):
         store = running.services.store
@@ -181,7 +195,7 @@ class Loads:
 
 async def test_others_have_their_turn_between_two_loads_of_few_identifiers(many, monkeypatch):
     async with Loads(many, monkeypatch) as loads:
-        assert [one["customerId"] for one in (await listed(many))["data"]] == ["M001", "M010"]
+        assert [candidate["customerId"] for candidate in (await listed(many))["data"]] == ["M001", "M010"]
     assert sum(loads.loaded) >= 900
     assert max(loads.loaded) <= explaining.IDENTIFIERS_AT_ONCE
     assert len(set(loads.busy)) == len(loads.busy), "no two loads without a turn between them"
@@ -225,7 +239,7 @@ async def long(running):
 
 
 async def explained_in_pages(running, limit):
-    found, params, pages = {name: [] for name in LISTS}, {"customerId": "A", "limit": limit}, 0
+    contents, params, pages = {name: [] for name in LISTS}, {"customerId": "A", "limit": limit}, 0
     while params:
         answer = await running.client.get(EXPLAIN, params=params)
         assert answer.status_code == 200, answer.text
@@ -234,11 +248,11 @@ async def explained_in_pages(running, limit):
         pages += 1
         for name in LISTS:
             assert len(page[name]) <= limit
-            found[name] += page[name]
+            contents[name] += page[name]
         more = page["pagination"]["hasMore"]
         assert more is (page["pagination"]["cursor"] is not None)
         params = more and {"customerId": "A", "limit": limit, "cursor": page["pagination"]["cursor"]}
-    return found, pages
+    return contents, pages
 
 
 async def test_an_explanation_comes_in_pages_that_hold_all_of_it_once(long):
@@ -254,13 +268,13 @@ async def test_a_page_of_an_explanation_is_bounded_in_bytes(long, monkeypatch):
     whole, _ = await explained_in_pages(long, 100)
     for most, pages in ((1, 17), (len(json.dumps(whole)) // 2, None)):
         monkeypatch.setattr(identity, "MAX_EXPLAINED_BYTES", most)
-        found, count = await explained_in_pages(long, 100)
-        assert found == whole
+        contents, count = await explained_in_pages(long, 100)
+        assert contents == whole
         assert count == pages or (pages is None and 1 < count < 17)
 
 
-@pytest.mark.parametrize("place", [0, -1, 2**40, "x", [1]])
-async def test_a_cursor_that_no_page_of_an_explanation_gave_is_refused(long, place):
-    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).rstrip(b"=").decode()
+@pytest.mark.parametrize("position", [0, -1, 2**40, "x", [1]])
+async def test_a_cursor_that_no_page_of_an_explanation_gave_is_refused(long, position):
+    cursor = base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).rstrip(b"=").decode()
     answer = await long.client.get(EXPLAIN, params={"customerId": "A", "cursor": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")

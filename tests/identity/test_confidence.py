@@ -17,7 +17,7 @@ NOW = 1000
 A, E = customer("A"), Identifier("email", "e@example.org")
 
 
-class Said(NamedTuple):
+class Statement(NamedTuple):
     confidence: float
     source: str | None = None
     at: int = 0
@@ -25,7 +25,7 @@ class Said(NamedTuple):
 
 
 def of(*stated):
-    return combined([Said(one, "s" * (place + 1)) for place, one in enumerate(stated)], NOW)
+    return combined([Statement(confidence, "s" * (index + 1)) for index, confidence in enumerate(stated)], NOW)
 
 
 # The odds of p are p / (1 - p); those of several sources multiply.
@@ -33,7 +33,7 @@ WORKED = {
     (0.8,): 0.8,
     (0.0,): 0.0,
     (1.0,): 1.0,
-    (0.123456789,): 0.123456789,  # one by itself is kept as it is stated
+    (0.123456789,): 0.123456789,  # a single confidence is kept as it is stated
     (0.8, 0.8): 0.941176,  # 4 · 4 = 16, and 16 / 17
     (0.8, 0.6): 0.857143,  # 4 · 3/2 = 6, and 6 / 7
     (0.8, 0.2): 0.5,  # 4 · 1/4 = 1, and 1 / 2
@@ -52,62 +52,64 @@ def test_the_confidence_of_one_link_is_as_worked_out_by_hand(stated, expected):
         assert of(*order) == expected
 
 
-def test_what_holds_later_does_not_count_yet():
+def test_evidence_of_a_later_moment_does_not_count_yet():
     assert combined([], NOW) is None
-    assert combined([Said(0.9, "crm", NOW + 1)], NOW) is None
-    assert combined([Said(0.9, "crm", NOW)], NOW) == 0.9
-    assert combined([Said(0.6, "crm"), Said(0.9, "web", NOW + 1)], NOW) == 0.6
+    assert combined([Statement(0.9, "crm", NOW + 1)], NOW) is None
+    assert combined([Statement(0.9, "crm", NOW)], NOW) == 0.9
+    assert combined([Statement(0.6, "crm"), Statement(0.9, "web", NOW + 1)], NOW) == 0.6
 
 
 @given(st.permutations(range(10)))
 def test_the_nights_of_one_export_are_one_source_whose_newest_word_counts(order):
-    nights = [Said(0.5 + night / 100, f"crm-2026-11-{night + 10}", 0, (night, b"")) for night in range(10)]
+    nights = [Statement(0.5 + night / 100, f"crm-2026-11-{night + 10}", 0, (night, b"")) for night in range(10)]
     assert combined([nights[night] for night in order], NOW) == 0.59
-    assert combined([*nights, Said(0.6, "web", 0, (99, b""))], NOW) == of(0.59, 0.6)
-    assert combined([Said(0.6), Said(0.6, "7"), Said(0.6, "crm")], NOW) == of(0.6, 0.6, 0.6), "no name is a name too"
+    assert combined([*nights, Statement(0.6, "web", 0, (99, b""))], NOW) == of(0.59, 0.6)
+    assert combined([Statement(0.6), Statement(0.6, "7"), Statement(0.6, "crm")], NOW) == of(0.6, 0.6, 0.6), (
+        "no name is a name too"
+    )
 
 
 within = st.floats(1 - CAP, CAP)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
-def test_it_is_a_probability_whatever_the_order(stated):
+def test_combined_confidence_is_a_probability_in_any_order(stated):
     assert 0 <= of(*stated) <= 1
     assert of(*stated) == of(*reversed(stated)) == of(*sorted(stated))
 
 
 @given(st.lists(within, min_size=1, max_size=5), within)
-def test_what_speaks_for_it_makes_it_surer_and_what_speaks_against_less_sure(stated, more):
+def test_supporting_evidence_raises_confidence_and_opposing_evidence_lowers_it(stated, more):
     before, after = of(*stated), of(*stated, more)
     rounding = 1e-6
     assert after >= before - rounding if more >= 0.5 else after <= before + rounding
 
 
-def told(state, at, confidence, source, **more):
+def recorded(state, at, confidence, source, **more):
     body = LINKS.shape.encode(Decision(rule="record", value=E.value, at=at, since=at, confidence=confidence, **more))
     return LINKS.fold.apply(state, Fact(A, LINKS.name, link_key(E), Op.PUT, body, at, at, source, fact_id(at), 1))
 
 
-said = st.tuples(st.floats(0, 1), st.sampled_from(["crm", "web", None]))
+statements = st.tuples(st.floats(0, 1), st.sampled_from(["crm", "web", None]))
 
 
-@given(st.lists(said, min_size=1, max_size=8), st.randoms())
-def test_one_source_counts_once_by_what_it_said_last_in_whatever_order_it_arrives(sayings, random):
+@given(st.lists(statements, min_size=1, max_size=8), st.randoms())
+def test_one_source_counts_once_by_its_newest_evidence_in_any_order(sayings, random):
     last = {source: confidence for confidence, source in sayings}
     numbered = list(enumerate(sayings, 1))
     random.shuffle(numbered)
     state = LINKS.fold.empty()
     for at, (confidence, source) in numbered:
-        state = told(state, at, confidence, source)
-    # Told at one end here, as at the other: the graph asks for both to be there.
-    found = graph_of([state], [E]).confidences(A, NOW)
-    assert found[E][0] == of(*last.values())
+        state = recorded(state, at, confidence, source)
+    # Recorded at one end here: the graph asks for both ends to be there.
+    confidences = graph_of([state], [E]).confidences(A, NOW)
+    assert confidences[E][0] == of(*last.values())
 
 
-def test_a_source_that_takes_its_word_back_leaves_the_others():
-    state = told(told(LINKS.fold.empty(), 1, 0.9, "crm"), 2, 0.6, "web")
+def test_a_source_that_withdraws_its_evidence_leaves_the_others():
+    state = recorded(recorded(LINKS.fold.empty(), 1, 0.9, "crm"), 2, 0.6, "web")
     assert graph_of([state], [E]).confidences(A, NOW)[E][0] == of(0.9, 0.6)
-    state = told(state, 3, 0.9, "crm", status=RETRACTED)
+    state = recorded(state, 3, 0.9, "crm", status=RETRACTED)
     assert graph_of([state], [E]).confidences(A, NOW)[E][0] == 0.6
-    state = told(state, 4, 0.6, "web", status=RETRACTED)
+    state = recorded(state, 4, 0.6, "web", status=RETRACTED)
     assert E not in graph_of([state], [E]).confidences(A, NOW)

@@ -1,4 +1,4 @@
-"""Which claims hold, decided as a set: what is refused and why, what comes first, and what holds of all decisions."""
+"""Which claims hold, decided as a set: refusals and their reasons, precedence, and properties of all decisions."""
 
 from collections import Counter
 from functools import partial
@@ -21,58 +21,58 @@ WEAK = ("device_id", "cookie_id", "anonymous_id")
 FOLLOWS = "follows"
 """What becomes of a claim that holds because the two are one in another way."""
 KNOWN = "known"
-"""A source whose claims rank before all others': what is held before something else is told."""
+"""A source whose claims rank before all others': the claims that hold before another one comes."""
 NOW = 1000 * DAY
 
 
-def one(type_, value):
+def identifier(type_, value):
     return Identifier(type_, value)
 
 
 A, B, C, X = map(customer, "ABCX")
-E, F, G = (one("email", f"{name}@example.org") for name in "efg")
-P, Q, R, S, T = (one("phone", f"+493090182{digit}") for digit in range(5))
-D, K, N = (one(type_, "d") for type_ in WEAK)
-L, M = one("loyalty", "l"), one("loyalty", "m")
+E, F, G = (identifier("email", f"{name}@example.org") for name in "efg")
+P, Q, R, S, T = (identifier("phone", f"+493090182{digit}") for digit in range(5))
+D, K, N = (identifier(type_, "d") for type_ in WEAK)
+L, M = identifier("loyalty", "l"), identifier("loyalty", "m")
 ANON, NONA, NOAN = (customer(f"anon_{digit * 32}") for digit in "123")
-LOCAL, NO_LINE = one("phone", "555-0123"), one("phone", "+445551234")
+LOCAL, NO_LINE = identifier("phone", "555-0123"), identifier("phone", "+445551234")
 
 
-def said(
-    x, y, confidence=1.0, since=None, source="crm", *, timed=True, rule=Rule.RECORD, status=NEW, settled=False,
+def claim(
+    first, second, confidence=1.0, since=None, source="crm", *, timed=True, rule=Rule.RECORD, status=NEW, settled=False,
     tried=False,
 ):  # fmt: skip
-    """Return a claim; it counts from its place among all of a row where nothing else is said."""
-    a, b = sorted((x, y))
+    """Return a claim; without `since` it counts from its index among the claims of a row."""
+    a, b = sorted((first, second))
     return Claim(a, b, source, rule, confidence, since, timed, status, settled=settled, tried=tried)
 
 
-by_hand = partial(said, rule=Rule.LINK)
-tried = partial(said, rule=Rule.LINK, tried=True)
-merged = partial(said, rule=Rule.MERGE)
-matched = partial(said, rule=Rule.MATCH, source="match")
-first_seen = partial(said, rule=Rule.FIRST_SEEN, source=None)
-pinned = partial(said, settled=True, status=LINKED)
+by_hand = partial(claim, rule=Rule.LINK)
+tried = partial(claim, rule=Rule.LINK, tried=True)
+merged = partial(claim, rule=Rule.MERGE)
+matched = partial(claim, rule=Rule.MATCH, source="match")
+first_seen = partial(claim, rule=Rule.FIRST_SEEN, source=None)
+pinned = partial(claim, settled=True, status=LINKED)
 
 
 def profile(first, *others):
-    """Return the sure claims that make one person of some identifiers, ahead of what others say."""
-    return [said(first, other, source=KNOWN) for other in others]
+    """Return the sure claims that make one person of some identifiers, ranked before other claims."""
+    return [claim(first, other, source=KNOWN) for other in others]
 
 
 def decided(claims, rules=DEFAULT, bans=(), identifiers=()):
-    """Return what is decided, and what becomes of each claim: its reason, `FOLLOWS`, or None."""
-    numbered = [each if each.since is not None else each._replace(since=at) for at, each in enumerate(claims, 1)]
+    """Return the decisions, and the outcome of each claim: its reason, `FOLLOWS`, or None."""
+    numbered = [claim if claim.since is not None else claim._replace(since=at) for at, claim in enumerate(claims, 1)]
     ranked = msgspec.structs.replace(rules, source_ranks={KNOWN: 0, **rules.source_ranks})
-    found = decide(numbered, [frozenset(pair) for pair in bans], identifiers, ranked)
-    return found, [FOLLOWS if at in found.following else reason for at, reason in enumerate(found.reasons)]
+    outcome = decide(numbered, [frozenset(pair) for pair in bans], identifiers, ranked)
+    return outcome, [FOLLOWS if at in outcome.following else reason for at, reason in enumerate(outcome.reasons)]
 
 
 def rules_of(**types):
     return Rules(types=types)
 
 
-# --- one claim, and what its ends belong to ---
+# --- one claim, and the profiles of its ends ---
 
 
 class Row(NamedTuple):
@@ -86,7 +86,7 @@ class Row(NamedTuple):
 
 
 def row(claim, reason, *beside, rules=DEFAULT, bans=()):
-    return Row(claim, reason, [each for claims in beside for each in claims], rules, list(bans))
+    return Row(claim, reason, [claim for claims in beside for claim in claims], rules, list(bans))
 
 
 OTHER = Rules(
@@ -100,83 +100,84 @@ OTHER = Rules(
 )
 GB, GERMANY = Rules(region="GB"), Rules(region="DE")
 ROWS = {
-    "a first link": row(said(A, E), None),
-    "two that are one already": row(said(E, P, 0.0), None, profile(A, E, P)),
-    "an unknown type": row(said(A, L, status=Reason.UNKNOWN_TYPE.value), Reason.UNKNOWN_TYPE),
-    "a type of the tenant's own": row(said(A, L), None, rules=OTHER),
-    "a value that says nothing": row(said(A, E, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
+    "a first link": row(claim(A, E), None),
+    "two that are one already": row(claim(E, P, 0.0), None, profile(A, E, P)),
+    "an unknown type": row(claim(A, L, status=Reason.UNKNOWN_TYPE.value), Reason.UNKNOWN_TYPE),
+    "a type of the tenant's own": row(claim(A, L), None, rules=OTHER),
+    "a value that says nothing": row(claim(A, E, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
     "alike, but not so sure": row(matched(A, B, status=Reason.REVIEW.value), Reason.REVIEW),
-    "two customers": row(said(A, B), Reason.UNIQUE_TYPE),
-    "two customers by an e-mail": row(said(A, E), Reason.UNIQUE_TYPE, profile(B, E)),
-    "two customers where a person may have two": row(said(A, B), None, rules=OTHER),
-    "two e-mails where a person has one": row(said(P, E), Reason.UNIQUE_TYPE, profile(P, F), rules=OTHER),
-    "two e-mails by a phone": row(said(P, E), None, profile(P, F)),
-    "two e-mails by a device": row(said(D, E), Reason.WEAK_EVIDENCE, profile(D, F)),
-    "two e-mails by a cookie": row(said(K, E), Reason.WEAK_EVIDENCE, profile(K, F)),
-    "two e-mails by an anonymous id": row(said(N, E), Reason.WEAK_EVIDENCE, profile(N, F)),
-    "two phones by a device": row(said(D, P), Reason.WEAK_EVIDENCE, profile(D, Q)),
+    "two customers": row(claim(A, B), Reason.UNIQUE_TYPE),
+    "two customers by an e-mail": row(claim(A, E), Reason.UNIQUE_TYPE, profile(B, E)),
+    "two customers where a person may have two": row(claim(A, B), None, rules=OTHER),
+    "two e-mails where a person has one": row(claim(P, E), Reason.UNIQUE_TYPE, profile(P, F), rules=OTHER),
+    "two e-mails by a phone": row(claim(P, E), None, profile(P, F)),
+    "two e-mails by a device": row(claim(D, E), Reason.WEAK_EVIDENCE, profile(D, F)),
+    "two e-mails by a cookie": row(claim(K, E), Reason.WEAK_EVIDENCE, profile(K, F)),
+    "two e-mails by an anonymous id": row(claim(N, E), Reason.WEAK_EVIDENCE, profile(N, F)),
+    "two phones by a device": row(claim(D, P), Reason.WEAK_EVIDENCE, profile(D, Q)),
     "two e-mails by a type that the tenant calls weak": row(
-        said(L, E), Reason.WEAK_EVIDENCE, profile(L, F), rules=rules_of(loyalty=TypeRule(weak=True))),
-    "two e-mails by a type that it does not": row(said(L, E), None, profile(L, F), rules=rules_of(loyalty=TypeRule())),
-    "a device of nobody's": row(said(D, E), None),
-    "two devices of one": row(said(A, K), None, profile(A, D)),
-    "two who each have a device": row(said(D, E), None, profile(E, K), profile(P, D)),
-    "an e-mail and a phone by a device": row(said(D, E), None, profile(D, P)),
-    "two e-mails by a device, and no guard": row(said(D, E), None, profile(D, F), rules=Rules(weak_guard=False)),
-    "a local number of nobody's": row(said(A, LOCAL), None),
-    "a local number of somebody's": row(said(B, LOCAL), Reason.UNCERTAIN_VALUE, profile(A, LOCAL)),
-    "a local number of one's own": row(said(A, LOCAL), None, profile(A, LOCAL)),
-    "a local number of one's own in another way": row(said(E, LOCAL), None, profile(A, E, LOCAL)),
-    "a visitor's local number that is a customer's": row(said(D, LOCAL), Reason.UNCERTAIN_VALUE, profile(A, LOCAL)),
+        claim(L, E), Reason.WEAK_EVIDENCE, profile(L, F), rules=rules_of(loyalty=TypeRule(weak=True))),
+    "two e-mails by a type that it does not": row(claim(L, E), None, profile(L, F), rules=rules_of(loyalty=TypeRule())),
+    "a device of nobody's": row(claim(D, E), None),
+    "two devices of one": row(claim(A, K), None, profile(A, D)),
+    "two who each have a device": row(claim(D, E), None, profile(E, K), profile(P, D)),
+    "an e-mail and a phone by a device": row(claim(D, E), None, profile(D, P)),
+    "two e-mails by a device, and no guard": row(claim(D, E), None, profile(D, F), rules=Rules(weak_guard=False)),
+    "a local number of nobody's": row(claim(A, LOCAL), None),
+    "a local number of somebody's": row(claim(B, LOCAL), Reason.UNCERTAIN_VALUE, profile(A, LOCAL)),
+    "a local number of one's own": row(claim(A, LOCAL), None, profile(A, LOCAL)),
+    "a local number of one's own in another way": row(claim(E, LOCAL), None, profile(A, E, LOCAL)),
+    "a visitor's local number that is a customer's": row(claim(D, LOCAL), Reason.UNCERTAIN_VALUE, profile(A, LOCAL)),
     "a local number that the tenant allows": row(
-        said(D, LOCAL), None, profile(A, LOCAL), rules=Rules(allowed_values=["555-0123"])),
-    "a local number where nothing is junk": row(said(D, LOCAL), None, profile(A, LOCAL), rules=Rules(block_junk=False)),
+        claim(D, LOCAL), None, profile(A, LOCAL), rules=Rules(allowed_values=["555-0123"])),
+    "a local number where nothing is junk": row(
+        claim(D, LOCAL), None, profile(A, LOCAL), rules=Rules(block_junk=False)),
     "a local number by hand, if no rule refuses it": row(tried(D, LOCAL), None, profile(A, LOCAL)),
     "a number that no line of the region has": row(
-        said(D, NO_LINE), Reason.UNCERTAIN_VALUE, profile(A, NO_LINE), rules=GB),
-    "the same of another region": row(said(D, NO_LINE), None, profile(A, NO_LINE), rules=GERMANY),
-    "set apart": row(said(A, E), Reason.CANNOT_LINK, bans=[(A, E)]),
-    "others of theirs set apart": row(said(A, F), Reason.CANNOT_LINK, profile(F, E), bans=[(A, E)]),
-    "others of both set apart": row(said(E, F), Reason.CANNOT_LINK, profile(E, P), profile(F, Q), bans=[(Q, P)]),
-    "one of several bans": row(said(A, F), Reason.CANNOT_LINK, profile(F, E), bans=[(B, C), (A, E), (P, D)]),
-    "a third set apart": row(said(A, F), None, bans=[(A, E)]),
-    "set apart from one whom nothing is said of": row(said(A, F), None, bans=[(A, X), (F, X)]),
-    "too many identifiers": row(said(A, E), Reason.COMPONENT_CAP, profile(A, P), profile(E, D, K), rules=OTHER),
-    "as many as may be": row(said(A, E), None, profile(A, P), profile(E, D), rules=OTHER),
-    "unsure, and nobody's": row(said(A, E, 0.0), None),
+        claim(D, NO_LINE), Reason.UNCERTAIN_VALUE, profile(A, NO_LINE), rules=GB),
+    "the same of another region": row(claim(D, NO_LINE), None, profile(A, NO_LINE), rules=GERMANY),
+    "set apart": row(claim(A, E), Reason.CANNOT_LINK, bans=[(A, E)]),
+    "others of theirs set apart": row(claim(A, F), Reason.CANNOT_LINK, profile(F, E), bans=[(A, E)]),
+    "others of both set apart": row(claim(E, F), Reason.CANNOT_LINK, profile(E, P), profile(F, Q), bans=[(Q, P)]),
+    "one of several bans": row(claim(A, F), Reason.CANNOT_LINK, profile(F, E), bans=[(B, C), (A, E), (P, D)]),
+    "a third set apart": row(claim(A, F), None, bans=[(A, E)]),
+    "set apart from one whom nothing is said of": row(claim(A, F), None, bans=[(A, X), (F, X)]),
+    "too many identifiers": row(claim(A, E), Reason.COMPONENT_CAP, profile(A, P), profile(E, D, K), rules=OTHER),
+    "as many as may be": row(claim(A, E), None, profile(A, P), profile(E, D), rules=OTHER),
+    "unsure, and nobody's": row(claim(A, E, 0.0), None),
     "unsure of what is nobody's, where that waits": row(
-        said(A, E, 0.49), Reason.LOW_CONFIDENCE, rules=Rules(unsure="wait")),
-    "sure enough, where the unsure waits": row(said(A, E, 0.5), None, rules=Rules(unsure="wait")),
-    "unsure of two customers": row(said(A, B, 0.49), Reason.LOW_CONFIDENCE, rules=OTHER),
-    "sure enough": row(said(A, B, 0.5), None, rules=OTHER),
+        claim(A, E, 0.49), Reason.LOW_CONFIDENCE, rules=Rules(unsure="wait")),
+    "sure enough, where the unsure waits": row(claim(A, E, 0.5), None, rules=Rules(unsure="wait")),
+    "unsure of two customers": row(claim(A, B, 0.49), Reason.LOW_CONFIDENCE, rules=OTHER),
+    "sure enough": row(claim(A, B, 0.5), None, rules=OTHER),
     "sure enough, but not for the tenant": row(
-        said(A, B, 0.89), Reason.LOW_CONFIDENCE, rules=Rules(types=OTHER.types, min_confidence=0.9)),
-    "unsure, but not for the tenant": row(said(A, B, 0.1), None, rules=Rules(types=OTHER.types, min_confidence=0.1)),
-    "unsure of a customer and two that are tied": row(said(A, E, 0.49), Reason.LOW_CONFIDENCE, profile(E, D)),
-    "unsure of a customer and two guessed to be one": row(said(A, E, 0.49), None, [said(E, D, 0.49, source=KNOWN)]),
+        claim(A, B, 0.89), Reason.LOW_CONFIDENCE, rules=Rules(types=OTHER.types, min_confidence=0.9)),
+    "unsure, but not for the tenant": row(claim(A, B, 0.1), None, rules=Rules(types=OTHER.types, min_confidence=0.1)),
+    "unsure of a customer and two that are tied": row(claim(A, E, 0.49), Reason.LOW_CONFIDENCE, profile(E, D)),
+    "unsure of a customer and two guessed to be one": row(claim(A, E, 0.49), None, [claim(E, D, 0.49, source=KNOWN)]),
     "unsure of a customer and two linked by hand, unsurely": row(
-        said(A, E, 0.49), Reason.LOW_CONFIDENCE, [by_hand(E, D, 0.49)]),
-    "unsure of a customer and one with an id made for it": row(said(A, E, 0.49), None, [first_seen(E, ANON)]),
-    "unsure of two pairs that are tied": row(said(E, P, 0.49), Reason.LOW_CONFIDENCE, profile(E, D), profile(P, K)),
-    "one more than the limit": row(said(L, M), Reason.LIMIT, rules=OTHER),
-    "as many as the limit": row(said(P, Q), None, rules=OTHER),
+        claim(A, E, 0.49), Reason.LOW_CONFIDENCE, [by_hand(E, D, 0.49)]),
+    "unsure of a customer and one with an id made for it": row(claim(A, E, 0.49), None, [first_seen(E, ANON)]),
+    "unsure of two pairs that are tied": row(claim(E, P, 0.49), Reason.LOW_CONFIDENCE, profile(E, D), profile(P, K)),
+    "one more than the limit": row(claim(L, M), Reason.LIMIT, rules=OTHER),
+    "as many as the limit": row(claim(P, Q), None, rules=OTHER),
     "one more than the limit, of what neither end is": row(
-        said(A, B), Reason.LIMIT, profile(A, L), profile(B, M), rules=OTHER),
+        claim(A, B), Reason.LIMIT, profile(A, L), profile(B, M), rules=OTHER),
     "one e-mail more than by default": row(
-        said(A, G), Reason.LIMIT, profile(A, *(one("email", f"{digit}@example.org") for digit in range(5)))),
-    "a generated id and a customer's": row(said(A, E), None, [first_seen(E, ANON)]),
-    "two generated ids": row(said(E, P), None, [first_seen(E, ANON), first_seen(P, NONA)]),
-    "two generated ids by a device": row(said(D, E), None, [first_seen(D, ANON), first_seen(E, NONA)]),
+        claim(A, G), Reason.LIMIT, profile(A, *(identifier("email", f"{digit}@example.org") for digit in range(5)))),
+    "a generated id and a customer's": row(claim(A, E), None, [first_seen(E, ANON)]),
+    "two generated ids": row(claim(E, P), None, [first_seen(E, ANON), first_seen(P, NONA)]),
+    "two generated ids by a device": row(claim(D, E), None, [first_seen(D, ANON), first_seen(E, NONA)]),
     "two generated ids where a profile has one id": row(
-        said(E, P), None, [first_seen(E, ANON), first_seen(P, NONA)], rules=rules_of(customer_id=TypeRule(limit=1))),
+        claim(E, P), None, [first_seen(E, ANON), first_seen(P, NONA)], rules=rules_of(customer_id=TypeRule(limit=1))),
     "by hand, two customers": row(by_hand(A, B), None),
     "by hand, two e-mails by a device": row(by_hand(D, E), None, [pinned(D, F)]),
     "by hand, and unsure": row(by_hand(A, E, 0.1), None, profile(E, D)),
     "by hand, one more than the limit": row(by_hand(L, M), None, rules=OTHER),
     "by hand, a local number of somebody's": row(by_hand(D, LOCAL), None, [pinned(A, LOCAL)]),
     "by hand, set apart": row(by_hand(A, E), Reason.CANNOT_LINK, bans=[(A, E)]),
-    "accepted, two customers": row(said(A, B, rule=Rule.ACCEPTED), None),
-    "accepted, set apart": row(said(A, B, rule=Rule.ACCEPTED), Reason.CANNOT_LINK, bans=[(A, B)]),
+    "accepted, two customers": row(claim(A, B, rule=Rule.ACCEPTED), None),
+    "accepted, set apart": row(claim(A, B, rule=Rule.ACCEPTED), Reason.CANNOT_LINK, bans=[(A, B)]),
     "if no rule refuses it, two customers": row(tried(A, B), Reason.UNIQUE_TYPE),
     "if no rule refuses it, and unsure": row(tried(A, E, 0.1), Reason.LOW_CONFIDENCE, profile(E, D)),
     "if no rule refuses it, set apart": row(tried(A, E), Reason.CANNOT_LINK, bans=[(A, E)]),
@@ -186,18 +187,18 @@ ROWS = {
     "linked under other rules, unsurely": row(pinned(A, E, 0.1), None, profile(E, D)),
     "linked under other rules, and set apart since": row(pinned(A, E), Reason.CANNOT_LINK, bans=[(A, E)]),
     "refused under other rules": row(
-        said(A, E, settled=True, status=Reason.UNIQUE_TYPE.value), Reason.UNIQUE_TYPE),
-    "refused under these rules, for what is no more": row(said(A, E, status=Reason.UNIQUE_TYPE.value), None),
+        claim(A, E, settled=True, status=Reason.UNIQUE_TYPE.value), Reason.UNIQUE_TYPE),
+    "refused under these rules, for what is no more": row(claim(A, E, status=Reason.UNIQUE_TYPE.value), None),
     "linked under these rules, against what came since": row(
-        said(A, E, status=LINKED), Reason.UNIQUE_TYPE, profile(B, E)),
+        claim(A, E, status=LINKED), Reason.UNIQUE_TYPE, profile(B, E)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", ROWS.values(), ids=ROWS)
-def test_what_the_rules_decide_on_a_claim_beside_what_is_held(case):
+def test_rules_decide_on_a_claim_beside_claims_that_hold(case):
     for beside in (case.beside, case.beside[::-1]):
-        _, (*held, reason) = decided([*beside, case.claim], case.rules, case.bans)
-        assert held == [None] * len(beside), "what the row takes to be held"
+        _, (*beside_reasons, reason) = decided([*beside, case.claim], case.rules, case.bans)
+        assert beside_reasons == [None] * len(beside), "what the row takes to be held"
         assert reason is case.reason
 
 
@@ -213,13 +214,13 @@ STAGES = [
     (Reason.LIMIT, {"confidence": 1.0}),
     (None, {"limit": None}),
 ]
-"""What is taken away, one after the other, for each reason to be the first of those that still apply."""
+"""Changes that remove reasons one after the other, so that each is once the first that applies."""
 
 
-def test_of_several_reasons_the_first_is_given():
+def test_the_first_of_several_reasons_is_given():
     left = {"status": Reason.REVIEW.value, "shared": "demote", "bans": [(A, B)], "most": 4, "allowed": [],
             "unique": True, "guard": True, "confidence": 0.3, "limit": 1}  # fmt: skip
-    held = [*profile(A, LOCAL, one("device_id", "e")), *profile(B, D), said(LOCAL, C), said(LOCAL, X)]
+    claims = [*profile(A, LOCAL, identifier("device_id", "e")), *profile(B, D), claim(LOCAL, C), claim(LOCAL, X)]
     for reason, away in STAGES:
         left |= away
         rules = Rules(
@@ -230,15 +231,15 @@ def test_of_several_reasons_the_first_is_given():
             shared=left["shared"], max_identifiers=left["most"], allowed_values=left["allowed"],
             weak_guard=left["guard"],
         )  # fmt: skip
-        last = said(LOCAL, D, left["confidence"], status=left["status"])
-        assert decided([*held, last], rules, left["bans"])[1][-1] is reason
+        last = claim(LOCAL, D, left["confidence"], status=left["status"])
+        assert decided([*claims, last], rules, left["bans"])[1][-1] is reason
 
 
-# --- what is unsure gives way ---
+# --- unsure claims give way ---
 
 
 class Case(NamedTuple):
-    """Claims as they were told, and what becomes of each."""
+    """Claims in order, and the outcome of each."""
 
     claims: list[Claim]
     becomes: list[Reason | str | None]
@@ -247,117 +248,119 @@ class Case(NamedTuple):
     shared: set[Identifier]
 
 
-def case(*told, rules=DEFAULT, bans=(), shared=()):
-    """Return claims, each followed by what becomes of it."""
-    return Case(list(told[::2]), list(told[1::2]), rules, list(bans), set(shared))
+def case(*claims_and_reasons, rules=DEFAULT, bans=(), shared=()):
+    """Return a case from claims, each followed by its outcome."""
+    return Case(list(claims_and_reasons[::2]), list(claims_and_reasons[1::2]), rules, list(bans), set(shared))
 
 
-def check(each):
-    found, becomes = decided(each.claims, each.rules, each.bans)
-    assert becomes == each.becomes
-    assert found.shared == each.shared
-    for claim, reason in zip(each.claims, becomes, strict=True):
-        is_one = found.sets.find(claim.a) == found.sets.find(claim.b)
+def check(case):
+    outcome, becomes = decided(case.claims, case.rules, case.bans)
+    assert becomes == case.becomes
+    assert outcome.shared == case.shared
+    for claim, reason in zip(case.claims, becomes, strict=True):
+        is_one = outcome.sets.find(claim.a) == outcome.sets.find(claim.b)
         assert reason in FINAL or is_one == (reason in {None, FOLLOWS}), "what is refused is not one in another way"
 
 
-GUESSED = said(A, E, 0.3)
+GUESSED = claim(A, E, 0.3)
 UNSURE = {
-    "to a sure word of another": case(GUESSED, Reason.UNIQUE_TYPE, said(B, E), None),
-    "to another guess not": case(GUESSED, None, said(B, E, 0.49), Reason.UNIQUE_TYPE),
+    "to a sure word of another": case(GUESSED, Reason.UNIQUE_TYPE, claim(B, E), None),
+    "to another guess not": case(GUESSED, None, claim(B, E, 0.49), Reason.UNIQUE_TYPE),
     "to what is linked by hand": case(GUESSED, Reason.UNIQUE_TYPE, by_hand(B, E, 0.3), None),
     "to what is linked by hand, if no rule refuses it": case(GUESSED, Reason.UNIQUE_TYPE, tried(B, E, 0.3), None),
     "to what was linked under other rules": case(GUESSED, Reason.UNIQUE_TYPE, pinned(B, E, 0.3), None),
-    "not what is sure": case(said(A, E, 0.5), None, said(B, E), Reason.UNIQUE_TYPE),
-    "not where it is told surely too": case(GUESSED, None, said(A, E, source="web"), None),
-    "not where it contradicts nothing": case(GUESSED, None, said(A, D), None),
-    "to two that are somebody": case(GUESSED, Reason.LOW_CONFIDENCE, said(E, D), None),
+    "not what is sure": case(claim(A, E, 0.5), None, claim(B, E), Reason.UNIQUE_TYPE),
+    "not where it is told surely too": case(GUESSED, None, claim(A, E, source="web"), None),
+    "not where it contradicts nothing": case(GUESSED, None, claim(A, D), None),
+    "to two that are somebody": case(GUESSED, Reason.LOW_CONFIDENCE, claim(E, D), None),
     "not to an id made for it": case(GUESSED, None, first_seen(E, ANON), None),
     "to two that are somebody, of several that are guessed to be a customer": case(
-        said(E, P, 0.3), None, said(A, P, 0.3), None, said(P, F, 0.3), Reason.LOW_CONFIDENCE, said(F, K), None),
+        claim(E, P, 0.3), None, claim(A, P, 0.3), None, claim(P, F, 0.3), Reason.LOW_CONFIDENCE, claim(F, K), None),
     "and a second one of the two stays": case(
-        GUESSED, Reason.LOW_CONFIDENCE, said(E, D, 0.3), None, said(E, D, source="web"), None),
-    "as the weakest of a chain": case(GUESSED, None, said(E, D, 0.3), Reason.UNIQUE_TYPE, said(D, B), None),
+        GUESSED, Reason.LOW_CONFIDENCE, claim(E, D, 0.3), None, claim(E, D, source="web"), None),
+    "as the weakest of a chain": case(GUESSED, None, claim(E, D, 0.3), Reason.UNIQUE_TYPE, claim(D, B), None),
     "not to what is refused all the same": case(
-        said(B, P, source=KNOWN), None, GUESSED, None, said(B, E), Reason.COMPONENT_CAP,
+        claim(B, P, source=KNOWN), None, GUESSED, None, claim(B, E), Reason.COMPONENT_CAP,
         rules=Rules(max_identifiers=2)),
     "and what hung by it stays with the other": case(
-        GUESSED, Reason.LOW_CONFIDENCE, said(E, P, 0.3), None, said(E, D), None),
+        GUESSED, Reason.LOW_CONFIDENCE, claim(E, P, 0.3), None, claim(E, D), None),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", UNSURE.values(), ids=UNSURE)
-def test_what_is_unsure_gives_way(each):
-    check(each)
+@pytest.mark.parametrize("case", UNSURE.values(), ids=UNSURE)
+def test_unsure_claims_give_way(case):
+    check(case)
 
 
-# --- which of two that contradict each other holds ---
+# --- which of two contradictory claims holds ---
 
 PAIR = {"max_identifiers": 2}
 RANKED = Rules(source_ranks={"crm": 1, "web": 900})
 UNIQUE, CAP, BANNED = Reason.UNIQUE_TYPE, Reason.COMPONENT_CAP, Reason.CANNOT_LINK
 PRECEDENCE = {
-    "a person's word before a sure record": case(said(A, E), UNIQUE, by_hand(B, E, 0.1), None),
-    "an accepted one before a sure record": case(said(A, E), UNIQUE, said(B, E, rule=Rule.ACCEPTED), None),
-    "a person's word before the best source": case(said(A, E), UNIQUE, by_hand(B, E, source="web"), None, rules=RANKED),
-    "pinned under other rules before a sure record": case(said(A, E), UNIQUE, pinned(B, E, 0.1), None),
-    "under these rules, by what was decided not": case(said(A, E), None, said(B, E, status=LINKED), UNIQUE),
+    "a person's word before a sure record": case(claim(A, E), UNIQUE, by_hand(B, E, 0.1), None),
+    "an accepted one before a sure record": case(claim(A, E), UNIQUE, claim(B, E, rule=Rule.ACCEPTED), None),
+    "a person's word before the best source": case(
+        claim(A, E), UNIQUE, by_hand(B, E, source="web"), None, rules=RANKED),
+    "pinned under other rules before a sure record": case(claim(A, E), UNIQUE, pinned(B, E, 0.1), None),
+    "under these rules, by what was decided not": case(claim(A, E), None, claim(B, E, status=LINKED), UNIQUE),
     "refused under other rules not": case(
-        said(B, E), None, said(A, E, settled=True, status=Reason.LIMIT.value), Reason.LIMIT),
+        claim(B, E), None, claim(A, E, settled=True, status=Reason.LIMIT.value), Reason.LIMIT),
     "of a person's word and a pinned one the earlier": case(
         pinned(A, E, since=2), BANNED, by_hand(B, E, since=1), None, bans=[(A, B)]),
     "of a pinned one and a person's word the earlier": case(
         by_hand(A, E, since=2), BANNED, pinned(B, E, since=1), None, bans=[(A, B)]),
     "an id that was made before a person's word": case(
         by_hand(A, E), BANNED, first_seen(E, ANON), None, bans=[(A, ANON)]),
-    "sure before unsure": case(said(A, E, 0.49), UNIQUE, said(B, E, 0.5), None),
+    "sure before unsure": case(claim(A, E, 0.49), UNIQUE, claim(B, E, 0.5), None),
     "sure before unsure of the best source": case(
-        said(A, E, 0.49), UNIQUE, said(B, E, source="web"), None, rules=RANKED),
-    "sure before what asks the rules": case(tried(A, E), UNIQUE, said(B, E), None),
-    "what asks the rules before unsure": case(said(A, E, 0.49), UNIQUE, tried(B, E, 0.1), None),
-    "the better source": case(said(A, E, source="web"), UNIQUE, said(B, E), None, rules=RANKED),
-    "the better of two unsure": case(said(A, E, 0.3, source="web"), UNIQUE, said(B, E, 0.2), None, rules=RANKED),
+        claim(A, E, 0.49), UNIQUE, claim(B, E, source="web"), None, rules=RANKED),
+    "sure before what asks the rules": case(tried(A, E), UNIQUE, claim(B, E), None),
+    "what asks the rules before unsure": case(claim(A, E, 0.49), UNIQUE, tried(B, E, 0.1), None),
+    "the better source": case(claim(A, E, source="web"), UNIQUE, claim(B, E), None, rules=RANKED),
+    "the better of two unsure": case(claim(A, E, 0.3, source="web"), UNIQUE, claim(B, E, 0.2), None, rules=RANKED),
     "a source that is named, before one that is not": case(
-        said(A, E, source="till"), UNIQUE, said(B, E), None, rules=RANKED),
+        claim(A, E, source="till"), UNIQUE, claim(B, E), None, rules=RANKED),
     "a source that is not named, before the last": case(
-        said(A, E, source="web"), UNIQUE, said(B, E, source="till"), None, rules=RANKED),
+        claim(A, E, source="web"), UNIQUE, claim(B, E, source="till"), None, rules=RANKED),
     "no source is as one that is not named": case(
-        said(A, E, source="till"), None, said(B, E, source=None), UNIQUE, rules=RANKED),
+        claim(A, E, source="till"), None, claim(B, E, source=None), UNIQUE, rules=RANKED),
     "the better source before strong types": case(
-        said(A, E, source="web"), CAP, said(A, D), None, rules=Rules(source_ranks=RANKED.source_ranks, **PAIR)),
-    "strong types before weak": case(said(A, D), CAP, said(A, E), None, rules=Rules(**PAIR)),
+        claim(A, E, source="web"), CAP, claim(A, D), None, rules=Rules(source_ranks=RANKED.source_ranks, **PAIR)),
+    "strong types before weak": case(claim(A, D), CAP, claim(A, E), None, rules=Rules(**PAIR)),
     "by the weaker end": case(
-        said(A, D), CAP, said(P, D), CAP, said(E, P), None, said(A, E), None, rules=Rules(max_identifiers=3)),
+        claim(A, D), CAP, claim(P, D), CAP, claim(E, P), None, claim(A, E), None, rules=Rules(max_identifiers=3)),
     "as the tenant ranks types": case(
-        said(A, E), CAP, said(A, L), None, rules=Rules(types={"loyalty": TypeRule(priority=9)}, **PAIR)),
-    "strong types before what has a moment": case(said(A, D), CAP, said(A, E, timed=False), None, rules=Rules(**PAIR)),
-    "with a moment before without": case(said(A, E, timed=False), UNIQUE, said(B, E), None),
+        claim(A, E), CAP, claim(A, L), None, rules=Rules(types={"loyalty": TypeRule(priority=9)}, **PAIR)),
+    "strong types before what has a moment": case(
+        claim(A, D), CAP, claim(A, E, timed=False), None, rules=Rules(**PAIR)),
+    "with a moment before without": case(claim(A, E, timed=False), UNIQUE, claim(B, E), None),
     "with a moment before an earlier one without": case(
-        said(A, E, since=1, timed=False), UNIQUE, said(B, E, since=9), None),
-    "the earlier": case(said(A, E, since=2), UNIQUE, said(B, E, since=1), None),
+        claim(A, E, since=1, timed=False), UNIQUE, claim(B, E, since=9), None),
+    "the earlier": case(claim(A, E, since=2), UNIQUE, claim(B, E, since=1), None),
     "the earlier of those without a moment": case(
-        said(A, E, since=2, timed=False), UNIQUE, said(B, E, since=1, timed=False), None),
-    "neither, where they tie at one moment": case(said(B, E, since=1), UNIQUE, said(A, E, since=1), UNIQUE),
+        claim(A, E, since=2, timed=False), UNIQUE, claim(B, E, since=1, timed=False), None),
+    "neither, where they tie at one moment": case(claim(B, E, since=1), UNIQUE, claim(A, E, since=1), UNIQUE),
     "neither by a thing that two addresses tie for": case(
-        said(D, E, since=1), Reason.WEAK_EVIDENCE, said(D, F, since=1), Reason.WEAK_EVIDENCE),
+        claim(D, E, since=1), Reason.WEAK_EVIDENCE, claim(D, F, since=1), Reason.WEAK_EVIDENCE),
     "both, where they tie for one person's": case(
-        said(A, E, since=1), None, said(A, P, since=1), None, said(D, E, since=2), None, said(D, P, since=2), None),
+        claim(A, E, since=1), None, claim(A, P, since=1), None, claim(D, E, since=2), None, claim(D, P, since=2), None),
     "by their text, without a moment": case(
-        said(B, E, since=1, timed=False), UNIQUE, said(A, E, since=1, timed=False), None),
+        claim(B, E, since=1, timed=False), UNIQUE, claim(A, E, since=1, timed=False), None),
     "by the text of the other end, at one moment": case(
-        said(E, Q, since=1), CAP, said(E, P, since=1), None, rules=Rules(**PAIR)),
+        claim(E, Q, since=1), CAP, claim(E, P, since=1), None, rules=Rules(**PAIR)),
     "two customers as wholes after what either has": case(
-        merged(A, B), BANNED, said(A, E), None, said(B, F), None, bans=[(E, F)]),
+        merged(A, B), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
     "two customers as wholes after what is unsure": case(
-        merged(A, B), BANNED, said(A, E, 0.1), None, said(B, F), None, bans=[(E, F)]),
+        merged(A, B), BANNED, claim(A, E, 0.1), None, claim(B, F), None, bans=[(E, F)]),
     "two customers linked by hand after what either has": case(
-        by_hand(A, B), BANNED, said(A, E), None, said(B, F), None, bans=[(E, F)]),
+        by_hand(A, B), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
     "two customers matched under other rules after what either has": case(
-        matched(A, B, settled=True, status=LINKED), BANNED, said(A, E), None, said(B, F), None, bans=[(E, F)]),
+        matched(A, B, settled=True, status=LINKED), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
     "two customers that a record names, as any two": case(
-        said(A, B), None, said(A, E), None, said(B, F), BANNED, rules=OTHER, bans=[(E, F)]),
+        claim(A, B), None, claim(A, E), None, claim(B, F), BANNED, rules=OTHER, bans=[(E, F)]),
     "two customers linked by hand if no rule refuses it, as any two": case(
-        tried(A, B), None, said(A, E, 0.3), None, said(B, F, 0.3), BANNED, rules=OTHER, bans=[(E, F)]),
+        tried(A, B), None, claim(A, E, 0.3), None, claim(B, F, 0.3), BANNED, rules=OTHER, bans=[(E, F)]),
     "of two customers as wholes a person's word first": case(
         matched(B, C, since=1), BANNED, merged(A, B, since=2), None, bans=[(A, C)]),
     "of two customers as wholes the earlier by hand": case(
@@ -367,26 +370,26 @@ PRECEDENCE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", PRECEDENCE.values(), ids=PRECEDENCE)
-def test_of_two_that_contradict_each_other_the_one_that_ranks_first_holds(each):
-    check(each)
+@pytest.mark.parametrize("case", PRECEDENCE.values(), ids=PRECEDENCE)
+def test_of_two_contradictory_claims_the_higher_ranked_holds(case):
+    check(case)
 
 
 IN_ORDER = [
     first_seen(E, ANON, since=9),
     by_hand(A, E, 0.1, since=1, source="web"),
     pinned(B, E, 0.1, since=2, source="web"),
-    said(A, E, rule=Rule.ACCEPTED, since=3),
-    said(A, D, since=9),
-    said(A, E, since=2, source=None),
-    said(A, E, since=3, source="till"),
-    said(A, E, since=1, timed=False, source="till"),
-    said(A, E, since=2, timed=False, source="till"),
-    said(E, P, since=1, source="till"),
-    said(B, E, since=1, source="web"),
+    claim(A, E, rule=Rule.ACCEPTED, since=3),
+    claim(A, D, since=9),
+    claim(A, E, since=2, source=None),
+    claim(A, E, since=3, source="till"),
+    claim(A, E, since=1, timed=False, source="till"),
+    claim(A, E, since=2, timed=False, source="till"),
+    claim(E, P, since=1, source="till"),
+    claim(B, E, since=1, source="web"),
     tried(A, F, 0.1, since=1),
-    said(A, E, 0.49, since=1),
-    said(A, E, 0.49, since=1, source="web"),
+    claim(A, E, 0.49, since=1),
+    claim(A, E, 0.49, since=1, source="web"),
     merged(B, C, since=8),
     merged(A, B, since=9),
     matched(A, B, since=1),
@@ -399,41 +402,43 @@ def test_the_order_is_total(mixed):
     assert sorted(mixed, key=precedence(RANKED)) == IN_ORDER
 
 
-# --- who is kept apart ---
+# --- bans ---
 
 BANS = {
     "what came later stays with the side that it was linked to first": case(
-        said(A, E), None, said(B, F), None, merged(A, B), BANNED, said(B, P), None, said(A, P), BANNED,
-        said(A, D), None, bans=[(A, B)]),
+        claim(A, E), None, claim(B, F), None, merged(A, B), BANNED, claim(B, P), None, claim(A, P), BANNED,
+        claim(A, D), None, bans=[(A, B)]),
     "all ways between two": case(
-        said(E, P), None, said(P, D), BANNED, said(F, D), None, said(E, D), BANNED, bans=[(E, F)],
+        claim(E, P), None, claim(P, D), BANNED, claim(F, D), None, claim(E, D), BANNED, bans=[(E, F)],
         rules=rules_of(phone=TypeRule(priority=60))),
     "a person's words": case(by_hand(A, E), None, by_hand(B, E), BANNED, bans=[(A, B)]),
     "what was linked under other rules": case(pinned(A, E), None, pinned(B, E), BANNED, bans=[(A, B)]),
     "what matching found": case(matched(A, B), BANNED, bans=[(A, B)]),
     "a chain of matches, by its last": case(
         matched(A, B), None, matched(B, C), None, matched(C, X), BANNED, bans=[(A, X)]),
-    "several at once": case(said(A, E), None, said(E, P), BANNED, said(A, D), BANNED, bans=[(A, P), (E, D)]),
-    "nobody who is one already": case(said(A, E), None, said(A, E, source="web"), None, bans=[(A, P)]),
-    "nobody by one of whom nothing is known": case(said(A, E), None, bans=[(A, X), (E, X)]),
+    "several at once": case(claim(A, E), None, claim(E, P), BANNED, claim(A, D), BANNED, bans=[(A, P), (E, D)]),
+    "nobody who is one already": case(claim(A, E), None, claim(A, E, source="web"), None, bans=[(A, P)]),
+    "nobody by one of whom nothing is known": case(claim(A, E), None, bans=[(A, X), (E, X)]),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", BANS.values(), ids=BANS)
-def test_bans_keep_apart(each):
-    check(each)
+@pytest.mark.parametrize("case", BANS.values(), ids=BANS)
+def test_bans_keep_apart(case):
+    check(case)
 
 
-# --- what is shared ---
+# --- shared identifiers ---
 
 MANY = Reason.SHARED_IDENTIFIER
 WARN, DEMOTE = Rules(shared="warn"), Rules(shared="demote")
 
 
 def each_of(end, others, *becomes, **settings):
-    """Return claims between one and several, each with what becomes of it."""
-    told = [x for other, reason in zip(others, becomes, strict=True) for x in (said(end, other), reason)]
-    return case(*told, **settings)
+    """Return claims between an identifier and several others, each with its outcome."""
+    arguments = [
+        argument for other, reason in zip(others, becomes, strict=True) for argument in (claim(end, other), reason)
+    ]
+    return case(*arguments, **settings)
 
 
 SHARED = {
@@ -456,224 +461,228 @@ SHARED = {
     "demoted, it holds its first alone": each_of(E, [P, Q, R], None, MANY, MANY, shared={E}, rules=DEMOTE),
     "warned of, it holds all": each_of(E, [P, Q, R], None, None, None, shared={E}, rules=WARN),
     "demoted, it holds its first by every source": case(
-        said(A, D), None, said(B, D), MANY, said(C, D), MANY, said(A, D, source="web"), None, shared={D}, rules=DEMOTE),
+        claim(A, D), None, claim(B, D), MANY, claim(C, D), MANY,
+        claim(A, D, source="web"), None, shared={D}, rules=DEMOTE),
     "demoted, its first is the one that ranks first": case(
-        said(A, D), MANY, said(B, D), MANY, by_hand(C, D), None, shared={D}, rules=DEMOTE),
+        claim(A, D), MANY, claim(B, D), MANY, by_hand(C, D), None, shared={D}, rules=DEMOTE),
     "demoted, an id made for it is not its first": case(
-        first_seen(D, ANON), None, said(A, D), None, said(B, D), MANY, said(C, D), MANY, shared={D}, rules=DEMOTE),
+        first_seen(D, ANON), None, claim(A, D), None, claim(B, D), MANY, claim(C, D), MANY, shared={D}, rules=DEMOTE),
     "demoted, and something else joins": case(
-        said(A, D), None, said(B, D), MANY, said(C, D), MANY, said(A, E), None, shared={D}, rules=DEMOTE),
+        claim(A, D), None, claim(B, D), MANY, claim(C, D), MANY, claim(A, E), None, shared={D}, rules=DEMOTE),
     "not one's with three addresses": case(
-        said(A, E), None, said(A, F), None, said(A, G), None, said(P, E), None, said(P, F), None, said(P, G), None),
+        claim(A, E), None, claim(A, F), None, claim(A, G), None, claim(P, E), None, claim(P, F), None,
+        claim(P, G), None),
     "one's addresses as one person's": case(
-        said(A, P), None, said(A, Q), None, said(E, P), None, said(E, Q), None, said(E, R), None),
+        claim(A, P), None, claim(A, Q), None, claim(E, P), None, claim(E, Q), None, claim(E, R), None),
     "one's addresses as one person's, and two others": case(
-        said(A, P), None, said(A, Q), None, said(E, P), MANY, said(E, Q), MANY, said(E, R), MANY, said(E, S), MANY,
-        shared={E}),
+        claim(A, P), None, claim(A, Q), None, claim(E, P), MANY, claim(E, Q), MANY, claim(E, R), MANY,
+        claim(E, S), MANY, shared={E}),
     "not by an address here and a number there": each_of(D, [A, E, P], None, None, None),
-    "not by things": each_of(E, [D, K, N, one("device_id", "e")], None, None, None, None),
+    "not by things": each_of(E, [D, K, N, identifier("device_id", "e")], None, None, None, None),
     "not by things of one with several numbers": case(
-        said(A, P), None, said(A, Q), None, said(A, R), None, said(A, E), None,
-        *(x for name in "xyz" for x in (said(E, one("device_id", name)), None))),
+        claim(A, P), None, claim(A, Q), None, claim(A, R), None, claim(A, E), None,
+        *(argument for name in "xyz" for argument in (claim(E, identifier("device_id", name)), None))),
     "not by ids that were made": case(
         first_seen(E, ANON), None, by_hand(E, NONA), None, by_hand(E, NOAN), None),
     "by refused claims too": each_of(D, [E, F, G], MANY, MANY, MANY, shared={D}),
     "by a claim refused under other rules": case(
-        said(A, D), MANY, said(B, D), MANY, said(C, D, settled=True, status=UNIQUE.value), UNIQUE, shared={D}),
-    "not by an unsure one": case(said(A, D), None, said(B, D), UNIQUE, said(C, D, 0.49), UNIQUE),
+        claim(A, D), MANY, claim(B, D), MANY, claim(C, D, settled=True, status=UNIQUE.value), UNIQUE, shared={D}),
+    "not by an unsure one": case(claim(A, D), None, claim(B, D), UNIQUE, claim(C, D, 0.49), UNIQUE),
     "by one that is sure enough for the tenant": case(
-        said(A, D), MANY, said(B, D), MANY, said(C, D, 0.49), MANY, shared={D}, rules=Rules(min_confidence=0.4)),
-    "by an unsure one that is by hand": case(said(A, D), MANY, said(B, D), MANY, tried(C, D, 0.1), MANY, shared={D}),
+        claim(A, D), MANY, claim(B, D), MANY, claim(C, D, 0.49), MANY, shared={D}, rules=Rules(min_confidence=0.4)),
+    "by an unsure one that is by hand": case(claim(A, D), MANY, claim(B, D), MANY, tried(C, D, 0.1), MANY, shared={D}),
     "not by what is refused for good": case(
-        said(A, D), None, said(B, D), UNIQUE, said(C, D, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
+        claim(A, D), None, claim(B, D), UNIQUE, claim(C, D, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
     "not by what only a guess ties to those seen": case(
-        said(A, P), None, said(A, E), None, said(E, P), None, said(E, Q), None, said(P, R, 0.3), None),
+        claim(A, P), None, claim(A, E), None, claim(E, P), None, claim(E, Q), None, claim(P, R, 0.3), None),
     "its unsure claims as well": case(
-        said(A, D), MANY, said(B, D), MANY, said(C, D), MANY, said(D, E, 0.3), MANY, shared={D}),
+        claim(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, claim(D, E, 0.3), MANY, shared={D}),
     "but not what somebody linked by hand": case(
-        by_hand(A, D), None, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        by_hand(A, D), None, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "but not what somebody accepted": case(
-        said(A, D, rule=Rule.ACCEPTED), None, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        claim(A, D, rule=Rule.ACCEPTED), None, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "but not an id made for it": case(
-        first_seen(D, ANON), None, said(A, D), MANY, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        first_seen(D, ANON), None, claim(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "but not what was linked under other rules": case(
-        pinned(A, D), None, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        pinned(A, D), None, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "what somebody links if no rule refuses it": case(
-        tried(A, D), MANY, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        tried(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "what is said again of what somebody linked by hand": case(
-        by_hand(A, D), None, said(A, D), FOLLOWS, said(B, D), MANY, said(C, D), MANY, shared={D}),
+        by_hand(A, D), None, claim(A, D), FOLLOWS, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "two at once": case(
-        said(A, D), MANY, said(B, D), MANY, said(C, D), MANY, said(A, E), MANY, said(B, E), MANY, said(C, E), MANY,
-        said(D, E), MANY, shared={D, E}),
+        claim(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, claim(A, E), MANY, claim(B, E), MANY,
+        claim(C, E), MANY, claim(D, E), MANY, shared={D, E}),
     "two at once, demoted": case(
-        said(A, D), None, said(B, D), MANY, said(C, D), MANY, said(A, E), None, said(B, E), MANY, said(C, E), MANY,
-        said(D, E), None, shared={D, E}, rules=DEMOTE),
+        claim(A, D), None, claim(B, D), MANY, claim(C, D), MANY, claim(A, E), None, claim(B, E), MANY,
+        claim(C, E), MANY, claim(D, E), None, shared={D, E}, rules=DEMOTE),
     "one that shows when another is split off": case(
-        said(E, P), MANY, said(E, Q), MANY, said(E, R), MANY, said(L, P), MANY, said(L, Q), MANY, said(L, S), MANY,
-        said(L, T), MANY, shared={E, L}, rules=rules_of(loyalty=TypeRule(shared_from=3))),
+        claim(E, P), MANY, claim(E, Q), MANY, claim(E, R), MANY, claim(L, P), MANY, claim(L, Q), MANY,
+        claim(L, S), MANY, claim(L, T), MANY, shared={E, L}, rules=rules_of(loyalty=TypeRule(shared_from=3))),
     "not one that shows only where another is split off": case(
-        said(E, P), None, said(E, Q), None, said(E, R), None, said(L, P), None, said(L, Q), None, said(L, S), None,
-        rules=rules_of(loyalty=TypeRule(shared_from=3))),
+        claim(E, P), None, claim(E, Q), None, claim(E, R), None, claim(L, P), None, claim(L, Q), None,
+        claim(L, S), None, rules=rules_of(loyalty=TypeRule(shared_from=3))),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", SHARED.values(), ids=SHARED)
-def test_what_is_seen_with_many_is_shared(each):
-    check(each)
+@pytest.mark.parametrize("case", SHARED.values(), ids=SHARED)
+def test_an_identifier_claimed_for_many_is_shared(case):
+    check(case)
 
 
-# --- what follows ---
+# --- claims that follow ---
 
 FOLLOWING = {
     "what was refused, where the two are one by others": case(
-        said(A, LOCAL), None, said(D, LOCAL), FOLLOWS, said(A, D), None),
+        claim(A, LOCAL), None, claim(D, LOCAL), FOLLOWS, claim(A, D), None),
     "what was refused under other rules": case(
-        said(A, E), None, said(A, P), None, said(E, P, settled=True, status=UNIQUE.value), FOLLOWS),
-    "what contradicts a person's word": case(by_hand(A, B), None, said(A, E), None, said(B, E), FOLLOWS),
+        claim(A, E), None, claim(A, P), None, claim(E, P, settled=True, status=UNIQUE.value), FOLLOWS),
+    "what contradicts a person's word": case(by_hand(A, B), None, claim(A, E), None, claim(B, E), FOLLOWS),
     "not what is refused for good": case(
-        said(A, E), None, said(A, P), None, said(E, P, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
+        claim(A, E), None, claim(A, P), None, claim(E, P, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
     "not what waits for somebody's look": case(
         merged(A, B), None, matched(A, B, status=Reason.REVIEW.value), Reason.REVIEW),
     "not where nothing else makes them one": case(
-        said(A, LOCAL), None, said(D, LOCAL), Reason.UNCERTAIN_VALUE, said(E, D), None),
+        claim(A, LOCAL), None, claim(D, LOCAL), Reason.UNCERTAIN_VALUE, claim(E, D), None),
     "and joins nothing by itself": case(
-        said(E, P), None, said(E, P, 0.3, source="web", settled=True, status=UNIQUE.value), FOLLOWS,
-        said(P, D, 0.3, settled=True, status=UNIQUE.value), UNIQUE),
+        claim(E, P), None, claim(E, P, 0.3, source="web", settled=True, status=UNIQUE.value), FOLLOWS,
+        claim(P, D, 0.3, settled=True, status=UNIQUE.value), UNIQUE),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", FOLLOWING.values(), ids=FOLLOWING)
-def test_what_is_refused_follows_where_the_two_are_one_in_another_way(each):
-    check(each)
+@pytest.mark.parametrize("case", FOLLOWING.values(), ids=FOLLOWING)
+def test_a_refused_claim_follows_where_its_ends_are_linked_otherwise(case):
+    check(case)
 
 
 # --- how large a profile may be ---
 
 THREE = Rules(max_identifiers=3)
 LARGE = {
-    "no more than may be": case(said(A, E), None, said(A, P), None, said(A, D), CAP, rules=THREE),
+    "no more than may be": case(claim(A, E), None, claim(A, P), None, claim(A, D), CAP, rules=THREE),
     "two that are one at the most": case(
-        said(A, E), None, said(A, P), None, said(E, P), None, said(A, E, source="web"), None, rules=THREE),
+        claim(A, E), None, claim(A, P), None, claim(E, P), None, claim(A, E, source="web"), None, rules=THREE),
     "ids that were made count nothing": case(
-        first_seen(E, ANON), None, said(A, E), None, said(A, P), None, said(A, D), CAP, rules=THREE),
+        first_seen(E, ANON), None, claim(A, E), None, claim(A, P), None, claim(A, D), CAP, rules=THREE),
     "by hand whatever there is": case(
         by_hand(A, E), None, by_hand(A, P), None, by_hand(A, D), None, by_hand(A, K), None, rules=THREE),
     "by hand first, and of others what fits": case(
-        said(A, E), None, said(A, P), CAP, by_hand(A, D), None, rules=THREE),
-    "pinned first, and of others what fits": case(said(A, E), None, said(A, P), CAP, pinned(A, D), None, rules=THREE),
+        claim(A, E), None, claim(A, P), CAP, by_hand(A, D), None, rules=THREE),
+    "pinned first, and of others what fits": case(claim(A, E), None, claim(A, P), CAP, pinned(A, D), None, rules=THREE),
     "what somebody links if no rule refuses it, as others": case(
-        said(A, E), None, said(A, P), None, tried(A, D), CAP, rules=THREE),
-    "a merge is counted ahead": case(said(A, E), None, said(A, P), CAP, merged(A, B), None, rules=THREE),
+        claim(A, E), None, claim(A, P), None, tried(A, D), CAP, rules=THREE),
+    "a merge is counted ahead": case(claim(A, E), None, claim(A, P), CAP, merged(A, B), None, rules=THREE),
     "a merge is counted ahead, with what either has": case(
-        said(A, E), None, said(B, F), CAP, merged(A, B), None, rules=THREE),
-    "a chain of merges": case(said(A, E), CAP, merged(A, B), None, merged(B, C), None, rules=THREE),
+        claim(A, E), None, claim(B, F), CAP, merged(A, B), None, rules=THREE),
+    "a chain of merges": case(claim(A, E), CAP, merged(A, B), None, merged(B, C), None, rules=THREE),
     "merges whatever there is": case(
-        said(A, E), CAP, merged(A, B), None, merged(B, C), None, merged(C, X), None, rules=THREE),
+        claim(A, E), CAP, merged(A, B), None, merged(B, C), None, merged(C, X), None, rules=THREE),
     "a merge that a ban keeps from holding is not counted": case(
-        said(A, E), None, said(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(A, B)]),
+        claim(A, E), None, claim(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(A, B)]),
     "a merge that a ban of others keeps from holding is not counted": case(
-        said(A, E), None, said(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(E, B)]),
+        claim(A, E), None, claim(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(E, B)]),
     "of two merges the one that a ban keeps from holding is not counted": case(
-        merged(A, B), None, said(A, E), None, said(A, P), CAP, merged(B, C), BANNED, rules=THREE, bans=[(A, C)]),
-    "a match is not counted ahead": case(said(A, E), None, said(A, P), None, matched(A, B), CAP, rules=THREE),
-    "a match under other rules is": case(said(A, E), None, said(A, P), CAP,
+        merged(A, B), None, claim(A, E), None, claim(A, P), CAP, merged(B, C), BANNED, rules=THREE, bans=[(A, C)]),
+    "a match is not counted ahead": case(claim(A, E), None, claim(A, P), None, matched(A, B), CAP, rules=THREE),
+    "a match under other rules is": case(claim(A, E), None, claim(A, P), CAP,
         matched(A, B, settled=True, status=LINKED), None, rules=THREE),
-    "what is refused is not counted": case(said(A, E), None, said(B, E), UNIQUE, said(A, P), None, rules=THREE),
+    "what is refused is not counted": case(claim(A, E), None, claim(B, E), UNIQUE, claim(A, P), None, rules=THREE),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", LARGE.values(), ids=LARGE)
-def test_how_large_a_profile_may_be(each):
-    check(each)
+@pytest.mark.parametrize("case", LARGE.values(), ids=LARGE)
+def test_a_profile_grows_no_larger_than_the_cap(case):
+    check(case)
 
 
-# --- what counts for a limit, of what was linked within a window ---
+# --- links within the window of a limit ---
 
 PHONES = rules_of(phone=TypeRule(limit=2, window_days=30))
 EARLIER, BEGIN = NOW - DAY, NOW - 30 * DAY
 OF_TWO = Rules(types=PHONES.types, source_ranks={"web": 900})
 WINDOW = {
     "all within": case(
-        said(A, P, since=EARLIER), None, said(A, Q, since=EARLIER), None, said(A, R, since=NOW), Reason.LIMIT,
+        claim(A, P, since=EARLIER), None, claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), Reason.LIMIT,
         rules=PHONES),
     "one before": case(
-        said(A, P, since=BEGIN - DAY), None, said(A, Q, since=EARLIER), None, said(A, R, since=NOW), None,
+        claim(A, P, since=BEGIN - DAY), None, claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), None,
         rules=PHONES),
     "one at its begin": case(
-        said(A, P, since=BEGIN), None, said(A, Q, since=EARLIER), None, said(A, R, since=NOW), None, rules=PHONES),
+        claim(A, P, since=BEGIN), None, claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), None, rules=PHONES),
     "one just after its begin": case(
-        said(A, P, since=BEGIN + 1), None, said(A, Q, since=EARLIER), None, said(A, R, since=NOW), Reason.LIMIT,
+        claim(A, P, since=BEGIN + 1), None, claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), Reason.LIMIT,
         rules=PHONES),
     "one before, where no window is": case(
-        said(A, P, since=BEGIN - DAY), None, said(A, Q, since=EARLIER), None, said(A, R, since=NOW), Reason.LIMIT,
+        claim(A, P, since=BEGIN - DAY), None, claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), Reason.LIMIT,
         rules=rules_of(phone=TypeRule(limit=2))),
     "one before, told again": case(
-        said(A, P, since=BEGIN - DAY), None, said(A, P, since=EARLIER, source="web"), None,
-        said(A, Q, since=EARLIER), None, said(A, R, since=NOW), None, rules=PHONES),
+        claim(A, P, since=BEGIN - DAY), None, claim(A, P, since=EARLIER, source="web"), None,
+        claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), None, rules=PHONES),
     "one that had an id before": case(
-        first_seen(P, ANON, since=BEGIN - DAY), None, said(A, P, since=EARLIER), None, said(A, Q, since=EARLIER), None,
-        said(A, R, since=NOW), Reason.LIMIT, rules=PHONES),
+        first_seen(P, ANON, since=BEGIN - DAY), None, claim(A, P, since=EARLIER), None,
+        claim(A, Q, since=EARLIER), None, claim(A, R, since=NOW), Reason.LIMIT, rules=PHONES),
     "one that was linked before in vain": case(
-        said(A, P, since=EARLIER), None, said(B, P, 0.3, since=BEGIN - DAY), UNIQUE, said(A, Q, since=EARLIER), None,
-        said(A, R, since=NOW), Reason.LIMIT, rules=PHONES),
+        claim(A, P, since=EARLIER), None, claim(B, P, 0.3, since=BEGIN - DAY), UNIQUE, claim(A, Q, since=EARLIER), None,
+        claim(A, R, since=NOW), Reason.LIMIT, rules=PHONES),
     "of two who join, both": case(
-        said(A, P, since=EARLIER), None, said(A, Q, since=EARLIER), None, said(E, R, since=EARLIER), None,
-        said(A, E, since=NOW, source="web"), Reason.LIMIT, rules=OF_TWO),
+        claim(A, P, since=EARLIER), None, claim(A, Q, since=EARLIER), None, claim(E, R, since=EARLIER), None,
+        claim(A, E, since=NOW, source="web"), Reason.LIMIT, rules=OF_TWO),
     "of two who join, what is within the window of what joins them": case(
-        said(A, P, since=BEGIN), None, said(A, Q, since=EARLIER), None, said(E, R, since=EARLIER), None,
-        said(A, E, since=NOW, source="web"), None, rules=OF_TWO),
+        claim(A, P, since=BEGIN), None, claim(A, Q, since=EARLIER), None, claim(E, R, since=EARLIER), None,
+        claim(A, E, since=NOW, source="web"), None, rules=OF_TWO),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", WINDOW.values(), ids=WINDOW)
-def test_a_limit_counts_what_was_linked_within_the_window_before_a_claim(each):
-    check(each)
+@pytest.mark.parametrize("case", WINDOW.values(), ids=WINDOW)
+def test_a_limit_counts_what_was_linked_within_the_window_before_a_claim(case):
+    check(case)
 
 
-# --- what matching finds ---
+# --- matches ---
 
 MATCHED = {
     "two customers": case(matched(A, B), None),
-    "two customers, with little probability": case(said(A, E), None, said(B, F), None, matched(A, B, 0.01), None),
+    "two customers, with little probability": case(claim(A, E), None, claim(B, F), None, matched(A, B, 0.01), None),
     "beyond a limit": case(
-        said(A, E), None, said(B, F), None, matched(A, B), None, rules=rules_of(email=TypeRule(limit=1))),
+        claim(A, E), None, claim(B, F), None, matched(A, B), None, rules=rules_of(email=TypeRule(limit=1))),
     "two of a type that a person has one of": case(
-        said(A, E), None, said(B, F), None, matched(A, B), None, rules=rules_of(email=TypeRule(unique=True))),
-    "beyond the most": case(said(A, E), None, said(B, F), None, matched(A, B), CAP, rules=THREE),
-    "as many as may be": case(said(A, E), None, matched(A, B), None, rules=THREE),
-    "set apart": case(said(A, E), None, said(B, F), None, matched(A, B), BANNED, bans=[(E, F)]),
+        claim(A, E), None, claim(B, F), None, matched(A, B), None, rules=rules_of(email=TypeRule(unique=True))),
+    "beyond the most": case(claim(A, E), None, claim(B, F), None, matched(A, B), CAP, rules=THREE),
+    "as many as may be": case(claim(A, E), None, matched(A, B), None, rules=THREE),
+    "set apart": case(claim(A, E), None, claim(B, F), None, matched(A, B), BANNED, bans=[(E, F)]),
     "not what waits": case(matched(A, B, status=Reason.REVIEW.value), Reason.REVIEW, matched(B, C), None),
     "what hangs on it follows, and joins nothing else": case(
-        said(A, E), None, matched(A, B), None, said(B, E), FOLLOWS, said(B, P), None, said(A, P), FOLLOWS),
+        claim(A, E), None, matched(A, B), None, claim(B, E), FOLLOWS, claim(B, P), None, claim(A, P), FOLLOWS),
     "and what hangs on it waits without it": case(
-        said(A, E), None, said(B, E), UNIQUE, said(B, P), None, said(A, P), UNIQUE),
-    "and then told": case(matched(A, B), None, said(A, B), FOLLOWS),
-    "what is linked by hand stands without it": case(matched(A, B), None, by_hand(A, B), None, said(A, E), None),
+        claim(A, E), None, claim(B, E), UNIQUE, claim(B, P), None, claim(A, P), UNIQUE),
+    "and then told": case(matched(A, B), None, claim(A, B), FOLLOWS),
+    "what is linked by hand stands without it": case(matched(A, B), None, by_hand(A, B), None, claim(A, E), None),
     "customers whose ids are shared": case(
-        matched(A, B), None, said(A, E), MANY, said(A, F), MANY, shared={A},
+        matched(A, B), None, claim(A, E), MANY, claim(A, F), MANY, shared={A},
         rules=rules_of(customer_id=TypeRule(unique=True, shared_from=2))),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", MATCHED.values(), ids=MATCHED)
-def test_what_matching_finds_is_linked_whatever_weighs_identifiers(each):
-    check(each)
+@pytest.mark.parametrize("case", MATCHED.values(), ids=MATCHED)
+def test_matches_are_linked_whatever_rules_weigh_identifiers(case):
+    check(case)
 
 
-# --- what the tables leave out ---
+# --- cases outside the tables ---
 
 
 def test_every_reason_is_given_somewhere_and_has_its_words():
-    given_ = {each.reason for each in ROWS.values()} | {each for one in SHARED.values() for each in one.becomes}
-    assert given_ == {None, FOLLOWS, *Reason} - {Reason.SELF_LINK}
+    reasons_given = {row.reason for row in ROWS.values()} | {
+        reason for shared_case in SHARED.values() for reason in shared_case.becomes
+    }
+    assert reasons_given == {None, FOLLOWS, *Reason} - {Reason.SELF_LINK}
     assert WORDS.keys() == set(Reason)
     assert len(set(WORDS.values())) == len(WORDS)
 
 
-def test_every_rule_is_decided_by_somewhere():
+def test_every_rule_occurs_in_some_case():
     tables = (UNSURE, PRECEDENCE, BANS, SHARED, FOLLOWING, LARGE, WINDOW, MATCHED)
-    every = [each.rules for table in (ROWS, *tables) for each in table.values()]
-    of_claims = {"blocked_values", "blocked_patterns"}  # what is refused for its value is so before
+    every = [case.rules for table in (ROWS, *tables) for case in table.values()]
+    of_claims = {"blocked_values", "blocked_patterns"}  # claims refused for their value are refused earlier
     assert _otherwise(every, DEFAULT) == {field.name for field in msgspec.structs.fields(Rules)} - of_claims
     types = [type_ for rules in every for type_ in rules.types.values()]
     assert _otherwise(types, TypeRule()) == {field.name for field in msgspec.structs.fields(TypeRule)}
@@ -681,16 +690,16 @@ def test_every_rule_is_decided_by_somewhere():
 
 def _otherwise(every, usual):
     names = [field.name for field in msgspec.structs.fields(usual)]
-    return {name for each in every for name in names if getattr(each, name) != getattr(usual, name)}
+    return {name for setting in every for name in names if getattr(setting, name) != getattr(usual, name)}
 
 
-def test_what_no_claim_names_is_one_by_itself():
-    found, _ = decided([said(A, E)], identifiers=[B, A])
-    assert [members for _, members in found.sets.all()] == [(A, E), (B,)]
+def test_an_identifier_without_claims_is_a_set_of_its_own():
+    outcome, _ = decided([claim(A, E)], identifiers=[B, A])
+    assert [members for _, members in outcome.sets.all()] == [(A, E), (B,)]
     assert decided([])[0].sets.all() == []
 
 
-# --- what holds of all decisions ---
+# --- properties of all decisions ---
 
 ENDS = [A, B, C, ANON, E, F, P, Q, R, D, K, L, LOCAL]
 EVERY_RULES = [
@@ -705,7 +714,7 @@ EVERY_RULES = [
           source_ranks={"crm": 1, "web": 900}, min_confidence=0.4),
 ]  # fmt: skip
 ends = st.lists(st.sampled_from(ENDS), min_size=2, max_size=2, unique=True)
-usual_ends = st.lists(st.sampled_from([each for each in ENDS if each != L]), min_size=2, max_size=2, unique=True)
+usual_ends = st.lists(st.sampled_from([end for end in ENDS if end != L]), min_size=2, max_size=2, unique=True)
 every_rules = st.sampled_from(EVERY_RULES)
 bans_of = st.lists(ends.map(tuple), max_size=2)
 
@@ -717,16 +726,16 @@ def claims_of(draw, kinds=("record",), ends=ends, most=12, settles=False):
     for pair in draw(st.lists(ends, max_size=most)):
         kind = draw(st.sampled_from(kinds))
         is_of_customers = kind in {Rule.MERGE, Rule.MATCH}
-        x, y = draw(st.sampled_from([*combinations((A, B, C), 2)])) if is_of_customers else pair
-        each = said(
-            x, y, draw(st.sampled_from([1.0, 0.5, 0.3])), draw(st.integers(1, 4)) * DAY,
+        first, second = draw(st.sampled_from([*combinations((A, B, C), 2)])) if is_of_customers else pair
+        drawn_claim = claim(
+            first, second, draw(st.sampled_from([1.0, 0.5, 0.3])), draw(st.integers(1, 4)) * DAY,
             draw(st.sampled_from(["crm", "web", None])), timed=draw(st.booleans()),
             rule=Rule.LINK if kind == "tried" else Rule(kind), tried=kind == "tried",
         )  # fmt: skip
         if settles and kind != "tried":
             status = draw(st.sampled_from([NEW, NEW, NEW, LINKED, Reason.LIMIT.value, Reason.BLOCKED_VALUE.value]))
-            each = each._replace(status=status, settled=status != NEW and draw(st.booleans()))
-        made[_key(each)] = each
+            drawn_claim = drawn_claim._replace(status=status, settled=status != NEW and draw(st.booleans()))
+        made[_key(drawn_claim)] = drawn_claim
     return list(made.values())
 
 
@@ -741,47 +750,47 @@ def _key(claim):
     return claim.a, claim.b, claim.rule in BY_HAND, claim.source
 
 
-def told_of(found, claims):
+def summary_of(outcome, claims):
     """Return what was decided, whatever the order of claims."""
     becomes = {
-        each: (reason, at in found.following)
-        for at, (each, reason) in enumerate(zip(claims, found.reasons, strict=True))
+        claim: (reason, at in outcome.following)
+        for at, (claim, reason) in enumerate(zip(claims, outcome.reasons, strict=True))
     }
-    return becomes, found.shared, [members for _, members in found.sets.all()]
+    return becomes, outcome.shared, [members for _, members in outcome.sets.all()]
 
 
 @given(any_claims, bans_of, every_rules, st.randoms(use_true_random=False))
 def test_the_order_in_which_claims_are_given_decides_nothing(claims, bans, rules, random):
     mixed = random.sample(claims, len(claims))
-    (found, _), (again, _) = decided(claims, rules, bans), decided(mixed, rules, bans[::-1])
-    assert told_of(found, claims) == told_of(again, mixed)
+    (outcome, _), (again, _) = decided(claims, rules, bans), decided(mixed, rules, bans[::-1])
+    assert summary_of(outcome, claims) == summary_of(again, mixed)
 
 
 @given(any_claims, bans_of, every_rules)
-def test_what_holds_makes_the_sets_and_nothing_else_does(claims, bans, rules):
-    found, becomes = decided(claims, rules, bans, ENDS)
+def test_the_sets_are_made_by_the_claims_that_hold_alone(claims, bans, rules):
+    outcome, becomes = decided(claims, rules, bans, ENDS)
     sets = Sets(ENDS)
-    for each, reason in zip(claims, becomes, strict=True):
+    for claim, reason in zip(claims, becomes, strict=True):
         if reason is None:
-            sets.meet(each.a, each.b)
-    assert [members for _, members in found.sets.all()] == [members for _, members in sets.all()]
-    for each, reason in zip(claims, becomes, strict=True):
-        is_one = sets.find(each.a) == sets.find(each.b)
+            sets.meet(claim.a, claim.b)
+    assert [members for _, members in outcome.sets.all()] == [members for _, members in sets.all()]
+    for claim, reason in zip(claims, becomes, strict=True):
+        is_one = sets.find(claim.a) == sets.find(claim.b)
         assert is_one == (reason in {None, FOLLOWS}) or (reason is not None and reason in FINAL)
 
 
 @given(claims_of(ALONE, settles=True), claims_of(ALONE, settles=True, most=1), bans_of, every_rules, st.booleans())
 def test_a_claim_that_is_refused_changes_nothing_unless_it_shows_an_end_to_be_shared(claims, more, bans, rules, shares):
     if shares:
-        more = [each for each in more if not rules.is_sure(each.rule, each.confidence)]
+        more = [claim for claim in more if not rules.is_sure(claim.rule, claim.confidence)]
     else:
         rules = _sharing_nothing(rules)
-    taken = {_key(each) for each in claims}
-    more = [each for each in more if _key(each) not in taken]
+    taken = {_key(claim) for claim in claims}
+    more = [claim for claim in more if _key(claim) not in taken]
     (before, _), (after, becomes) = decided(claims, rules, bans, ENDS), decided([*claims, *more], rules, bans, ENDS)
     if more and becomes[-1] is not None:
-        held, *others = told_of(after, [*claims, *more])
-        assert ({each: held[each] for each in claims}, *others) == told_of(before, claims)
+        reasons, *others = summary_of(after, [*claims, *more])
+        assert ({claim: reasons[claim] for claim in claims}, *others) == summary_of(before, claims)
 
 
 def _sharing_nothing(rules):
@@ -790,37 +799,39 @@ def _sharing_nothing(rules):
 
 
 @given(any_claims, bans_of, every_rules)
-def test_a_ban_of_two_who_are_apart_all_the_same_parts_nobody_where_nothing_is_shared(claims, bans, rules):
-    found, _ = decided(claims, _sharing_nothing(rules), (), ENDS)
-    idle = [(x, y) for x, y in bans if found.sets.find(x) != found.sets.find(y)]
+def test_a_ban_on_two_already_apart_parts_nobody_where_nothing_is_shared(claims, bans, rules):
+    outcome, _ = decided(claims, _sharing_nothing(rules), (), ENDS)
+    idle = [(first, second) for first, second in bans if outcome.sets.find(first) != outcome.sets.find(second)]
     again, _ = decided(claims, _sharing_nothing(rules), idle, ENDS)
-    assert again.sets.all() == found.sets.all()
+    assert again.sets.all() == outcome.sets.all()
 
 
 @given(claims_of(("record",) * 5 + ("tried",), most=16), bans_of)
 def test_by_default_records_join_no_two_customers_of_the_companys(claims, bans):
-    found, _ = decided([*claims, first_seen(E, ANON, since=1), first_seen(P, NONA, since=1)], DEFAULT, bans)
-    for _, members in found.sets.all():
-        assert sum(each.type == "customer_id" and not is_generated(each.value) for each in members) <= 1
+    outcome, _ = decided([*claims, first_seen(E, ANON, since=1), first_seen(P, NONA, since=1)], DEFAULT, bans)
+    for _, members in outcome.sets.all():
+        assert sum(member.type == "customer_id" and not is_generated(member.value) for member in members) <= 1
 
 
 @given(claims_of(ends=usual_ends, most=16), bans_of)
-def test_by_default_what_names_a_thing_never_joins_two_who_are_known_apart(claims, bans):
-    by_things = [each for each in claims if each.a.type in WEAK or each.b.type in WEAK]
-    surely = [each._replace(confidence=1.0) for each in claims if each not in by_things]
+def test_by_default_an_identifier_of_a_device_never_joins_two_who_are_known_apart(claims, bans):
+    by_things = [claim for claim in claims if claim.a.type in WEAK or claim.b.type in WEAK]
+    surely = [claim._replace(confidence=1.0) for claim in claims if claim not in by_things]
     claims = [*by_things, *surely]
-    found, becomes = decided(claims, DEFAULT, bans)
+    outcome, becomes = decided(claims, DEFAULT, bans)
     sets = Sets({*ENDS})
-    for each, reason in list(zip(claims, becomes, strict=True))[len(by_things) :]:
+    for claim, reason in list(zip(claims, becomes, strict=True))[len(by_things) :]:
         if reason is None:
-            sets.meet(each.a, each.b)
-    for _, members in found.sets.all():
-        people = {sets.find(each) for each in members}
+            sets.meet(claim.a, claim.b)
+    for _, members in outcome.sets.all():
+        people = {sets.find(member) for member in members}
         named = Counter(
             type_
             for root in people
             for type_ in {
-                each.type for each in sets.members(root) if each.type not in WEAK and not is_generated(each.value)
+                member.type
+                for member in sets.members(root)
+                if member.type not in WEAK and not is_generated(member.value)
             }
         )
         assert max(named.values(), default=0) <= 1, "of what weak types tie, no two groups hold one type"
@@ -828,66 +839,68 @@ def test_by_default_what_names_a_thing_never_joins_two_who_are_known_apart(claim
 
 @given(claims_of(("record", "record", "record", "match", "tried"), most=16), bans_of, every_rules)
 def test_nothing_exceeds_the_most_identifiers_of_a_profile(claims, bans, rules):
-    found, _ = decided([*claims, first_seen(E, ANON, since=1)], rules, bans)
-    for _, members in found.sets.all():
-        assert sum(not is_generated(each.value) for each in members) <= rules.max_identifiers
+    outcome, _ = decided([*claims, first_seen(E, ANON, since=1)], rules, bans)
+    for _, members in outcome.sets.all():
+        assert sum(not is_generated(member.value) for member in members) <= rules.max_identifiers
 
 
 @given(any_claims, every_rules)
-def test_what_is_beyond_the_most_identifiers_is_so_by_hand_alone(claims, rules):
+def test_only_claims_by_hand_exceed_the_most_identifiers(claims, rules):
     check_size(claims, rules, ())
 
 
 def check_size(claims, rules, bans):
-    found, becomes = decided(claims, rules, bans, ENDS)
+    outcome, becomes = decided(claims, rules, bans, ENDS)
     sets = Sets(ENDS)
-    for each, reason in zip(claims, becomes, strict=True):
-        if each.stands and reason is None:
-            sets.meet(each.a, each.b)
-    for _, members in found.sets.all():
-        if sum(not is_generated(each.value) for each in members) > rules.max_identifiers:
-            assert len({sets.find(each) for each in members}) == 1
+    for claim, reason in zip(claims, becomes, strict=True):
+        if claim.stands and reason is None:
+            sets.meet(claim.a, claim.b)
+    for _, members in outcome.sets.all():
+        if sum(not is_generated(member.value) for member in members) > rules.max_identifiers:
+            assert len({sets.find(member) for member in members}) == 1
 
 
 @given(any_claims, bans_of, every_rules)
-def test_every_ban_holds_whoever_says_otherwise(claims, bans, rules):
-    found, _ = decided(claims, rules, bans, ENDS)
-    assert all(found.sets.find(x) != found.sets.find(y) for x, y in bans)
+def test_every_ban_holds_against_every_claim(claims, bans, rules):
+    outcome, _ = decided(claims, rules, bans, ENDS)
+    assert all(outcome.sets.find(first) != outcome.sets.find(second) for first, second in bans)
 
 
 @given(any_claims, bans_of, every_rules, every_rules)
-def test_what_was_decided_is_decided_again_by_the_same_rules_and_stands_under_others(claims, bans, rules, later):
-    found, _ = decided(claims, rules, bans)
+def test_decisions_are_repeated_by_the_same_rules_and_stand_under_others(claims, bans, rules, later):
+    outcome, _ = decided(claims, rules, bans)
     again = [
-        each if each.settled else each._replace(status=LINKED if reason is None else reason.value)
-        for each, reason in zip(claims, found.reasons, strict=True)
+        claim if claim.settled else claim._replace(status=LINKED if reason is None else reason.value)
+        for claim, reason in zip(claims, outcome.reasons, strict=True)
     ]
-    assert told_of(decided(again, rules, bans)[0], claims) == told_of(found, claims)
+    assert summary_of(decided(again, rules, bans)[0], claims) == summary_of(outcome, claims)
     stands = [
-        each._replace(status=LINKED if reason is None else reason.value, settled=True, tried=False)
-        for each, reason in zip(claims, found.reasons, strict=True)
+        claim._replace(status=LINKED if reason is None else reason.value, settled=True, tried=False)
+        for claim, reason in zip(claims, outcome.reasons, strict=True)
     ]
-    held, _ = decided(stands, later, bans)
-    assert held.reasons == found.reasons
-    assert [members for _, members in held.sets.all()] == [members for _, members in found.sets.all()]
+    later_outcome, _ = decided(stands, later, bans)
+    assert later_outcome.reasons == outcome.reasons
+    assert [members for _, members in later_outcome.sets.all()] == [members for _, members in outcome.sets.all()]
 
 
 # --- merges that a ban keeps from holding ---
 
 
 def test_a_merge_that_a_ban_keeps_from_holding_makes_no_profile_larger_than_there_may_be():
-    check_size([said(P, Q, since=1), said(A, P, since=2), said(A, R, since=3), merged(A, B, since=4)], THREE, [(B, R)])
+    check_size(
+        [claim(P, Q, since=1), claim(A, P, since=2), claim(A, R, since=3), merged(A, B, since=4)], THREE, [(B, R)]
+    )
 
 
 def test_a_ban_on_an_identifier_that_turns_out_to_be_shared_keeps_no_merge_from_holding():
     """Until it is known to be shared, it belongs to one of the two."""
     rules = rules_of(email=TypeRule(shared_from=2))
-    shared = [said(B, E), said(C, E)]
+    shared = [claim(B, E), claim(C, E)]
     assert decided(shared, rules)[1] == [Reason.SHARED_IDENTIFIER] * 2
     assert decided([*shared, merged(A, B)], rules, [(A, E)])[1] == [*[Reason.SHARED_IDENTIFIER] * 2, None]
 
 
 def test_a_merge_that_a_ban_keeps_from_holding_shows_nobody_to_be_shared():
-    told = [said(each, other) for each in (E, A) for other in (P, Q, R)]
+    claims = [claim(end, other) for end in (E, A) for other in (P, Q, R)]
     rules, bans = Rules(max_identifiers=5), [(A, B)]
-    assert decided([*told, merged(A, B)], rules, bans)[1] == [*decided(told, rules, bans)[1], BANNED]
+    assert decided([*claims, merged(A, B)], rules, bans)[1] == [*decided(claims, rules, bans)[1], BANNED]

@@ -30,7 +30,7 @@ NODES = (A, B, E, F, P, D)
 
 
 class Tie(NamedTuple):
-    """A link, as a test says it."""
+    """A link, as a test gives it."""
 
     a: Identifier
     b: Identifier
@@ -42,7 +42,7 @@ class Tie(NamedTuple):
     follows: bool = False
 
 
-def told(tie, value, source=None):
+def record_of(tie, value, source=None):
     return LinkRecord(
         tie.since, fact_id(tie.since), source, value, tie.confidence, "record", tie.at, tie.since, tie.status, tie.into,
         follows=tie.follows,
@@ -50,10 +50,10 @@ def told(tie, value, source=None):
 
 
 def graph(*ties, nodes=(), apart=()):
-    ends = {one: {} for one in nodes}
+    ends = {node: {} for node in nodes}
     for tie in ties:
-        ends.setdefault(tie.a, {}).setdefault(tie.b, []).append(told(tie, tie.b.value))
-        ends.setdefault(tie.b, {}).setdefault(tie.a, []).append(told(tie, tie.a.value))
+        ends.setdefault(tie.a, {}).setdefault(tie.b, []).append(record_of(tie, tie.b.value))
+        ends.setdefault(tie.b, {}).setdefault(tie.a, []).append(record_of(tie, tie.a.value))
     return Graph(ends, apart)
 
 
@@ -73,58 +73,58 @@ def some_ties(draw, most=9):
 
 
 def reached(start, ties):
-    found, ahead = {start}, [start]
+    reachable, ahead = {start}, [start]
     while ahead:
-        one = ahead.pop()
+        node = ahead.pop()
         for tie in ties:
-            for x, y in ((tie.a, tie.b), (tie.b, tie.a)):
-                if x == one and y not in found:
-                    found.add(y)
-                    ahead.append(y)
-    return found
+            for near, far in ((tie.a, tie.b), (tie.b, tie.a)):
+                if near == node and far not in reachable:
+                    reachable.add(far)
+                    ahead.append(far)
+    return reachable
 
 
 @given(some_ties(), st.sampled_from(NODES))
-def test_groups_without_one_are_what_remains_connected(ties, one):
-    found = groups_without(one, NODES, [(tie.a, tie.b) for tie in ties])
-    left = [tie for tie in ties if one not in tie[:2]]
-    assert sorted(map(set, found), key=sorted) == sorted(
+def test_groups_without_a_node_are_what_remains_connected(ties, node):
+    groups = groups_without(node, NODES, [(tie.a, tie.b) for tie in ties])
+    left = [tie for tie in ties if node not in tie[:2]]
+    assert sorted(map(set, groups), key=sorted) == sorted(
         map(set, {frozenset(reached(n, left)) for n in NODES}), key=sorted
     )
 
 
 @given(some_ties())
 def test_a_profile_is_a_connected_set(ties):
-    found = graph(*ties, nodes=NODES).profiles()
-    assert sorted(one for profile in found for one in profile.members) == sorted(NODES)
-    for profile in found:
+    profiles = graph(*ties, nodes=NODES).profiles()
+    assert sorted(node for profile in profiles for node in profile.members) == sorted(NODES)
+    for profile in profiles:
         assert list(profile.members) == sorted(reached(profile.members[0], ties))
         assert (profile.customer_id is None) == (not {A, B} & set(profile.members))
-    assert found == sorted(found, key=lambda one: one.members)
+    assert profiles == sorted(profiles, key=lambda profile: profile.members)
 
 
 @given(some_ties(), st.randoms())
-def test_it_is_the_same_in_whatever_order_links_are_given_and_from_whichever_end(ties, random):
+def test_the_graph_is_the_same_in_any_order_and_direction_of_its_links(ties, random):
     mixed = [tie._replace(a=tie.b, b=tie.a) if random.random() < 0.5 else tie for tie in ties]
     random.shuffle(mixed)
-    one, other = graph(*ties, nodes=NODES), graph(*mixed, nodes=reversed(NODES))
-    assert one.profiles() == other.profiles()
-    assert [pair_of(link) for link in one.links] == [pair_of(link) for link in other.links]
-    assert one.joined_at() == other.joined_at()
+    forward, other = graph(*ties, nodes=NODES), graph(*mixed, nodes=reversed(NODES))
+    assert forward.profiles() == other.profiles()
+    assert [pair_of(link) for link in forward.links] == [pair_of(link) for link in other.links]
+    assert forward.joined_at() == other.joined_at()
 
 
-@pytest.mark.parametrize("status", [RETRACTED, *(one.value for one in Reason)])
-def test_what_was_taken_back_or_refused_is_no_link(status):
-    found = graph(Tie(A, E, status=status))
-    assert found.links == []
-    assert [one.members for one in found.profiles()] == [(A,), (E,)]
-    held = Graph({A: {E: [told(Tie(A, E, status=status), "e", "crm"), told(Tie(A, E), "e", "web")]}, E: {}})
-    assert [pair_of(link) for link in held.links] == [{A, E}], "another source's word holds"
-    assert [one.source for one in held.links[0].evidence] == ["web"]
+@pytest.mark.parametrize("status", [RETRACTED, *(reason.value for reason in Reason)])
+def test_withdrawn_or_refused_evidence_is_no_link(status):
+    refused = graph(Tie(A, E, status=status))
+    assert refused.links == []
+    assert [profile.members for profile in refused.profiles()] == [(A,), (E,)]
+    whole = Graph({A: {E: [record_of(Tie(A, E, status=status), "e", "crm"), record_of(Tie(A, E), "e", "web")]}, E: {}})
+    assert [pair_of(link) for link in whole.links] == [{A, E}], "another source's word holds"
+    assert [record.source for record in whole.links[0].evidence] == ["web"]
 
 
-def test_a_link_to_what_is_not_in_sight_is_left_out():
-    assert Graph({A: {E: [told(Tie(A, E), "e")]}}).links == []
+def test_a_link_to_an_identifier_outside_the_graph_is_left_out():
+    assert Graph({A: {E: [record_of(Tie(A, E), "e")]}}).links == []
 
 
 # --- the id that stays ---
@@ -159,27 +159,31 @@ def test_the_id_that_stays(ties, stays):
 
 
 @given(st.lists(pairs, unique=True, max_size=9), st.data())
-def test_what_is_decided_link_by_link_is_what_the_links_say_later(chosen, data):
+def test_owners_decided_link_by_link_equal_those_of_all_links_at_once(chosen, data):
     """A merge is decided from the links before it, and kept with the link: going through them again agrees."""
     ties, nodes, gone = [], (*NODES, ANON), []
     for since, (a, b) in enumerate([*chosen, (ANON, data.draw(st.sampled_from(NODES)))], 1):
         before = graph(*ties, nodes=nodes)
-        x, y = (next(one for one in before.profiles() if end in one.members) for end in (a, b))
+        left, right = (next(profile for profile in before.profiles() if end in profile.members) for end in (a, b))
         into = None
-        if x != y and None not in {x.customer_id, y.customer_id}:
-            into = data.draw(st.sampled_from([survivor(x, y, before.links), x.customer_id, y.customer_id]))
-            gone.append(({x.customer_id, y.customer_id} - {into}).pop())
+        if left != right and None not in {left.customer_id, right.customer_id}:
+            into = data.draw(
+                st.sampled_from([survivor(left, right, before.links), left.customer_id, right.customer_id])
+            )
+            gone.append(({left.customer_id, right.customer_id} - {into}).pop())
         ties.append(Tie(a, b, since, into=into))
         after = graph(*ties, nodes=nodes)
-        joined = next(one for one in after.profiles() if a in one.members)
-        assert joined.customer_id == (into or x.customer_id or y.customer_id)
+        joined = next(profile for profile in after.profiles() if a in profile.members)
+        assert joined.customer_id == (into or left.customer_id or right.customer_id)
         assert [merge.source for merge in after.merges()] == gone
         assert sorted(aliases(joined)) == sorted(
-            one.value for one in joined.members if one.type == "customer_id" and one.value != joined.customer_id
+            member.value
+            for member in joined.members
+            if member.type == "customer_id" and member.value != joined.customer_id
         )
 
 
-def test_who_owns_what_nobody_knew():
+def test_an_unknown_customer_id_owns_itself_and_generated_ids_are_recognised():
     assert first_owner(A) == "A"
     assert first_owner(E) is None
     assert is_generated(generated().value)
@@ -191,12 +195,16 @@ def test_who_owns_what_nobody_knew():
 
 
 @given(some_ties())
-def test_two_are_one_since_the_first_moment_at_which_links_lead_from_one_to_the_other(ties):
-    found = graph(*ties, nodes=NODES).joined_at()
-    for one, other in combinations(sorted(NODES), 2):
-        since = [tie.since for tie in ties if other in reached(one, [each for each in ties if each.since <= tie.since])]
-        assert found.get((one, other)) == min(since, default=None)
-    assert all(one < other for one, other in found)
+def test_two_identifiers_are_joined_since_the_first_path_between_them(ties):
+    moments = graph(*ties, nodes=NODES).joined_at()
+    for node, other in combinations(sorted(NODES), 2):
+        since = [
+            tie.since
+            for tie in ties
+            if other in reached(node, [earlier for earlier in ties if earlier.since <= tie.since])
+        ]
+        assert moments.get((node, other)) == min(since, default=None)
+    assert all(node < other for node, other in moments)
 
 
 # --- the widest path ---
@@ -208,9 +216,9 @@ def simple_paths(start, ties):
     def onward(path):
         yield path
         for tie in ties:
-            for x, y in ((tie.a, tie.b), (tie.b, tie.a)):
-                if x == path[-1] and y not in path:
-                    yield from onward((*path, y))
+            for near, far in ((tie.a, tie.b), (tie.b, tie.a)):
+                if near == path[-1] and far not in path:
+                    yield from onward((*path, far))
 
     return onward((start,))
 
@@ -225,90 +233,96 @@ def test_confidence_is_the_widest_of_all_simple_paths(ties, anchor, at):
     for path in simple_paths(anchor, holding):
         width = min((weight[frozenset(step)] for step in pairwise(path)), default=1.0)
         widest[path[-1]] = max(width, widest.get(path[-1], 0.0))
-    held = graph(*ties, nodes=NODES)
-    found = held.confidences(anchor, NOW)
-    assert {one: confidence for one, (confidence, _) in found.items()} == widest
-    for one, (confidence, path) in found.items():
+    whole = graph(*ties, nodes=NODES)
+    confidences = whole.confidences(anchor, NOW)
+    assert {node: confidence for node, (confidence, _) in confidences.items()} == widest
+    for node, (confidence, path) in confidences.items():
         # The path says so: it leads from the anchor to the identifier, and its weakest link is the confidence.
-        place = anchor
+        current = anchor
         for link in path:
-            assert place in {link.a, link.b}
-            place = link.b if place == link.a else link.a
+            assert current in {link.a, link.b}
+            current = link.b if current == link.a else link.a
             assert link.confidence == weight[pair_of(link)]
-        assert place == one
+        assert current == node
         assert min((link.confidence for link in path), default=1.0) == confidence
-        assert held.path(anchor, one, NOW) == path
+        assert whole.path(anchor, node, NOW) == path
 
 
 def test_the_widest_path_by_hand():
     #        0.9       0.8
     #   A -------- E -------- P       A to P directly is 0.5, but over E it is min(0.9, 0.8) = 0.8;
     #   |                     |       F hangs on P by 0.95: min(0.8, 0.95) = 0.8; D on A by 0.2 and on F by 0.3:
-    #   +---------0.5---------+       over F it is min(0.8, 0.95, 0.3) = 0.3. B is on nothing.
+    #   +---------0.5---------+       over F it is min(0.8, 0.95, 0.3) = 0.3. B has no link.
     ties = [Tie(A, E, 1, 0.9), Tie(E, P, 2, 0.8), Tie(A, P, 3, 0.5), Tie(P, F, 4, 0.95), Tie(A, D, 5, 0.2),
             Tie(D, F, 6, 0.3)]  # fmt: skip
-    found = graph(*ties, nodes=NODES).confidences(A, NOW)
-    assert {one: confidence for one, (confidence, _) in found.items()} == {A: 1.0, E: 0.9, P: 0.8, F: 0.8, D: 0.3}
-    assert [pair_of(link) for link in found[D][1]] == [{A, E}, {E, P}, {P, F}, {F, D}]
+    confidences = graph(*ties, nodes=NODES).confidences(A, NOW)
+    assert {node: confidence for node, (confidence, _) in confidences.items()} == {
+        A: 1.0,
+        E: 0.9,
+        P: 0.8,
+        F: 0.8,
+        D: 0.3,
+    }
+    assert [pair_of(link) for link in confidences[D][1]] == [{A, E}, {E, P}, {P, F}, {F, D}]
     assert graph(*ties, nodes=NODES).path(A, B, NOW) == ()
 
 
 def test_certainty_is_certain_however_long_the_path_and_of_equal_paths_the_shortest_shows():
-    chain = [Tie(customer(f"c{place}"), customer(f"c{place + 1}"), place + 1) for place in range(100)]
-    found = graph(*chain).confidences(customer("c0"), NOW)
-    assert {confidence for confidence, _ in found.values()} == {1.0}
-    assert [len(path) for _, path in found.values()] == list(range(101))
+    chain = [Tie(customer(f"c{index}"), customer(f"c{index + 1}"), index + 1) for index in range(100)]
+    confidences = graph(*chain).confidences(customer("c0"), NOW)
+    assert {confidence for confidence, _ in confidences.values()} == {1.0}
+    assert [len(path) for _, path in confidences.values()] == list(range(101))
     square = graph(Tie(A, E, 1), Tie(E, P, 2), Tie(A, P, 3))
     assert [pair_of(link) for link in square.path(A, P, NOW)] == [{A, P}]
 
 
-# --- what follows ---
+# --- links that follow ---
 
 
 @given(some_ties(), st.sets(st.integers(0, 8)))
-def test_links_whose_words_all_follow_join_nothing(ties, following):
-    made = [tie._replace(follows=place in following) for place, tie in enumerate(ties)]
+def test_links_whose_records_all_follow_join_nothing(ties, following):
+    made = [tie._replace(follows=index in following) for index, tie in enumerate(ties)]
     joining = [tie for tie in made if not tie.follows]
-    held, alone = graph(*made, nodes=NODES), graph(*joining, nodes=NODES)
-    assert [pair_of(link) for link in held.links] == [{tie.a, tie.b} for tie in made], "they are links all the same"
-    assert held.profiles() == alone.profiles()
-    assert held.joined_at() == alone.joined_at()
-    assert [merge[1:] for merge in held.merges()] == [merge[1:] for merge in alone.merges()]
+    whole, alone = graph(*made, nodes=NODES), graph(*joining, nodes=NODES)
+    assert [pair_of(link) for link in whole.links] == [{tie.a, tie.b} for tie in made], "they are links all the same"
+    assert whole.profiles() == alone.profiles()
+    assert whole.joined_at() == alone.joined_at()
+    assert [merge[1:] for merge in whole.merges()] == [merge[1:] for merge in alone.merges()]
 
 
-def test_one_word_that_does_not_follow_is_enough_to_join():
-    every = [told(Tie(A, E, 1, follows=True), "e", "crm"), told(Tie(A, E, 2), "e", "web")]
+def test_one_record_that_does_not_follow_is_enough_to_join():
+    every = [record_of(Tie(A, E, 1, follows=True), "e", "crm"), record_of(Tie(A, E, 2), "e", "web")]
     (profile,) = Graph({A: {E: every}, E: {A: every}}).profiles()
     assert profile.members == (A, E)
 
 
 def test_a_link_that_follows_says_how_sure_we_are():
-    held = graph(Tie(A, E, 1, 0.5), Tie(E, P, 2, 0.5), Tie(A, P, 3, 0.9, follows=True))
-    assert {one: confidence for one, (confidence, _) in held.confidences(A, NOW).items()} == {A: 1.0, P: 0.9, E: 0.5}
+    whole = graph(Tie(A, E, 1, 0.5), Tie(E, P, 2, 0.5), Tie(A, P, 3, 0.9, follows=True))
+    assert {node: confidence for node, (confidence, _) in whole.confidences(A, NOW).items()} == {A: 1.0, P: 0.9, E: 0.5}
 
 
 def test_a_customer_id_that_only_follows_was_not_linked_first():
-    held = graph(Tie(A, D, 1, follows=True), Tie(B, F, 2), Tie(A, E, 3), Tie(E, F, 4), Tie(F, D, 5))
-    (profile,) = held.profiles()
+    whole = graph(Tie(A, D, 1, follows=True), Tie(B, F, 2), Tie(A, E, 3), Tie(E, F, 4), Tie(F, D, 5))
+    (profile,) = whole.profiles()
     assert profile.customer_id == "B"
 
 
-# --- what is stored ---
+# --- stored link records ---
 
 
-def test_what_was_stored_before_joins_and_has_neither_a_moment_nor_a_policy():
-    now = told(Tie(A, E), "e", "crm")
+def test_a_link_record_of_an_older_version_has_neither_moment_nor_policy():
+    now = record_of(Tie(A, E), "e", "crm")
     earlier = msgspec.msgpack.encode(msgspec.to_builtins(now, builtin_types=[bytes])[:11])
     assert msgspec.msgpack.decode(earlier, type=LinkRecord) == now
     assert (now.timed, now.policy, now.follows) == (False, None, False)
 
 
-def test_a_word_is_stored_with_all_that_was_decided():
-    said = msgspec.structs.replace(told(Tie(A, E), "e", "crm"), timed=True, policy="0123456789ab", follows=True)
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(said), type=LinkRecord) == said
+def test_a_link_record_is_stored_with_every_field_of_its_decision():
+    record = msgspec.structs.replace(record_of(Tie(A, E), "e", "crm"), timed=True, policy="0123456789ab", follows=True)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=LinkRecord) == record
 
 
 @pytest.mark.parametrize("rule", Rule)
-def test_a_persons_word_is_by_hand_and_so_is_what_leads_to_an_id_made_here(rule):
-    said = msgspec.structs.replace(told(Tie(A, E), "e"), rule=rule.value)
-    assert said.is_by_hand == (rule in {Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})
+def test_links_by_a_person_and_to_generated_ids_are_by_hand(rule):
+    record = msgspec.structs.replace(record_of(Tie(A, E), "e"), rule=rule.value)
+    assert record.is_by_hand == (rule in {Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})

@@ -1,4 +1,4 @@
-"""The form in which identifiers match: what is equal, what stays apart, and what holds of every text."""
+"""The form in which identifiers match: equal values, different values, and properties of every text."""
 
 # ruff: noqa: RUF001  # characters that look alike are what is told apart here
 
@@ -50,7 +50,7 @@ ADDRESSES = {
     "fi@example.com": ["ﬁ@example.com", "FI@example.com"],
     # RFC 5321, 4.5.3.1.1: 64 octets are what every host must take, and some take more.
     f"{'j' * 70}@example.com": [f'"{"J" * 70}"@Example.com'],
-    # What no mail from outside reaches still has one form.
+    # Addresses that no mail from outside reaches still have one form.
     "john@intranet": ["john@intranet", '"John"@INTRANET'],
     # Refused: for special use (RFC 6761, 6762), or no address at all. The text counts, without its case.
     "john@printer.local": ["John@Printer.local", " john@printer.LOCAL "],
@@ -186,12 +186,12 @@ def test_one_number_has_one_form(form, region, text):
 
 
 @pytest.mark.parametrize(("text", "region"), NO_NUMBERS)
-def test_what_is_not_one_whole_number_matches_by_its_text(text, region):
+def test_a_text_that_is_not_one_whole_number_matches_by_its_text(text, region):
     assert normalise("phone", f" {text}\n", region) == text
 
 
 @pytest.mark.parametrize("type_", APART)
-def test_what_may_be_two_stays_two(type_):
+def test_texts_of_different_identifiers_keep_different_forms(type_):
     assert len({normalise(type_, text) for text in APART[type_]}) == len(APART[type_])
 
 
@@ -228,7 +228,7 @@ def test_other_values_lose_white_space_around_them_and_differences_of_compositio
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_what_cannot_be_seen_at_the_ends_is_trimmed(type_):
+def test_invisible_characters_at_the_ends_are_trimmed(type_):
     invisible = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()]
     invisible += [
         "\u200b",
@@ -236,8 +236,8 @@ def test_what_cannot_be_seen_at_the_ends_is_trimmed(type_):
         "\ufeff",
         *"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
     ]
-    for one in invisible:
-        assert normalise(type_, f"{one} {one}x{one} {one}") == "x"
+    for blank in invisible:
+        assert normalise(type_, f"{blank} {blank}x{blank} {blank}") == "x"
     assert normalise(type_, "".join(invisible)) == ""
 
 
@@ -265,7 +265,7 @@ SOMEWHERE = st.none() | st.sampled_from(REGIONS) | st.text(max_size=3)
 @example(("email", "J\u030c" * 84 + "@ü.de"), None)  # too long, and shorter without its case
 @example(("email", "ΐ" * 60 + "@ü.de"), None)  # longer without its case
 @example(("phone", "+49 00 30 123456"), "DE")
-def test_a_forms_form_is_itself(typed, region):
+def test_normalising_twice_changes_nothing(typed, region):
     type_, value = typed
     form = normalise(type_, value, region)
     assert normalise(type_, form, region) == form
@@ -283,7 +283,7 @@ def test_a_form_is_text_that_every_store_keeps(typed, region):
 
 @settings(deadline=None)
 @given(TYPED, SOMEWHERE)
-def test_composition_and_what_lies_around_make_no_difference(typed, region):
+def test_composition_and_surrounding_space_make_no_difference(typed, region):
     type_, value = typed
     for other in (unicodedata.normalize("NFD", value), f"\ufeff {value}\u200b\r\n"):
         assert normalise(type_, other, region) == normalise(type_, value, region)
@@ -324,7 +324,7 @@ def test_no_address_is_looked_up(monkeypatch):
     assert normalise("email", '"john"@Example.com') == "john@example.com"
 
 
-def test_what_is_kept_in_memory_is_bounded_and_short():
+def test_memoised_values_are_bounded_in_number_and_length():
     for kept, type_, longest, end in (
         (module._address, "email", MAX_EMAIL, "@x.org"), (module._phone, "phone", MAX_PHONE, ""),
     ):  # fmt: skip
@@ -337,10 +337,10 @@ def test_what_is_kept_in_memory_is_bounded_and_short():
 
 
 @pytest.mark.parametrize("type_", TYPES)
-def test_nothing_is_made_of_a_value_that_is_too_long(type_, monkeypatch):
+def test_a_value_that_is_too_long_is_not_normalised(type_, monkeypatch):
     made = []
     for name in ("normalize", "_folded", "_address", "_phone"):
-        monkeypatch.setattr(module, name, lambda *given, name=name: made.append(name) or given[-1])
+        monkeypatch.setattr(module, name, lambda *args, name=name: made.append(name) or args[-1])
     for value in (" " * (MAX_VALUE_BYTES + 1), "é" * (MAX_VALUE_BYTES // 2 + 1), "\u200b " * MAX_VALUE_BYTES):
         assert normalise(type_, value) == value
     assert made == []
@@ -404,7 +404,7 @@ WORST = {
         "digits": "+" + "1" * 300, "extensions": "+12015550123" + " x1" * 90, "signs": "+" * 300,
     },
 }  # fmt: skip
-"""What the libraries take longest for, of the length that a value may have."""
+"""Values for which the libraries take longest, of the length that a value may have."""
 
 
 def lines_run(work):
@@ -425,8 +425,8 @@ def lines_run(work):
     return count
 
 
-@pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, some in WORST.items() for name in some])
-def test_what_libraries_do_with_a_value_is_bounded(type_, name):
+@pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, names in WORST.items() for name in names])
+def test_work_of_libraries_on_a_value_is_bounded(type_, name):
     """An e-mail address as people have them takes them some 400 lines of Python."""
     for kept in (module._address, module._phone):
         kept.cache_clear()

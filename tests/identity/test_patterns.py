@@ -1,4 +1,4 @@
-"""Patterns of a tenant's own: which are let through, what they match, and that no value keeps anybody waiting."""
+"""A tenant's own patterns: which are accepted, what they match, and that no value takes long."""
 
 # ruff: noqa: RUF001  # letters that fold to others are what is told apart here
 
@@ -38,21 +38,24 @@ USUAL = {
 
 @pytest.mark.parametrize("pattern", USUAL)
 def test_usual_patterns_match_whole_values_whatever_their_case(pattern):
-    found = Patterns([pattern])
-    assert not found.faults
-    assert [value for value in USUAL[pattern] if not found.match(value)] == []
-    assert not found.match("something else")
+    patterns = Patterns([pattern])
+    assert not patterns.faults
+    assert [value for value in USUAL[pattern] if not patterns.match(value)] == []
+    assert not patterns.match("something else")
 
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        *[(one, "reference to a group") for one in ("(.)\\1", "(?P<x>a)\\g<x>", "a\\Z", "\\Qa", "\\Qa\\E", "\\\\\\Qa")],
-        *[(one, "looks around") for one in ("(?=a)a", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?>a)", "(?P=x)", "(?(1)a)")],
-        *[(one, "repeats a repetition") for one in ("a++", "a**", "a{3}{4}")],
-        *[(one, "repeat less") for one in ("a{1001}", "a{2,1}", "(a{100}){100}")],
-        *[(one, "repeats nothing") for one in ("*", "a|*", "(+)")],
-        *[(one, "close it") for one in ("(", "(a|b", "[a", "(?:a")],
+        *[
+            (text, "reference to a group")
+            for text in ("(.)\\1", "(?P<x>a)\\g<x>", "a\\Z", "\\Qa", "\\Qa\\E", "\\\\\\Qa")
+        ],
+        *[(text, "looks around") for text in ("(?=a)a", "(?!a)b", "(?<=a)b", "(?<!a)b", "(?>a)", "(?P=x)", "(?(1)a)")],
+        *[(text, "repeats a repetition") for text in ("a++", "a**", "a{3}{4}")],
+        *[(text, "repeat less") for text in ("a{1001}", "a{2,1}", "(a{100}){100}")],
+        *[(text, "repeats nothing") for text in ("*", "a|*", "(+)")],
+        *[(text, "close it") for text in ("(", "(a|b", "[a", "(?:a")],
         ("a)", "open it"),
         ("a)|(b", "open it"),
         ("[z-a]", "runs backwards"),
@@ -64,7 +67,7 @@ def test_usual_patterns_match_whole_values_whatever_their_case(pattern):
         ("(?:.{0,30}a){30}", "what they may cost together"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_with_what_would_be_right(pattern, words, capfd):
+def test_an_unusable_pattern_is_refused_with_a_correct_alternative(pattern, words, capfd):
     assert words in Patterns([pattern]).faults[0]
     assert capfd.readouterr() == ("", ""), (
         "RE2 writes what it was given to the standard error, unless it is told not to"
@@ -80,26 +83,26 @@ def test_what_cannot_be_used_is_refused_with_what_would_be_right(pattern, words,
         (["\\P{Greek}|[^\\pN]"] * MAX_CATEGORIES, MAX_CATEGORIES // 2),
     ],
 )
-def test_beyond_a_bound_nothing_is_read(many, first, monkeypatch):
+def test_patterns_beyond_a_bound_are_not_read(many, first, monkeypatch):
     read = []
     real = patterns._size
     monkeypatch.setattr(patterns, "_size", lambda pattern: read.append(pattern) or min(real(pattern), 1))
     faults = Patterns(many).faults
     assert list(faults) == list(range(first, len(many)))
-    assert all("that a tenant may have" in one or "together" in one for one in faults.values())
+    assert all("that a tenant may have" in fault or "together" in fault for fault in faults.values())
     assert len(read) == first
 
 
-def test_what_patterns_cost_together_is_bounded_and_the_cheaper_go_on():
-    found = Patterns(["(?:.?){50}", *["a{700}"] * 3, "b"])
-    assert list(found.faults) == [2, 3]
-    assert found.match("b")
+def test_the_total_cost_of_patterns_is_bounded_and_the_cheaper_ones_stay():
+    patterns = Patterns(["(?:.?){50}", *["a{700}"] * 3, "b"])
+    assert list(patterns.faults) == [2, 3]
+    assert patterns.match("b")
 
 
-def test_what_cannot_be_used_leaves_the_others():
-    found = Patterns(["qa.*", "(?!a)b", "no"])
-    assert list(found.faults) == [1]
-    assert [found.match(one) for one in ("qa1", "NO", "b")] == [True, True, False]
+def test_an_unusable_pattern_leaves_the_others():
+    patterns = Patterns(["qa.*", "(?!a)b", "no"])
+    assert list(patterns.faults) == [1]
+    assert [patterns.match(text) for text in ("qa1", "NO", "b")] == [True, True, False]
 
 
 DIFFERENCES = {
@@ -111,11 +114,11 @@ DIFFERENCES = {
     "aaa": ("a{,3}", "a{3}", "a{0,3}"),
     "x": ("[[:alpha:]]", "[[:alpha:]]", "[[:alpha:]]"),
 }
-"""By a value: what Python's `re` matches it with, RE2 does, and both or RE2 alone can be written."""
+"""By a value: its pattern in Python's `re` and the same in RE2, where both or RE2 alone can be written."""
 
 
-def test_what_differs_from_python_is_as_the_page_says():
-    """Of `docs/reference/identifiers.md`, the table of what was tried."""
+def test_differences_from_python_are_as_documented():
+    """The table of tried patterns in `docs/reference/identifiers.md`."""
     for value, (python, other, right) in DIFFERENCES.items():
         if python != other:
             assert re.fullmatch(python, value, re.IGNORECASE), value
@@ -133,7 +136,7 @@ def test_what_differs_from_python_is_as_the_page_says():
         ("\\x41", "a", True), ("\\_\\-\\@", "_-@", True),
     ],
 )  # fmt: skip
-def test_what_is_as_in_python(pattern, value, matches):
+def test_patterns_match_as_in_python(pattern, value, matches):
     assert Patterns([pattern]).match(value) is matches
     assert bool(re.fullmatch(pattern.replace("(?s:.)", "[\\s\\S]"), value, re.IGNORECASE)) is matches
 
@@ -164,10 +167,10 @@ trees = st.recursive(
 @given(trees)
 def test_a_pattern_matches_what_it_says(tree):
     pattern = written(tree)
-    found = Patterns([pattern])
-    assert not found.faults
+    patterns = Patterns([pattern])
+    assert not patterns.faults
     for value in map("".join, product("ab", repeat=4)):
-        assert found.match(value) == bool(re.fullmatch(pattern, value))
+        assert patterns.match(value) == bool(re.fullmatch(pattern, value))
 
 
 PIECES = [
@@ -198,10 +201,10 @@ PIECES = [
 @example(["a)|(b", "b"])
 @example(["(?-i)A", "b"])
 def test_patterns_together_match_what_each_does_by_itself(many):
-    together, each = Patterns(many), [Patterns([one]) for one in many]
-    assert [place in together.faults for place in range(len(many))] == [bool(one.faults) for one in each]
+    together, singles = Patterns(many), [Patterns([pattern]) for pattern in many]
+    assert [index in together.faults for index in range(len(many))] == [bool(single.faults) for single in singles]
     for value in ("", "a", "b", "A", "B", "ab", "a)", "(b", "|", "Q", "\\", "a|b", "b)"):
-        assert together.match(value) == any(one.match(value) for one in each)
+        assert together.match(value) == any(single.match(value) for single in singles)
 
 
 def test_a_pattern_matches_a_whole_value_and_none_that_is_long():

@@ -1,4 +1,4 @@
-"""What says nothing of a person is blocked, in its form and as given; what may be several people's joins none."""
+"""Placeholders are blocked, in their form and as given; values that may be several people's join nobody."""
 
 import hashlib
 
@@ -68,15 +68,15 @@ ADDRESSES = (
 )
 
 
-def found(type_, value, region=None, **rules):
-    """Return whether a value is blocked, and whether it may be several people's, in the form that a region gives it."""
+def judged(type_, value, region=None, **rules):
+    """Return whether a value is blocked, and whether it is uncertain, in the form that a region gives it."""
     identifier = Identifier(type_, normalise(type_, value, region))
     judge = Rules(region=region, **rules)
     return judge.blocks(identifier, value), judge.is_uncertain(identifier)
 
 
-def blocked(*told, **rules):
-    return found(*told, **rules)[0]
+def blocked(*args, **rules):
+    return judged(*args, **rules)[0]
 
 
 @pytest.mark.parametrize("value", [*sorted(WORDS), *DEVICES])
@@ -98,26 +98,26 @@ def test_an_address_of_nobodys_is_blocked(value):
 @pytest.mark.parametrize(
     ("type_", "value"),
     [
-        *(("device_id", one) for one in ("11111", "1000", "guests", "-2", "aaaaab", "GA1.2.1", "deadbeef", "0-1")),
+        *(("device_id", value) for value in ("11111", "1000", "guests", "-2", "aaaaab", "GA1.2.1", "deadbeef", "0-1")),
         ("device_id", "{3f2504e0-4f89-11d3-9a0c-0305e82c3301}"),
         ("device_id", "af25aaaa-1111-2222-3333-444444444444"),
         *(
-            ("email", f"{one}")
-            for one in (
+            ("email", f"{address}")
+            for address in (
                 "john@example.com", "me@example.org", "a@example.org", "x@example.net", "ford@ford.com", "na@gmail.com",
                 "test@gmail.com", "maria@mail.com", "info@shop.de", "me@me.com", "noriko@shop.de", "none.other@shop.de",
             )
         ),
         *(
-            ("phone", one)
-            for one in (
+            ("phone", number)
+            for number in (
                 "+12065550100", "+12000000001", "+12345678901", "+1234567890", "+442000000000", "+6588888888",
                 "+77777777777", "+11234567891", "1234567891", "+4930901820",
             )
         ),
     ],
 )  # fmt: skip
-def test_what_is_like_a_placeholder_is_not_blocked(type_, value):
+def test_a_value_that_resembles_a_placeholder_is_not_blocked(type_, value):
     assert not blocked(type_, value)
 
 
@@ -167,7 +167,7 @@ def test_the_numbers_of_a_region_are_somebodys_and_certain(region):
         one_digit = len(set(phonenumbers.national_significant_number(number))) == 1
         for written in (PhoneNumberFormat.INTERNATIONAL, PhoneNumberFormat.RFC3966, PhoneNumberFormat.E164):
             text = phonenumbers.format_number(number, written)
-            assert found("phone", text, region) == (False, one_digit)
+            assert judged("phone", text, region) == (False, one_digit)
 
 
 @given(st.integers(200, 998), st.integers(200, 998), st.integers(0, 9999))
@@ -201,17 +201,17 @@ def test_other_numbers_are_not_blocked(area, exchange, line):
     ],
 )
 def test_a_value_that_may_be_several_peoples_is_uncertain(type_, value, region, expected):
-    assert found(type_, value, region)[1] is expected
-    assert not found(type_, value, region, allowed_values=[normalise(type_, value, region)])[1]
-    assert not found(type_, value, region, block_junk=False)[1]
+    assert judged(type_, value, region)[1] is expected
+    assert not judged(type_, value, region, allowed_values=[normalise(type_, value, region)])[1]
+    assert not judged(type_, value, region, block_junk=False)[1]
 
 
 @given(st.text("0123456789+ -()", max_size=16), st.sampled_from([None, "GB", "US", "DE", "IT"]))
 @example("0044 000", "GB")
-def test_what_is_judged_of_a_number_holds_of_its_form_too(text, region):
-    """An identifier is one, however it is written: what is certain of it does not hang on the spelling."""
+def test_a_number_and_its_form_are_judged_alike(text, region):
+    """An identifier is the same however it is written: whether it is certain does not depend on the spelling."""
     form = normalise("phone", text, region)
-    assert found("phone", form, region)[1] == found("phone", text, region)[1]
+    assert judged("phone", form, region)[1] == judged("phone", text, region)[1]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_the_tenants_own_lists_are_held_to_what_was_given_too():
         assert not rules.blocks(identifier, identifier.value)
 
 
-def test_a_tenant_may_want_them_all_the_same():
+def test_a_tenant_may_allow_placeholders():
     assert not Rules(block_junk=False).blocks(Identifier("phone", "+19999999999"))
 
 
@@ -261,7 +261,7 @@ def test_a_long_value_is_not_matched_with_what_is_built_in():
     assert not blocked("device_id", "0" * (MAX_LENGTH + 1))
 
 
-def test_nothing_is_made_of_what_is_longer_than_a_number(monkeypatch):
+def test_a_text_longer_than_a_number_is_not_parsed(monkeypatch):
     form = "+" + "1" * MAX_PHONE
     monkeypatch.setattr(normalise_module, "_phone", None)
     monkeypatch.setattr(phonenumbers, "parse", None)

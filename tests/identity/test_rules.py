@@ -1,4 +1,4 @@
-"""A tenant's rules by themselves: what they block, whose word they rank first, and what rules cannot say."""
+"""A tenant's rules by themselves: blocked values, ranks of sources, and rules that are refused."""
 
 import json
 import re
@@ -13,28 +13,28 @@ from portrait.model.errors import InvalidRules, MalformedJson
 from portrait.model.identifier import Identifier, customer
 
 
-def one(type_, value):
+def identifier(type_, value):
     return Identifier(type_, value)
 
 
-# --- what says nothing of a person ---
+# --- blocked values ---
 
 
 OWN = Rules(blocked_values=["Mr. Nobody"], blocked_patterns=[r"qa-\d+"])
 BLOCKED = {
-    "an address that nobody has": (one("email", "noreply@example.com"), DEFAULT, True),
-    "an address that somebody has": (one("email", "e@example.org"), DEFAULT, False),
-    "no value": (one("email", ""), DEFAULT, True),
-    "no value, where nothing is junk": (one("email", ""), Rules(block_junk=False), True),
-    "a value that the tenant blocks": (one("device_id", "MR. NOBODY"), OWN, True),
-    "a value that another blocks": (one("device_id", "MR. NOBODY"), DEFAULT, False),
-    "a pattern that the tenant blocks": (one("device_id", "QA-17"), OWN, True),
-    "a part of a pattern": (one("device_id", "QA-17b"), OWN, False),
+    "an address that nobody has": (identifier("email", "noreply@example.com"), DEFAULT, True),
+    "an address that somebody has": (identifier("email", "e@example.org"), DEFAULT, False),
+    "no value": (identifier("email", ""), DEFAULT, True),
+    "no value, where nothing is junk": (identifier("email", ""), Rules(block_junk=False), True),
+    "a value that the tenant blocks": (identifier("device_id", "MR. NOBODY"), OWN, True),
+    "a value that another blocks": (identifier("device_id", "MR. NOBODY"), DEFAULT, False),
+    "a pattern that the tenant blocks": (identifier("device_id", "QA-17"), OWN, True),
+    "a part of a pattern": (identifier("device_id", "QA-17b"), OWN, False),
     "a customer id that is a word for none": (customer("NULL"), DEFAULT, True),
     "a customer id that the tenant allows": (customer("NULL"), Rules(allowed_values=["null"]), False),
-    "a local number": (one("phone", "555-0123"), DEFAULT, False),
-    "a test address, where nothing is junk": (one("email", "test@test.com"), Rules(block_junk=False), False),
-    "a test address": (one("email", "test@test.com"), DEFAULT, True),
+    "a local number": (identifier("phone", "555-0123"), DEFAULT, False),
+    "a test address, where nothing is junk": (identifier("email", "test@test.com"), Rules(block_junk=False), False),
+    "a test address": (identifier("email", "test@test.com"), DEFAULT, True),
 }
 
 
@@ -53,11 +53,11 @@ def test_a_customer_id_is_blocked_by_the_tenants_own_list_alone():
     rules = Rules(blocked_values=["Guest"], blocked_patterns=["C.*"])
     assert rules.blocks(customer("GUEST"))
     assert not rules.blocks(customer("C1"))
-    assert rules.blocks(one("email", "c1@example.org"))
+    assert rules.blocks(identifier("email", "c1@example.org"))
     assert rules.blocks(customer(""))
 
 
-# --- whose word counts, and how sure it is ---
+# --- ranks of sources, and confidence ---
 
 
 def test_the_rank_of_a_source_is_what_the_tenant_says_and_else_in_the_middle():
@@ -91,13 +91,13 @@ NAMED = [
 ]  # fmt: skip
 
 
-def test_rules_that_say_something_else_have_another_name():
-    names = [parse(json.dumps(said).encode()).name for said in NAMED]
+def test_rules_with_other_content_have_another_name():
+    names = [parse(json.dumps(document).encode()).name for document in NAMED]
     assert len(set(names)) == len(NAMED)
     assert all(re.fullmatch("[0-9a-f]{12}", name) for name in names)
 
 
-def test_the_name_of_rules_depends_on_no_order_of_what_they_say():
+def test_the_name_of_rules_does_not_depend_on_their_order():
     one_way = b'{"weakGuard":false,"types":{"a":{"weak":true,"limit":2},"b":{}},"sourceRanks":{"crm":1,"web":2}}'
     other = b'{"sourceRanks":{"web":2,"crm":1},"types":{"b":{},"a":{"limit":2,"weak":true}},"weakGuard":false}'
     assert parse(one_way).name == parse(other).name == read(one_way).name
@@ -106,7 +106,7 @@ def test_the_name_of_rules_depends_on_no_order_of_what_they_say():
     ).name  # fmt: skip
 
 
-# --- what rules cannot say ---
+# --- invalid rules ---
 
 REFUSED = {
     "not JSON": (b"{", MalformedJson),
@@ -145,14 +145,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("said", "error"), REFUSED.values(), ids=REFUSED)
-def test_rules_that_cannot_be_are_refused(said, error):
+@pytest.mark.parametrize(("document", "error"), REFUSED.values(), ids=REFUSED)
+def test_rules_that_cannot_be_are_refused(document, error):
     with pytest.raises(error):
-        parse(said if isinstance(said, bytes) else json.dumps(said).encode())
+        parse(document if isinstance(document, bytes) else json.dumps(document).encode())
 
 
 @pytest.mark.parametrize(
-    ("said", "place"),
+    ("document", "path"),
     [
         ({"types": {"email": {"limit": 0}}}, "`types[...].limit`: expected `int` >= 1."),
         ({"types": {"Secret": {}}}, "`types`: a type's name is of a-z, 0-9 and _"),
@@ -167,14 +167,14 @@ def test_rules_that_cannot_be_are_refused(said, error):
         ({"blockedValues": ["secret@example.org", ""]}, "blockedValues"),
     ],
 )
-def test_the_refusal_names_the_place_and_no_value(said, place):
+def test_the_refusal_names_the_place_and_no_value(document, path):
     with pytest.raises(InvalidRules) as refused:
-        parse(json.dumps(said).encode())
-    assert place in refused.value.detail
+        parse(json.dumps(document).encode())
+    assert path in refused.value.detail
     assert "secret" not in refused.value.detail
 
 
-def test_what_is_left_out_is_as_by_default():
+def test_omitted_rules_are_as_by_default():
     assert parse(b"{}") == DEFAULT == read(None)
     assert parse(b'{"types":{"email":{}}}').all_types == DEFAULT_TYPES
     assert parse(b'{"types":{"loyalty":{"limit":1}}}').of("loyalty") == TypeRule(limit=1)
@@ -189,12 +189,12 @@ CHANGES = {
 
 
 @given(st.sampled_from(sorted(DEFAULT_TYPES.keys() - {"customer_id"})), st.fixed_dictionaries({}, optional=CHANGES))
-def test_what_is_left_out_of_a_built_in_type_is_as_by_default(name, said):
-    rule = parse(json.dumps({"types": {name: said}}).encode()).of(name)
-    assert msgspec.to_builtins(rule) == msgspec.to_builtins(DEFAULT_TYPES[name]) | said
+def test_omitted_fields_of_a_built_in_type_are_as_by_default(name, document):
+    rule = parse(json.dumps({"types": {name: document}}).encode()).of(name)
+    assert msgspec.to_builtins(rule) == msgspec.to_builtins(DEFAULT_TYPES[name]) | document
 
 
-def test_what_a_built_in_type_is_by_default_contradicts_nothing_that_is_said():
+def test_defaults_of_a_built_in_type_contradict_no_given_rule():
     assert parse(b'{"types":{"email":{"unique":true}}}').of("email").limit is None
     assert parse(b'{"types":{"customer_id":{"unique":false}}}').of("customer_id") == TypeRule(priority=0)
     few = parse(b'{"maxIdentifiers":3,"types":{"device_id":{"sharedFrom":2}}}')

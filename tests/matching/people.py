@@ -1,4 +1,4 @@
-"""A small population with known truth: people in streets and families, some of them told twice, with errors."""
+"""A small population with known truth: people in streets and families, some of them in several records, with errors."""
 
 import random
 from itertools import product
@@ -22,7 +22,7 @@ TOWNS = ["".join(parts) for parts in product(PLACES.split(), ENDS.split())]
 
 
 def population(people: int = 450, *, seed: int = 1, families: bool = False):
-    """Return records, and whose each is. Half of the people are told once, a quarter twice and thrice each."""
+    """Return records, and whose each is. Half of the people have one record, a quarter each two and three."""
     dice = random.Random(seed)
     records, truth, home = [], {}, None
     for person in range(people):
@@ -34,18 +34,18 @@ def population(people: int = 450, *, seed: int = 1, families: bool = False):
                 "zip": f"{3000 + 137 * town}",
                 "city": TOWNS[town],
             }
-        one = {"first_name": dice.choice(GIVEN), **home}
-        for told in range(dice.choice((1, 1, 2, 3))):
-            key = f"r{person}-{told}"
+        attributes = {"first_name": dice.choice(GIVEN), **home}
+        for version in range(dice.choice((1, 1, 2, 3))):
+            key = f"r{person}-{version}"
             truth[key] = person
-            records.append({"id": key, **(one if told == 0 else damaged(one, dice))})
+            records.append({"id": key, **(attributes if version == 0 else damaged(attributes, dice))})
     dice.shuffle(records)
     return records, truth
 
 
-def damaged(one: dict, dice: random.Random) -> dict:
-    """Return a record with one or two errors of those that people make."""
-    other = dict(one)
+def damaged(record: dict, dice: random.Random) -> dict:
+    """Return a record with one or two errors that people make."""
+    other = dict(record)
     for kind in dice.choices(
         ("typo", "missing", "mark", "postcode", "swap"), (8, 3, 4, 3, 1), k=dice.choice((1, 1, 2))
     ):

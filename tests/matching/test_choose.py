@@ -13,59 +13,68 @@ PAIRS = st.lists(st.builds(Pair, IDS, IDS, st.integers(0, 20).map(lambda n: n / 
 
 def clusters(candidates):
     """Return the sets of records that links join."""
-    found = []
-    for one in candidates:
-        if one.links:
-            touched = [each for each in found if {one.left, one.right} & each]
-            found = [each for each in found if each not in touched] + [{one.left, one.right}.union(*touched)]
-    return found
+    groups = []
+    for candidate in candidates:
+        if candidate.links:
+            touched = [group for group in groups if {candidate.left, candidate.right} & group]
+            groups = [group for group in groups if group not in touched] + [
+                {candidate.left, candidate.right}.union(*touched)
+            ]
+    return groups
 
 
-def told(pairs, **settings):
+def chosen(pairs, **settings):
     return choose(pairs, **{"link_at": 0.8, "largest": 4, "agreement": 0.5} | settings)
 
 
 @given(PAIRS, st.integers(2, 5))
 def test_no_cluster_passes_the_cap(pairs, largest):
-    assert all(len(each) <= largest for each in clusters(told(pairs, largest=largest)))
+    assert all(len(cluster) <= largest for cluster in clusters(chosen(pairs, largest=largest)))
 
 
 @given(PAIRS, st.randoms(use_true_random=False), st.booleans())
 def test_the_order_of_the_input_changes_nothing(pairs, dice, one_to_one):
     shuffled = [Pair(p.right, p.left, p.probability, p.apart) if dice.random() < 0.5 else p for p in pairs]
     dice.shuffle(shuffled)
-    assert told(shuffled, one_to_one=one_to_one) == told(pairs, one_to_one=one_to_one)
+    assert chosen(shuffled, one_to_one=one_to_one) == chosen(pairs, one_to_one=one_to_one)
 
 
 @given(PAIRS, st.booleans())
-def test_each_pair_is_told_once_in_order_and_with_its_best_probability(pairs, one_to_one):
-    found = told(pairs, one_to_one=one_to_one)
-    names = [(one.left, one.right) for one in found]
+def test_each_pair_is_a_candidate_once_in_order_with_its_best_probability(pairs, one_to_one):
+    candidates = chosen(pairs, one_to_one=one_to_one)
+    names = [(candidate.left, candidate.right) for candidate in candidates]
     assert names == sorted({tuple(sorted((p.left, p.right))) for p in pairs if p.left != p.right})
-    for one in found:
-        assert one.probability == max(p.probability for p in pairs if {p.left, p.right} == {one.left, one.right})
+    for candidate in candidates:
+        assert candidate.probability == max(
+            p.probability for p in pairs if {p.left, p.right} == {candidate.left, candidate.right}
+        )
 
 
 @given(PAIRS, st.booleans())
-def test_what_links_is_probable_enough_and_not_apart(pairs, one_to_one):
-    for one in told(pairs, one_to_one=one_to_one):
-        assert one.links == (one.reason == "")
-        if one.links:
-            assert one.probability >= 0.8
-            assert any(p.probability == one.probability and not p.apart for p in pairs)
+def test_linked_candidates_are_probable_enough_and_not_apart(pairs, one_to_one):
+    for candidate in chosen(pairs, one_to_one=one_to_one):
+        assert candidate.links == (candidate.reason == "")
+        if candidate.links:
+            assert candidate.probability >= 0.8
+            assert any(p.probability == candidate.probability and not p.apart for p in pairs)
 
 
 @given(PAIRS)
 def test_one_to_one_gives_each_record_one_partner(pairs):
-    linked = [name for one in told(pairs, one_to_one=True) if one.links for name in (one.left, one.right)]
+    linked = [
+        name
+        for candidate in chosen(pairs, one_to_one=True)
+        if candidate.links
+        for name in (candidate.left, candidate.right)
+    ]
     assert len(linked) == len(set(linked))
 
 
 @given(PAIRS)
 def test_the_last_join_of_a_cluster_is_borne_by_its_pairs(pairs):
-    """Every cluster splits into two parts whose cross pairs agree on average: those that its last join was of."""
-    best = {frozenset((one.left, one.right)): one.probability for one in told(pairs)}
-    for cluster in clusters(told(pairs)):
+    """Every cluster splits into two parts whose cross pairs agree on average: the two that its last join joined."""
+    best = {frozenset((candidate.left, candidate.right)): candidate.probability for candidate in chosen(pairs)}
+    for cluster in clusters(chosen(pairs)):
         members = sorted(cluster)
         splits = (
             (
@@ -75,34 +84,33 @@ def test_the_last_join_of_a_cluster_is_borne_by_its_pairs(pairs):
             for bits in range(1, 2 ** (len(members) - 1))
         )
         means = [
-            sum(best.get(frozenset((a, b)), 0) for a in one for b in two) / len(one) / len(two) for one, two in splits
+            sum(best.get(frozenset((a, b)), 0) for a in part for b in rest) / len(part) / len(rest)
+            for part, rest in splits
         ]
         assert max(means) >= 0.5 - 1e-9
 
 
 def test_one_good_link_does_not_chain_strangers():
     chain = [Pair("a", "b", 0.99), Pair("b", "c", 0.98), Pair("a", "c", 0.0)]
-    assert [(one.left, one.right, one.reason) for one in told(chain)] == [
+    assert [(candidate.left, candidate.right, candidate.reason) for candidate in chosen(chain)] == [
         ("a", "b", ""),
         ("a", "c", "between"),
         ("b", "c", "contradiction"),
     ]
 
 
-def test_each_reason_is_told():
+def test_each_refused_candidate_has_its_reason():
     whole = [Pair(a, b, 0.9) for a, b in ("ab", "ac", "bc")]
-    assert {one.reason for one in told([*whole, Pair("a", "d", 0.6), Pair("b", "e", 0.99, apart=True)])} == {
-        "", "between", "apart",
-    }  # fmt: skip
-    assert [one.reason for one in told([Pair("a", "b", 0.9), Pair("a", "c", 0.9), Pair("b", "c", 0.6)])] == [
-        "", "", "implied",
-    ]  # fmt: skip
-    assert [one.reason for one in told(whole, largest=2)] == ["", "size", "size"]
-    assert [one.reason for one in told(whole, one_to_one=True)] == ["", "taken", "taken"]
+    others = [Pair("a", "d", 0.6), Pair("b", "e", 0.99, apart=True)]
+    assert {candidate.reason for candidate in chosen([*whole, *others])} == {"", "between", "apart"}
+    unsure = [Pair("a", "b", 0.9), Pair("a", "c", 0.9), Pair("b", "c", 0.6)]
+    assert [candidate.reason for candidate in chosen(unsure)] == ["", "", "implied"]
+    assert [candidate.reason for candidate in chosen(whole, largest=2)] == ["", "size", "size"]
+    assert [candidate.reason for candidate in chosen(whole, one_to_one=True)] == ["", "taken", "taken"]
 
 
-def test_many_candidates_take_no_square_of_time():
+def test_many_candidates_take_no_quadratic_time():
     """A star of many records, which joins one by one: the sums move a few times each, not once a join."""
     dice = random.Random(1)
     pairs = [Pair("hub", f"n{n}", round(0.8 + dice.random() / 5, 6)) for n in range(20_000)]
-    assert sum(one.links for one in told(pairs, largest=30_000, agreement=0.0)) == 20_000
+    assert sum(candidate.links for candidate in chosen(pairs, largest=30_000, agreement=0.0)) == 20_000

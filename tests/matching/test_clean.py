@@ -25,10 +25,10 @@ def test_case_marks_spaces_and_signs_say_nothing(value, squeezed):
 
 @example("\N{MATHEMATICAL BOLD CAPITAL A}")
 @given(st.text(max_size=20))
-def test_what_is_compared_is_ascii_whatever_the_script(value):
+def test_compared_values_are_ascii_in_any_script(value):
     """DuckDB counts bytes and Spark characters: only of ASCII are both the same."""
-    found = squeeze(value)
-    assert found is None or (found.isascii() and found.isalnum() and found == found.lower())
+    squeezed = squeeze(value)
+    assert squeezed is None or (squeezed.isascii() and squeezed.isalnum() and squeezed == squeezed.lower())
 
 
 def test_another_script_keeps_names_apart_and_a_typing_error_small():
@@ -48,26 +48,26 @@ CODES = {
 
 @pytest.mark.parametrize(("name", "code"), list(CODES.items()))
 def test_soundex_of_the_published_examples(name, code):
-    """Those of the National Archives."""
+    """The examples of the National Archives."""
     assert soundex(name) == code
 
 
 def test_a_whole_name_a_house_number_a_date_an_address_and_a_phone_are_taken_apart():
-    found = clean({
+    cleaned = clean({
         "name": "Ada King Lovelace",
         "street": "12b St. James's Square",
         "birth_date": "1815-12-10T00:00:00Z",
         "email": " Ada@Example.org ",
         "phone": "+44 20 7946 0958",
     })  # fmt: skip
-    assert (found["given_name"], found["surname"]) == ("ada", "lovelace")
-    assert (found["street_number"], found["street"]) == ("12b", "stjamesssquare")
-    assert found["birth_date"] == "18151210"
-    assert (found["email"], found["email_user"]) == ("ada@example.org", "ada")
-    assert found["phone"] == clean({"phone": "020 7946 0958"})["phone"]
+    assert (cleaned["given_name"], cleaned["surname"]) == ("ada", "lovelace")
+    assert (cleaned["street_number"], cleaned["street"]) == ("12b", "stjamesssquare")
+    assert cleaned["birth_date"] == "18151210"
+    assert (cleaned["email"], cleaned["email_user"]) == ("ada@example.org", "ada")
+    assert cleaned["phone"] == clean({"phone": "020 7946 0958"})["phone"]
 
 
-def test_what_says_nothing_is_nothing():
+def test_an_empty_value_is_none_and_gives_no_key():
     assert set(clean(dict.fromkeys(COLUMNS)).values()) <= {None}
     assert clean({"surname": float("nan")}).get("surname") is None
     assert list(keys(clean({"given_name": "ada"}))) == []
@@ -100,10 +100,10 @@ ONE = {
     ],
 )
 def test_a_pair_shares_a_key_whatever_people_do(changes):
-    one, other = clean(ONE), clean({**ONE, **changes})
-    assert set(keys(one)) & set(keys(other))
+    first, other = clean(ONE), clean({**ONE, **changes})
+    assert set(keys(first)) & set(keys(other))
 
 
 def test_one_attribute_alone_is_no_key():
-    one, other = clean(ONE), clean({"surname": "Lovelace", "city": "Bristol", "postcode": "9999"})
-    assert not set(keys(one)) & set(keys(other))
+    first, other = clean(ONE), clean({"surname": "Lovelace", "city": "Bristol", "postcode": "9999"})
+    assert not set(keys(first)) & set(keys(other))

@@ -37,33 +37,33 @@ def pairs_of(truth):
 def pairs_in(candidates):
     """Return the pairs that links imply."""
     group = {}
-    for one in candidates:
-        if one.links:
-            joined = group.get(one.left, {one.left}) | group.get(one.right, {one.right})
+    for candidate in candidates:
+        if candidate.links:
+            joined = group.get(candidate.left, {candidate.left}) | group.get(candidate.right, {candidate.right})
             group |= dict.fromkeys(joined, joined)
     return {(a, b) for records in group.values() for a in records for b in records if a < b}
 
 
 @pytest.fixture(scope="module")
-def told():
+def sample():
     return population()
 
 
 @pytest.fixture(scope="module")
-def found(told, tmp_path_factory):
-    return match(told[0], work=tmp_path_factory.mktemp("work"))
+def baseline(sample, tmp_path_factory):
+    return match(sample[0], work=tmp_path_factory.mktemp("work"))
 
 
-def test_it_finds_the_people(told, found):
-    truth, linked = pairs_of(told[1]), pairs_in(found.candidates)
+def test_matching_finds_the_people(sample, baseline):
+    truth, linked = pairs_of(sample[1]), pairs_in(baseline.candidates)
     assert len(linked & truth) >= 0.95 * len(linked)
     assert len(linked & truth) >= 0.9 * len(truth)
-    assert found.records == len(told[0])
+    assert baseline.records == len(sample[0])
 
 
-def test_a_run_leaves_what_it_found_readable_by_its_user_alone(told, tmp_path):
+def test_a_run_leaves_its_results_readable_by_its_user_alone(sample, tmp_path):
     work = tmp_path / "work"
-    match(told[0][:100], work=work)
+    match(sample[0][:100], work=work)
     left = {path.name for path in work.iterdir()}
     assert left == {
         "candidates.parquet", "keys.parquet", "manifest.json", "model.json", "pairs-0000.parquet", "records.parquet",
@@ -71,70 +71,72 @@ def test_a_run_leaves_what_it_found_readable_by_its_user_alone(told, tmp_path):
     assert work.stat().st_mode & 0o077 == 0
 
 
-def test_between_the_thresholds_it_waits_for_review(told, tmp_path):
+def test_a_candidate_between_the_thresholds_waits_for_review(sample, tmp_path):
     strict = Settings(link_at=0.999, review_at=0.6)
-    candidates = match(told[0], work=tmp_path, settings=strict).candidates
-    assert any(one.probability < 0.7 for one in candidates)
-    for one in candidates:
-        assert one.probability >= 0.6
-        assert not one.links or one.probability >= 0.999
-        assert one.probability >= 0.999 or one.reason in {"between", "implied"}
+    candidates = match(sample[0], work=tmp_path, settings=strict).candidates
+    assert any(candidate.probability < 0.7 for candidate in candidates)
+    for candidate in candidates:
+        assert candidate.probability >= 0.6
+        assert not candidate.links or candidate.probability >= 0.999
+        assert candidate.probability >= 0.999 or candidate.reason in {"between", "implied"}
 
 
-def test_again_in_another_order_it_finds_the_same(told, found, tmp_path):
-    again = match(iter(sorted(told[0], key=lambda one: one["id"])), work=tmp_path)
-    assert again == found
+def test_another_order_of_records_gives_the_same_matches(sample, baseline, tmp_path):
+    again = match(iter(sorted(sample[0], key=lambda record: record["id"])), work=tmp_path)
+    assert again == baseline
     kept = pa.parquet.read_table(tmp_path / "candidates.parquet").to_pylist()
-    assert [(one["left"], one["right"], one["links"]) for one in kept] == [
-        (one.left, one.right, one.links) for one in found.candidates
+    assert [(row["left"], row["right"], row["links"]) for row in kept] == [
+        (candidate.left, candidate.right, candidate.links) for candidate in baseline.candidates
     ]
 
 
-def test_in_chunks_it_finds_the_same(told, found, tmp_path):
-    chunked = match(told[0], work=tmp_path, settings=Settings(chunk=2_000))
+def test_matching_in_chunks_gives_the_same_matches(sample, baseline, tmp_path):
+    chunked = match(sample[0], work=tmp_path, settings=Settings(chunk=2_000))
     assert len(list(tmp_path.glob("pairs-*.parquet"))) > 1
-    assert chunked.candidates == found.candidates
+    assert chunked.candidates == baseline.candidates
 
 
 @SPARK
-def test_spark_finds_the_same(told, found, tmp_path):
-    assert match(told[0], work=tmp_path, engine="spark") == found
+def test_spark_gives_the_same_matches(sample, baseline, tmp_path):
+    assert match(sample[0], work=tmp_path, engine="spark") == baseline
 
 
-def test_between_two_tables_each_record_has_one_partner_of_the_other(told, tmp_path):
-    records, truth = told
-    ours = [one for one in records if one["id"].endswith("-0")]
-    theirs = [one for one in records if not one["id"].endswith("-0")]
+def test_between_two_tables_each_record_has_one_partner_of_the_other(sample, tmp_path):
+    records, truth = sample
+    ours = [record for record in records if record["id"].endswith("-0")]
+    theirs = [record for record in records if not record["id"].endswith("-0")]
     candidates = match(ours, theirs, work=tmp_path).candidates
-    linked = [one for one in candidates if one.links]
-    assert all(one.left.endswith("-0") and not one.right.endswith("-0") for one in candidates)
-    assert len({one.left for one in linked}) == len({one.right for one in linked}) == len(linked)
-    assert sum(truth[one.left] == truth[one.right] for one in linked) >= 0.97 * len(linked)
-    assert len(linked) >= 0.9 * len({truth[one["id"]] for one in theirs})
+    linked = [candidate for candidate in candidates if candidate.links]
+    assert all(candidate.left.endswith("-0") and not candidate.right.endswith("-0") for candidate in candidates)
+    assert (
+        len({candidate.left for candidate in linked}) == len({candidate.right for candidate in linked}) == len(linked)
+    )
+    assert sum(truth[candidate.left] == truth[candidate.right] for candidate in linked) >= 0.97 * len(linked)
+    assert len(linked) >= 0.9 * len({truth[record["id"]] for record in theirs})
 
 
 def test_where_families_share_addresses_another_given_name_waits_for_review(tmp_path):
     """However low the thresholds: a sister is as probable as the address and the surname make her."""
     records, truth = population(360, families=True, seed=2)
-    called = {truth[one["id"]]: one["first_name"] for one in records if one["id"].endswith("-0")}
+    called = {truth[record["id"]]: record["first_name"] for record in records if record["id"].endswith("-0")}
     outcome = match(records, work=tmp_path, settings=Settings(link_at=0.1, review_at=0.05, agreement=0.0))
     assert outcome.model.families > 1 / 3
-    assert sum(one.reason == "apart" for one in outcome.candidates) > 50
-    for one in outcome.candidates:
-        assert not one.links or called[truth[one.left]] == called[truth[one.right]]
+    assert sum(candidate.reason == "apart" for candidate in outcome.candidates) > 50
+    for candidate in outcome.candidates:
+        assert not candidate.links or called[truth[candidate.left]] == called[truth[candidate.right]]
 
 
-def test_without_families_there_is_none_to_wait_for(found):
-    assert found.model.families < 1 / 3
-    assert not any(one.reason == "apart" for one in found.candidates)
+def test_without_families_no_candidate_waits_for_a_given_name(baseline):
+    assert baseline.model.families < 1 / 3
+    assert not any(candidate.reason == "apart" for candidate in baseline.candidates)
 
 
 class CutOff(Exception):
-    """What a test raises to cut a run off."""
+    """The error that a test raises to cut a run off."""
 
 
-def test_a_run_cut_off_goes_on_where_it_was(told, found, tmp_path):
-    """Cut five times, each time further: what was finished is not done again, and the end is the same."""
+def test_a_run_cut_off_goes_on_where_it_was(sample, baseline, tmp_path):
+    """Cut five times, each time further: finished steps are not repeated, and the result is the same."""
     settings = Settings(chunk=2_000)
     kept = {}
     for stage, done in (("train", 2), ("compare", 0), ("compare", 2), ("choose", 0), (None, 0)):
@@ -146,7 +148,7 @@ def test_a_run_cut_off_goes_on_where_it_was(told, found, tmp_path):
                 raise CutOff
 
         with pytest.raises(CutOff) if stage else contextlib.nullcontext():
-            outcome = match(iter(told[0]), work=tmp_path, settings=settings, progress=progress)
+            outcome = match(iter(sample[0]), work=tmp_path, settings=settings, progress=progress)
         assert {path: path.stat().st_mtime_ns for path in kept} == kept
         unfinished = {name for name, finished, total in steps if finished < total}
         if kept:
@@ -158,7 +160,7 @@ def test_a_run_cut_off_goes_on_where_it_was(told, found, tmp_path):
             )
         paths = [*tmp_path.glob("pairs-*.parquet"), *tmp_path.glob("model.json"), tmp_path / "keys.parquet"]
         kept = {path: path.stat().st_mtime_ns for path in paths}
-    assert outcome.candidates == found.candidates
+    assert outcome.candidates == baseline.candidates
     assert {path.name for path in kept} >= {"model.json", "pairs-0002.parquet"}
 
 
@@ -167,8 +169,8 @@ def chunks(steps):
 
 
 @pytest.mark.parametrize("change", ["input", "settings"])
-def test_another_input_or_setting_starts_anew(told, tmp_path, change):
-    records = told[0][:100]
+def test_another_input_or_setting_starts_anew(sample, tmp_path, change):
+    records = sample[0][:100]
     match(records, work=tmp_path)
     other = [*records[1:], {**records[0], "city": "Elsewhere"}] if change == "input" else records
     steps = []
@@ -177,11 +179,11 @@ def test_another_input_or_setting_starts_anew(told, tmp_path, change):
     assert "train" in {name for name, finished, total in steps if finished < total}
 
 
-def test_what_a_cut_write_left_is_not_taken(told, tmp_path):
-    """A file that was being written stands under another name; one that a cut left beside changes nothing."""
+def test_a_half_written_file_of_a_run_is_not_used(sample, tmp_path):
+    """A file has another name while it is written; one left behind by a cut changes nothing."""
     (tmp_path / "pairs-0000.parquet.new").write_bytes(b"half")
     (tmp_path / "manifest.json").write_bytes(b"{")
-    assert match(told[0][:100], work=tmp_path).candidates
+    assert match(sample[0][:100], work=tmp_path).candidates
 
 
 def _write_csv(path, records):
@@ -196,15 +198,15 @@ def _write_parquet(path, records):
 
 
 def _write_lines(path, records):
-    path.write_text("".join(json.dumps(one) + "\n" for one in records))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 WRITERS = [("csv", _write_csv), ("parquet", _write_parquet), ("jsonl", _write_lines), ("ndjson", _write_lines)]
 
 
 @pytest.mark.parametrize(("ending", "write"), WRITERS)
-def test_a_file_says_what_its_records_say(told, tmp_path, ending, write):
-    records = told[0][:100]
+def test_a_file_says_what_its_records_say(sample, tmp_path, ending, write):
+    records = sample[0][:100]
     path = tmp_path / f"people.{ending}"
     write(path, records)
     work = tmp_path / "work"
@@ -212,9 +214,9 @@ def test_a_file_says_what_its_records_say(told, tmp_path, ending, write):
     assert prepare((path,), work, "id", {}) == prepare((records,), work, "id", {})
 
 
-def test_a_file_that_was_read_is_not_read_again(told, tmp_path):
+def test_a_file_that_was_read_is_not_read_again(sample, tmp_path):
     path = tmp_path / "people.csv"
-    _write_csv(path, told[0][:100])
+    _write_csv(path, sample[0][:100])
     first = match(path, work=tmp_path / "work")
     then = (tmp_path / "work" / "records.parquet").stat().st_mtime_ns
     steps = []
@@ -232,7 +234,7 @@ GOOD = [{"id": n, "surname": f"name{n}", "zip": f"{n}", "city": f"town{n}", "ema
         ([], "Too few columns"),
         ([{"id": n, "surname": f"n{n}", "city": "x"} for n in range(9)], "Too few columns"),
         ([{"id": n, "zip": f"{n}", "city": f"n{n}", "street": f"s{n}"} for n in range(9)], "not all of one kind"),
-        ([{**one, "surname": None, "email": "same@x.org"} for one in GOOD], "Too few columns"),
+        ([{**record, "surname": None, "email": "same@x.org"} for record in GOOD], "Too few columns"),
         ([*GOOD, {**GOOD[0], "id": None}], "Record 9, counted from 0, has no value in the id column"),
         ([*GOOD, GOOD[3]], "Ids must be unique in a table: 1 records"),
     ],
@@ -278,17 +280,17 @@ def test_columns_are_known_by_name_or_as_they_are_chosen():
 
 def test_parts_of_an_address_are_one_comparison():
     made = comparisons(["given_name", "surname", "street", "street_number", "postcode", "city", "state", "email"])
-    assert [one.name for one in made] == ["given_name", "surname", "address", "email"]
-    assert all(abs(sum(one.m) - 1) < 0.05 for one in made)
+    assert [comparison.name for comparison in made] == ["given_name", "surname", "address", "email"]
+    assert all(abs(sum(comparison.m) - 1) < 0.05 for comparison in made)
 
 
-def test_pairs_of_one_person_are_not_taken_for_chance(found):
-    """Who live at one door by chance are far fewer than the duplicates that do."""
-    address = found.model.chances["address"]
-    assert address.u[0] < 0.02 * found.model.prior * address.m[0]
+def test_pairs_of_one_person_are_not_taken_for_chance(baseline):
+    """Far fewer strangers than duplicates share an address."""
+    address = baseline.model.chances["address"]
+    assert address.u[0] < 0.02 * baseline.model.prior * address.m[0]
 
 
-def test_where_splink_goes_astray_in_many_rounds_fewer_will_do(told, found, tmp_path, monkeypatch):
+def test_where_splink_goes_astray_in_many_rounds_fewer_will_do(sample, baseline, tmp_path, monkeypatch):
     training = importlib.import_module("splink.internals.linker_components.training").LinkerTraining
     learn, calls = training.estimate_parameters_using_expectation_maximisation, []
 
@@ -299,21 +301,23 @@ def test_where_splink_goes_astray_in_many_rounds_fewer_will_do(told, found, tmp_
         return learn(self, *args, **named)
 
     monkeypatch.setattr(training, "estimate_parameters_using_expectation_maximisation", refuse_every_other)
-    model = match(told[0], work=tmp_path).model
+    model = match(sample[0], work=tmp_path).model
     assert len(calls) == 4
     for name, chances in model.chances.items():
-        assert chances.m == pytest.approx(found.model.chances[name].m, abs=0.02)
+        assert chances.m == pytest.approx(baseline.model.chances[name].m, abs=0.02)
 
 
-def test_names_so_unlike_are_of_kin():
-    (given,) = (one for one in comparisons(["given_name", "surname", "city"]) if one.name == "given_name")
-    unlike = [given.levels[len(given.levels) - level] for level in given.kin if level]
-    assert unlike == [level for level in given.levels if level.kin]
-    assert 0 in given.kin
+def test_two_levels_of_unlike_given_names_are_of_kin():
+    (comparison,) = (
+        comparison for comparison in comparisons(["given_name", "surname", "city"]) if comparison.name == "given_name"
+    )
+    unlike = [comparison.levels[len(comparison.levels) - level] for level in comparison.kin if level]
+    assert unlike == [level for level in comparison.levels if level.kin]
+    assert 0 in comparison.kin
     assert len(unlike) == 2
 
 
-def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
+def test_matching_without_the_extra_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "splink", None)
     with pytest.raises(StartRefused, match=re.escape(distribution.command_for("match"))):
         match(GOOD, work=tmp_path)
@@ -324,11 +328,11 @@ def test_nothing_of_the_extra_is_imported_before_it_is_needed():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_it_asks_no_network(told, tmp_path, monkeypatch):
-    """What Python would open; that DuckDB loads no extension by itself is a setting."""
+def test_matching_uses_no_network(sample, tmp_path, monkeypatch):
+    """Python opens no connection; that DuckDB loads no extension by itself is a setting."""
 
     def refuse(*_):
         raise AssertionError("a connection")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert match(told[0][:100], work=tmp_path).candidates
+    assert match(sample[0][:100], work=tmp_path).candidates

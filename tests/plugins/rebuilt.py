@@ -1,4 +1,4 @@
-"""Built-in sections as plugins: the same source, with all that it imports from Portrait taken from the public face."""
+"""Built-in sections as plugins: the same source, with every import from Portrait taken from the public face."""
 
 import ast
 import importlib
@@ -16,24 +16,28 @@ def sources():
 
 
 def rebuilt(name):
-    """Return what a built-in section is made of, as a plugin.
+    """Return a built-in section's source as a plugin.
 
-    What the module holds beside its section, for others of Portrait's rooms, is left out.
+    Parts of the module for other packages of Portrait are left out.
     """
     tree = ast.parse(inspect.getsource(importlib.import_module(f"portrait.sections.{name}")))
-    imports = [one for one in tree.body if isinstance(one, ast.Import | ast.ImportFrom)]
-    rest = [one for one in tree.body if one not in imports]
-    (declared,) = [one for one in rest if _declares(one)]
+    imports = [statement for statement in tree.body if isinstance(statement, ast.Import | ast.ImportFrom)]
+    rest = [statement for statement in tree.body if statement not in imports]
+    (declared,) = [statement for statement in rest if _declares(statement)]
     kept = _needed(declared, rest)
-    ours = [one for one in imports if isinstance(one, ast.ImportFrom) and one.module.startswith("portrait.")]
-    used = {node.id for one in kept for node in ast.walk(one) if isinstance(node, ast.Name)}
-    taken = sorted({alias.name for one in ours for alias in one.names} & used)
-    private = [one for one in taken if one not in portrait.__all__]
+    ours = [
+        statement
+        for statement in imports
+        if isinstance(statement, ast.ImportFrom) and statement.module.startswith("portrait.")
+    ]
+    used = {node.id for statement in kept for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    taken = sorted({alias.name for statement in ours for alias in statement.names} & used)
+    private = [name for name in taken if name not in portrait.__all__]
     assert not private, f"section {name} is made of what the public face lacks: {', '.join(private)}"
     for node in ast.walk(declared):
         if isinstance(node, ast.Constant) and node.value == name:
             node.value = f"{name}{AGAIN}"
-    body = [one for one in imports if one not in ours]
+    body = [statement for statement in imports if statement not in ours]
     return ast.unparse([*body, ast.parse(f"from portrait import {', '.join(taken)}").body[0], *kept]) + "\n"
 
 
@@ -53,14 +57,14 @@ def _run(statement):
 def _needed(declared, statements):
     """Return the statements that one of them needs, itself among them, in their order."""
     needed = [declared]
-    for one in needed:
-        names = {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+    for statement in needed:
+        names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
         needed += [other for other in statements if other not in needed and names & _defined(other)]
-    return [one for one in statements if one in needed]
+    return [statement for statement in statements if statement in needed]
 
 
 def _defined(statement):
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-    return {one.id for one in targets if isinstance(one, ast.Name)}
+    return {target.id for target in targets if isinstance(target, ast.Name)}

@@ -24,7 +24,7 @@ BUILT_IN = ["identities", "interactions", "segments", "journeys", "experiments",
 
 @pytest.fixture
 def plugged(tmp_path):
-    """Return what opens a service with a plugin of this source, and one customer."""
+    """Return a function that opens a service with a plugin of this source, and one customer."""
 
     @asynccontextmanager
     async def opened(source, **options):
@@ -42,7 +42,7 @@ def plugged(tmp_path):
 async def sections(running, names=None, customer_id="c1", **options):
     answer = await running.profile(customer_id, names, **options)
     assert answer.status_code == 200, answer.text
-    return {one["name"]: one for one in answer.json()["sections"]}
+    return {section["name"]: section for section in answer.json()["sections"]}
 
 
 def failed(code):
@@ -59,15 +59,15 @@ async def test_a_section_that_hangs_costs_its_deadline_and_no_more(plugged, sour
         took = []
         for _ in range(5):
             started = time.perf_counter()
-            found = await sections(running)
+            by_name = await sections(running)
             took.append(time.perf_counter() - started)
-            assert found["slow"] == {
+            assert by_name["slow"] == {
                 "name": "slow",
                 "data": [],
-                "error": {"code": "deadline_exceeded", "detail": found["slow"]["error"]["detail"]},
+                "error": {"code": "deadline_exceeded", "detail": by_name["slow"]["error"]["detail"]},
             }
-            assert found["segments"] == {"name": "segments", "data": [SEGMENT]}
-            assert found["quick"] == {"name": "quick", "data": [1]}
+            assert by_name["segments"] == {"name": "segments", "data": [SEGMENT]}
+            assert by_name["quick"] == {"name": "quick", "data": [1]}
         assert DEADLINE <= min(took) < DEADLINE + MARGIN
 
 
@@ -94,9 +94,9 @@ async def test_several_sections_run_beside_each_other(plugged):
         took = []
         for _ in range(3):
             started = time.perf_counter()
-            found = await sections(running)
+            by_name = await sections(running)
             took.append(time.perf_counter() - started)
-            assert [found[f"s{n}"]["data"] for n in range(5)] == [[n] for n in range(5)]
+            assert [by_name[f"s{n}"]["data"] for n in range(5)] == [[n] for n in range(5)]
         assert min(took) < 0.7
 
 
@@ -122,12 +122,12 @@ async def test_a_section_that_fails_says_so_without_the_exceptions_text(plugged,
         answer = await running.profile("c1")
         assert answer.status_code == 200
         assert "john" not in answer.text
-        found = {one["name"]: one for one in answer.json()["sections"]}
-        assert found["broken"].keys() == {"name", "data", "error"}
-        assert found["broken"]["data"] == []
-        assert found["broken"]["error"].keys() == {"code", "detail"}
-        assert found["broken"]["error"]["code"] == "section_failed"
-        assert found["segments"]["data"] == [SEGMENT]
+        by_name = {section["name"]: section for section in answer.json()["sections"]}
+        assert by_name["broken"].keys() == {"name", "data", "error"}
+        assert by_name["broken"]["data"] == []
+        assert by_name["broken"]["error"].keys() == {"code", "detail"}
+        assert by_name["broken"]["error"]["code"] == "section_failed"
+        assert by_name["segments"]["data"] == [SEGMENT]
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
@@ -140,8 +140,8 @@ async def test_an_answer_is_kept_for_its_time_per_tenant_and_customer(plugged, k
         await running.told("segments", SEGMENT, "c2")
 
         async def counted(customer_id="c1", tenant=TENANT):
-            found = await sections(running, "counted", customer_id, headers={"X-Tenant-Id": tenant})
-            return found["counted"]["data"]
+            by_name = await sections(running, "counted", customer_id, headers={"X-Tenant-Id": tenant})
+            return by_name["counted"]["data"]
 
         assert await counted() == await counted() == [1, TENANT, "c1"]
         assert await counted("c2") == [2, TENANT, "c2"]
@@ -212,23 +212,23 @@ async def test_a_section_reads_other_sections_of_its_customer(plugged, kind, rea
 
 @pytest.mark.parametrize(("kind", "read"), [("async def", "await ctx.read"), ("def", "ctx.read_sync")])
 @pytest.mark.parametrize("name", ["nothing", "self"])
-async def test_reading_a_section_that_is_not_stored_fails_that_section_alone(plugged, kind, read, name):
+async def test_reading_a_computed_section_fails_the_reading_section_alone(plugged, kind, read, name):
     source = f"@register_profile_section('self', timeout=2)\n{kind} own(ctx):\n    return {read}({name!r})\n"
     async with plugged(source) as running:
-        found = await sections(running)
-        assert failed("section_failed")(found["self"])
-        assert found["segments"]["data"] == [SEGMENT]
+        by_name = await sections(running)
+        assert failed("section_failed")(by_name["self"])
+        assert by_name["segments"]["data"] == [SEGMENT]
 
 
 async def test_a_section_is_told_the_tenant_the_customer_and_its_identifiers(plugged):
     source = (
-        "@register_profile_section('told', timeout=2)\ndef told(ctx):\n"
-        "    return [ctx.tenant_id, ctx.customer_id, *[one.tag for one in ctx.identifiers]]\n"
+        "@register_profile_section('tags', timeout=2)\ndef tags(ctx):\n"
+        "    return [ctx.tenant_id, ctx.customer_id, *[identifier.tag for identifier in ctx.identifiers]]\n"
     )
     async with plugged(source) as running:
         await running.told("identities", {"type": "email", "value": "a@example.com"})
         running.clock.advance(1)
-        assert (await sections(running, "told"))["told"]["data"] == [
+        assert (await sections(running, "tags"))["tags"]["data"] == [
             TENANT,
             "c1",
             "customer_id:c1",
@@ -244,10 +244,10 @@ async def test_too_many_hanging_calls_make_a_section_busy_and_no_other(plugged):
     )
     async with plugged(source) as running:
         answers = await asyncio.gather(*(sections(running) for _ in range(50)))
-        codes = [one["slow"]["error"]["code"] for one in answers]
+        codes = [answer["slow"]["error"]["code"] for answer in answers]
         assert set(codes) == {"deadline_exceeded", "section_busy"}
         assert codes.count("deadline_exceeded") == 32
-        assert all(one["segments"]["data"] == [SEGMENT] for one in answers)
+        assert all(answer["segments"]["data"] == [SEGMENT] for answer in answers)
         later = await sections(running)
         assert later["slow"]["error"]["code"] == "section_busy"
         assert later["quick"]["data"] == [1]
@@ -275,22 +275,22 @@ async def test_a_profile_with_a_computed_section_has_no_etag(plugged):
 @pytest.mark.parametrize("kind", ["async def", "def"])
 async def test_a_kept_answer_is_of_the_person_as_it_is_now(plugged, kind):
     source = (
-        "@register_profile_section('told', timeout=2, cache_seconds=300)\n"
-        f"{kind} told(ctx):\n    return sorted(one.tag for one in ctx.identifiers)\n"
+        "@register_profile_section('tags', timeout=2, cache_seconds=300)\n"
+        f"{kind} tags(ctx):\n    return sorted(identifier.tag for identifier in ctx.identifiers)\n"
     )
     async with plugged(source) as running:
         await running.told("identities", {"type": "email", "value": "b@example.com"}, "c2")
         identities = running.services.identities
 
-        async def told(name):
-            return (await sections(running, "told", name))["told"]["data"]
+        async def tags_of(name):
+            return (await sections(running, "tags", name))["tags"]["data"]
 
-        alone = [await told("c1"), await told("c2")]
+        alone = [await tags_of("c1"), await tags_of("c2")]
         assert alone == [["customer_id:c1"], ["customer_id:c2", "email:b@example.com"]]
         await identities.merge(TENANT, "c1", "c2", None)
-        assert await told("c1") == ["customer_id:c1", "customer_id:c2", "email:b@example.com"]
+        assert await tags_of("c1") == ["customer_id:c1", "customer_id:c2", "email:b@example.com"]
         await identities.unmerge(TENANT, "c1", "c2", None)
-        assert [await told("c1"), await told("c2")] == alone
+        assert [await tags_of("c1"), await tags_of("c2")] == alone
 
 
 async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch):
@@ -309,7 +309,7 @@ async def test_kept_answers_are_bounded_in_number_and_bytes(monkeypatch):
     assert [answers.get(key) for key in keys] == [None] * 5
 
 
-def test_so_many_kinds_of_trouble_are_remembered(monkeypatch):
+def test_kinds_of_failure_that_are_remembered_are_bounded(monkeypatch):
     monkeypatch.setattr(reports, "MAX_KINDS", 3)
     made = reports.Reports()
     for number in range(10):

@@ -53,8 +53,8 @@ def test_an_example_says_how_to_run_it_and_shows_in_the_list_of_sections(path):
 @pytest.mark.parametrize("name", NAMES.values())
 async def test_an_example_is_in_the_full_profile_and_in_the_openapi_document(running, name):
     profile = (await running.profile("CUST001")).json()
-    assert name in [one["name"] for one in profile["sections"]]
-    assert all("error" not in one for one in profile["sections"])
+    assert name in [section["name"] for section in profile["sections"]]
+    assert all("error" not in section for section in profile["sections"])
     document = (await running.client.get("/openapi.json")).json()
     sections = json.dumps(document["components"]["schemas"]["UnifiedProfile"])
     assert f"/{''.join(word.capitalize() for word in name.split('-'))}Section" in sections
@@ -65,10 +65,13 @@ async def test_loyalty_comes_from_its_source(running):
 
 
 async def test_open_support_tickets_come_newest_first(running):
-    assert [one["ticketId"] for one in await running.section("support-tickets", "CUST001")] == ["T-1003", "T-1002"]
+    assert [ticket["ticketId"] for ticket in await running.section("support-tickets", "CUST001")] == [
+        "T-1003",
+        "T-1002",
+    ]
 
 
-async def test_who_is_not_in_a_source_has_an_empty_section(running):
+async def test_a_customer_missing_from_a_source_has_an_empty_section(running):
     await running.told("reviews", REVIEW, "c9")
     assert await running.section("loyalty", "c9") == []
     assert await running.section("support-tickets", "c9") == []
@@ -87,12 +90,12 @@ async def test_a_stored_plugin_section_has_all_routes_and_its_history(running):
     assert (listed["key"], listed["record"], listed["effectiveAt"]) == ("r1", REVIEW, REVIEW["writtenAt"])
     base = "/api/v1/customers/c1/reviews/r1"
     history = await running.client.get(f"{base}/history")
-    assert [one["op"] for one in history.json()["data"]] == ["put"]
+    assert [fact["op"] for fact in history.json()["data"]] == ["put"]
     assert (await running.client.delete(base)).status_code == 204
     assert (await running.client.delete(base)).status_code == 404
     assert await running.section("reviews") == []
     history = await running.client.get(f"{base}/history")
-    assert [one["op"] for one in history.json()["data"]] == ["delete", "put"]
+    assert [fact["op"] for fact in history.json()["data"]] == ["delete", "put"]
     running.clock.advance(1)
     await running.checked()
 
@@ -118,7 +121,7 @@ async def test_lifetime_value_is_the_sum_of_what_was_not_deleted(running):
 
 
 @pytest.mark.parametrize("name", NAMES.values())
-async def test_what_an_example_shows_keeps_the_openapi_document(running, name):
+async def test_an_example_section_keeps_its_openapi_schema(running, name):
     await running.told("reviews", REVIEW, "CUST001")
     await running.told("lifetime-value", purchase(1, 100), "CUST001")
     document = (await running.client.get("/openapi.json")).json()

@@ -13,7 +13,7 @@ from harness import START, service
 from plugins.rebuilt import AGAIN, sources
 from portrait.sections import registry
 from portrait.sections.registry import BUILT_IN
-from sections.facts import MINUTE, SECTIONS, sayings, shown, state_of, told
+from sections.facts import MINUTE, SECTIONS, facts_of, rendered, state_of, statements_of
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def again(tmp_path_factory):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_section_written_as_a_plugin_shows_the_same_of_any_facts(again, name):
     @settings(max_examples=40, deadline=None)
-    @given(sayings(SECTIONS[name]), st.integers(-125, 125))
-    def same(said, minutes):
+    @given(statements_of(SECTIONS[name]), st.integers(-125, 125))
+    def same(statements, minutes):
         own, others = (
-            shown(section, state_of(section, told(section, said)), START + minutes * MINUTE)
+            rendered(section, state_of(section, facts_of(section, statements)), START + minutes * MINUTE)
             for section in (SECTIONS[name], again[name])
         )
         assert own == others
@@ -40,13 +40,13 @@ def test_a_built_in_section_written_as_a_plugin_shows_the_same_of_any_facts(agai
     same()
 
 
-async def test_consent_written_as_a_plugin_is_told_and_read_as_the_built_in_one(tmp_path):
+async def test_consent_written_as_a_plugin_is_recorded_and_read_as_the_built_in_one(tmp_path):
     plugin = tmp_path / "consent_again.py"
     plugin.write_text(sources()["consent"])
-    one = {"kind": "consent", "purpose": "ads", "channel": "email"}
+    consent = {"kind": "consent", "purpose": "ads", "channel": "email"}
     decisions = [
-        {**one, "status": "granted", "grantedAt": "2026-01-01T00:00:00Z"},
-        {**one, "status": "revoked", "revokedAt": "2026-02-01T00:00:00Z"},
+        {**consent, "status": "granted", "grantedAt": "2026-01-01T00:00:00Z"},
+        {**consent, "status": "revoked", "revokedAt": "2026-02-01T00:00:00Z"},
         {"kind": "preference", "key": "language", "value": "fr", "updatedAt": "2026-01-01T00:00:00Z"},
     ]  # fmt: skip
     async with service(tmp_path, plugins=(str(plugin),)) as running:
@@ -54,9 +54,9 @@ async def test_consent_written_as_a_plugin_is_told_and_read_as_the_built_in_one(
             assert await running.told(name, decisions) == {"recorded": 3, "duplicates": 0}
         own, others = [await running.section(name) for name in ("consent", f"consent{AGAIN}")]
         assert own == others
-        assert [one.get("status") for one in own] == ["revoked", None]
+        assert [record.get("status") for record in own] == ["revoked", None]
         refused = [await running.record(name, {"kind": "consent"}) for name in ("consent", f"consent{AGAIN}")]
-        assert [one.status_code for one in refused] == [422, 422]
+        assert [response.status_code for response in refused] == [422, 422]
         assert refused[0].json()["detail"] == refused[1].json()["detail"]
 
 
@@ -78,19 +78,21 @@ def named(hints, without=None):
     for hint in hints:
         if isinstance(hint, type) and not isinstance(hint, types.GenericAlias) and hint is not without:
             yield hint
-        yield from named([one for one in typing.get_args(hint) if not isinstance(one, list)], without)
-        yield from named([one for args in typing.get_args(hint) if isinstance(args, list) for one in args], without)
+        yield from named([argument for argument in typing.get_args(hint) if not isinstance(argument, list)], without)
+        yield from named(
+            [argument for args in typing.get_args(hint) if isinstance(args, list) for argument in args], without
+        )
 
 
 def test_every_type_that_the_public_face_speaks_of_is_in_it():
     face = {getattr(portrait, name) for name in portrait.__all__ if inspect.isclass(getattr(portrait, name))}
-    found = {
-        (name, one.__qualname__)
+    missing = {
+        (name, type_.__qualname__)
         for name in portrait.__all__
-        for one in spoken_of(getattr(portrait, name))
-        if one.__module__.split(".")[0] == "portrait" and one not in face
+        for type_ in spoken_of(getattr(portrait, name))
+        if type_.__module__.split(".")[0] == "portrait" and type_ not in face
     }
-    assert found == set()
+    assert missing == set()
 
 
 def test_the_classification_of_0_1_0_goes_on_under_its_old_name():

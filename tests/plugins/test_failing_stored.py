@@ -1,4 +1,4 @@
-"""A stored section whose own code fails when it is read: it says so, and all else is as it was."""
+"""A stored section whose own code fails when it is read: the section is an error, and the rest is unchanged."""
 
 import pytest
 
@@ -39,31 +39,31 @@ async def failing(tmp_path):
         yield running
 
 
-async def test_the_profile_says_so_and_the_other_sections_are_whole(failing):
+async def test_a_failing_stored_section_is_an_error_of_the_profile_and_others_are_whole(failing):
     answer = await failing.profile()
     assert answer.status_code == 200
-    found = {one["name"]: one for one in answer.json()["sections"]}
-    assert found["tiers"] == FAILED
-    assert found["segments"] == {"name": "segments", "data": [SEGMENT]}
+    sections = {section["name"]: section for section in answer.json()["sections"]}
+    assert sections["tiers"] == FAILED
+    assert sections["segments"] == {"name": "segments", "data": [SEGMENT]}
 
 
-async def test_such_an_answer_has_no_etag_and_is_never_304(failing):
+async def test_a_profile_with_a_failing_section_has_no_etag_and_is_never_304(failing):
     for sections in (None, "tiers", "segments,tiers"):
         answer = await failing.profile(sections=sections, headers={"If-None-Match": "*"})
         assert (answer.status_code, "etag" in answer.headers) == (200, False)
     assert "etag" in (await failing.profile(sections="segments")).headers
 
 
-async def test_so_does_each_of_several_profiles(failing):
+async def test_each_of_several_profiles_names_the_failing_section(failing):
     asked = [{"customerId": "c1", "sections": ["tiers"]}, {"customerId": "c1", "sections": ["segments"]}]
     answer = await failing.client.post("/api/v1/unified-profile", json=asked)
-    assert [one["status"] for one in answer.json()["data"]] == [200, 200]
-    assert [one["profile"]["sections"] for one in answer.json()["data"]] == [
+    assert [lookup["status"] for lookup in answer.json()["data"]] == [200, 200]
+    assert [lookup["profile"]["sections"] for lookup in answer.json()["data"]] == [
         [FAILED], [{"name": "segments", "data": [SEGMENT]}],
     ]  # fmt: skip
 
 
-async def test_the_profile_in_short_says_so_too(failing):
+async def test_the_flat_profile_names_the_failing_section(failing):
     answer = (await failing.client.get("/api/v1/profiles/c1")).json()
     assert answer["errors"] == {"tiers": FAILED["error"]}
     assert (answer["schemas"], answer["segments"]) == ({}, ["High Value"])
@@ -74,8 +74,8 @@ async def test_a_computed_section_that_reads_it_fails_too(failing):
     assert (part["data"], part["error"]["code"]) == ([], "section_failed")
 
 
-async def test_what_is_no_json_as_a_list_is_the_sections_failure(tmp_path):
-    """A record of an older version that `upgrade` makes nothing valid of is no fault of who reads it."""
+async def test_a_list_that_is_no_json_is_the_sections_failure(tmp_path):
+    """A record of an older version that `upgrade` makes invalid is no error of the reader."""
     plugin = tmp_path / "plugin.py"
     plugin.write_text(SOURCE)
     async with service(tmp_path, plugins=(str(plugin),)) as running:
@@ -87,8 +87,8 @@ async def test_what_is_no_json_as_a_list_is_the_sections_failure(tmp_path):
         )
         async with service(tmp_path, plugins=(str(plugin),), tenants=()) as running:
             running.client.headers["X-Tenant-Id"] = "my-tenant"
-            found = {one["name"]: one for one in (await running.profile()).json()["sections"]}
-            assert (found["tiers"], found["segments"]["data"]) == (FAILED, [SEGMENT])
+            sections = {section["name"]: section for section in (await running.profile()).json()["sections"]}
+            assert (sections["tiers"], sections["segments"]["data"]) == (FAILED, [SEGMENT])
             for path in ("tiers", "tiers/a/history"):
                 answer = await running.client.get(f"/api/v1/customers/c1/{path}")
                 assert (answer.status_code, answer.json()["code"]) == (500, "section_failed")
@@ -98,9 +98,9 @@ async def test_what_is_no_json_as_a_list_is_the_sections_failure(tmp_path):
 async def test_it_is_logged_with_its_cause_and_once(failing, caplog):
     for _ in range(5):
         await failing.profile()
-    (one,) = [each for each in caplog.records if each.name == "portrait.sections"]
-    assert "tiers" in one.getMessage()
-    assert one.exc_info is not None
+    (log_record,) = [log_record for log_record in caplog.records if log_record.name == "portrait.sections"]
+    assert "tiers" in log_record.getMessage()
+    assert log_record.exc_info is not None
 
 
 async def test_a_section_that_is_too_large_shows_that_wherever_it_is_shown(tmp_path):
@@ -112,9 +112,9 @@ async def test_a_section_that_is_too_large_shows_that_wherever_it_is_shown(tmp_p
         running.client.headers["X-Tenant-Id"] = "my-tenant"
         running.services.store._connection.execute("UPDATE documents SET version = 0 WHERE section = 'tiers'")
         before = (await running.profile()).json()["sections"]
-        found = {one["name"]: one for one in before}
+        sections = {section["name"]: section for section in before}
         for name in ("tiers", "wide"):
-            assert (found[name]["data"], found[name]["error"]["code"]) == ([], "too_large")
+            assert (sections[name]["data"], sections[name]["error"]["code"]) == ([], "too_large")
         (part,) = (await running.profile(sections="count")).json()["sections"]
         assert part["error"]["code"] == "section_failed"
         tagged = (await running.profile(sections="tiers")).headers["etag"]
@@ -122,7 +122,7 @@ async def test_a_section_that_is_too_large_shows_that_wherever_it_is_shown(tmp_p
         assert (await running.profile(sections="tiers")).headers["etag"] == tagged
         assert (await running.profile()).json()["sections"] == before
         flat = (await running.client.get("/api/v1/profiles/c1")).json()
-        assert {name: one["code"] for name, one in flat["errors"].items()} == {
+        assert {name: error["code"] for name, error in flat["errors"].items()} == {
             "tiers": "too_large",
             "wide": "too_large",
         }

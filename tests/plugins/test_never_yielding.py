@@ -1,4 +1,4 @@
-"""Coroutine functions that never yield: they cost their own deadline, and no other call anything."""
+"""Coroutine functions that never yield cost their own deadline, and delay no other call."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from harness import service
 from portrait.computed import calls
 
-DEADLINE = 2.0  # and a busy machine may stop everybody for a second
+DEADLINE = 2.0  # and a busy machine may stop every task for a second
 SOURCE = """
 import os, time
 from portrait import register_profile_section
@@ -84,7 +84,7 @@ async def test_calls_that_came_to_the_loop_together_with_one_that_never_yields_a
 
     loops = calls.Loops("tier", function, lambda context, count: None)
     until = asyncio.get_running_loop().time() + DEADLINE
-    called = [asyncio.create_task(loops.call(one, until)) for one in ("first", "hangs", "good")]
+    called = [asyncio.create_task(loops.call(name, until)) for name in ("first", "hangs", "good")]
     await asyncio.sleep(0.1)  # all are on their way to the loop, which the first holds
     queued.set()
     first, hangs, good = await asyncio.gather(*called, return_exceptions=True)
@@ -120,10 +120,10 @@ async def test_it_is_logged_once_and_not_at_every_call(plugged, caplog, monkeypa
     monkeypatch.setattr(calls, "MAX_LOOPS", 2)
     for name in ("hangs1", "hangs2", "good", "good", "good"):
         await plugged.tier(name)
-    texts = [one.getMessage() for one in caplog.records if one.name == "portrait.sections"]
-    assert sum("its event loop was abandoned" in one for one in texts) == 2, "the first, and that there is no more"
-    assert sum("deadline" in one for one in texts) == 1
-    assert sum("have not ended" in one for one in texts) == 1
+    texts = [log_record.getMessage() for log_record in caplog.records if log_record.name == "portrait.sections"]
+    assert sum("its event loop was abandoned" in text for text in texts) == 2, "the first, and that there is no more"
+    assert sum("deadline" in text for text in texts) == 1
+    assert sum("have not ended" in text for text in texts) == 1
 
 
 async def test_a_loop_that_a_plugin_stops_is_replaced(tmp_path):

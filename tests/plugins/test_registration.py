@@ -1,4 +1,4 @@
-"""What cannot be a plugin stops the start, in words that say where and what to do."""
+"""An invalid plugin stops the start, with a message that names the place and the remedy."""
 
 import os
 import shutil
@@ -38,10 +38,10 @@ def named(name):
 
 
 def test_a_name_taken_twice_is_refused_with_both_origins(tmp_path):
-    one, other = plugin(tmp_path, named("same"), "one.py"), plugin(tmp_path, named("same"), "other.py")
-    detail = refusal(one, other)
+    first, other = plugin(tmp_path, named("same"), "one.py"), plugin(tmp_path, named("same"), "other.py")
+    detail = refusal(first, other)
     assert "`same`" in detail
-    assert one in detail
+    assert first in detail
     assert other in detail
 
 
@@ -143,7 +143,7 @@ CANNOT_BE = {
 
 
 @pytest.mark.parametrize(("source", "word"), CANNOT_BE.values(), ids=CANNOT_BE)
-def test_what_cannot_be_a_section_is_refused_with_where_and_why(tmp_path, source, word):
+def test_an_impossible_section_is_refused_with_place_and_reason(tmp_path, source, word):
     path = plugin(tmp_path, source)
     detail = refusal(path)
     assert path in detail
@@ -175,9 +175,9 @@ def test_a_plugin_is_named_by_module_too(tmp_path):
 
 
 def test_sections_are_in_order_of_registration(tmp_path):
-    two = plugin(tmp_path, named("zz") + named("aa"), "two.py")
-    one = plugin(tmp_path, named("mm"), "one.py")
-    assert registry.load([two, one], installed=False).names()[6:] == ["zz", "aa", "mm"]
+    pair = plugin(tmp_path, named("zz") + named("aa"), "two.py")
+    single = plugin(tmp_path, named("mm"), "one.py")
+    assert registry.load([pair, single], installed=False).names()[6:] == ["zz", "aa", "mm"]
 
 
 BADGES = f"""{STORED}
@@ -199,7 +199,7 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
         without.client.headers["X-Tenant-Id"] = TENANT
         answer = await without.profile()
         assert answer.status_code == 200
-        assert "badges" not in [one["name"] for one in answer.json()["sections"]]
+        assert "badges" not in [section["name"] for section in answer.json()["sections"]]
         assert await without.section("segments") == [segment]
         assert (await without.profile("c1", "badges")).status_code == 400
         for report in (await without.services.upkeep.check(), await without.services.upkeep.rebuild()):
@@ -210,7 +210,7 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
     assert "2 facts and 1 documents of section badges could not be checked" in checked.stdout
     async with service(tmp_path, plugins=(path,), clock=running.clock, tenants=()) as again:
         again.client.headers["X-Tenant-Id"] = TENANT
-        assert {one["badgeId"] for one in await again.section("badges")} == {"b1", "b2"}
+        assert {badge["badgeId"] for badge in await again.section("badges")} == {"b1", "b2"}
 
 
 @pytest.fixture(scope="module")

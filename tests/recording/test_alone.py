@@ -1,4 +1,4 @@
-"""What recording one line raises refuses that line alone, and leaves no trace of it."""
+"""An error in recording one line refuses that line alone, and leaves no trace of it."""
 
 import asyncio
 import json
@@ -79,14 +79,14 @@ def written(tmp_path, text, name="ranked.py"):
 @asynccontextmanager
 async def opened(tmp_path, url, text=PLUGIN, **options):
     plugins = () if text is None else (written(tmp_path, text),)
-    async with service(tmp_path, database=url, plugins=plugins, **options) as one:
-        yield one
+    async with service(tmp_path, database=url, plugins=plugins, **options) as running:
+        yield running
 
 
 @pytest.fixture
 async def ranked(tmp_path, each_url):
-    async with opened(tmp_path, each_url) as one:
-        yield one
+    async with opened(tmp_path, each_url) as running:
+        yield running
 
 
 def line(customer, section, record):
@@ -110,16 +110,16 @@ async def bulk(running, *lines):
 
 
 def refusals(answer):
-    return [(one["index"], one["code"]) for one in answer["refused"]]
+    return [(refusal["index"], refusal["code"]) for refusal in answer["refused"]]
 
 
 async def everything(running, *customers):
-    """Return what customers' profiles show, less the moment."""
-    found = {}
+    """Return the sections of customers' profiles, without the moment."""
+    profiles = {}
     for name in customers:
         answer = await running.profile(name)
-        found[name] = answer.json()["sections"] if answer.status_code == 200 else None
-    return found
+        profiles[name] = answer.json()["sections"] if answer.status_code == 200 else None
+    return profiles
 
 
 BAD = {
@@ -131,7 +131,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_what_a_plugin_raises_refuses_the_line_that_it_is_raised_at_alone(ranked, kind, caplog):
+async def test_an_exception_of_a_plugin_refuses_its_own_line_alone(ranked, kind, caplog):
     caplog.set_level(logging.WARNING)
     good = [line("A", "ranked", {"id": "a", "rank": 2}), line("B", "segments", segment("s"))]
     answer = await bulk(ranked, *good, *BAD[kind], line("C", "ranked", {"id": "d"}))
@@ -140,16 +140,16 @@ async def test_what_a_plugin_raises_refuses_the_line_that_it_is_raised_at_alone(
     assert "`ranked`" in answer["refused"][0]["detail"]
     assert "words" not in answer["refused"][0]["detail"]
     assert answer["recorded"] == at + 1
-    assert [one["id"] for one in await ranked.section("ranked", "C")] == ["d"]
+    assert [record["id"] for record in await ranked.section("ranked", "C")] == ["d"]
     assert await ranked.section("segments", "B") == [segment("s")]
     await ranked.checked()
-    failures = [one for one in caplog.records if "section ranked failed" in one.getMessage()]
+    failures = [log_record for log_record in caplog.records if "section ranked failed" in log_record.getMessage()]
     assert len(failures) == 1, "logged once a chunk"
 
 
 @pytest.mark.parametrize("kind", BAD)
 async def test_a_sections_own_array_is_refused_whole_and_names_the_record(ranked, kind):
-    records = [{"id": "a", "rank": 2}, *(one["record"] for one in BAD[kind])]
+    records = [{"id": "a", "rank": 2}, *(bad_line["record"] for bad_line in BAD[kind])]
     answer = await ranked.record("ranked", records, "B")
     assert (answer.status_code, answer.json()["code"]) == (500, "section_failed")
     assert f"Record {len(records) - 1}, " in answer.json()["detail"]
@@ -169,68 +169,71 @@ async def test_a_merge_goes_through_though_a_sections_code_fails_and_the_section
     await ranked.told("segments", segment("s"), "B")
     await ranked.services.identities.merge(TENANT, "A", "B", None)
     profile = (await ranked.profile("A")).json()
-    sections = {one["name"]: one for one in profile["sections"]}
+    sections = {section["name"]: section for section in profile["sections"]}
     assert sections["ranked"]["data"] == []
     assert sections["ranked"]["error"]["code"] == "section_failed"
     assert sections["segments"]["data"] == [segment("s")]
     await ranked.services.identities.unmerge(TENANT, "A", "B", None)
-    assert [one["id"] for one in await ranked.section("ranked", "A")] == ["a"]
-    assert [one["id"] for one in await ranked.section("ranked", "B")] == ["b"]
+    assert [record["id"] for record in await ranked.section("ranked", "A")] == ["a"]
+    assert [record["id"] for record in await ranked.section("ranked", "B")] == ["b"]
     await ranked.checked()
 
 
 async def test_a_state_that_cannot_be_folded_anew_refuses_the_lines_about_it_alone(tmp_path, each_url):
-    async with opened(tmp_path, each_url) as one:
-        await bulk(one, line("A", "ranked", {"id": "old", "rank": 1}), line("B", "ranked", {"id": "b", "rank": 1}))
+    async with opened(tmp_path, each_url) as running:
+        await bulk(running, line("A", "ranked", {"id": "old", "rank": 1}), line("B", "ranked", {"id": "b", "rank": 1}))
     newer = UPGRADED + PLUGIN.replace('key=("id",)', 'key=("id",), version=2, upgrade=upgrade')
-    async with opened(tmp_path, each_url, newer, tenants=()) as one:
-        one.client.headers["X-Tenant-Id"] = TENANT
+    async with opened(tmp_path, each_url, newer, tenants=()) as running:
+        running.client.headers["X-Tenant-Id"] = TENANT
         answer = await bulk(
-            one, line("A", "ranked", {"id": "n", "rank": 2}), line("B", "ranked", {"id": "n", "rank": 2}),
+            running, line("A", "ranked", {"id": "n", "rank": 2}), line("B", "ranked", {"id": "n", "rank": 2}),
             line("A", "segments", segment("s")),
         )  # fmt: skip
         assert refusals(answer) == [(0, "section_failed")]
-        assert [each["id"] for each in await one.section("ranked", "B")] == ["n", "b"]
-        await one.services.identities.merge(TENANT, "B", "A", None)
-        assert await one.section("segments", "B") == [segment("s")]
+        assert [record["id"] for record in await running.section("ranked", "B")] == ["n", "b"]
+        await running.services.identities.merge(TENANT, "B", "A", None)
+        assert await running.section("segments", "B") == [segment("s")]
 
 
-async def test_whoever_is_kept_apart_from_many_is_linked_all_the_same(tmp_path, each_url, monkeypatch):
-    async with opened(tmp_path, each_url, None) as one:
+async def test_a_customer_kept_apart_from_many_is_still_linked(tmp_path, each_url, monkeypatch):
+    async with opened(tmp_path, each_url, None) as running:
         others = [customer(f"other{number}") for number in range(12)]
-        await bulk(one, *(line(name, "segments", segment("s")) for name in ("A", *(each.value for each in others))))
+        await bulk(
+            running,
+            *(line(name, "segments", segment("s")) for name in ("A", *(identifier.value for identifier in others))),
+        )
         for other in others:
-            await one.services.identities.keep_apart(TENANT, customer("A"), other, None)
+            await running.services.identities.keep_apart(TENANT, customer("A"), other, None)
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 12)
         lines = [line("A", "identities", email(f"more{number}@example.org")) for number in range(5)]
-        answer = await bulk(one, *lines)
+        answer = await bulk(running, *lines)
         assert (answer["recorded"], answer["refused"]) == (5, [])
-        assert len(await one.section("identities", "A")) == 5
+        assert len(await running.section("identities", "A")) == 5
         monkeypatch.undo()
-        await one.checked()
+        await running.checked()
 
 
 async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(tmp_path, each_url, monkeypatch):
-    async with opened(tmp_path, each_url, None) as one:
+    async with opened(tmp_path, each_url, None) as running:
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 6)
         monkeypatch.setattr("portrait.writes.derivation.MAX_KEYS", 6)
         cookies = [{"type": "cookie_id", "value": name} for name in "kl"]
-        await bulk(one, *(line("A", "identities", cookie) for cookie in cookies))
-        told_of = ["A", *cookies]
+        await bulk(running, *(line("A", "identities", cookie) for cookie in cookies))
+        subjects = ["A", *cookies]
         lines = [
             {**line("A", "segments", segment(f"s{number}")), **({} if of == "A" else {"identifier": of})}
-            for number, of in enumerate(told_of * 3)
+            for number, of in enumerate(subjects * 3)
         ]
-        for each in lines:
-            if "identifier" in each:
-                del each["customerId"]
-        answer = await bulk(one, *lines)
+        for bulk_line in lines:
+            if "identifier" in bulk_line:
+                del bulk_line["customerId"]
+        answer = await bulk(running, *lines)
         assert refusals(answer) == [(number, "too_many_keys") for number in (6, 7, 8)]
-        again = await bulk(one, lines[0] | {"record": segment("s0") | {"segmentName": "other"}})
+        again = await bulk(running, lines[0] | {"record": segment("s0") | {"segmentName": "other"}})
         assert (again["recorded"], again["refused"]) == (1, []), "what is known already may change"
-        assert len(await one.section("segments", "A")) == 6
+        assert len(await running.section("segments", "A")) == 6
         monkeypatch.undo()
-        await one.checked()
+        await running.checked()
 
 
 IDENTIFIERS = [email(f"e{number}@example.org") for number in range(4)] + [{"type": "device_id", "value": "d"}]
@@ -238,7 +241,7 @@ IDENTIFIERS = [email(f"e{number}@example.org") for number in range(4)] + [{"type
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_it(tmp_path_factory, data):
+async def test_a_refused_line_changes_nothing_recorded_beside_it(tmp_path_factory, data):
     names = "ABC"
     ties = st.tuples(st.sampled_from(names), st.sampled_from(IDENTIFIERS))
     lines = [
@@ -247,47 +250,48 @@ async def test_what_is_recorded_beside_a_refused_line_is_what_would_be_without_i
     apart = data.draw(st.lists(st.sampled_from("BCXYZ"), max_size=4, unique=True))
 
     async def recorded(chunk):
-        async with opened(tmp_path_factory.mktemp("alone"), None, None) as one:
-            await bulk(one, *(line(name, "segments", segment("s")) for name in "ABCXYZ"))
+        async with opened(tmp_path_factory.mktemp("alone"), None, None) as running:
+            await bulk(running, *(line(name, "segments", segment("s")) for name in "ABCXYZ"))
             for other in apart:
-                await one.services.identities.keep_apart(TENANT, customer("A"), customer(other), None)
+                await running.services.identities.keep_apart(TENANT, customer("A"), customer(other), None)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("portrait.writes.working_set.MAX_KEYS", 4)
-                answer = await bulk(one, *chunk) if chunk else {"refused": []}
-            await one.checked()
-            shown = [
-                (await one.client.get("/api/v1/identity/explain", params={"customerId": name})).json() for name in names
+                answer = await bulk(running, *chunk) if chunk else {"refused": []}
+            await running.checked()
+            explanations = [
+                (await running.client.get("/api/v1/identity/explain", params={"customerId": name})).json()
+                for name in names
             ]
-            for each in shown:  # when it was recorded is not what is compared
-                for reasoned in each["identifiers"]:
+            for explanation in explanations:  # the moment of recording is not compared
+                for reasoned in explanation["identifiers"]:
                     for link in reasoned["path"]:
                         del link["since"], link["evidence"]
             kept = ("customerId", "identifiers", "crossovers")
-            return answer, [{name: each[name] for name in kept} for each in shown]
+            return answer, [{name: explanation[name] for name in kept} for explanation in explanations]
 
-    answer, shown = await recorded(lines)
+    answer, explanations = await recorded(lines)
     refused = {index for index, _ in refusals(answer)}
-    rest, without = await recorded([one for at, one in enumerate(lines) if at not in refused])
+    rest, without = await recorded([line for at, line in enumerate(lines) if at not in refused])
     assert rest["refused"] == []
-    assert shown == without
+    assert explanations == without
 
 
-async def test_an_error_that_nobody_foresaw_costs_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
+async def test_an_unforeseen_error_refuses_its_own_line_alone(tmp_path, each_url, monkeypatch, caplog):
     """Not a section's code: a defect of the service's own, wherever it may be."""
     usual = record_writer.novelty
 
-    def failing(batch, one, fact, known):
-        if b"boom" in one.parsed.body:
+    def failing(batch, incoming, fact, known):
+        if b"boom" in incoming.parsed.body:
             raise ZeroDivisionError
-        return usual(batch, one, fact, known)
+        return usual(batch, incoming, fact, known)
 
-    async with opened(tmp_path, each_url, None) as one:
+    async with opened(tmp_path, each_url, None) as running:
         monkeypatch.setattr(record_writer, "novelty", failing)
         names = ["a", "b", "boom", "c", "d", "boom2", "e"]
-        answer = await bulk(one, *(line("A", "segments", segment(name)) for name in names))
+        answer = await bulk(running, *(line("A", "segments", segment(name)) for name in names))
         assert refusals(answer) == [(2, "internal_error"), (5, "internal_error")]
         assert answer["recorded"] == 5
-        assert {each["segmentId"] for each in await one.section("segments", "A")} == set("abcde")
+        assert {record["segmentId"] for record in await running.section("segments", "A")} == set("abcde")
 
 
 # --- how much a section holds ---
@@ -297,8 +301,8 @@ SMALL = 2048
 
 @pytest.fixture
 async def small(tmp_path, each_url):
-    async with opened(tmp_path, each_url, BLOB, max_section_bytes=SMALL) as one:
-        yield one
+    async with opened(tmp_path, each_url, BLOB, max_section_bytes=SMALL) as running:
+        yield running
 
 
 def blob(name, size, **more):
@@ -318,7 +322,7 @@ async def test_a_record_that_a_section_has_no_room_for_is_refused_and_a_smaller_
     )  # fmt: skip
     assert refusals(answer) == [(2, "section_too_large")]
     assert f"at most {SMALL} bytes" in answer["refused"][0]["detail"]
-    assert {one["id"] for one in await small.section("blob", "A")} == {"a", "b", "d"}
+    assert {record["id"] for record in await small.section("blob", "A")} == {"a", "b", "d"}
     alone = await small.record("blob", blob("f", 900), "A")
     assert (alone.status_code, alone.json()["code"]) == (422, "section_too_large")
     assert (await small.record("blob", blob("b", 100), "A")).status_code == 201, "what takes less room is taken"
@@ -327,7 +331,7 @@ async def test_a_record_that_a_section_has_no_room_for_is_refused_and_a_smaller_
     await small.checked()
 
 
-async def test_what_is_hidden_takes_room_too(small):
+async def test_hidden_records_count_towards_the_size_of_a_section(small):
     size = SMALL // 2
     answer = await bulk(small, *(line("A", "blob", blob(f"h{number}", size, hidden=True)) for number in range(20)))
     assert 0 < answer["recorded"] <= base.STATE_TIMES * SMALL // size
@@ -336,24 +340,26 @@ async def test_what_is_hidden_takes_room_too(small):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-async def test_whatever_is_sent_no_section_shows_more_than_it_may_and_what_is_taken_is_shown(tmp_path_factory, data):
+async def test_no_section_exceeds_its_size_and_every_accepted_record_is_shown(tmp_path_factory, data):
     sizes = st.integers(0, SMALL + 100)
     lines = data.draw(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("abcdef"), sizes), max_size=12))
     directory = tmp_path_factory.mktemp("small")
-    async with opened(directory, None, BLOB, max_section_bytes=SMALL) as one:
+    async with opened(directory, None, BLOB, max_section_bytes=SMALL) as running:
         expected = {"A": {}, "B": {}}
         chunks = [lines[:5], lines[5:]]
         for chunk in filter(None, chunks):
-            answer = await bulk(one, *(line(customer, "blob", blob(name, size)) for customer, name, size in chunk))
+            answer = await bulk(running, *(line(customer, "blob", blob(name, size)) for customer, name, size in chunk))
             refused = {index for index, _ in refusals(answer)}
             for index, (customer, name, size) in enumerate(chunk):
                 if index not in refused:
                     expected[customer][name] = size
         for customer, records in expected.items():
             if records:
-                assert await shown_bytes(one, customer) <= SMALL
-                assert {each["id"]: len(each["text"]) for each in await one.section("blob", customer)} == records
-        await one.checked()
+                assert await shown_bytes(running, customer) <= SMALL
+                assert {
+                    record["id"]: len(record["text"]) for record in await running.section("blob", customer)
+                } == records
+        await running.checked()
 
 
 async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_link_is_not(small):
@@ -362,10 +368,10 @@ async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_l
     body = {"action": "merge", "targetId": "A", "sourceId": "B"}
     answer = await small.client.post("/api/v1/identity", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "section_too_large")
-    assert [one["id"] for one in await small.section("blob", "B")] == ["B"]
+    assert [record["id"] for record in await small.section("blob", "B")] == ["B"]
     await small.told("identities", email("a@example.org"), "A")
-    told = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
-    assert (await bulk(small, told))["recorded"] == 1
+    blob_line = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
+    assert (await bulk(small, blob_line))["recorded"] == 1
     await small.told("identities", email("e@example.org"), "A")
     section = (await small.profile("A", "blob")).json()["sections"][0]
     assert section["data"] == []
@@ -374,24 +380,24 @@ async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_l
         "detail": f"The section has more than {SMALL} bytes. Delete some of its records.",
     }
     listed = (await small.client.get("/api/v1/customers/A/blob")).json()["data"]
-    assert {one["record"]["id"] for one in listed} == {"A", "E"}
-    key = next(one["key"] for one in listed if one["record"]["id"] == "E")
+    assert {stored_record["record"]["id"] for stored_record in listed} == {"A", "E"}
+    key = next(stored_record["key"] for stored_record in listed if stored_record["record"]["id"] == "E")
     assert (await small.client.delete(f"/api/v1/customers/A/blob/{key}")).status_code == 204
-    assert [one["id"] for one in await small.section("blob", "A")] == ["A"]
+    assert [record["id"] for record in await small.section("blob", "A")] == ["A"]
     await small.checked()
 
 
 async def test_a_section_is_filled_up_to_its_bound_and_not_beyond(tmp_path):
     bound, size = 16 * 1024, 600
-    async with opened(tmp_path, None, BLOB, max_section_bytes=bound) as one:
-        answer = await bulk(one, *(line("A", "blob", blob(f"n{number:02}", size)) for number in range(40)))
-        bytes_shown = await shown_bytes(one)
+    async with opened(tmp_path, None, BLOB, max_section_bytes=bound) as running:
+        answer = await bulk(running, *(line("A", "blob", blob(f"n{number:02}", size)) for number in range(40)))
+        bytes_shown = await shown_bytes(running)
         assert bytes_shown <= bound < bytes_shown + size + 100
-        assert len(await one.section("blob", "A")) == answer["recorded"] == 40 - len(answer["refused"])
+        assert len(await running.section("blob", "A")) == answer["recorded"] == 40 - len(answer["refused"])
 
 
-async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
-    """The cost of refusing is bounded: after so many of one customer's section the others are refused untried."""
+async def test_few_of_many_records_without_room_are_tried(small, monkeypatch):
+    """The cost of refusals is bounded: after so many in one customer's section further records are refused untried."""
     renders = []
     usual = fold.Latest.render
     monkeypatch.setattr(fold.Latest, "render", lambda *args: renders.append(1) or usual(*args))
@@ -405,43 +411,45 @@ async def test_of_many_records_without_room_few_are_tried(small, monkeypatch):
 
 
 @pytest.mark.parametrize("others", [True, False], ids=["other process", "same process"])
-async def test_who_lacks_a_plugin_parts_its_section_too(tmp_path, each_url, others):
-    """Whoever regroups customers invalidates the documents of every section; who knows it renders it when read."""
-    async with opened(tmp_path, each_url) as one:
+async def test_a_service_without_a_plugin_parts_the_plugins_section(tmp_path, each_url, others):
+    """A merge invalidates the documents of every section; a service that knows the section renders it when read."""
+    async with opened(tmp_path, each_url) as running:
         await bulk(
-            one, line("A", "ranked", {"id": "penicillin", "rank": 2}), line("B", "ranked", {"id": "nuts", "rank": 1})
+            running,
+            line("A", "ranked", {"id": "penicillin", "rank": 2}),
+            line("B", "ranked", {"id": "nuts", "rank": 1}),
         )
-        await one.services.identities.merge(TENANT, "A", "B", None)
-        assert len(await one.section("ranked", "A")) == 2
+        await running.services.identities.merge(TENANT, "A", "B", None)
+        assert len(await running.section("ranked", "A")) == 2
         if not others:
-            await one.services.identities.unmerge(TENANT, "A", "B", None)
+            await running.services.identities.unmerge(TENANT, "A", "B", None)
     if others:
         async with opened(tmp_path, each_url, None, tenants=()) as lacking:
             await lacking.services.identities.unmerge(TENANT, "A", "B", None)
             assert (await lacking.services.upkeep.check()).differences == []
-    async with opened(tmp_path, each_url, tenants=()) as one:
-        one.client.headers["X-Tenant-Id"] = TENANT
-        assert [each["id"] for each in await one.section("ranked", "A")] == ["penicillin"]
-        assert [each["id"] for each in await one.section("ranked", "B")] == ["nuts"]
-        await one.checked()
+    async with opened(tmp_path, each_url, tenants=()) as running:
+        running.client.headers["X-Tenant-Id"] = TENANT
+        assert [record["id"] for record in await running.section("ranked", "A")] == ["penicillin"]
+        assert [record["id"] for record in await running.section("ranked", "B")] == ["nuts"]
+        await running.checked()
 
 
-async def test_a_login_at_who_lacks_a_plugin_joins_its_section_too(tmp_path, each_url):
-    async with opened(tmp_path, each_url) as one:
-        await one.told("ranked", {"id": "penicillin", "rank": 2}, "A")
-        told = {
+async def test_a_login_at_a_service_without_a_plugin_joins_the_plugins_section(tmp_path, each_url):
+    async with opened(tmp_path, each_url) as running:
+        await running.told("ranked", {"id": "penicillin", "rank": 2}, "A")
+        ranked_line = {
             "identifier": {"type": "device_id", "value": "d"},
             "section": "ranked",
             "record": {"id": "nuts", "rank": 1},
         }
-        assert (await bulk(one, told))["recorded"] == 1
+        assert (await bulk(running, ranked_line))["recorded"] == 1
     async with opened(tmp_path, each_url, None, tenants=()) as lacking:
         lacking.client.headers["X-Tenant-Id"] = TENANT
         await lacking.told("identities", {"type": "device_id", "value": "d"}, "A")
-    async with opened(tmp_path, each_url, tenants=()) as one:
-        one.client.headers["X-Tenant-Id"] = TENANT
-        assert {each["id"] for each in await one.section("ranked", "A")} == {"penicillin", "nuts"}
-        await one.checked()
+    async with opened(tmp_path, each_url, tenants=()) as running:
+        running.client.headers["X-Tenant-Id"] = TENANT
+        assert {record["id"] for record in await running.section("ranked", "A")} == {"penicillin", "nuts"}
+        await running.checked()
 
 
 def test_a_failure_names_its_section_and_keeps_the_words_of_the_exception_to_itself():
@@ -454,8 +462,8 @@ def test_a_failure_names_its_section_and_keeps_the_words_of_the_exception_to_its
 
 async def test_a_section_that_is_too_large_says_nothing_of_a_customer_to_matching(small):
     await small.told("blob", blob("A", 1500), "A")
-    told = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
-    assert (await bulk(small, told))["recorded"] == 1
+    blob_line = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
+    assert (await bulk(small, blob_line))["recorded"] == 1
     await small.told("identities", email("e@example.org"), "A")
-    rows = [one async for one in small.services.matches.attributes(TENANT, ["blob"], "batch")]
+    rows = [row async for row in small.services.matches.attributes(TENANT, ["blob"], "batch")]
     assert rows == [{"email": "e@example.org", "id": "A"}]

@@ -1,4 +1,4 @@
-"""Events of one id with other bodies, told of two identifiers that are one person's: the first told shows."""
+"""Events of one id with different bodies, at two identifiers of one person: the first recorded shows."""
 
 from itertools import count
 
@@ -16,8 +16,8 @@ numbers = count()
 
 @pytest.fixture
 async def anywhere(any_engine):
-    async with service(None, database=any_engine) as one:
-        yield one
+    async with service(None, database=any_engine) as running:
+        yield running
 
 
 def event(id_, minutes, **more):
@@ -25,88 +25,88 @@ def event(id_, minutes, **more):
 
 
 async def joined(running, first, second):
-    """Tell two customers of events, and make them one."""
+    """Record events of two customers, and merge them."""
     for name, events in (("a", first), ("b", second)):
         await running.told("interactions", events, name)
     await merge(running, "b", "a")
 
 
-async def shown(running, name="a"):
-    return [(one["id"], one.get("properties")) for one in await running.section("interactions", name)]
+async def visible_events(running, name="a"):
+    return [(event["id"], event.get("properties")) for event in await running.section("interactions", name)]
 
 
 async def listed(running, name="a"):
     data = (await running.listed("interactions", name))["data"]
-    return [(one["key"], one["record"].get("properties")) for one in data]
+    return [(stored_record["key"], stored_record["record"].get("properties")) for stored_record in data]
 
 
 FIRST, SECOND = event("e", -5, from_="a"), event("e", -3, from_="b")
 
 
-async def test_the_first_told_shows_in_profile_and_list_and_the_other_stays_in_history(anywhere):
+async def test_the_first_recorded_event_of_an_id_shows_and_the_other_stays_in_history(anywhere):
     await joined(anywhere, FIRST, SECOND)
-    assert await shown(anywhere) == await listed(anywhere) == [("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == await listed(anywhere) == [("e", {"from_": "a"})]
     path = "/api/v1/customers/a/interactions/e/history"
     history = (await anywhere.client.get(path)).json()["data"]
-    assert [one["record"]["properties"]["from_"] for one in history] == ["b", "a"]
+    assert [fact["record"]["properties"]["from_"] for fact in history] == ["b", "a"]
     await anywhere.checked()
     await anywhere.services.upkeep.rebuild()
-    assert await shown(anywhere) == [("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == [("e", {"from_": "a"})]
 
 
-async def test_a_delete_takes_the_one_that_shows_and_the_other_returns_at_unmerge(anywhere):
+async def test_a_delete_ends_the_visible_event_and_the_other_returns_at_unmerge(anywhere):
     await joined(anywhere, FIRST, SECOND)
     path = "/api/v1/customers/a/interactions/e"
     assert (await anywhere.client.delete(path)).status_code == 204
-    assert await shown(anywhere) == await listed(anywhere) == []
+    assert await visible_events(anywhere) == await listed(anywhere) == []
     assert (await anywhere.client.delete(path)).status_code == 404
     await anywhere.checked()
     await anywhere.services.identities.unmerge(TENANT, "a", "b", None)
-    assert await shown(anywhere, "a") == []
-    assert await shown(anywhere, "b") == [("e", {"from_": "b"})]
+    assert await visible_events(anywhere, "a") == []
+    assert await visible_events(anywhere, "b") == [("e", {"from_": "b"})]
     await anywhere.checked()
 
 
-async def test_of_equal_ones_a_delete_takes_all(anywhere):
+async def test_a_delete_ends_all_equal_events_of_an_id(anywhere):
     await joined(anywhere, FIRST, FIRST)
-    assert await shown(anywhere) == [("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == [("e", {"from_": "a"})]
     assert (await anywhere.client.delete("/api/v1/customers/a/interactions/e")).status_code == 204
     await anywhere.services.identities.unmerge(TENANT, "a", "b", None)
-    assert await shown(anywhere, "b") == []
+    assert await visible_events(anywhere, "b") == []
 
 
-async def test_one_that_is_told_of_the_other_identifier_once_they_are_one_does_not_show(anywhere):
+async def test_an_event_of_a_used_id_recorded_after_the_merge_does_not_show(anywhere):
     await joined(anywhere, FIRST, event("other", -1))
     await anywhere.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": FIRST["timestamp"]}, "b")
     line = {"identifier": {"type": "customer_id", "value": "b"}, "section": "interactions", "record": SECOND}
     assert (await anywhere.client.post("/api/v1/records", json=[line])).json()["recorded"] == 1
-    assert await shown(anywhere) == [("other", None), ("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == [("other", None), ("e", {"from_": "a"})]
     await anywhere.told("interactions", event("new", 0), "a")
-    assert await shown(anywhere) == [("new", None), ("other", None), ("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == [("new", None), ("other", None), ("e", {"from_": "a"})]
     await anywhere.checked()
 
 
-async def test_one_to_come_does_not_show_either(anywhere):
+async def test_an_event_of_a_used_id_to_come_does_not_show(anywhere):
     await joined(anywhere, FIRST, event("e", 10, from_="b"))
     anywhere.clock.advance(3600)
-    assert await shown(anywhere) == [("e", {"from_": "a"})]
+    assert await visible_events(anywhere) == [("e", {"from_": "a"})]
     await anywhere.services.upkeep.refresh()
     await anywhere.checked()
 
 
-async def test_a_window_is_full_though_all_of_one_history_were_told_otherwise_before(running):
-    """Ids that are counted on each device anew."""
+async def test_a_window_is_full_though_one_history_repeats_every_id_of_the_other(running):
+    """Each device counts its ids anew."""
     await joined(
         running,
         [event(f"e{n:02}", -200 + n, from_="a") for n in range(60)],
         [event(f"e{n:02}", -100 + n, from_="b") for n in range(60)] + [event("new", 0)],
     )
     expected = [("new", None), *((f"e{n:02}", {"from_": "a"}) for n in range(59, 40, -1))]
-    assert await shown(running) == expected
+    assert await visible_events(running) == expected
     pages, cursor = [], None
     while True:
         page = await running.listed("interactions", "a", limit=7, **({} if cursor is None else {"cursor": cursor}))
-        pages += [one["key"] for one in page["data"]]
+        pages += [stored_record["key"] for stored_record in page["data"]]
         cursor = page["pagination"]["cursor"]
         if cursor is None:
             break
@@ -120,23 +120,23 @@ class Pair:
     def __init__(self, running):
         self._running = running
         self.names = {name: f"{name}{next(numbers)}" for name in "ab"}
-        self.told = {"a": {}, "b": {}}
-        """By id when it was told, and with which body."""
+        self.recorded = {"a": {}, "b": {}}
+        """By id, when the event was recorded and with which body."""
         self.ended = {"a": set(), "b": set()}
         self.is_one = False
 
     async def do(self, kind, who="a", number=0, body=0):
-        if kind == "tell" and not self.is_one:  # of whoever was merged away nothing is told by its own name
-            told = event(f"e{number:02}", -number - 60 * body, body=body)
-            if (await self._running.record("interactions", told, self.names[who])).status_code == 201:
-                self.told[who].setdefault(number, (next(numbers), body))
+        if kind == "tell" and not self.is_one:  # nothing is recorded under the id of a customer that was merged away
+            record = event(f"e{number:02}", -number - 60 * body, body=body)
+            if (await self._running.record("interactions", record, self.names[who])).status_code == 201:
+                self.recorded[who].setdefault(number, (next(numbers), body))
         elif kind == "end":
             path = f"/api/v1/customers/{self.names[who]}/interactions/e{number:02}"
             if (await self._running.client.delete(path)).status_code == 204:
                 for name in self.people(who):
-                    if number in self.told[name] and self.told[name][number][1] == self.first(who, number):
+                    if number in self.recorded[name] and self.recorded[name][number][1] == self.first(who, number):
                         self.ended[name].add(number)
-        elif kind == "merge" and all(self.told.values()) and not self.is_one:
+        elif kind == "merge" and all(self.recorded.values()) and not self.is_one:
             await merge(self._running, self.names["b"], self.names["a"])
             self.is_one = True
         elif kind == "unmerge" and self.is_one:
@@ -147,23 +147,23 @@ class Pair:
         return "ab" if self.is_one else who
 
     def first(self, who, number):
-        return min(self.told[name][number] for name in self.people(who) if number in self.told[name])[1]
+        return min(self.recorded[name][number] for name in self.people(who) if number in self.recorded[name])[1]
 
     def due(self, who):
-        """Return what is to show, by number and body, the newest first."""
+        """Return the events that have to show, by number and body, the newest first."""
         live = {
             (number, body)
             for name in self.people(who)
-            for number, (_, body) in self.told[name].items()
+            for number, (_, body) in self.recorded[name].items()
             if number not in self.ended[name] and body == self.first(who, number)
         }
-        return sorted(live, key=lambda one: one[0] + 60 * one[1])[:20]
+        return sorted(live, key=lambda pair: pair[0] + 60 * pair[1])[:20]
 
     async def holds(self):
         for who in "ab":
-            if any(self.told[name] for name in self.people(who)):
-                found = await shown(self._running, self.names[who])
-                assert [(int(id_[1:]), more["body"]) for id_, more in found] == self.due(who)
+            if any(self.recorded[name] for name in self.people(who)):
+                events = await visible_events(self._running, self.names[who])
+                assert [(int(id_[1:]), more["body"]) for id_, more in events] == self.due(who)
 
 
 who, ids = st.sampled_from("ab"), st.integers(0, 25)
@@ -173,7 +173,7 @@ DEEDS = st.one_of(TELLING, st.tuples(st.just("end"), who, ids), st.tuples(st.sam
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(begun=st.lists(TELLING, max_size=50), deeds=st.lists(DEEDS, max_size=12))
-def test_whatever_happens_each_id_shows_once_as_it_was_told_first_and_all_is_as_the_facts_say(opened, begun, deeds):
+def test_each_id_shows_once_as_first_recorded_after_any_sequence_of_writes(opened, begun, deeds):
     async def work(running):
         pair = Pair(running)
         for deed in (*begun, *deeds):

@@ -1,4 +1,4 @@
-"""Consent: what was decided last counts, in any order, repeated, deleted, ahead of its time, and loaded again."""
+"""Consent: the newest decision counts, in any order, repeated, deleted, ahead of its time, and loaded again."""
 
 from itertools import count
 from typing import NamedTuple
@@ -16,7 +16,7 @@ STRICT = ("granted", "pending", "revoked")
 """From the least strict."""
 CONSENT = {"kind": "consent", "purpose": "marketing", "channel": "email"}
 NOWHERE = "nothing"
-"""Stands for what is shown where no decision counts."""
+"""The status where no decision counts."""
 numbers = count()
 
 
@@ -26,17 +26,17 @@ def at(minutes):
 
 def decision(status, granted=None, revoked=None, **more):
     moments = {"grantedAt": granted, "revokedAt": revoked}
-    told = {name: None if minutes is None else at(minutes) for name, minutes in moments.items()}
-    return {**CONSENT, "status": status, **told, "source": None, **more}
+    timestamps = {name: None if minutes is None else at(minutes) for name, minutes in moments.items()}
+    return {**CONSENT, "status": status, **timestamps, "source": None, **more}
 
 
 async def bulk(running, *lines):
     headers = {"content-type": "application/x-ndjson"}
     answer = await running.client.post("/api/v1/records", content=ndjson(lines), headers=headers)
     assert answer.status_code == 200, answer.text
-    found = answer.json()
-    assert found["refused"] == []
-    return found
+    outcome = answer.json()
+    assert outcome["refused"] == []
+    return outcome
 
 
 def line(customer_id, record, **more):
@@ -44,8 +44,8 @@ def line(customer_id, record, **more):
 
 
 async def status(running, customer_id="c1"):
-    shown = [one["status"] for one in await running.section("consent", customer_id)]
-    return shown[0] if shown else NOWHERE
+    statuses = [consent["status"] for consent in await running.section("consent", customer_id)]
+    return statuses[0] if statuses else NOWHERE
 
 
 # --- the moment of a decision is that of its own status ---
@@ -61,29 +61,29 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "shown"), MOMENTS)
-async def test_a_decision_counts_from_the_moment_of_its_own_status(running, told, shown):
-    for one in told:
-        await running.told("consent", one)
+@pytest.mark.parametrize(("decisions", "expected"), MOMENTS)
+async def test_a_decision_counts_from_the_moment_of_its_own_status(running, decisions, expected):
+    for record in decisions:
+        await running.told("consent", record)
         running.clock.advance(1)
-    assert await status(running) == shown
+    assert await status(running) == expected
     await running.checked()
 
 
 async def test_a_grant_with_an_end_is_granted_until_then_and_revoked_after_however_far_ahead(running):
     years = 5 * 365 * 24 * 60
-    told = decision("granted", -100, years)
-    await running.told("consent", told)
-    assert await running.section("consent") == [told]
-    assert [one["record"] for one in (await running.listed("consent", upcoming="true"))["data"]] == [
-        {**told, "status": "revoked"}
-    ]
+    grant = decision("granted", -100, years)
+    await running.told("consent", grant)
+    assert await running.section("consent") == [grant]
+    assert [
+        stored_record["record"] for stored_record in (await running.listed("consent", upcoming="true"))["data"]
+    ] == [{**grant, "status": "revoked"}]
     running.clock.now = START + years * MINUTE - 10
     assert await status(running) == "granted"
     running.clock.advance(1)
-    assert await running.section("consent") == [{**told, "status": "revoked"}]
+    assert await running.section("consent") == [{**grant, "status": "revoked"}]
     assert await running.services.upkeep.refresh() == 1
-    assert [one["effectiveAt"] for one in (await running.listed("consent"))["data"]] == [at(years)]
+    assert [stored_record["effectiveAt"] for stored_record in (await running.listed("consent"))["data"]] == [at(years)]
     await running.checked()
 
 
@@ -135,15 +135,15 @@ class Deed(NamedTuple):
 
 @st.composite
 def deeds(draw, size=8):
-    """Up to eight, deletes each at a moment of its own: with a decision's moment it depends on which is told last."""
-    found = []
+    """Up to eight, deletes each at a moment of its own: at a decision's moment the one recorded last would count."""
+    history = []
     for _ in range(draw(st.integers(1, size))):
         moment = draw(st.integers(-30, -10))
         status_ = draw(st.sampled_from([*STRICT, "granted", NOWHERE]))
         ends = st.none() | st.integers(moment + 1, -1) if status_ == "granted" else st.none()
-        found.append(Deed(moment, status_, draw(ends)))
-    taken = {one.moment for one in found if one.status != NOWHERE}
-    return [one for one in found if one.status != NOWHERE or one.moment not in taken]
+        history.append(Deed(moment, status_, draw(ends)))
+    taken = {deed.moment for deed in history if deed.status != NOWHERE}
+    return [deed for deed in history if deed.status != NOWHERE or deed.moment not in taken]
 
 
 def line_of(customer_id, deed):
@@ -153,39 +153,47 @@ def line_of(customer_id, deed):
     return line(customer_id, decision(deed.status, *own))
 
 
-def counts(told, now=0):
+def counts(history, now=0):
     """Return the status that decisions lead to, worked out from all of them."""
-    last = max(one.moment for one in told)
-    stands = ["revoked" if one.end is not None and one.end <= now else one.status for one in told if one.moment == last]
+    last = max(deed.moment for deed in history)
+    stands = [
+        "revoked" if deed.end is not None and deed.end <= now else deed.status
+        for deed in history
+        if deed.moment == last
+    ]
     return max(stands, key=(NOWHERE, *STRICT).index)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), told=deeds())
-def test_decisions_lead_to_one_status_in_any_order_repeated_and_deleted(opened, data, told):
-    order = data.draw(st.permutations([*told, *data.draw(st.lists(st.sampled_from(told), max_size=4))])) if told else []
+@given(data=st.data(), history=deeds())
+def test_decisions_lead_to_one_status_in_any_order_repeated_and_deleted(opened, data, history):
+    order = (
+        data.draw(st.permutations([*history, *data.draw(st.lists(st.sampled_from(history), max_size=4))]))
+        if history
+        else []
+    )
     cuts = data.draw(st.lists(st.booleans(), min_size=len(order), max_size=len(order)))
 
     async def work(running):
         who = f"p{next(numbers)}"
         await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
         chunk = []
-        for one, cut in zip(order, cuts, strict=True):
-            chunk.append(line_of(who, one))
+        for deed, cut in zip(order, cuts, strict=True):
+            chunk.append(line_of(who, deed))
             if cut:
                 await bulk(running, *chunk)
                 chunk = []
         if chunk:
             await bulk(running, *chunk)
-        assert await status(running, who) == (counts(told) if told else NOWHERE)
+        assert await status(running, who) == (counts(history) if history else NOWHERE)
 
     opened(work)
 
 
-# --- what lies ahead ---
+# --- decisions ahead ---
 
 
-async def test_a_withdrawal_ends_a_grant_told_before_it_by_a_clock_that_is_fast(running):
+async def test_a_withdrawal_ends_a_grant_recorded_before_it_by_a_fast_clock(running):
     await running.told("consent", decision("granted", 5))
     running.clock.advance(60)
     await running.told("consent", decision("revoked", None, 1))
@@ -195,7 +203,7 @@ async def test_a_withdrawal_ends_a_grant_told_before_it_by_a_clock_that_is_fast(
     await running.checked()
 
 
-async def test_a_withdrawal_told_late_ends_a_grant_that_was_told_before_its_moment(running):
+async def test_a_withdrawal_recorded_late_ends_a_grant_recorded_before_its_moment(running):
     await running.told("consent", decision("granted", 5))
     running.clock.advance(3600)
     assert await status(running) == "granted"
@@ -204,7 +212,7 @@ async def test_a_withdrawal_told_late_ends_a_grant_that_was_told_before_its_mome
     await running.checked()
 
 
-async def test_a_withdrawal_by_a_clock_that_is_slow_ends_what_lies_ahead_of_us(running):
+async def test_a_withdrawal_by_a_slow_clock_ends_grants_that_lie_ahead(running):
     running.clock.advance(60)
     await running.told("consent", decision("granted", 10))
     await running.told("consent", decision("revoked", None, 0))
@@ -212,14 +220,14 @@ async def test_a_withdrawal_by_a_clock_that_is_slow_ends_what_lies_ahead_of_us(r
     assert await status(running) == "revoked"
 
 
-async def test_a_grant_told_after_a_withdrawal_counts_when_it_comes(running):
+async def test_a_grant_recorded_after_a_withdrawal_counts_from_its_moment(running):
     await running.told("consent", decision("revoked"))
     await running.told("consent", decision("granted", 5))
     running.clock.advance(600)
     assert await status(running) == "granted"
 
 
-async def test_a_withdrawal_of_one_identifier_ends_what_lies_ahead_of_another_of_the_same_person(running):
+async def test_a_withdrawal_at_one_identifier_ends_grants_ahead_at_another_of_the_person(running):
     for name in ("c1", "c2"):
         await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, name)
     await merge(running, "c2", "c1")
@@ -234,7 +242,7 @@ async def test_a_withdrawal_of_one_identifier_ends_what_lies_ahead_of_another_of
     await running.checked()
 
 
-async def test_a_delete_reaches_a_decision_to_come_and_says_so_of_one_that_is_none(running):
+async def test_a_delete_ends_a_decision_to_come_and_a_second_is_404(running):
     await running.told("consent", decision("granted", 5))
     (ahead,) = (await running.listed("consent", upcoming="true"))["data"]
     path = f"/api/v1/customers/c1/consent/{ahead['key']}"
@@ -257,17 +265,17 @@ def test_a_withdrawal_or_a_delete_ends_all_that_lies_ahead_and_nothing_else(open
     async def work(running):
         who = f"a{next(numbers)}"
         running.clock.now = (running.clock.now // MINUTE + 1) * MINUTE
-        begun, told = running.clock.now, []
+        begun, history = running.clock.now, []
         await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
-        for place, (kind, minutes) in enumerate(steps):
+        for index, (kind, minutes) in enumerate(steps):
             if kind == "wait":
                 running.clock.advance(minutes * 60)
                 continue
             now = running.clock.now
-            moment = now + 1 if minutes is None else begun + minutes * MINUTE + place
+            moment = now + 1 if minutes is None else begun + minutes * MINUTE + index
             if kind in {"revoked", NOWHERE}:
-                told = [one for one in told if one.moment <= now]
-            told.append(Deed(moment, kind))
+                history = [deed for deed in history if deed.moment <= now]
+            history.append(Deed(moment, kind))
             record = {**CONSENT, "status": kind}
             if kind == NOWHERE:
                 await bulk(running, line(who, CONSENT, op="delete", effectiveAt=time.rfc3339(moment)))
@@ -275,7 +283,7 @@ def test_a_withdrawal_or_a_delete_ends_all_that_lies_ahead_and_nothing_else(open
                 await running.told("consent", {"record": record, "effectiveAt": time.rfc3339(moment)}, who)
             running.clock.advance(1)
         for _ in range(4):
-            due = [one for one in told if one.moment <= running.clock.now]
+            due = [deed for deed in history if deed.moment <= running.clock.now]
             assert await status(running, who) == (counts(due) if due else NOWHERE)
             running.clock.advance(20 * 60)
 
@@ -287,8 +295,8 @@ def test_a_withdrawal_or_a_delete_ends_all_that_lies_ahead_and_nothing_else(open
 
 async def test_a_line_without_a_moment_loaded_again_after_a_withdrawal_changes_nothing_and_says_so(running):
     granted = line("c1", decision("granted"), source="crm")
-    told = await bulk(running, granted)
-    assert (told["recorded"], told["warnings"]) == (1, [{"index": 0, "code": "no_moment"}])
+    outcome = await bulk(running, granted)
+    assert (outcome["recorded"], outcome["warnings"]) == (1, [{"index": 0, "code": "no_moment"}])
     await running.told("consent", decision("revoked"))
     running.clock.advance(3600)
     again = await bulk(running, granted, granted)
@@ -307,11 +315,11 @@ async def test_a_line_without_a_moment_loaded_again_after_a_delete_changes_nothi
     assert await status(running) == NOWHERE
 
 
-async def test_what_a_person_decides_anew_counts_though_no_moment_is_told(running):
+async def test_a_new_decision_of_a_person_counts_without_a_moment(running):
     """Single records are not sent again as a file is."""
-    for told in ("granted", "revoked", "granted", "revoked"):
-        await running.told("consent", decision(told))
-        assert await status(running) == told
+    for choice in ("granted", "revoked", "granted", "revoked"):
+        await running.told("consent", decision(choice))
+        assert await status(running) == choice
 
 
 async def test_a_line_with_a_moment_grants_again(running):
@@ -323,29 +331,29 @@ async def test_a_line_with_a_moment_grants_again(running):
     assert await status(running) == "granted"
 
 
-async def test_a_preference_told_again_without_a_moment_leaves_the_one_since(running):
+async def test_a_preference_repeated_without_a_moment_leaves_the_newer_one(running):
     def preference(value):
         return {"kind": "preference", "key": "k", "value": value}
 
     await bulk(running, line("c1", preference("weekly"), source="crm"))
     await running.told("consent", preference("daily"))
     await bulk(running, line("c1", preference("weekly"), source="crm"))
-    assert [one["value"] for one in await running.section("consent")] == ["daily"]
+    assert [consent["value"] for consent in await running.section("consent")] == ["daily"]
     await bulk(running, line("c1", preference("never"), source="crm"))
-    assert [one["value"] for one in await running.section("consent")] == ["never"]
+    assert [consent["value"] for consent in await running.section("consent")] == ["never"]
 
 
 WORDS = st.lists(st.tuples(st.sampled_from(["crm", "shop"]), st.sampled_from(STRICT)), min_size=1, max_size=6)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), told=WORDS, customers_own=st.booleans())
-def test_lines_without_moments_sent_again_never_make_a_status_less_strict(opened, data, told, customers_own):
-    again = data.draw(st.lists(st.sampled_from(told), min_size=1, max_size=6))
+@given(data=st.data(), statements=WORDS, customers_own=st.booleans())
+def test_lines_without_moments_sent_again_never_make_a_status_less_strict(opened, data, statements, customers_own):
+    again = data.draw(st.lists(st.sampled_from(statements), min_size=1, max_size=6))
 
     async def work(running):
         who = f"n{next(numbers)}"
-        lines = [line(who, decision(status_), source=source) for source, status_ in told]
+        lines = [line(who, decision(status_), source=source) for source, status_ in statements]
         await bulk(running, *lines)
         if customers_own:
             await running.told("consent", decision("revoked"), who)

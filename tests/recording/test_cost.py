@@ -1,4 +1,4 @@
-"""What a record is spared: reads that say nothing new, documents that stay as they are. Counted, never timed."""
+"""Work that a record is spared: reads without news, documents that stay as they are. Counted, never timed."""
 
 from inspect import iscoroutinefunction
 
@@ -29,7 +29,7 @@ async def running(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What a transaction is asked for, in order, each call with its last argument."""
+    """The calls of a transaction, in order, each with its last argument."""
     made = []
 
     def spied(name, method):
@@ -49,7 +49,7 @@ async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls)
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    (documents,) = (each.documents for name, each in calls if name == "apply")
+    (documents,) = (changes.documents for name, changes in calls if name == "apply")
     assert {section for _, section in documents} == {"", "identities"}
     assert not {"states_of", "hashes"} & {name for name, _ in calls}
     await running.checked()
@@ -60,7 +60,7 @@ async def test_an_identifier_that_had_records_brings_them_along(running, calls):
     await running.told("interactions", EVENT)
     calls.clear()
     await running.told("identities", DEVICE)
-    documents = next(each.documents for name, each in calls if name == "apply")
+    documents = next(changes.documents for name, changes in calls if name == "apply")
     assert {section for _, section in documents} == {"", "identities", "segments", "interactions"}
     await running.checked()
 
@@ -78,7 +78,7 @@ async def test_all_is_read_before_anything_is_put(running, calls, named):
 
 async def test_an_owner_that_was_claimed_is_not_put_again(running, calls):
     await tell(running, EVENT, "interactions", identifier=DEVICE)
-    (owners,) = (each.owners for name, each in calls if name == "apply")
+    (owners,) = (changes.owners for name, changes in calls if name == "apply")
     assert [identifier.type for identifier in owners] == ["customer_id"]
     assert (await running.services.store.resolve(TENANT, owners)) == owners
     await running.checked()

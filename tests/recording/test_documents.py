@@ -1,4 +1,4 @@
-"""Whatever was written, and in whatever order: what is held is what the facts say."""
+"""After any writes in any order, derived rows are what the facts say."""
 
 import asyncio
 import tempfile
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness import START, ndjson, service
 from portrait.model.time import rfc3339
-from sections.facts import MINUTE, PLUGINS, REGISTRY, records, sayings
+from sections.facts import MINUTE, PLUGINS, REGISTRY, records, statements_of
 
 EXAMPLES = tuple(str(PLUGINS / name) for name in ("reviews.py", "lifetime_value.py"))
 STORED = [section.name for section in REGISTRY.all_stored()]
@@ -32,16 +32,16 @@ async def running():
 
 
 async def portraits(opened):
-    """Return every customer's profile, less its moment, with its ETag."""
-    found = {}
+    """Return every customer's profile, without its moment, with its ETag."""
+    by_customer = {}
     for customer_id in ("c1", "c2", "c3"):
         answer = await opened.profile(customer_id)
-        found[customer_id] = (
+        by_customer[customer_id] = (
             answer.status_code,
             answer.headers.get("etag"),
             answer.text.partition(',"computedAt"')[0] if answer.status_code == 200 else None,
         )
-    return found
+    return by_customer
 
 
 def lines(section):
@@ -65,16 +65,16 @@ steps = st.one_of(
 )
 
 
-async def record(opened, customer_id, told):
-    name, envelopes = told
+async def record(opened, customer_id, batch):
+    name, envelopes = batch
     answer = await opened.record(name, envelopes, customer_id)
     assert answer.status_code == 201 or answer.json()["code"] == "event_conflict", answer.text
 
 
-async def bulk(opened, told):
+async def bulk(opened, batches):
     sent = [
         {"customerId": customer_id, "section": name, **envelope}
-        for customer_id, (name, envelopes) in told
+        for customer_id, (name, envelopes) in batches
         for envelope in envelopes
     ]
     answer = await opened.client.post(
@@ -82,18 +82,20 @@ async def bulk(opened, told):
     )
     assert answer.status_code == 200, answer.text
     outcome = answer.json()
-    assert {one["code"] for one in outcome["refused"]} <= {"event_conflict"}
+    assert {refusal["code"] for refusal in outcome["refused"]} <= {"event_conflict"}
     assert outcome["recorded"] + outcome["duplicates"] + len(outcome["refused"]) == len(sent)
 
 
-async def delete(opened, customer_id, name, place):
+async def delete(opened, customer_id, name, index):
     path = f"/api/v1/customers/{customer_id}/{name}"
     listed = await opened.client.get(path)
-    if listed.status_code == 404 or not (keys := [one["key"] for one in listed.json()["data"]]):
+    if listed.status_code == 404 or not (keys := [stored_record["key"] for stored_record in listed.json()["data"]]):
         return
-    key = keys[place % len(keys)]
+    key = keys[index % len(keys)]
     assert (await opened.client.delete(f"{path}/{key}")).status_code == 204
-    assert key not in [one["key"] for one in (await opened.listed(name, customer_id, limit=100))["data"]]
+    assert key not in [
+        stored_record["key"] for stored_record in (await opened.listed(name, customer_id, limit=100))["data"]
+    ]
 
 
 async def advance(opened, minutes):
@@ -123,10 +125,14 @@ def test_documents_equal_a_rebuild_after_any_sequence_of_writes(sequence):
     asyncio.run(scenario())
 
 
-told_of = st.sampled_from(STORED).flatmap(
-    lambda name: sayings(REGISTRY.stored(name), size=6, deletes=False).map(
-        # Of customers that tell of one identifier, the first has it: that depends on the order, and is meant to.
-        lambda said: [(name, one) for one in said if name != "identities" or one.customer_id == said[0].customer_id]
+statement_lists = st.sampled_from(STORED).flatmap(
+    lambda name: statements_of(REGISTRY.stored(name), size=6, deletes=False).map(
+        # Of customers that claim one identifier, the first owns it: that depends on the order, and is meant to.
+        lambda statements: [
+            (name, statement)
+            for statement in statements
+            if name != "identities" or statement.customer_id == statements[0].customer_id
+        ]
     )
 )
 
@@ -134,28 +140,29 @@ told_of = st.sampled_from(STORED).flatmap(
 @settings(slow, max_examples=25)
 @given(st.data())
 def test_any_order_of_arrival_and_any_repetition_give_the_same_profile_bytes(data):
-    by_section = {name: said for said in data.draw(st.lists(told_of, max_size=4)) for name, _ in said}
-    said = [one for part in by_section.values() for one in part]
-    again = data.draw(st.lists(st.sampled_from(said), max_size=5)) if said else []
-    order = data.draw(st.permutations([*said, *again]))
+    by_section = {name: part for part in data.draw(st.lists(statement_lists, max_size=4)) for name, _ in part}
+    pairs = [pair for part in by_section.values() for pair in part]
+    again = data.draw(st.lists(st.sampled_from(pairs), max_size=5)) if pairs else []
+    order = data.draw(st.permutations([*pairs, *again]))
 
-    async def told(sequence):
+    async def portraits_after(sequence):
         async with running() as opened:
-            for name, one in sequence:
-                body = {"record": one.record, "effectiveAt": rfc3339(one.effective_at)}
-                await opened.told(name, body, one.customer_id)
+            for name, statement in sequence:
+                body = {"record": statement.record, "effectiveAt": rfc3339(statement.effective_at)}
+                await opened.told(name, body, statement.customer_id)
             opened.clock.now = START + 60 * MINUTE
             return await portraits(opened)
 
     # An ETag is keyed by a secret of the tenant's, and each of the two services has a tenant of its own.
     first, second = (
-        {name: (one[0], one[2]) for name, one in asyncio.run(told(each)).items()} for each in (said, order)
+        {name: (answer[0], answer[2]) for name, answer in asyncio.run(portraits_after(sequence)).items()}
+        for sequence in (pairs, order)
     )
     assert first == second
 
 
 async def test_a_state_may_hold_more_than_can_still_count_and_is_no_difference(tmp_path):
-    """How much of what was overtaken a state still holds depends on the order of telling; what it shows does not."""
+    """How many superseded records a state still holds depends on the order of recording; its document does not."""
     segment = {"segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}
     async with service(tmp_path) as opened:
         await opened.told("segments", {"record": {**segment, "segmentId": "a"}})

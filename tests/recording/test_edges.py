@@ -1,4 +1,4 @@
-"""What readers of the code found: each was wrong once."""
+"""Defects that readers of the code found: each was wrong once."""
 
 import json
 
@@ -15,12 +15,12 @@ async def running(tmp_path):
 
 
 async def test_after_a_delete_events_of_one_moment_are_chosen_as_before(running):
-    """More events at one moment than are shown, told in an order that is not that of their ids."""
+    """More events at one moment than are shown, recorded in another order than that of their ids."""
     numbers = [(7 * n) % 60 for n in range(60)]
     await running.told("interactions", [interaction(n) for n in numbers])
     path = "/api/v1/customers/c1/interactions/ih_059"
     assert (await running.client.delete(path)).status_code == 204
-    assert [one["id"] for one in await running.section("interactions")] == [f"ih_{n:03}" for n in range(58, 38, -1)]
+    assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(58, 38, -1)]
     await running.checked()
 
 
@@ -30,11 +30,11 @@ async def test_a_delete_among_past_events_leaves_those_ahead_and_fills_up(runnin
     running.clock.now = time.parse("2026-06-01T23:00:00Z")
     await running.told("interactions", past + ahead)
     await running.client.delete("/api/v1/customers/c1/interactions/ih_024")
-    assert [one["id"] for one in await running.section("interactions")] == [f"ih_{n:03}" for n in range(23, 3, -1)]
+    assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(23, 3, -1)]
     await running.checked()
 
 
-async def test_a_customer_told_of_with_a_clock_ahead_dates_no_other(running):
+async def test_facts_of_one_customer_from_a_clock_ahead_date_no_other_customer(running):
     at = running.clock.now
     running.clock.now = time.parse("2099-01-01T00:00:00Z")
     await running.told(
@@ -105,7 +105,7 @@ async def test_a_cursor_with_what_no_store_holds_is_refused(running):
 
 
 @pytest.mark.parametrize("name", ["X-Tenant-Id", "X-API-Key", "Authorization"])
-async def test_what_decides_who_is_asking_comes_once(running, name):
+async def test_headers_that_decide_the_caller_come_once(running, name):
     for path in ("unified-profile", "segments"):
         answer = await running.client.get(
             f"/api/v1/customers/c1/{path}", headers=[(name, "my-tenant"), (name, "other")]
@@ -113,7 +113,7 @@ async def test_what_decides_who_is_asking_comes_once(running, name):
         assert answer.status_code == 400
 
 
-async def test_the_later_of_two_lines_in_different_chunks_is_told_later(tmp_path):
+async def test_the_later_of_two_lines_in_different_chunks_is_recorded_later(tmp_path):
     """On every engine alike; PostgreSQL runs transactions beside each other."""
     segment = {"segmentId": "s", "memberSince": "2026-01-01T00:00:00Z"}
     lines = [{"customerId": f"c{n}", "section": "interactions", "record": interaction(n)} for n in range(999)] + [
@@ -125,8 +125,8 @@ async def test_the_later_of_two_lines_in_different_chunks_is_told_later(tmp_path
     database = tmp_path / "portrait.db"
     assert portrait("tenant", "create", "t", database=database).returncode == 0
     assert portrait("load", str(file), "--tenant", "t", database=database).returncode == 0
-    shown = portrait("show", "x", "--tenant", "t", "--json", database=database)
-    assert json.loads(shown.stdout)["sections"][2]["data"][0]["segmentName"] == "two"
+    completed = portrait("show", "x", "--tenant", "t", "--json", database=database)
+    assert json.loads(completed.stdout)["sections"][2]["data"][0]["segmentName"] == "two"
 
 
 async def test_a_database_that_was_removed_takes_no_more_writes_and_is_not_ready(running, tmp_path):

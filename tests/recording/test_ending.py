@@ -1,4 +1,4 @@
-"""Ends: of what counts and of what is to come, with a moment, one by one and in lines of many."""
+"""Deletes of current records and of records to come, with a moment, single and in bulk lines."""
 
 import json
 
@@ -26,8 +26,8 @@ KEYS = {
 
 @pytest.fixture
 async def anywhere(any_engine):
-    async with service(None, database=any_engine) as one:
-        yield one
+    async with service(None, database=any_engine) as running:
+        yield running
 
 
 def at(minutes):
@@ -50,8 +50,8 @@ async def bulk(running, *lines):
     return answer.json()
 
 
-def counted(found):
-    return found["recorded"], found["duplicates"], [one["code"] for one in found["refused"]]
+def counted(outcome):
+    return outcome["recorded"], outcome["duplicates"], [refusal["code"] for refusal in outcome["refused"]]
 
 
 async def ended(running, section, key, customer_id="c1", **params):
@@ -62,21 +62,21 @@ async def ended(running, section, key, customer_id="c1", **params):
 
 
 @pytest.mark.parametrize("section", STATE)
-async def test_what_is_to_come_is_listed_and_reached_by_a_delete(anywhere, section):
+async def test_a_record_to_come_is_listed_and_can_be_deleted(anywhere, section):
     body = {"record": RECORDS[section], "effectiveAt": at(60 * 23)}
     await anywhere.told(section, body)
     assert (await anywhere.listed(section))["data"] == []
-    (one,) = (await anywhere.listed(section, upcoming="true"))["data"]
-    assert (one["record"], one["effectiveAt"]) == (RECORDS[section], at(60 * 23))
-    assert await ended(anywhere, section, one["key"]) == 204
+    (stored_record,) = (await anywhere.listed(section, upcoming="true"))["data"]
+    assert (stored_record["record"], stored_record["effectiveAt"]) == (RECORDS[section], at(60 * 23))
+    assert await ended(anywhere, section, stored_record["key"]) == 204
     assert (await anywhere.listed(section, upcoming="true"))["data"] == []
-    assert await ended(anywhere, section, one["key"]) == 404
+    assert await ended(anywhere, section, stored_record["key"]) == 404
     anywhere.clock.advance(3600 * 24)
     assert await anywhere.section(section) == []
     await anywhere.checked()
 
 
-async def test_what_is_to_come_in_decades_is_listed_the_soonest_first_in_pages(running):
+async def test_records_to_come_are_listed_in_pages_the_soonest_first(running):
     years = [2062, 2031, 2045, 2028]
     for number, year in enumerate(years):
         record = {**SEGMENT, "segmentId": f"s{number}"}
@@ -86,7 +86,7 @@ async def test_what_is_to_come_in_decades_is_listed_the_soonest_first_in_pages(r
     while True:
         more = {} if cursor is None else {"cursor": cursor}
         page = await running.listed("segments", upcoming="true", limit=1, **more)
-        seen += [one["effectiveAt"][:4] for one in page["data"]]
+        seen += [stored_record["effectiveAt"][:4] for stored_record in page["data"]]
         cursor = page["pagination"]["cursor"]
         if cursor is None:
             break
@@ -98,13 +98,18 @@ async def test_what_is_to_come_in_decades_is_listed_the_soonest_first_in_pages(r
 async def test_events_to_come_are_listed_alone(running):
     event = RECORDS["interactions"]
     await running.told("interactions", [event, {**event, "id": "ahead", "timestamp": at(60)}])
-    assert [one["key"] for one in (await running.listed("interactions"))["data"]] == ["ahead", event["id"]]
-    assert [one["key"] for one in (await running.listed("interactions", upcoming="true"))["data"]] == ["ahead"]
+    assert [stored_record["key"] for stored_record in (await running.listed("interactions"))["data"]] == [
+        "ahead",
+        event["id"],
+    ]
+    assert [
+        stored_record["key"] for stored_record in (await running.listed("interactions", upcoming="true"))["data"]
+    ] == ["ahead"]
     assert await ended(running, "interactions", "ahead") == 204
     assert (await running.listed("interactions", upcoming="true"))["data"] == []
 
 
-async def test_a_delete_says_when_and_until_then_the_record_counts(anywhere):
+async def test_a_record_counts_until_the_moment_of_its_delete(anywhere):
     await anywhere.told("segments", SEGMENT)
     assert await ended(anywhere, "segments", SEGMENT["segmentId"], effectiveAt=at(60)) == 204
     assert await anywhere.section("segments") == [SEGMENT]
@@ -117,41 +122,41 @@ async def test_a_delete_says_when_and_until_then_the_record_counts(anywhere):
     await anywhere.checked()
 
 
-async def test_a_delete_of_an_earlier_time_leaves_what_became_true_since(running):
+async def test_a_delete_of_an_earlier_moment_leaves_newer_records(running):
     for minutes, name in ((-60, "Then"), (-10, "Now")):
         await running.told("segments", {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": at(minutes)})
     assert await ended(running, "segments", SEGMENT["segmentId"], effectiveAt=at(-30)) == 204
-    assert [one["segmentName"] for one in await running.section("segments")] == ["Now"]
+    assert [segment["segmentName"] for segment in await running.section("segments")] == ["Now"]
 
 
 async def test_a_delete_at_a_records_own_moment_ends_it_whatever_its_rank(running):
     revoked = {**RECORDS["consent"], "status": "revoked", "revokedAt": at(-10)}
     await running.told("consent", revoked)
-    (one,) = (await running.listed("consent"))["data"]
-    assert await ended(running, "consent", one["key"], effectiveAt=at(-10)) == 204
+    (stored_record,) = (await running.listed("consent"))["data"]
+    assert await ended(running, "consent", stored_record["key"], effectiveAt=at(-10)) == 204
     assert await running.section("consent") == []
 
 
-async def test_a_delete_with_what_is_no_moment_is_refused_by_the_parameters_name(running):
+async def test_a_delete_with_an_invalid_moment_is_refused_by_the_parameters_name(running):
     await running.told("segments", SEGMENT)
-    for given_ in ("tomorrow", "2026-06-01T12:00:00", ""):
+    for moment in ("tomorrow", "2026-06-01T12:00:00", ""):
         path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}"
-        answer = await running.client.delete(path, params={"effectiveAt": given_})
+        answer = await running.client.delete(path, params={"effectiveAt": moment})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
         assert "`effectiveAt`" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("section", ["interactions", "identities"])
-async def test_what_ends_at_once_cannot_end_far_ahead(running, section):
+async def test_a_record_that_ends_at_once_cannot_end_far_ahead(running, section):
     await running.told(section, RECORDS[section])
-    (one,) = (await running.listed(section))["data"]
+    (stored_record,) = (await running.listed(section))["data"]
     answer = await running.client.delete(
-        f"/api/v1/customers/c1/{section}/{one['key']}",
+        f"/api/v1/customers/c1/{section}/{stored_record['key']}",
         params={"effectiveAt": time.rfc3339(START + MAX_AHEAD + MINUTE)},
     )
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
     assert await running.section(section) == [RECORDS[section]]
-    assert await ended(running, section, one["key"], effectiveAt=at(1)) == 204
+    assert await ended(running, section, stored_record["key"], effectiveAt=at(1)) == 204
     assert await running.section(section) == []
 
 
@@ -168,7 +173,11 @@ async def test_a_line_ends_a_record_by_the_fields_of_its_key_and_by_its_key(anyw
         await bulk(anywhere, putting(section, own, who))
         line = ending(section, own, who)
         if by_key:
-            key = next(one["key"] for one in (await anywhere.listed(section, who))["data"] if one["record"] == own)
+            key = next(
+                stored_record["key"]
+                for stored_record in (await anywhere.listed(section, who))["data"]
+                if stored_record["record"] == own
+            )
             line = {name: value for name, value in line.items() if name != "record"} | {"key": key}
         assert counted(await bulk(anywhere, line)) == (1, 0, [])
         assert own not in await anywhere.section(section, who)
@@ -176,19 +185,19 @@ async def test_a_line_ends_a_record_by_the_fields_of_its_key_and_by_its_key(anyw
     await anywhere.checked()
 
 
-async def test_lines_of_one_chunk_end_what_those_before_them_told(anywhere):
+async def test_lines_of_one_chunk_end_records_of_earlier_lines(anywhere):
     lines = [
         *(putting(name, RECORDS[name]) for name in NAMES),
         *(ending(name, RECORDS[name]) for name in NAMES),
     ]
     assert counted(await bulk(anywhere, *lines)) == (12, 0, [])
     profile = (await anywhere.profile()).json()
-    assert [one["data"] for one in profile["sections"]] == [[]] * 6
+    assert [section["data"] for section in profile["sections"]] == [[]] * 6
     assert counted(await bulk(anywhere, *lines[6:])) == (0, 6, [])
     await anywhere.checked()
 
 
-async def test_a_line_that_ends_evidence_takes_back_its_link_unless_it_is_told_again(anywhere):
+async def test_a_line_that_ends_evidence_withdraws_its_link_unless_the_evidence_is_repeated(anywhere):
     email = {"type": "email", "value": "a@x.org", "confidence": 1.0}
     await bulk(anywhere, putting("identities", email), putting("segments", SEGMENT))
     end, again = ending("identities", email), putting("identities", email)
@@ -227,13 +236,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("members", "code", "named"), WRONG)
-async def test_a_line_that_ends_nothing_or_says_it_wrongly_is_refused_alone(running, members, code, named):
+async def test_a_line_with_an_invalid_or_pointless_end_is_refused_alone(running, members, code, named):
     good = putting("segments", {**SEGMENT, "segmentId": "good"})
     await bulk(running, good)
     wrong = {"customerId": "c1", "section": "segments", **members}
-    found = await bulk(running, wrong, putting("segments", SEGMENT))
-    assert counted(found) == (1, 0, [code])
-    assert named in found["refused"][0]["detail"]
+    outcome = await bulk(running, wrong, putting("segments", SEGMENT))
+    assert counted(outcome) == (1, 0, [code])
+    assert named in outcome["refused"][0]["detail"]
     assert (await running.profile("nobody")).status_code == 404
 
 
@@ -249,7 +258,7 @@ async def test_an_end_makes_no_customer_known(anywhere):
     await anywhere.checked()
 
 
-async def test_an_end_that_says_when_counts_though_it_comes_before_what_it_ends(anywhere):
+async def test_an_end_with_a_moment_counts_though_it_arrives_before_its_record(anywhere):
     await anywhere.told("segments", {**SEGMENT, "segmentId": "other"})
     end = ending("segments", SEGMENT, effectiveAt=at(-10))
     assert counted(await bulk(anywhere, end, end)) == (1, 1, [])
@@ -267,7 +276,7 @@ def test_the_fields_of_a_key_alone_give_the_key_of_the_whole_record(name, data):
     section = SECTIONS[name]
     record = data.draw(records(section))
     member = type(parsed(section, record).record)
-    fields = {one.name for one in section.shape.fields[member] if one.attribute in section.key_fields[member]}
+    fields = {field.name for field in section.shape.fields[member] if field.attribute in section.key_fields[member]}
     part = {field: value for field, value in record.items() if field in {*fields, "kind"}}
-    for given_ in (part, record):
-        assert section.parse_key(json.dumps(given_).encode(), SECRET).key == parsed(section, record).key
+    for record_part in (part, record):
+        assert section.parse_key(json.dumps(record_part).encode(), SECRET).key == parsed(section, record).key

@@ -1,4 +1,4 @@
-"""Moments told in more than microseconds are cut off, as others do, wherever a moment is told."""
+"""Moments finer than microseconds are truncated, as other systems do, wherever a moment is given."""
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +10,7 @@ from portrait.sections import registry
 
 MOMENT = "2026-05-01T10:00:00.123456"
 LAST = "9999-12-31T23:59:59.9999999Z"
-"""What some systems write for no end."""
+"""The moment that some systems write for no end."""
 
 
 @given(st.text("0123456789", min_size=1, max_size=12), st.sampled_from(["Z", "+02:00", "-11:30"]))
@@ -20,7 +20,7 @@ def test_a_moment_is_that_of_its_first_six_digits(fraction, offset):
     assert time.parse(whole) == time.parse(f"2026-12-31T23:59:59.{fraction[:6].ljust(6, '0')}{offset}")
 
 
-def test_a_record_is_the_same_by_way_of_who_cuts_off_and_directly():
+def test_a_record_with_a_truncated_moment_is_the_same_record():
     section = registry.load(installed=False).stored("interactions")
 
     def parsed(moment):
@@ -37,11 +37,11 @@ def test_the_last_moment_there_is_stays_within_the_years_there_are():
     assert time.rfc3339(time.parse(LAST)) == "9999-12-31T23:59:59.999999Z"
     section = registry.load(installed=False).stored("journeys")
     record = {"journeyId": "j", "journeyName": "J", "status": "completed", "enrolledAt": "2026-01-01T00:00:00Z"}
-    told = section.shape.parse(str(record | {"completedAt": LAST}).replace("'", '"').encode())
-    assert told.completed_at.isoformat() == "9999-12-31T23:59:59.999999+00:00"
+    parsed_record = section.shape.parse(str(record | {"completedAt": LAST}).replace("'", '"').encode())
+    assert parsed_record.completed_at.isoformat() == "9999-12-31T23:59:59.999999+00:00"
 
 
-async def test_an_event_and_a_moment_told_in_nanoseconds_again_are_duplicates(any_engine):
+async def test_events_and_moments_repeated_in_nanoseconds_are_duplicates(any_engine):
     async with service(None, database=any_engine) as running:
         segment = {"record": {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"}}
         for digits, expected in (("789", (1, 0)), ("", (0, 1))):
@@ -54,7 +54,7 @@ async def test_an_event_and_a_moment_told_in_nanoseconds_again_are_duplicates(an
 
 
 @pytest.mark.parametrize("moment", ["2026-05-01 10:00:00.1234567", "2026-05-01T10:00:60.1234567Z", "1.12345678"])
-async def test_what_is_no_moment_is_refused_in_nanoseconds_too(running, moment):
+async def test_an_invalid_moment_in_nanoseconds_is_refused(running, moment):
     answer = await running.record("interactions", interaction(1, moment))
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
     assert "timestamp" in answer.json()["detail"]

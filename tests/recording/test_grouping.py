@@ -1,4 +1,4 @@
-"""What comes while a transaction runs shares the next: fewer waits for the disk, and each request its own answer."""
+"""Requests that come while a transaction runs share the next: fewer waits for the disk, and each its own answer."""
 
 import asyncio
 from collections import Counter
@@ -29,17 +29,17 @@ def test_each_item_gets_its_own_answer_and_no_work_is_larger_than_allowed(items,
     async def run(key, taken):
         works.append((key, len(taken)))
         await asyncio.sleep(0)
-        return [ValueError(f"{key}{one}") if one == 9 else (key, one) for one in taken]
+        return [ValueError(f"{key}{number}") if number == 9 else (key, number) for number in taken]
 
     async def scenario():
         together = Together(run, most)
         answers = await asyncio.gather(*(together.do(*item) for item in items), return_exceptions=True)
-        for (key, one), answer in zip(items, answers, strict=True):
-            if one == 9:
+        for (key, number), answer in zip(items, answers, strict=True):
+            if number == 9:
                 assert isinstance(answer, ValueError)
                 assert str(answer) == f"{key}9"
             else:
-                assert answer == (key, one)
+                assert answer == (key, number)
 
     asyncio.run(scenario())
     assert all(size <= most for _, size in works)
@@ -64,11 +64,11 @@ class Gated:
         return taken
 
     async def come(self, *items, key="a"):
-        self.tasks += [asyncio.create_task(self.together.do(key, one)) for one in items]
+        self.tasks += [asyncio.create_task(self.together.do(key, item)) for item in items]
         await asyncio.sleep(0.01)
 
-    async def let_go(self, place):
-        self.gates[place].set()
+    async def let_go(self, index):
+        self.gates[index].set()
         await asyncio.sleep(0.01)
 
     async def end(self):
@@ -78,7 +78,7 @@ class Gated:
             await asyncio.sleep(0)
 
 
-async def test_few_that_come_during_a_work_wait_for_it_and_go_together():
+async def test_few_items_that_come_during_a_work_wait_and_share_the_next():
     works = Gated()
     await works.come(1)
     await works.come(2, 3, 4)
@@ -87,10 +87,10 @@ async def test_few_that_come_during_a_work_wait_for_it_and_go_together():
     await works.let_go(0)
     assert works.begun == [[1], [5], [2, 3, 4]]
     await works.end()
-    assert [await one for one in works.tasks] == [1, 2, 3, 4, 5]
+    assert [await task for task in works.tasks] == [1, 2, 3, 4, 5]
 
 
-async def test_many_that_come_during_a_work_go_beside_it_and_a_third_waits():
+async def test_many_items_that_come_during_a_work_start_a_second_and_a_third_waits():
     works = Gated()
     await works.come("first")
     await works.come(*range(WORTH - 1))
@@ -103,7 +103,7 @@ async def test_many_that_come_during_a_work_go_beside_it_and_a_third_waits():
     await works.end()
 
 
-async def test_beside_a_large_work_only_as_large_a_one_begins():
+async def test_beside_a_large_work_only_an_equally_large_one_begins():
     works = Gated()
     await works.come(*range(4 * WORTH))
     await works.let_go(0)
@@ -115,10 +115,10 @@ async def test_beside_a_large_work_only_as_large_a_one_begins():
     await works.end()
 
 
-async def test_what_a_turn_of_the_loop_brings_goes_together_and_is_halved():
+async def test_items_of_one_turn_of_the_loop_go_together_in_two_halves():
     works = Gated()
-    for one in range(4 * WORTH):
-        works.tasks.append(asyncio.create_task(works.together.do("a", one)))
+    for number in range(4 * WORTH):
+        works.tasks.append(asyncio.create_task(works.together.do("a", number)))
         await asyncio.sleep(0)
     await works.come()
     assert works.begun == [[*range(2 * WORTH)], [*range(2 * WORTH, 4 * WORTH)]]
@@ -153,7 +153,7 @@ def test_a_key_has_two_works_at_most_and_is_forgotten_after_them(items, most):
     asyncio.run(scenario())
 
 
-async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
+async def test_an_error_of_a_work_reaches_all_its_items_and_the_next_work_goes_on():
     async def run(key, taken):
         await asyncio.sleep(0)
         if 1 in taken:
@@ -162,11 +162,11 @@ async def test_what_a_work_raises_all_of_it_get_and_the_next_goes_on():
 
     together = Together(run, 2)
     answers = await asyncio.gather(*(together.do("a", number) for number in (0, 1, 2)), return_exceptions=True)
-    assert [type(one) for one in answers] == [OSError, OSError, int]
+    assert [type(answer) for answer in answers] == [OSError, OSError, int]
     assert await together.do("a", 7) == 7
 
 
-async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(monkeypatch):
+async def test_group_commit_failure_rejects_items_queued_half_as_long(monkeypatch):
     monkeypatch.setattr("portrait.writes.group_commit.LONG", 0.01)
     let_go = asyncio.Event()
 
@@ -185,7 +185,12 @@ async def test_who_waited_long_behind_a_work_that_failed_waits_for_no_second(mon
     await asyncio.sleep(0)
     let_go.set()
     answers = await asyncio.gather(*bad, early, late, return_exceptions=True)
-    assert [one if isinstance(one, str) else type(one) for one in answers] == [OSError, OSError, OSError, "late"]
+    assert [answer if isinstance(answer, str) else type(answer) for answer in answers] == [
+        OSError,
+        OSError,
+        OSError,
+        "late",
+    ]
 
 
 async def test_a_long_work_keeps_no_other_waiting(monkeypatch):
@@ -230,10 +235,10 @@ async def test_a_key_has_so_many_items_waiting_at_most_and_others_have_theirs():
     await works.come("first")
     await works.come(*range(5))
     await works.come("b's own", key="b")
-    assert [type(one.exception()) for one in works.tasks if one.done()] == [Overloaded] * 2
+    assert [type(task.exception()) for task in works.tasks if task.done()] == [Overloaded] * 2
     await works.end()
     results = await asyncio.gather(*works.tasks, return_exceptions=True)
-    assert [one for one in results if not isinstance(one, Overloaded)] == ["first", 0, 1, 2, "b's own"]
+    assert [result for result in results if not isinstance(result, Overloaded)] == ["first", 0, 1, 2, "b's own"]
 
 
 async def test_an_item_whose_work_does_not_begin_in_time_is_refused(monkeypatch):
@@ -271,9 +276,9 @@ async def test_requests_that_come_together_share_transactions_and_answer_each_fo
         await running.told("interactions", interaction(1))
         wrong = {**interaction(1), "interactionType": "other"}
         sent = [interaction(number) for number in range(2, 22)] + [wrong, interaction(1), {"id": ""}]
-        answers = await asyncio.gather(*(running.record("interactions", one) for one in sent))
-        assert [one.status_code for one in answers] == [201] * 20 + [409, 201, 422]
-        assert [one.json()["recorded"] for one in answers[:20]] == [1] * 20
+        answers = await asyncio.gather(*(running.record("interactions", record) for record in sent))
+        assert [answer.status_code for answer in answers] == [201] * 20 + [409, 201, 422]
+        assert [answer.json()["recorded"] for answer in answers[:20]] == [1] * 20
         assert (answers[21].json()["recorded"], answers[21].json()["duplicates"]) == (0, 1)
         assert answers[20].json()["detail"].startswith("An event with this key was recorded")
         assert written < 10
@@ -295,8 +300,8 @@ async def test_a_plugin_that_fails_at_one_record_leaves_the_others_of_its_group_
         sent = [
             (f"c{number}", {**interaction(number), "offerId": "fatal" if number == 5 else "o"}) for number in range(12)
         ]
-        answers = await asyncio.gather(*(running.record("interactions", one, name) for name, one in sent))
-        assert [one.status_code for one in answers] == [500 if number == 5 else 201 for number in range(12)]
+        answers = await asyncio.gather(*(running.record("interactions", record, name) for name, record in sent))
+        assert [answer.status_code for answer in answers] == [500 if number == 5 else 201 for number in range(12)]
         monkeypatch.undo()
         await running.checked()
         assert (await running.profile("c5")).status_code == 404
@@ -314,6 +319,6 @@ async def test_no_more_single_records_share_a_transaction_than_may(tmp_path, mon
     monkeypatch.setattr(recording.Recorder, "_group", counted)
     async with service(tmp_path) as running:
         answers = await asyncio.gather(*(running.record("interactions", interaction(number)) for number in range(20)))
-        assert [one.status_code for one in answers] == [201] * 20
+        assert [answer.status_code for answer in answers] == [201] * 20
         assert sum(sizes) == 20
         assert max(sizes) <= 3

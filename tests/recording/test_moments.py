@@ -1,4 +1,4 @@
-"""What time does: clocks that go back, moments that come, windows that slide."""
+"""Time: clocks that go back, moments that come, windows that slide."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -30,7 +30,7 @@ async def test_records_told_together_are_sound_at_once(running):
     await running.checked()
 
 
-async def test_a_clock_that_goes_back_hides_nothing_of_what_was_told(running):
+async def test_a_clock_that_goes_back_hides_no_recorded_fact(running):
     await running.told("segments", SEGMENT | {"segmentId": "s1"})
     running.clock.advance(-60)
     assert len(await running.section("segments")) == 1
@@ -50,14 +50,14 @@ async def test_a_rebuild_on_a_clock_that_went_back_leaves_the_profile_as_it_was(
     assert len(await running.section("segments")) == 1
 
 
-async def test_what_is_told_later_counts_whatever_the_clock_says(running):
+async def test_the_fact_recorded_later_counts_whatever_the_clock_says(running):
     await running.told("segments", SEGMENT | {"segmentId": "s1"})
     running.clock.advance(-3600)
     await running.told("segments", SEGMENT | {"segmentId": "s1", "segmentName": "Renamed"})
-    assert [one["segmentName"] for one in await running.section("segments")] == ["Renamed"]
+    assert [segment["segmentName"] for segment in await running.section("segments")] == ["Renamed"]
 
 
-async def test_what_is_effective_later_shows_from_then_on_with_and_without_a_refresh(running):
+async def test_a_fact_effective_later_shows_from_then_on_with_and_without_a_refresh(running):
     for customer_id in ("c1", "c2"):
         await running.told(
             "segments", {"record": SEGMENT | {"segmentId": "s1"}, "effectiveAt": at(hours=1)}, customer_id
@@ -71,33 +71,33 @@ async def test_what_is_effective_later_shows_from_then_on_with_and_without_a_ref
     await running.checked()
 
 
-async def test_an_event_within_24_hours_shows_when_it_comes_and_one_beyond_is_refused(running):
+async def test_an_event_within_24_hours_shows_from_its_moment_and_a_later_one_is_refused(running):
     await running.told("interactions", interaction(1, at(hours=23, minutes=59)))
     refused = await running.record("interactions", interaction(2, at(hours=24, minutes=1)))
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_record")
     assert await running.section("interactions") == []
     running.clock.advance(24 * 3600)
-    assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+    assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
 
 
-async def test_a_delete_gives_its_place_back_to_an_older_event(running):
+async def test_a_delete_makes_room_for_an_older_event(running):
     await running.told("interactions", [interaction(number, at(hours=-number)) for number in range(1, 26)])
     running.clock.advance(1)
     assert (await running.client.delete("/api/v1/customers/c1/interactions/ih_003")).status_code == 204
     running.clock.advance(1)
     expected = [f"ih_{number:03}" for number in range(1, 22) if number != 3]
-    assert [one["id"] for one in await running.section("interactions")] == expected
+    assert [event["id"] for event in await running.section("interactions")] == expected
     await running.checked()
 
 
-async def test_a_delete_gives_its_place_back_to_an_older_event_with_many_events_ahead(running):
+async def test_a_delete_makes_room_for_an_older_event_with_many_events_ahead(running):
     await running.told("interactions", [interaction(number, at(hours=-number)) for number in range(1, 26)])
     await running.told("interactions", [interaction(100 + number, at(minutes=number + 60)) for number in range(25)])
     running.clock.advance(1)
     assert (await running.client.delete("/api/v1/customers/c1/interactions/ih_003")).status_code == 204
     running.clock.advance(1)
     expected = [f"ih_{number:03}" for number in range(1, 22) if number != 3]
-    assert [one["id"] for one in await running.section("interactions")] == expected
+    assert [event["id"] for event in await running.section("interactions")] == expected
     await running.checked()
 
 
@@ -106,7 +106,7 @@ async def test_a_denial_wins_an_equal_moment_in_either_order(running, order):
     for status in order:
         consent = {"kind": "consent", "purpose": "marketing", "status": status}
         await running.told("consent", {"record": consent, "effectiveAt": at(hours=-1)})
-    assert [one["status"] for one in await running.section("consent")] == ["revoked"]
+    assert [consent["status"] for consent in await running.section("consent")] == ["revoked"]
 
 
 async def test_a_moment_and_a_source_that_are_null_are_as_good_as_absent(running):

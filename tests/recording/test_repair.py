@@ -1,4 +1,4 @@
-"""Damage to what is derived is reported by the check and put right by the rebuild; the facts are enough for it."""
+"""Damage to derived rows is reported by the check and put right by the rebuild, from the facts alone."""
 
 import apsw
 import pytest
@@ -119,8 +119,8 @@ async def running(tmp_path):
         yield opened
 
 
-@pytest.mark.parametrize(("found", "sql"), DAMAGE.values(), ids=DAMAGE)
-async def test_damage_is_reported_and_put_right(running, tmp_path, found, sql):
+@pytest.mark.parametrize(("expected", "sql"), DAMAGE.values(), ids=DAMAGE)
+async def test_damage_is_reported_and_put_right(running, tmp_path, expected, sql):
     database = tmp_path / "portrait.db"
     sound = rows(database)
     with apsw.Connection(str(database)) as connection:
@@ -130,8 +130,9 @@ async def test_damage_is_reported_and_put_right(running, tmp_path, found, sql):
 
     def named(report):
         return any(
-            one.tenant == TENANT and f"{one.kind} {one.section} {one.reason}".startswith(found)
-            for one in report.differences
+            difference.tenant == TENANT
+            and f"{difference.kind} {difference.section} {difference.reason}".startswith(expected)
+            for difference in report.differences
         )
 
     assert named(await running.services.upkeep.check())

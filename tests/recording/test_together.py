@@ -16,13 +16,13 @@ SAMPLE = (ROOT / "src" / "portrait" / "cli" / "sample.jsonl").read_bytes()
 
 async def ids(running, customer_id="c1"):
     """Return the ids of all interactions of a customer."""
-    found, cursor = [], None
+    keys, cursor = [], None
     while True:
         page = await running.listed("interactions", customer_id, limit=100, **({"cursor": cursor} if cursor else {}))
-        found += [one["key"] for one in page["data"]]
+        keys += [stored_record["key"] for stored_record in page["data"]]
         cursor = page["pagination"]["cursor"]
         if not page["pagination"]["hasMore"]:
-            return found
+            return keys
 
 
 async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
@@ -34,23 +34,23 @@ async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
         await running.checked()
 
 
-async def test_one_record_told_by_many_at_once_is_recorded_once(tmp_path):
+async def test_one_record_sent_by_many_at_once_is_recorded_once(tmp_path):
     async with service(tmp_path) as running:
-        told = await asyncio.gather(*(running.told("interactions", interaction(1)) for _ in range(20)))
-        assert sum(one["recorded"] for one in told) == 1
-        assert sum(one["duplicates"] for one in told) == 19
+        outcomes = await asyncio.gather(*(running.told("interactions", interaction(1)) for _ in range(20)))
+        assert sum(outcome["recorded"] for outcome in outcomes) == 1
+        assert sum(outcome["duplicates"] for outcome in outcomes) == 19
         assert await ids(running) == ["ih_001"]
 
 
 async def test_two_services_on_one_database_lose_nothing(tmp_path):
-    async with service(tmp_path) as one, service(tmp_path, tenants=(), clock=one.clock) as other:
+    async with service(tmp_path) as first, service(tmp_path, tenants=(), clock=first.clock) as other:
         other.client.headers["X-Tenant-Id"] = TENANT
         await asyncio.gather(
-            *((one if number % 2 else other).told("interactions", interaction(number)) for number in range(60))
+            *((first if number % 2 else other).told("interactions", interaction(number)) for number in range(60))
         )
-        assert sorted(await ids(one)) == sorted(await ids(other)) == [f"ih_{number:03}" for number in range(60)]
-        one.clock.advance(1)
-        await one.checked()
+        assert sorted(await ids(first)) == sorted(await ids(other)) == [f"ih_{number:03}" for number in range(60)]
+        first.clock.advance(1)
+        await first.checked()
 
 
 async def test_a_rebuild_while_writes_go_on_loses_nothing_and_finds_nothing_wrong(tmp_path, monkeypatch):
@@ -119,8 +119,8 @@ def test_a_load_beside_a_server_that_writes_loses_nothing(tmp_path):
                 "/api/v1/customers/c1/interactions", json=interaction(number), headers={"X-Tenant-Id": TENANT}
             )
             assert answer.status_code == 201, answer.text
-        _, said = loading.communicate(timeout=60)
-        assert loading.returncode == 0, said
+        _, output = loading.communicate(timeout=60)
+        assert loading.returncode == 0, output
     with apsw.Connection(str(database)) as connection:
         assert connection.execute("SELECT count(DISTINCT key), count(*) FROM facts").fetchone() == (600, 600)
         [document] = connection.execute("SELECT body FROM documents WHERE section = 'interactions'").fetchone()

@@ -1,4 +1,4 @@
-"""Records and facts of any section, made from its schema: what the properties of sections are tried on."""
+"""Records and facts of any section, made from its schema: examples for the properties of sections."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -28,10 +28,10 @@ SECTIONS["interactions, 3 shown"] = replace(SECTIONS["interactions"], fold=Event
 STATE = [name for name, section in SECTIONS.items() if section.kind == "state"]
 SECRET = bytes(32)
 MINUTE = 60 * time.SECOND
-TOLD = START - 60 * MINUTE
-"""Facts are told within the hour before START; they are effective up to two hours before and after it."""
+RECORDED_FROM = START - 60 * MINUTE
+"""Facts are recorded within the hour before START; they are effective up to two hours before and after it."""
 AFTER = START + 121 * MINUTE
-"""Of what is told from now on nothing lies ahead."""
+"""No fact that is recorded from now on lies ahead."""
 
 # Few values, so that keys meet; and where a schema takes any text, the texts on which rules decide.
 _TEXTS: dict[tuple[str, str], st.SearchStrategy[Any]] = {
@@ -67,7 +67,9 @@ def _values(section: str, name: str, kind: inspect.Type) -> st.SearchStrategy[An
         case inspect.Metadata():
             return _values(section, name, kind.type)
         case inspect.UnionType():
-            return st.one_of([_values(section, name, one) for one in kind.types if type(one).__name__ != "UnsetType"])
+            return st.one_of(
+                [_values(section, name, type_) for type_ in kind.types if type(type_).__name__ != "UnsetType"]
+            )
         case inspect.StrType():
             return _TEXTS.get((section, name), st.sampled_from("abc"))
         case inspect.LiteralType():
@@ -85,49 +87,57 @@ def _values(section: str, name: str, kind: inspect.Type) -> st.SearchStrategy[An
 
 def records(section: StoredSection) -> st.SearchStrategy[dict[str, Any]]:
     """Records of a section as JSON would show them, optional fields at times left out."""
-    shown = []
+    strategies = []
     for member in section.shape.members:
         info = inspect.type_info(member)
         assert isinstance(info, inspect.StructType)
         tag = {info.tag_field: st.just(info.tag)} if info.tag_field else {}
-        fields = {one.encode_name: _values(section.name, one.encode_name, one.type) for one in info.fields}
-        needed = {one.encode_name for one in info.fields if one.required}
-        shown.append(
+        fields = {field.encode_name: _values(section.name, field.encode_name, field.type) for field in info.fields}
+        needed = {field.encode_name for field in info.fields if field.required}
+        strategies.append(
             st.fixed_dictionaries(
                 tag | {name: values for name, values in fields.items() if name in needed},
                 optional={name: values for name, values in fields.items() if name not in needed},
             )
         )
-    return st.one_of(shown)
+    return st.one_of(strategies)
 
 
-class Saying(NamedTuple):
-    """What becomes a fact once it is told."""
+class Statement(NamedTuple):
+    """A statement of a source, which becomes a fact once it is recorded."""
 
     customer_id: str
     effective_at: int
     record: dict[str, Any] | None
     key_of: dict[str, Any]
-    """The record whose key is meant; of a delete too."""
+    """The record that has the key; a delete has one too."""
 
 
-def sayings(section: StoredSection, *, size: int = 12, deletes: bool = True) -> st.SearchStrategy[list[Saying]]:
-    """Sayings of up to three histories, no two effective at one moment; of events each key once a history."""
+def statements_of(
+    section: StoredSection, *, size: int = 12, deletes: bool = True
+) -> st.SearchStrategy[list[Statement]]:
+    """Statements of up to three histories, no two effective at one moment; each key of events once a history."""
     ends = deletes and section.kind == "state"
-    one = st.builds(
-        lambda who, record, end: Saying(who, 0, None if end else record, record),
+    statement = st.builds(
+        lambda who, record, end: Statement(who, 0, None if end else record, record),
         st.sampled_from(["c1", "c2", "c3"]),
         records(section),
         st.sampled_from([False, False, False, True]) if ends else st.just(False),
     )
-    unique = (lambda said: (said.customer_id, parsed(section, said.key_of).key)) if section.kind == "events" else None
-    many = st.lists(one, max_size=size, unique_by=unique)
+    unique = (
+        (lambda statement: (statement.customer_id, parsed(section, statement.key_of).key))
+        if section.kind == "events"
+        else None
+    )
+    many = st.lists(statement, max_size=size, unique_by=unique)
 
     @st.composite
-    def timed(draw: st.DrawFn) -> list[Saying]:
-        found = draw(many)
-        minutes = draw(st.lists(st.integers(-120, 120), min_size=len(found), max_size=len(found), unique=True))
-        return [said._replace(effective_at=START + at * MINUTE) for said, at in zip(found, minutes, strict=True)]
+    def timed(draw: st.DrawFn) -> list[Statement]:
+        drawn = draw(many)
+        minutes = draw(st.lists(st.integers(-120, 120), min_size=len(drawn), max_size=len(drawn), unique=True))
+        return [
+            statement._replace(effective_at=START + at * MINUTE) for statement, at in zip(drawn, minutes, strict=True)
+        ]
 
     return timed()
 
@@ -136,20 +146,20 @@ def parsed(section: StoredSection, record: Any) -> Any:
     return section.parse(msgspec.json.encode(record), SECRET)
 
 
-def told(section: StoredSection, said: list[Saying], since: int = TOLD) -> list[Fact]:
-    """Return the facts that sayings become when they are told in this order, from a moment on."""
+def facts_of(section: StoredSection, statements: list[Statement], since: int = RECORDED_FROM) -> list[Fact]:
+    """Return the facts of statements that are recorded in this order, from a moment on."""
     facts = []
-    for place, one in enumerate(said):
-        recorded_at = since + place * time.SECOND
-        found = parsed(section, one.key_of)
+    for index, statement in enumerate(statements):
+        recorded_at = since + index * time.SECOND
+        parsed_record = parsed(section, statement.key_of)
         facts.append(
             Fact(
-                identifier=customer(one.customer_id),
+                identifier=customer(statement.customer_id),
                 section=section.name,
-                key=found.key,
-                op=Op.DELETE if one.record is None else Op.PUT,
-                body=b"" if one.record is None else found.body,
-                effective_at=one.effective_at,
+                key=parsed_record.key,
+                op=Op.DELETE if statement.record is None else Op.PUT,
+                body=b"" if statement.record is None else parsed_record.body,
+                effective_at=statement.effective_at,
                 recorded_at=recorded_at,
                 source=None,
                 id=recorded_at.to_bytes(16, "big"),
@@ -163,7 +173,7 @@ def state_of(section: StoredSection, facts: Any) -> Any:
     return fold_facts(section, facts)
 
 
-def shown(section: StoredSection, state: Any, now: int) -> tuple[bytes, int | None]:
-    """Return what a state shows at a moment, as the bytes of its document, and until when."""
-    found, until = section.fold.render(state, now)
-    return msgspec.json.encode(found, order="deterministic"), until
+def rendered(section: StoredSection, state: Any, now: int) -> tuple[bytes, int | None]:
+    """Return the bytes of the document of a state at a moment, and until when it is valid."""
+    content, until = section.fold.render(state, now)
+    return msgspec.json.encode(content, order="deterministic"), until

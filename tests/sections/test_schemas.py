@@ -1,4 +1,4 @@
-"""What a record must be, in every section: refusals name the field, never the value; equal records are equal bytes."""
+"""The schema of a record in every section: refusals name the field, never the value; equal records are equal bytes."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def test_the_example_is_a_record(name):
     assert parsed(section, section.example()).key
 
 
-@pytest.mark.parametrize(("name", "member", "field"), [one for one in FIELDS if one.values[2].required])
+@pytest.mark.parametrize(("name", "member", "field"), [case for case in FIELDS if case.values[2].required])
 def test_a_missing_required_field_is_refused_by_its_name(name, member, field):
     record = example(SECTIONS[name], member)
     del record[field.name]
@@ -49,7 +49,7 @@ def test_a_missing_required_field_is_refused_by_its_name(name, member, field):
 
 
 @pytest.mark.parametrize(
-    ("name", "member", "field"), [one for one in FIELDS if one.values[2].name not in {"value", "properties"}]
+    ("name", "member", "field"), [case for case in FIELDS if case.values[2].name not in {"value", "properties"}]
 )
 @pytest.mark.parametrize("wrong", [["secret-value"], {"secret-value": 1}, True])
 def test_a_wrong_type_is_refused_by_the_fields_name(name, member, field, wrong):
@@ -58,16 +58,16 @@ def test_a_wrong_type_is_refused_by_the_fields_name(name, member, field, wrong):
     assert "secret-value" not in detail
 
 
-@pytest.mark.parametrize(("name", "member", "field"), [one for one in FIELDS if one.values[2].is_timestamp])
+@pytest.mark.parametrize(("name", "member", "field"), [case for case in FIELDS if case.values[2].is_timestamp])
 @pytest.mark.parametrize(
     "wrong", ["2026-01-01T00:00:00", "2026-01-01", "yesterday", "2026-13-01T00:00:00Z", "", 1767225600]
 )
-def test_what_is_no_timestamp_with_an_offset_is_refused_by_the_fields_name(name, member, field, wrong):
+def test_a_timestamp_without_an_offset_is_refused_by_the_fields_name(name, member, field, wrong):
     detail = refusal(SECTIONS[name], example(SECTIONS[name], member) | {field.name: wrong})
     assert f"`{field.name}`" in detail
 
 
-@pytest.mark.parametrize(("name", "member", "field"), [one for one in FIELDS if one.values[2].is_timestamp])
+@pytest.mark.parametrize(("name", "member", "field"), [case for case in FIELDS if case.values[2].is_timestamp])
 @pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
 def test_a_timestamp_beyond_the_years_that_utc_has_is_refused_by_the_fields_name(name, member, field, edge):
     detail = refusal(SECTIONS[name], example(SECTIONS[name], member) | {field.name: edge})
@@ -89,10 +89,10 @@ def test_a_number_that_json_does_not_have_is_refused(number, error):
         SECTIONS["identities"].parse(text, SECRET)
 
 
-@pytest.mark.parametrize(("given_number", "shown"), [("1", b"1.0"), ("0", b"0.0"), ("0.95", b"0.95")])
-def test_a_confidence_is_always_a_float(given_number, shown):
-    text = b'{"type":"email","value":"a@example.com","confidence":%b}' % given_number.encode()
-    assert b'"confidence":%b}' % shown in SECTIONS["identities"].parse(text, SECRET).body
+@pytest.mark.parametrize(("number", "encoded"), [("1", b"1.0"), ("0", b"0.0"), ("0.95", b"0.95")])
+def test_a_confidence_is_always_a_float(number, encoded):
+    text = b'{"type":"email","value":"a@example.com","confidence":%b}' % number.encode()
+    assert b'"confidence":%b}' % encoded in SECTIONS["identities"].parse(text, SECRET).body
 
 
 @pytest.mark.parametrize("name", [name for name, section in SECTIONS.items() if section.shape.extras is None])
@@ -198,7 +198,7 @@ def _rewritten(value, draw):
     """Return the same JSON value with the members of its objects in another order."""
     if isinstance(value, dict):
         return {name: _rewritten(value[name], draw) for name in draw(st.permutations(list(value)))}
-    return [_rewritten(one, draw) for one in value] if isinstance(value, list) else value
+    return [_rewritten(element, draw) for element in value] if isinstance(value, list) else value
 
 
 @every_section
@@ -238,10 +238,10 @@ def test_identities_have_one_key_where_their_values_match():
 def test_a_personal_key_is_opaque_and_of_the_tenants_own():
     section = SECTIONS["identities"]
     text = b'{"type":"email","value":"john@example.com"}'
-    one, other = section.parse(text, bytes(32)).key, section.parse(text, b"x" * 32).key
-    assert one != other
-    assert "john" not in one
-    assert re.fullmatch(r"[\w-]+", one, re.ASCII)
+    key, other = section.parse(text, bytes(32)).key, section.parse(text, b"x" * 32).key
+    assert key != other
+    assert "john" not in key
+    assert re.fullmatch(r"[\w-]+", key, re.ASCII)
 
 
 def test_a_single_field_key_that_is_not_personal_is_the_value_itself():

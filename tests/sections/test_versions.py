@@ -61,7 +61,7 @@ async def test_an_old_document_is_rendered_anew_when_read_and_reading_writes_not
 
 
 async def test_an_old_fact_is_listed_in_the_new_form(upgraded):
-    assert [one["record"] for one in (await upgraded.listed("badges"))["data"]] == [NEW]
+    assert [stored_record["record"] for stored_record in (await upgraded.listed("badges"))["data"]] == [NEW]
 
 
 async def test_refresh_renders_anew_the_old_documents_that_were_read(upgraded, tmp_path):
@@ -75,7 +75,7 @@ async def test_refresh_renders_anew_the_old_documents_that_were_read(upgraded, t
 async def test_a_write_brings_the_whole_state_forward(upgraded, tmp_path):
     await upgraded.told("badges", {"badgeId": "b2", "name": "Second", "level": 3})
     assert stored(tmp_path)[0] == 2
-    assert {one["badgeId"]: one["level"] for one in await upgraded.section("badges")} == {"b1": 1, "b2": 3}
+    assert {badge["badgeId"]: badge["level"] for badge in await upgraded.section("badges")} == {"b1": 1, "b2": 3}
     await upgraded.checked()
 
 
@@ -83,7 +83,7 @@ async def test_a_record_equal_to_an_old_one_brought_forward_is_a_duplicate(upgra
     assert await upgraded.told("badges", NEW) == {"recorded": 0, "duplicates": 1}
 
 
-async def test_the_check_takes_what_older_code_wrote_as_no_difference(upgraded):
+async def test_the_check_reports_no_difference_in_rows_of_older_code(upgraded):
     await upgraded.checked()
 
 

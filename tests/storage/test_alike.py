@@ -1,4 +1,4 @@
-"""The engines are one to whoever reads: the same records give the same bytes."""
+"""The engines are alike to a reader: the same records give the same bytes."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ LINES = [
 ]
 
 
-async def told(database):
+async def recorded_profile(database):
     """Record the lines, end two, and return the profile's bytes."""
     services = build(database, clock=Clock(), auth="open", installed=False)
     secret = b"the same on all"
@@ -52,4 +52,4 @@ async def told(database):
 @pytest.mark.parametrize("engine", ["postgres_url", "citus_url"])
 async def test_the_same_records_give_the_same_bytes_on_every_engine(engine, request, path):
     database = await asyncio.to_thread(request.getfixturevalue, engine)
-    assert await told(database) == await told(f"sqlite:///{path}")
+    assert await recorded_profile(database) == await recorded_profile(f"sqlite:///{path}")

@@ -25,31 +25,31 @@ CASES = conformance.cases()
 
 
 @pytest.fixture
-async def held(citus_url):
+async def citus_store(citus_url):
     opened = postgres.open_store(citus_url)
     yield opened
     await opened.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("test_") for case in CASES])
-async def test_citus_keeps_the_contract(case, held):
-    await case(held)
+async def test_citus_keeps_the_contract(case, citus_store):
+    await case(citus_store)
 
 
 async def test_a_profile_and_an_identifier_are_read_by_the_routers_fast_path(citus_url):
-    async with noting(citus_url) as (connection, said):
+    async with noting(citus_url) as (connection, messages):
         reads = _Snapshot(connection)
         for ask in (
             lambda: reads.documents(TENANT, "c", None),
             lambda: reads.documents(TENANT, "c", ["consent"]),
             lambda: reads.resolve(TENANT, [Identifier("email", "e")]),
         ):
-            said.clear()
+            messages.clear()
             await ask()
-            assert any("fast-path router query" in one for one in said), said
+            assert any("fast-path router query" in message for message in messages), messages
 
 
-async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
+async def test_facts_of_one_customer_stay_on_one_shard(citus_url):
     services = build(citus_url, auth="open", installed=False)
     parser = Parser(TenantRow("t", "t", 0, b"secret"), "test")
 
@@ -58,10 +58,10 @@ async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
         row = {"customerId": "c", "section": "interactions", "record": record}
         return parser.line(0, json.dumps(row).encode(), services.registry)
 
-    async with noting(citus_url) as (connection, said):
+    async with noting(citus_url) as (connection, messages):
         for number in range(2):  # the first makes the customer, the second finds it
             async with connection.transaction():
-                tx = Routed(connection, said)
+                tx = Routed(connection, messages)
                 await services.recorder._record(tx, TENANT, [incoming(number)], atomic=True)
                 assert tx.statements > 5
     await services.close()
@@ -69,28 +69,28 @@ async def test_what_is_told_of_one_customer_stays_on_one_shard(citus_url):
 
 @asynccontextmanager
 async def noting(url):
-    """Open a connection, and note what Citus's planner says of each statement: EXPLAIN tells no fast path."""
+    """Open a connection, and note the messages of Citus's planner on each statement: EXPLAIN shows no fast path."""
     connection = await asyncpg.connect(url, statement_cache_size=0)
-    said = []
-    connection.add_log_listener(lambda _, message: said.append(message.message))
+    messages = []
+    connection.add_log_listener(lambda _, message: messages.append(message.message))
     await connection.execute("SET client_min_messages TO debug2")
-    yield connection, said
+    yield connection, messages
     await connection.close()
 
 
 class Routed(PostgresTransaction):
     """A transaction each of whose statements must be planned for a single shard."""
 
-    def __init__(self, connection, said):
+    def __init__(self, connection, messages):
         super().__init__(connection)
         self.statements = 0
-        self._said = said
+        self._messages = messages
 
     async def _rows(self, sql, *values):
-        self._said.clear()
+        self._messages.clear()
         rows = await super()._rows(sql, *values)
         self.statements += 1
-        assert "Creating router plan" in self._said, (sql, self._said)
+        assert "Creating router plan" in self._messages, (sql, self._messages)
         return rows
 
 
@@ -122,8 +122,8 @@ def test_distribute_moves_the_rows_and_again_does_nothing(cluster):
     run("tenant", "create", "t")
     row = {"customerId": "c", "section": "segments"}
     lines = [
-        {**row, "record": {"segmentId": str(one), "segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}}
-        for one in range(20)
+        {**row, "record": {"segmentId": str(number), "segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}}
+        for number in range(20)
     ]
     text = "\n".join(map(json.dumps, lines))
     run("load", "--tenant", "t", "-", input=text)
@@ -132,17 +132,17 @@ def test_distribute_moves_the_rows_and_again_does_nothing(cluster):
     assert placed(cluster) == LAYOUT
     assert asked(cluster, "SELECT count(*) FROM ONLY facts")[0][0] == 20
     assert run("db", "distribute") == "All tables were distributed already.\n"
-    assert shown(run("show", "c", "--tenant", "t", "--json")) == shown(before)
+    assert contents(run("show", "c", "--tenant", "t", "--json")) == contents(before)
     run("load", "--tenant", "t", "-", input=text)
     assert "20 facts, 0 differences" in run("db", "check")
 
 
-def shown(text):
+def contents(text):
     return {name: value for name, value in json.loads(text).items() if name != "computedAt"}
 
 
 @pytest.mark.parametrize(
-    ("statements", "said"),
+    ("statements", "detail"),
     [
         (
             ["SELECT create_distributed_table('documents', 'section')"],
@@ -158,12 +158,12 @@ def shown(text):
         ),
     ],
 )
-def test_tables_distributed_otherwise_are_refused(cluster, statements, said):
+def test_tables_distributed_otherwise_are_refused(cluster, statements, detail):
     administer(cluster, *statements)
     for words in (("serve", "--port", "0"), ("db", "distribute")):
         refused = portrait(*words, "--database", cluster)
         assert refused.returncode == 1
-        assert said in refused.stderr
+        assert detail in refused.stderr
         assert "undistribute_table()" in refused.stderr
 
 

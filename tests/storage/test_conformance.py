@@ -1,4 +1,4 @@
-"""SQLite keeps the storage contract; and the suite that says so leaves no method out."""
+"""SQLite keeps the storage contract, and its suite leaves no method out."""
 
 import asyncio
 import inspect
@@ -22,7 +22,9 @@ async def test_sqlite_keeps_the_contract(case, store):
 
 
 def methods(*protocols):
-    return {name for one in protocols for name, _ in inspect.getmembers(one, callable) if not name.startswith("_")}
+    return {
+        name for protocol in protocols for name, _ in inspect.getmembers(protocol, callable) if not name.startswith("_")
+    }
 
 
 class Noting:
@@ -33,13 +35,13 @@ class Noting:
         self._called = called
 
     def __getattr__(self, name):
-        found = getattr(self._target, name)
+        member = getattr(self._target, name)
         self._called.add(name)
-        return found
+        return member
 
 
 class NotingStore(Noting):
-    """Notes apart what is called on the store, in its snapshots and in its transactions."""
+    """Notes the calls on the store, in its snapshots and in its transactions separately."""
 
     def __init__(self, target):
         super().__init__(target, set())
@@ -82,7 +84,7 @@ def test_the_names_of_the_suite_are_in_byte_order():
     assert len(set(NAMES)) == len(NAMES)
 
 
-async def test_what_close_finishes_is_in_the_file(path, store):
+async def test_work_finished_by_close_is_in_the_file(path, store):
     writes = [asyncio.ensure_future(append(store, fact(customer("c"), number))) for number in range(300)]
     await asyncio.sleep(0)
     await store.close()
@@ -106,10 +108,10 @@ async def test_work_that_awaits_something_else_is_refused_and_nothing_is_kept(st
 async def test_a_caller_that_stops_waiting_harms_nobody(store):
     given_up = [asyncio.ensure_future(append(store, fact(customer("c"), number))) for number in range(20)]
     await asyncio.sleep(0)
-    for one in given_up[::2]:
-        one.cancel()
+    for task in given_up[::2]:
+        task.cancel()
     results = await asyncio.gather(*given_up, return_exceptions=True)
     assert results[1::2] == [None] * 10
     await append(store, fact(customer("c"), 99))
-    kept = {one.recorded_at for one in await store.facts(TENANT, [customer("c")])}
+    kept = {fact.recorded_at for fact in await store.facts(TENANT, [customer("c")])}
     assert kept >= {99, *range(1, 20, 2)}

@@ -99,21 +99,21 @@ def empty(tmp_path):
 
 
 async def looked_at(path):
-    """Return the sources of all facts; hold that what is derived is what they say, and that the file is sound."""
+    """Return the sources of all facts; assert that derived rows agree with them, and that the file is sound."""
     services = build(f"sqlite:///{path}", installed=False)
     try:
         report = await services.upkeep.check()
         assert report.faults == []
         assert report.differences == []
-        facts = [one for n in range(CUSTOMERS) for one in await services.store.facts(TENANT, [customer(f"c{n}")])]
+        facts = [fact for n in range(CUSTOMERS) for fact in await services.store.facts(TENANT, [customer(f"c{n}")])]
         assert report.facts == len(facts)
-        return [one.source for one in facts]
+        return [fact.source for fact in facts]
     finally:
         await services.close()
 
 
 def killed_while_loading(path, wait):
-    """Start loading, kill it some time after its first acknowledgement, and return what it acknowledged."""
+    """Start loading, kill it some time after its first acknowledgement, and return the acknowledged ranges."""
     with subprocess.Popen(
         [sys.executable, "-c", LOADS, f"sqlite:///{path}", STREAMS, str(CUSTOMERS), str(CHUNK)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -121,9 +121,9 @@ def killed_while_loading(path, wait):
         first = process.stdout.readline()
         time.sleep(wait)
         process.kill()
-        said, errors = process.stdout.read(), process.stderr.read()
+        output, errors = process.stdout.read(), process.stderr.read()
     assert process.returncode == -signal.SIGKILL, errors
-    ends = (first + said).split()
+    ends = (first + output).split()
     return list(zip(ends[::2], ends[1::2], strict=True))
 
 
@@ -136,15 +136,15 @@ def test_a_load_killed_at_any_moment_keeps_what_it_acknowledged_and_nothing_half
         acknowledged = killed_while_loading(path, chance.uniform(0, 0.2))
         sources = asyncio.run(looked_at(path))
         for mark in STREAMS:
-            held = sorted(int(one[1:]) for one in sources if one[0] == mark)
-            assert held == list(range(len(held))), "a record is missing, or there twice"
-            assert len(held) % CHUNK == 0, "half of a chunk was kept"
-            ends = [(int(one[1:]), int(last[1:])) for one, last in acknowledged if one[0] == mark]
-            assert all(last - one == CHUNK - 1 for one, last in ends)
-            promised = {number for one, last in ends for number in range(one, last + 1)}
-            assert promised <= set(held)
+            numbers = sorted(int(source[1:]) for source in sources if source[0] == mark)
+            assert numbers == list(range(len(numbers))), "a record is missing, or there twice"
+            assert len(numbers) % CHUNK == 0, "half of a chunk was kept"
+            ends = [(int(first[1:]), int(last[1:])) for first, last in acknowledged if first[0] == mark]
+            assert all(last - first == CHUNK - 1 for first, last in ends)
+            promised = {number for first, last in ends for number in range(first, last + 1)}
+            assert promised <= set(numbers)
             chunks += len(ends)
-            unheard += len(held) > len(promised)
+            unheard += len(numbers) > len(promised)
     print(f"{chunks} chunks acknowledged; in {unheard} cases one more was kept than was heard of")
     assert chunks > KILLS
 
@@ -158,18 +158,18 @@ def test_the_command_killed_again_and_again_ends_with_every_record_once(tmp_path
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     words = ("load", str(file), "--tenant", TENANT)
-    held = []
+    sources = []
     for _ in range(8):
         process = subprocess.Popen(command(*words, database=empty), stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(0.1, 0.6))
         process.kill()
         process.wait()
-        before, held = held, asyncio.run(looked_at(empty))
-        assert set(before) <= set(held), "a kill took what an earlier load had kept"
+        before, sources = sources, asyncio.run(looked_at(empty))
+        assert set(before) <= set(sources), "a kill took what an earlier load had kept"
     done = portrait(*words, database=empty)
     assert done.returncode == 0, done.stderr
-    recorded, duplicates = (int(one.replace(",", "")) for one in re.findall(r"([\d,]+) (?:rec|dup)", done.stderr))
-    assert (recorded, duplicates) == (len(numbers) - len(held), len(held))
+    recorded, duplicates = (int(count.replace(",", "")) for count in re.findall(r"([\d,]+) (?:rec|dup)", done.stderr))
+    assert (recorded, duplicates) == (len(numbers) - len(sources), len(sources))
     assert sorted(asyncio.run(looked_at(empty))) == sorted(f"a{n}" for n in numbers)
 
 

@@ -1,4 +1,4 @@
-"""What a commit promises on SQLite: it is on the disk, not only in the system's memory."""
+"""A commit on SQLite is on the disk, not only in the system's memory."""
 
 
 async def test_every_connection_waits_for_the_disk_at_a_commit(store):

@@ -32,11 +32,11 @@ async def fill(store):
             store,
             *(fact(identifier, count + n, at=n, key=f"an event's own key {n:08}", op=Op.DELETE) for n in ended),
         )
-    await append(store, *(fact(one, n, at=n) for n, one in enumerate(CROWD)))
+    await append(store, *(fact(identifier, n, at=n) for n, identifier in enumerate(CROWD)))
 
 
 async def costs(events, touched):
-    """Return what a page of each history costs at most: the short, the long, the long from its middle, and many."""
+    """Return the largest cost of a page of each history: the short, the long, the long from its middle, and many."""
     asked = {
         "short": ([C], None, LIMIT),
         "long": ([L], None, LIMIT),
@@ -44,24 +44,24 @@ async def costs(events, touched):
         "end": ([L], Place(MAX, b""), 1),
         "many": ([L, *CROWD], None, LIMIT),
     }
-    found = {}
+    spent_by_page = {}
     for name, (identifiers, before, limit) in asked.items():
         spent = []
         for _ in range(EXECUTIONS if len(identifiers) == 1 else 1):
             start = await touched()
             assert len(await events(TENANT, identifiers, SECTION, before, limit)) == limit
             spent.append(await touched() - start)
-        found[name] = max(spent)
-    return found
+        spent_by_page[name] = max(spent)
+    return spent_by_page
 
 
-def held(found):
-    """Hold what the contract says of costs."""
-    assert found["long"] <= 1.5 * found["short"]
-    assert found["middle"] <= 1.5 * found["short"]
-    assert found["end"] <= found["short"] / 10
+def costs_are_bounded(spent_by_page):
+    """Assert the bounds that the contract sets on costs."""
+    assert spent_by_page["long"] <= 1.5 * spent_by_page["short"]
+    assert spent_by_page["middle"] <= 1.5 * spent_by_page["short"]
+    assert spent_by_page["end"] <= spent_by_page["short"] / 10
     # Of each further identifier there is one look-up, and on the page of the first there is no room for more.
-    assert found["many"] <= 2 * found["short"] + 6 * MANY
+    assert spent_by_page["many"] <= 2 * spent_by_page["short"] + 6 * MANY
 
 
 async def test_on_sqlite(store, path):
@@ -73,7 +73,7 @@ async def test_on_sqlite(store, path):
             connection.status(kind)[0] for kind in (apsw.SQLITE_DBSTATUS_CACHE_HIT, apsw.SQLITE_DBSTATUS_CACHE_MISS)
         )
 
-    held(await costs(SqliteReads(connection).events, touched))
+    costs_are_bounded(await costs(SqliteReads(connection).events, touched))
     connection.close()
 
 
@@ -101,6 +101,6 @@ async def test_on_postgresql(postgres_url, statistics):
     async def within(*asked):
         return await store.write(TENANT, lambda tx: tx.events(*asked))
 
-    held(await costs(store.events, touched))
-    held(await costs(within, touched))
+    costs_are_bounded(await costs(store.events, touched))
+    costs_are_bounded(await costs(within, touched))
     await store.close()

@@ -31,14 +31,14 @@ BATCH = 12
 WAIT = 2.0
 """How long a request waits for a connection."""
 SLACK = 10.0
-"""What a busy machine may add to that."""
+"""The time that a busy machine may add to that."""
 
 
 @pytest.fixture
 def own():
-    one = OwnServer("-c", "max_connections=40")
-    yield one
-    one.end()
+    own_server = OwnServer("-c", "max_connections=40")
+    yield own_server
+    own_server.end()
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def url(own):
 
 
 class Client:
-    """Writes without end, each record under its own key, and repeats what was answered 503 until it is taken."""
+    """Writes without end, each record under its own key, and repeats calls answered 503 until they are accepted."""
 
     def __init__(self, http, mark):
         self._http = http
@@ -68,12 +68,12 @@ class Client:
         number = 0
         while not until.is_set():
             count = BATCH if number % 3 == 0 else 1
-            keys = [f"{self._mark}_{number}_{place}" for place in range(count)]
-            await self._told(keys)
+            keys = [f"{self._mark}_{number}_{index}" for index in range(count)]
+            await self._record(keys)
             self.acknowledged.append(keys)
             number += 1
 
-    async def _told(self, keys):
+    async def _record(self, keys):
         lines = [
             {
                 "customerId": f"c{int(key.split('_')[1]) % 4}",
@@ -82,7 +82,7 @@ class Client:
             }
             for key in keys
         ]
-        body = b"".join(json.dumps(one).encode() + b"\n" for one in lines)
+        body = b"".join(json.dumps(body_line).encode() + b"\n" for body_line in lines)
         for _ in range(2000):
             begun = time.monotonic()
             if len(keys) == 1:
@@ -117,7 +117,7 @@ async def crash(own, number):
     await asyncio.to_thread(own.start)
 
 
-async def held(url):
+async def fact_counts(url):
     """Return the keys of all facts, with the number of facts of each."""
     connection = await asyncpg.connect(url)
     try:
@@ -139,12 +139,12 @@ async def test_a_server_that_crashes_under_writes_loses_and_doubles_nothing(own,
         async with httpx.AsyncClient(base_url=address, headers=headers, limits=limits, timeout=60) as http:
             enough = asyncio.Event()
             clients = [Client(http, f"m{number}") for number in range(CLIENTS)]
-            writing = [asyncio.ensure_future(one.go_on(enough)) for one in clients]
+            writing = [asyncio.ensure_future(client.go_on(enough)) for client in clients]
             for number in range(CRASHES):
-                taken = [len(one.acknowledged) for one in clients]
+                taken = [len(client.acknowledged) for client in clients]
                 async with asyncio.timeout(60):  # each of them has gone on since the last crash
-                    while any(len(one.acknowledged) <= at for one, at in zip(clients, taken, strict=True)):
-                        failed = [one for one in writing if one.done()]
+                    while any(len(client.acknowledged) <= at for client, at in zip(clients, taken, strict=True)):
+                        failed = [task for task in writing if task.done()]
                         assert failed == []
                         await asyncio.sleep(0.02)
                 await asyncio.sleep(0.2)
@@ -154,23 +154,23 @@ async def test_a_server_that_crashes_under_writes_loses_and_doubles_nothing(own,
             assert (await http.get("/health/ready")).status_code == 200
             assert (await http.get("/api/v1/customers/c1/unified-profile")).status_code == 200
         assert process.poll() is None
-    found = await held(url)
-    told = [key for one in clients for keys in one.acknowledged for key in keys]
+    counts = await fact_counts(url)
+    acknowledged = [key for client in clients for keys in client.acknowledged for key in keys]
     print(
-        f"{len(told)} records acknowledged; {sum(one.unavailable for one in clients)} answers of 503,"
-        f" the longest after {max(one.longest for one in clients):.1f} s"
+        f"{len(acknowledged)} records acknowledged; {sum(client.unavailable for client in clients)} answers of 503,"
+        f" the longest after {max(client.longest for client in clients):.1f} s"
     )
-    assert set(told) - found.keys() == set(), "what was acknowledged is gone"
-    assert found.keys() - set(told) == set(), "a call that was not repeated was kept"
-    assert {key: number for key, number in found.items() if number != 1} == {}, "a fact is there twice"
-    assert sum(one.unavailable for one in clients) > 0
-    assert max(one.longest for one in clients) < WAIT + SLACK
+    assert set(acknowledged) - counts.keys() == set(), "what was acknowledged is gone"
+    assert counts.keys() - set(acknowledged) == set(), "a call that was not repeated was kept"
+    assert {key: number for key, number in counts.items() if number != 1} == {}, "a fact is there twice"
+    assert sum(client.unavailable for client in clients) > 0
+    assert max(client.longest for client in clients) < WAIT + SLACK
     checked = await asyncio.to_thread(portrait, "db", "check", "--database", url)
     assert (checked.returncode, " 0 differences" in checked.stdout) == (0, True), checked.stdout + checked.stderr
 
 
 async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
-    """Here nobody repeats: what was answered 503 may be there, but then all of it."""
+    """No call is repeated here: a call answered 503 may be stored, but only as a whole."""
     services = build(url, auth="open", installed=False, busy_seconds=WAIT)
     store = services.store
     parser = Parser(TenantRow("t", "t", 0, b"secret"), "test")
@@ -182,12 +182,12 @@ async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
             name = f"{mark}{number}"
             lines = [
                 json.dumps(
-                    {"customerId": f"c{place % 3}", "section": "interactions",
-                     "record": interaction(1) | {"id": f"{name}_{place}"}}
+                    {"customerId": f"c{index % 3}", "section": "interactions",
+                     "record": interaction(1) | {"id": f"{name}_{index}"}}
                 ).encode()
-                for place in range(BATCH)
+                for index in range(BATCH)
             ]  # fmt: skip
-            incoming = [parser.line(place, text, services.registry) for place, text in enumerate(lines)]
+            incoming = [parser.line(index, text, services.registry) for index, text in enumerate(lines)]
             try:
                 await services.recorder.record_all(TENANT, incoming)
             except Unavailable:
@@ -208,9 +208,9 @@ async def test_a_call_of_many_records_is_kept_whole_or_not_at_all(own, url):
     enough.set()
     await asyncio.gather(*writing)
     calls = {}
-    for place in range(3):
-        for one in await store.facts(TENANT, [customer(f"c{place}")]):
-            calls.setdefault(one.key.rpartition("_")[0], []).append(one.key)
+    for index in range(3):
+        for fact in await store.facts(TENANT, [customer(f"c{index}")]):
+            calls.setdefault(fact.key.rpartition("_")[0], []).append(fact.key)
     await services.close()
     assert {name: keys for name, keys in calls.items() if len(keys) != BATCH or len(set(keys)) != BATCH} == {}
     assert acknowledged <= calls.keys() <= acknowledged | unknown
@@ -234,14 +234,14 @@ async def test_while_the_server_is_away_answers_are_503_within_the_wait_and_then
                 http.get("/health/ready"),
             )
             assert time.monotonic() - begun < WAIT + SLACK
-            assert {one.status_code for one in answers} == {503}
-            assert all(int(one.headers["retry-after"]) >= 1 for one in answers)
+            assert {answer.status_code for answer in answers} == {503}
+            assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
             assert (await http.get("/health/live")).status_code == 200
             await asyncio.to_thread(own.start)
             assert (await http.get("/health/ready")).status_code == 200
             assert (await http.post(path, json=interaction(2))).status_code == 201
-            shown = (await http.get(path)).json()["data"]
-            assert [one["record"]["id"] for one in shown] == ["ih_002", "ih_001"]
+            stored_records = (await http.get(path)).json()["data"]
+            assert [stored_record["record"]["id"] for stored_record in stored_records] == ["ih_002", "ih_001"]
 
 
 async def test_a_server_that_stops_answering_is_unavailable_within_the_wait_and_no_pile_of_requests(own, url):
@@ -253,8 +253,8 @@ async def test_a_server_that_stops_answering_is_unavailable_within_the_wait_and_
             assert (await http.post(path, json=interaction(1))).status_code == 201
             first = int((own.data / "postmaster.pid").read_text().split()[0])
             frozen = [first, *processes_of(first)]
-            for one in frozen:
-                os.kill(one, signal.SIGSTOP)
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
             try:
                 begun = time.monotonic()
                 answers = await asyncio.wait_for(
@@ -266,19 +266,19 @@ async def test_a_server_that_stops_answering_is_unavailable_within_the_wait_and_
                 )
                 took = time.monotonic() - begun
             finally:
-                for one in frozen:
+                for pid in frozen:
                     with suppress(ProcessLookupError):
-                        os.kill(one, signal.SIGCONT)
-            assert {one.status_code for one in answers} == {503}
+                        os.kill(pid, signal.SIGCONT)
+            assert {answer.status_code for answer in answers} == {503}
             assert took < 2 * WAIT + SLACK
             async with asyncio.timeout(20):
                 while (await http.post(path, json=interaction(2))).status_code == 503:  # noqa: ASYNC110  # a server says no event
                     await asyncio.sleep(0.1)
-            shown = (await http.get(path)).json()["data"]
-            assert {"ih_001", "ih_002"} <= {one["record"]["id"] for one in shown}
+            stored_records = (await http.get(path)).json()["data"]
+            assert {"ih_001", "ih_002"} <= {stored_record["record"]["id"] for stored_record in stored_records}
     checked = await asyncio.to_thread(portrait, "db", "check", "--database", url)
     assert (checked.returncode, " 0 differences" in checked.stdout) == (0, True), checked.stdout + checked.stderr
 
 
 def processes_of(pid):
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

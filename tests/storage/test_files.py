@@ -69,19 +69,17 @@ async def grown(path, tmp_path, store):
 
 
 async def refused(store, asked, caplog):
-    """Hold that nothing is read or written any more, and that the log says so once."""
+    """Assert that nothing is read or written any more, and that the log says so once."""
     for ask in asked:
         with pytest.raises(StorageFailed):
             await ask()
-    errors = [one for one in caplog.records if one.levelno == logging.ERROR]
+    errors = [log_record for log_record in caplog.records if log_record.levelno == logging.ERROR]
     assert len(errors) == 1
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("first", ["read", "write", "snapshot", "ready"])
-async def test_a_file_that_is_no_longer_the_one_is_noticed_whatever_comes_first(
-    path, store, grown, change, first, caplog
-):
+async def test_a_replaced_file_is_noticed_by_whichever_operation_comes_first(path, store, grown, change, first, caplog):
     async def snapshot():
         async with store.snapshot() as reads:
             await reads.facts(TENANT, [C])
@@ -115,7 +113,7 @@ async def test_a_file_that_is_moved_back_is_served_again(path, store, grown):
         await append(store, fact(C, 100 + len(await store.facts(TENANT, [C])), key="more"))
 
 
-async def test_what_was_written_over_stays_refused_and_the_old_log_does_not_go_into_it(path, store, grown):
+async def test_an_overwritten_file_stays_refused_and_gets_no_page_of_the_old_log(path, store, grown):
     await append(store, fact(C, 100, key="in the log", body=b"y" * 9000))
     overwritten(path, grown)
     content = path.read_bytes()
@@ -125,7 +123,7 @@ async def test_what_was_written_over_stays_refused_and_the_old_log_does_not_go_i
     assert path.read_bytes() == content
     beside(path, "-wal").unlink()
     again = open_store(path)
-    assert [one.recorded_at for one in await again.facts(TENANT, [C])] == [1]
+    assert [fact.recorded_at for fact in await again.facts(TENANT, [C])] == [1]
     await again.close()
 
 
@@ -155,7 +153,7 @@ async def test_checkpoints_growth_other_processes_and_a_vacuum_are_no_replacemen
     await other.close()
 
 
-def test_a_service_says_so_and_loses_nothing_that_it_acknowledged(tmp_path):
+def test_a_service_reports_a_replaced_file_and_loses_nothing_acknowledged(tmp_path):
     path = tmp_path / "portrait.db"
     assert harness.portrait("tenant", "create", harness.TENANT, database=path).returncode == 0
     with (
@@ -208,7 +206,7 @@ async def test_the_log_is_short_again_once_a_long_reader_has_left(path):
 
 @pytest.mark.usefixtures("_short_log")
 async def test_the_log_is_short_again_after_readers_that_followed_upon_each_other(path):
-    """There was always somebody who read, at a moment of the log that was gone already."""
+    """There was always a reader, at a moment of the log that was gone already."""
     limit = 2 * settings.CHECKPOINT * settings.PAGE_SIZE
     store = open_store(path)
     log = beside(path, "-wal")

@@ -29,7 +29,7 @@ async def limit_pages(store, room):
 
 
 async def kept(store):
-    return {one.recorded_at for one in await store.facts(TENANT, [C])}
+    return {fact.recorded_at for fact in await store.facts(TENANT, [C])}
 
 
 async def test_a_write_without_room_is_refused_and_nothing_of_it_is_kept(store):
@@ -40,17 +40,17 @@ async def test_a_write_without_room_is_refused_and_nothing_of_it_is_kept(store):
         with pytest.raises(StorageFull, match="nothing was kept"):
             await append(store, fact(C, 10 * number), fact(C, number, body=LARGE), fact(C, 20 * number))
         assert await kept(store) == {1}
-    assert [one.body for one in await documents_of(store, "c")] == [b"[1]"]
+    assert [document.body for document in await documents_of(store, "c")] == [b"[1]"]
     assert await store.faults() == []
 
 
-async def test_what_needs_no_room_is_written_and_read_meanwhile(store):
+async def test_writes_that_need_no_room_and_reads_go_on_meanwhile(store):
     await put_documents(store, "c", document("segments", b"[1]", None, 1))
     await limit_pages(store, 0)
     with pytest.raises(StorageFull):
         await append(store, fact(C, 1, body=LARGE))
     await put_documents(store, "c", document("segments", b"[2]", None, 1))
-    assert [one.body for one in await documents_of(store, "c")] == [b"[2]"]
+    assert [document.body for document in await documents_of(store, "c")] == [b"[2]"]
     await store.ready()
 
 
@@ -79,9 +79,9 @@ async def test_of_many_writes_at_once_those_acknowledged_are_kept_and_the_others
         *(store.write(TENANT, lambda tx, number=number: work(tx, number)) for number in range(40)),
         return_exceptions=True,
     )
-    acknowledged = {one for one in results if isinstance(one, int)}
-    assert {type(one) for one in results} <= {int, StorageFull, StorageFailed}
-    assert StorageFull in {type(one) for one in results}
+    acknowledged = {result for result in results if isinstance(result, int)}
+    assert {type(result) for result in results} <= {int, StorageFull, StorageFailed}
+    assert StorageFull in {type(result) for result in results}
     assert await kept(store) == {1000} | acknowledged | {2000 + number for number in acknowledged}
     assert await store.faults() == []
     await limit_pages(store, MANY_PAGES)
@@ -113,10 +113,10 @@ async def test_a_service_answers_503_with_retry_after_and_goes_on_when_there_is_
         assert refused.headers["retry-after"] == "30"
         assert refused.headers["content-type"] == "application/problem+json"
         assert refused.json()["code"] == "storage_full"
-        assert [one["id"] for one in await running.section("interactions")] == ["ih_001"]
+        assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
         await limit_pages(running.services.store, MANY_PAGES)
         await running.told("interactions", large)
-        assert [one["id"] for one in await running.section("interactions")] == ["ih_002", "ih_001"]
+        assert [event["id"] for event in await running.section("interactions")] == ["ih_002", "ih_001"]
         await running.checked()
 
 
@@ -143,10 +143,10 @@ def test_a_server_whose_files_may_not_grow_refuses_writes_and_goes_on_when_they_
             assert int(answer.headers["retry-after"]) > 0
             return False
 
-        def shown():
+        def stored_ids():
             answer = client.get("/api/v1/customers/c1/interactions", params={"limit": 100})
             assert answer.status_code == 200
-            return sorted(one["record"]["id"] for one in answer.json()["data"])
+            return sorted(stored_record["record"]["id"] for stored_record in answer.json()["data"])
 
         assert all(map(record, range(1, 6)))
         _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
@@ -155,9 +155,9 @@ def test_a_server_whose_files_may_not_grow_refuses_writes_and_goes_on_when_they_
         while len(refused) < 4 and len(acknowledged) < 80:
             record(len(acknowledged) + len(refused) + 1)
         assert len(refused) == 4
-        assert shown() == acknowledged
+        assert stored_ids() == acknowledged
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
         assert all(map(record, range(90, 95)))
-        assert shown() == sorted(acknowledged)
+        assert stored_ids() == sorted(acknowledged)
     checked = harness.portrait("db", "check", database=path)
     assert (checked.returncode, " 0 differences" in checked.stdout) == (0, True), checked.stdout + checked.stderr

@@ -39,14 +39,14 @@ KEPT = {
 
 
 @pytest.fixture
-async def held(postgres_url):
+async def postgres_store(postgres_url):
     opened = postgres.open_store(postgres_url)
     yield opened
     await opened.close()
 
 
 @pytest.mark.parametrize("rows", [(), ROWS], ids=["empty tables", "tables of one page"])
-async def test_a_plan_that_is_kept_finds_by_index_all_that_is_compared(held, postgres_url, rows):
+async def test_a_plan_that_is_kept_finds_by_index_all_that_is_compared(postgres_store, postgres_url, rows):
     connection = await asyncpg.connect(postgres_url, statement_cache_size=0)
     for statement in rows:
         await connection.execute(statement)
@@ -68,31 +68,31 @@ async def test_a_plan_that_is_kept_finds_by_index_all_that_is_compared(held, pos
 
 @pytest.fixture
 def sent(monkeypatch):
-    """What goes to the server, each waited for in turn."""
-    said = []
+    """The statements that go to the server, in order."""
+    statements = []
     for name in ("fetch", "execute", "copy_records_to_table"):
         call = getattr(asyncpg.Connection, name)
 
         async def noted(self, text, *values, call=call, **more):
-            said.append(text)
+            statements.append(text)
             return await call(self, text, *values, **more)
 
         monkeypatch.setattr(asyncpg.Connection, name, noted)
-    return said
+    return statements
 
 
 @pytest.mark.parametrize(
-    ("told_of", "statements"),
-    [(lambda one: {"customerId": f"c{one}"}, 6),
-     (lambda one: {"identifier": {"type": "device_id", "value": f"d{one}"}}, 7)],
+    ("named", "statements"),
+    [(lambda number: {"customerId": f"c{number}"}, 6),
+     (lambda number: {"identifier": {"type": "device_id", "value": f"d{number}"}}, 7)],
     ids=["customers", "devices"],
 )  # fmt: skip
-async def test_a_group_of_who_is_known_takes_few_statements(held, sent, told_of, statements):
+async def test_a_group_of_known_customers_takes_few_statements(postgres_store, sent, named, statements):
     parser, sections = Parser(TenantRow("t", "t", 0, b"k" * 32), "test"), registry.load(installed=False)
-    recorder = Recorder(held, RecordWriter(system_clock, sections.all_stored()))
+    recorder = Recorder(postgres_store, RecordWriter(system_clock, sections.all_stored()))
 
     async def group(number):
-        bodies = [{**told_of(one), "section": "interactions", "record": interaction(number)} for one in range(20)]
+        bodies = [{**named(row), "section": "interactions", "record": interaction(number)} for row in range(20)]
         incoming = [parser.line(at, json.dumps(body).encode(), sections) for at, body in enumerate(bodies)]
         sent.clear()
         assert (await recorder.record_each(TENANT, incoming)).recorded == 20
@@ -102,11 +102,11 @@ async def test_a_group_of_who_is_known_takes_few_statements(held, sent, told_of,
     assert await group(1) <= statements
 
 
-async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(held):
+async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(postgres_store):
     """The head that a look-up has locked is the newest, though the statement began before it was written."""
-    await put_documents(held, "c", head_document(head(1)))
-    await append(held, fact(customer("c"), 1))
-    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
+    await put_documents(postgres_store, "c", head_document(head(1)))
+    await append(postgres_store, fact(customer("c"), 1))
+    await postgres_store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
     locked, looking = asyncio.Event(), asyncio.Event()
     where = (customer("c"), "s")
 
@@ -124,27 +124,27 @@ async def test_a_look_up_that_waits_for_a_lock_finds_what_was_written_meanwhile(
         assert await tx.resolve_for_update(TENANT, [customer("c")]) == {customer("c"): "c"}
         return await tx.lock(TENANT, ["c"]), await tx.states(TENANT, [where])
 
-    task = asyncio.create_task(held.write(TENANT, first))
+    task = asyncio.create_task(postgres_store.write(TENANT, first))
     await locked.wait()
-    assert await held.write(TENANT, second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
+    assert await postgres_store.write(TENANT, second) == ({"c": head(2)}, {where: StoredState(b"new", 1)})
     await task
 
 
-async def test_a_look_up_locks_no_customer_that_was_merged_away(held):
-    """A write wants the customer that it went into: its own lock, taken for nothing, would be in others' way."""
-    await put_documents(held, "gone", head_document(head(1, merged_into="c")))
-    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("gone"): "c"})))
+async def test_a_look_up_locks_no_customer_that_was_merged_away(postgres_store):
+    """A write locks the customer that the other was merged into: a lock on the merged id would only block others."""
+    await put_documents(postgres_store, "gone", head_document(head(1, merged_into="c")))
+    await postgres_store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("gone"): "c"})))
 
     async def look(tx):
         assert await tx.resolve_for_update(TENANT, [customer("gone")]) == {customer("gone"): "c"}
-        await asyncio.wait_for(held.write(TENANT, lambda other: other.lock(TENANT, ["gone"])), 5)
+        await asyncio.wait_for(postgres_store.write(TENANT, lambda other: other.lock(TENANT, ["gone"])), 5)
 
-    await held.write(TENANT, look)
+    await postgres_store.write(TENANT, look)
 
 
-async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
-    await put_documents(held, "c", head_document(head(1)))
-    await held.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
+async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(postgres_store):
+    await put_documents(postgres_store, "c", head_document(head(1)))
+    await postgres_store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={customer("c"): "c"})))
 
     async def work(tx):
         await tx.resolve_for_update(TENANT, [customer("c")])
@@ -154,4 +154,4 @@ async def test_a_head_is_locked_as_it_stands_after_the_works_own_writes(held):
         await tx.apply(TENANT, Changes(documents=dict.fromkeys(("c", name) for name in [""])))
         return second, await tx.lock(TENANT, ["c"])
 
-    assert await held.write(TENANT, work) == ({"c": head(2)}, {"c": None})
+    assert await postgres_store.write(TENANT, work) == ({"c": head(2)}, {"c": None})

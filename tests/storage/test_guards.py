@@ -1,4 +1,4 @@
-"""What engines guard besides their contract: each guard is noticed where it is gone (`make mutants`)."""
+"""Guards of engines beyond their contract: a missing guard is noticed (`make mutants`)."""
 
 import apsw
 import asyncpg
@@ -19,8 +19,8 @@ async def test_the_statement_that_locks_on_a_cluster_sees_one_tenants_heads(post
     store = open_store(postgres_url)
 
     async def work(tx):
-        await tx.apply(OTHER, Changes(owners={customer(one): one for one in ids}))
-        await tx.apply(OTHER, Changes(documents=by_key({one: [head_document(head())] for one in ids})))
+        await tx.apply(OTHER, Changes(owners={customer(customer_id): customer_id for customer_id in ids}))
+        await tx.apply(OTHER, Changes(documents=by_key({customer_id: [head_document(head())] for customer_id in ids})))
 
     await store.write(OTHER, work)
     await store.close()
@@ -59,4 +59,4 @@ async def test_a_large_file_is_not_read_whole_at_a_start(path, monkeypatch):
         monkeypatch.setattr(engine, "QUICK_CHECK_LIMIT", limit)
         statements.clear()
         await sqlite.open_store(path).close()
-        assert any("quick_check" in one for one in statements) == checked
+        assert any("quick_check" in statement for statement in statements) == checked

@@ -26,8 +26,10 @@ async def filled(store):
         for kind in PLACES:
             at = [number if kind == "each" else 7 for number in range(size)]
             for begin in range(0, size, 1000):
-                told = (fact(C, next(ids), at=one, key=f"{kind} {size}", body=b"x" * 100) for one in at[begin:][:1000])
-                await append(store, *told)
+                facts = (
+                    fact(C, next(ids), at=moment, key=f"{kind} {size}", body=b"x" * 100) for moment in at[begin:][:1000]
+                )
+                await append(store, *facts)
 
 
 PLACES = {"each": Place(150, b""), "one": Place(7, b"\xff" * 16)}

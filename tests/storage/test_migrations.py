@@ -75,9 +75,12 @@ def test_columns_and_keys_are_those_declared(path, tmp_path):
     opens(path)
     created(tmp_path)
     look = 'SELECT name, type, "notnull", pk, dflt_value FROM pragma_table_info(?) ORDER BY cid'
-    with closing(apsw.Connection(str(path))) as one, closing(apsw.Connection(str(tmp_path / "declared.db"))) as other:
+    with (
+        closing(apsw.Connection(str(path))) as upgraded,
+        closing(apsw.Connection(str(tmp_path / "declared.db"))) as other,
+    ):
         for table in schema.metadata.tables:
-            columns = one.execute(look, (table,)).fetchall()
+            columns = upgraded.execute(look, (table,)).fetchall()
             assert columns
             assert columns == other.execute(look, (table,)).fetchall()
 
@@ -92,20 +95,22 @@ def test_postgresql_would_get_the_declared_schema_too():
     for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (.*);", script):
         added.setdefault(f"CREATE TABLE {table}", []).append(column.replace('"', ""))
     statements = script.split(";")
-    dropped = {name: at for at, one in enumerate(statements) for name in re.findall(r"DROP INDEX (\w+)", one)}
-    made = {at: re.search(r"INDEX (\w+)", one) for at, one in enumerate(statements)}
+    dropped = {
+        name: at for at, statement in enumerate(statements) for name in re.findall(r"DROP INDEX (\w+)", statement)
+    }
+    made = {at: re.search(r"INDEX (\w+)", statement) for at, statement in enumerate(statements)}
     written = [
-        normalised(one)
-        for at, one in enumerate(statements)
-        if "CREATE" in one and not (made[at] and dropped.get(made[at][1], -1) > at)
+        normalised(statement)
+        for at, statement in enumerate(statements)
+        if "CREATE" in statement and not (made[at] and dropped.get(made[at][1], -1) > at)
     ]
-    for one in written:
-        if isinstance(one, tuple) and one[0] in added:
-            one[1][-1:-1] = added[one[0]]
+    for parts in written:
+        if isinstance(parts, tuple) and parts[0] in added:
+            parts[1][-1:-1] = added[parts[0]]
     written = [
-        (*one[:2], later.get(one[0], one[2])) if isinstance(one, tuple) else one
-        for one in written
-        if migrations.VERSION_TABLE not in one[0]
+        (*table[:2], later.get(table[0], table[2])) if isinstance(table, tuple) else table
+        for table in written
+        if migrations.VERSION_TABLE not in table[0]
     ]
     assert sorted(written, key=str) == sorted(declared(postgresql.dialect()), key=str)
 

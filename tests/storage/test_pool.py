@@ -1,4 +1,4 @@
-"""The pool of connections: none lost, none over, none lent twice, whatever fails and whoever stops waiting."""
+"""The pool of connections: none lost, none over, none lent twice, whatever fails and whichever caller stops waiting."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from portrait.storage.postgres.pool import Pool
 
 
 class Connection:
-    """As much of a connection as the pool looks at."""
+    """The part of a connection that the pool uses."""
 
     def __init__(self):
         self.closed = self.busy = False
@@ -51,7 +51,7 @@ class Server:
 
     @property
     def alive(self):
-        return [one for one in self.made if not one.closed]
+        return [connection for connection in self.made if not connection.closed]
 
 
 async def use(pool, ends="well"):
@@ -74,7 +74,7 @@ ENDS = st.sampled_from(["well", "well", "badly", "closed", "busy", "given up", "
 
 
 @given(st.lists(st.tuples(ENDS, st.integers(0, 5)), max_size=40), st.integers(1, 4))
-def test_whatever_happens_the_pool_stays_whole(uses, size):
+def test_the_pool_stays_whole_after_any_sequence(uses, size):
     async def scenario():
         server = Server()
         pool = Pool(server.connect, size=size, patience=30)
@@ -91,7 +91,7 @@ def test_whatever_happens_the_pool_stays_whole(uses, size):
                     await asyncio.sleep(0)
                 task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(one) for one in results} <= {type(None), ValueError, OSError, asyncio.CancelledError}
+        assert {type(result) for result in results} <= {type(None), ValueError, OSError, asyncio.CancelledError}
         server.away = False
         await asyncio.gather(*(use(pool) for _ in range(3 * size)))
         assert 0 < len(server.alive) <= size
@@ -101,10 +101,10 @@ def test_whatever_happens_the_pool_stays_whole(uses, size):
     asyncio.run(scenario())
 
 
-async def test_who_waits_longest_is_first_and_waits_no_longer_than_allowed():
+async def test_the_longest_waiting_caller_is_first_and_waits_no_longer_than_allowed():
     server = Server()
     pool = Pool(server.connect, size=1, patience=0.05)
-    held = await pool.take()
+    connection = await pool.take()
     with pytest.raises(StorageBusy):
         await pool.take()
     patient = Pool(server.connect, size=1, patience=30)
@@ -120,8 +120,8 @@ async def test_who_waits_longest_is_first_and_waits_no_longer_than_allowed():
     patient.give(first)
     await asyncio.gather(*waiting)
     assert order == [0, 1, 2, 3, 4]
-    pool.give(held)
-    assert await pool.take() is held
+    pool.give(connection)
+    assert await pool.take() is connection
 
 
 async def test_a_connection_that_was_idle_for_long_is_made_anew(monkeypatch):
@@ -138,11 +138,11 @@ async def test_a_connection_that_was_idle_for_long_is_made_anew(monkeypatch):
 async def test_a_closed_pool_lends_nothing_and_closes_what_comes_back():
     server = Server()
     pool = Pool(server.connect, size=2, patience=1)
-    held = await pool.take()
+    connection = await pool.take()
     await pool.close()
     with pytest.raises(StorageFailed):
         await pool.take()
-    pool.give(held)
+    pool.give(connection)
     assert server.alive == []
 
 
@@ -150,7 +150,7 @@ async def test_a_closed_pool_lends_nothing_and_closes_what_comes_back():
 def test_tenants_that_wait_have_turns(tenants, size):
     async def scenario():
         pool = Pool(Server().connect, size=size, patience=30)
-        held = [await pool.take(None) for _ in range(size)]
+        connections = [await pool.take(None) for _ in range(size)]
         order = []
 
         async def wait(tenant):
@@ -160,28 +160,30 @@ def test_tenants_that_wait_have_turns(tenants, size):
         waiting = [asyncio.create_task(wait(tenant)) for tenant in tenants]
         await asyncio.sleep(0)
         assert pool.waiting == len(tenants)
-        for one in held:
-            pool.give(one)
+        for connection in connections:
+            pool.give(connection)
         await asyncio.gather(*waiting)
         rounds = max(map(tenants.count, tenants))
-        expected = [one for turn in range(rounds) for one in dict.fromkeys(tenants) if tenants.count(one) > turn]
+        expected = [
+            tenant for turn in range(rounds) for tenant in dict.fromkeys(tenants) if tenants.count(tenant) > turn
+        ]
         assert order == expected
 
     asyncio.run(scenario())
 
 
-async def test_of_too_many_who_wait_those_are_refused_of_whom_most_do():
+async def test_of_too_many_waiting_callers_those_of_the_busiest_tenant_are_refused():
     pool = Pool(Server().connect, size=1, patience=30, most_waiting=4)
-    held = await pool.take()
+    connection = await pool.take()
     tasks = {
         (tenant, number): asyncio.create_task(use_as(pool, tenant))
         for tenant, number in [*(("flood", number) for number in range(9)), ("other", 0), ("other", 1)]
     }
     await asyncio.sleep(0)
     assert pool.waiting == 4
-    pool.give(held)
+    pool.give(connection)
     results = dict(zip(tasks, await asyncio.gather(*tasks.values(), return_exceptions=True), strict=True))
-    assert {one for one, result in results.items() if result is None} == {
+    assert {tenant for tenant, result in results.items() if result is None} == {
         ("flood", 0), ("flood", 1), ("other", 0), ("other", 1),
     }  # fmt: skip
     assert {type(result) for result in results.values()} == {type(None), Overloaded}
@@ -192,14 +194,14 @@ async def use_as(pool, tenant):
         await asyncio.sleep(0)
 
 
-async def test_who_has_left_waits_for_no_connection():
+async def test_a_caller_that_left_waits_for_no_connection():
     pool = Pool(Server().connect, size=1, patience=30)
-    held = await pool.take()
+    connection = await pool.take()
     task = asyncio.create_task(use_as(pool, "a"))
     await asyncio.sleep(0)
     leaving.leave(task)
     await asyncio.wait([task])
     assert task.cancelled()
     assert pool.waiting == 0
-    pool.give(held)
-    assert await pool.take() is held
+    pool.give(connection)
+    assert await pool.take() is connection

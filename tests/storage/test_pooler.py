@@ -59,7 +59,7 @@ class Pooler:
             f"listen_addr = 127.0.0.1\nlisten_port = {self._port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = transaction\ndefault_pool_size = {size}\nmax_client_conn = 500\n"
         )
-        # It refuses to run as root; whom the socket belongs to can reach it.
+        # It refuses to run as root; the owner of the socket can reach it.
         owner = Path(host).owner() if host.startswith("/") else "root"
         other = owner if owner != "root" else pwd.getpwuid(65534).pw_name
         self._words = [PROGRAM, "-q", *(["-u", other] if os.geteuid() == 0 else []), str(self._settings)]
@@ -91,8 +91,8 @@ class Pooler:
 
 @pytest.fixture(scope="module")
 def pooler(postgres_server, tmp_path_factory):
-    with Pooler(tmp_path_factory.mktemp("pooler"), postgres_server) as one:
-        yield one
+    with Pooler(tmp_path_factory.mktemp("pooler"), postgres_server) as pooler:
+        yield pooler
 
 
 @pytest.fixture
@@ -114,14 +114,14 @@ async def connections(url, number):
     try:
         yield opened
     finally:
-        for one in opened:
-            await one.close()
+        for connection in opened:
+            await connection.close()
 
 
 async def test_connections_really_are_handed_on(pooled_url):
-    """What the other tests here rest on."""
+    """The other tests here rest on this."""
     async with connections(pooled_url, 8) as opened:
-        backends = [await one.fetchval("SELECT pg_backend_pid()") for one in opened]
+        backends = [await connection.fetchval("SELECT pg_backend_pid()") for connection in opened]
         assert len(set(backends)) <= HANDED_ON
 
 
@@ -134,20 +134,20 @@ async def test_many_that_write_and_read_at_once_read_what_was_written(pooled_url
     """Two stores, as of two processes, each with more connections than the pooler has to the server."""
     stores = [postgres.open_store(pooled_url, prepared=False, size=10, patience=30) for _ in range(2)]
 
-    async def one(number):
+    async def write_and_read(number):
         own = customer(f"c{number}")
-        told = []
+        expected = []
         for turn in range(12):
             mine, other = stores[turn % 2], stores[(turn + 1) % 2]
-            chunk = [fact(own, 1000 * number + 20 * turn + place) for place in range(1 + 9 * (turn % 2))]
+            chunk = [fact(own, 1000 * number + 20 * turn + index) for index in range(1 + 9 * (turn % 2))]
             await append(mine, *chunk)
-            told += chunk
-            assert await other.facts(STORED, [own]) == told
+            expected += chunk
+            assert await other.facts(STORED, [own]) == expected
             async with mine.snapshot() as reads:
-                assert await reads.facts(STORED, [own]) == told
+                assert await reads.facts(STORED, [own]) == expected
                 assert await reads.with_facts(STORED, [own]) == {own}
 
-    await asyncio.gather(*(one(number) for number in range(20)))
+    await asyncio.gather(*(write_and_read(number) for number in range(20)))
     for store in stores:
         await store.close()
 
@@ -162,18 +162,18 @@ async def test_writers_of_one_customer_wait_for_each_other(pooled_url):
     await services[0].access.create_tenant(TENANT)
 
     async def tell(number):
-        one = services[number % 2]
-        incoming = Parser(TenantRow("t", "t", 0, b"secret"), "test").line(0, line(number), one.registry)
-        return await one.recorder.record_all(TENANT, [incoming])
+        service = services[number % 2]
+        incoming = Parser(TenantRow("t", "t", 0, b"secret"), "test").line(0, line(number), service.registry)
+        return await service.recorder.record_all(TENANT, [incoming])
 
     outcomes = await asyncio.gather(*(tell(number) for number in range(40)))
-    assert [one.recorded for one in outcomes] == [1] * 40
+    assert [outcome.recorded for outcome in outcomes] == [1] * 40
     facts = await services[0].store.facts(TENANT, [C])
-    assert len({one.recorded_at for one in facts}) == len(facts) == 40, "two were told at one moment"
+    assert len({fact.recorded_at for fact in facts}) == len(facts) == 40, "two were told at one moment"
     report = await services[1].upkeep.check()
     assert (report.differences, report.facts) == ([], 40)
-    for one in services:
-        await one.close()
+    for service in services:
+        await service.close()
 
 
 async def test_a_caller_that_stops_waiting_leaves_no_transaction_open_behind_it(pooled):
@@ -181,20 +181,20 @@ async def test_a_caller_that_stops_waiting_leaves_no_transaction_open_behind_it(
     for turn in range(10):
         given_up = [asyncio.ensure_future(append(pooled, fact(C, 100 * turn + number))) for number in range(10)]
         await asyncio.sleep(0.002 * turn)
-        for one in given_up[::2]:
-            one.cancel()
+        for task in given_up[::2]:
+            task.cancel()
         results = await asyncio.gather(*given_up, return_exceptions=True)
         assert results[1::2] == [None] * 5
-    kept = {one.recorded_at for one in await pooled.facts(STORED, [C])}
+    kept = {fact.recorded_at for fact in await pooled.facts(STORED, [C])}
     assert kept >= {100 * turn + number for turn in range(10) for number in range(1, 10, 2)}
     await append(pooled, fact(C, 9999))
 
 
 def test_a_pooler_whose_server_is_away_is_refused_at_the_start_in_words(postgres_url, tmp_path):
     away = urlsplit(postgres_url)._replace(netloc="postgres@127.0.0.1:1", query="").geturl()
-    with Pooler(tmp_path, away) as one:
+    with Pooler(tmp_path, away) as pooler:
         begun = time.monotonic()
-        refused = portrait("serve", "--port", "0", "--prepared", "false", "--database", one.url(postgres_url))
+        refused = portrait("serve", "--port", "0", "--prepared", "false", "--database", pooler.url(postgres_url))
         assert time.monotonic() - begun < 10
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert re.search(r"cannot be reached|does not answer", refused.stderr), refused.stderr
@@ -214,7 +214,7 @@ def test_starts_at_once_make_the_tables_once(empty_url):
         starts = [
             several.submit(portrait, "db", "upgrade", "--prepared", "false", "--database", empty_url) for _ in range(4)
         ]
-    assert [one.result().stderr for one in starts] == ["The database has this version's schema.\n"] * 4
+    assert [start.result().stderr for start in starts] == ["The database has this version's schema.\n"] * 4
     assert portrait("db", "check", "--prepared", "false", "--database", empty_url).returncode == 0
 
 
@@ -224,10 +224,10 @@ def test_processes_that_serve_through_it_read_what_any_of_them_acknowledged(pool
 
     async def customer_of(client, name):
         for number in range(1, 16):
-            told = await client.post(f"/api/v1/customers/{name}/interactions", json=interaction(number))
-            assert told.status_code == 201, told.text
-            shown = (await client.get(f"/api/v1/customers/{name}/interactions", params={"limit": 50})).json()
-            assert len(shown["data"]) == number
+            recorded = await client.post(f"/api/v1/customers/{name}/interactions", json=interaction(number))
+            assert recorded.status_code == 201, recorded.text
+            page = (await client.get(f"/api/v1/customers/{name}/interactions", params={"limit": 50})).json()
+            assert len(page["data"]) == number
 
     async def all_at_once(url):
         limits = httpx.Limits(max_keepalive_connections=0)
@@ -243,9 +243,9 @@ def test_processes_that_serve_through_it_read_what_any_of_them_acknowledged(pool
 
 
 @pytest.mark.parametrize("size", [1, HANDED_ON])
-def test_with_prepared_statements_it_is_refused_at_the_start(postgres_server, postgres_url, tmp_path, size):
-    with Pooler(tmp_path, postgres_server, size=size) as one:
-        refused = portrait("tenant", "list", "--prepared", "true", "--database", one.url(postgres_url))
+def test_a_pooler_with_prepared_statements_is_refused_at_the_start(postgres_server, postgres_url, tmp_path, size):
+    with Pooler(tmp_path, postgres_server, size=size) as pooler:
+        refused = portrait("tenant", "list", "--prepared", "true", "--database", pooler.url(postgres_url))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
     assert "Set prepared to false" in refused.stderr
 
@@ -260,13 +260,13 @@ from portrait.storage.postgres import PostgresStore
 store = PostgresStore(sys.argv[1], size=1, patience=5.0, prepared=True, distributed=False)
 
 async def ask():
-    while said := sys.stdin.readline().split():
+    while words := sys.stdin.readline().split():
         try:
-            if said[0] == "events":
-                found = await store.events("acme", [customer("c")], "interactions", None, 100)
+            if words[0] == "events":
+                facts = await store.events("acme", [customer("c")], "interactions", None, 100)
             else:
-                found = await store.history("acme", [customer("c")], "interactions", said[1], None, 100)
-            print("found", *(one.key for one in found), flush=True)
+                facts = await store.history("acme", [customer("c")], "interactions", words[1], None, 100)
+            print("found", *(fact.key for fact in facts), flush=True)
         except Unavailable as error:
             print("unavailable", error.detail, flush=True)
 
@@ -282,7 +282,7 @@ def begin(url):
 async def test_no_process_runs_what_another_has_prepared(postgres_server, postgres_url, tmp_path):
     """Two processes number their statements alike, and a pooler gives one the connection of the other.
 
-    A start refuses this, where it sees it; where it does not, wrong is an error and never another's answer.
+    A start refuses this where it sees it; where it does not, a call fails and never gets another's answer.
     """
     direct = postgres.open_store(postgres_url)
     await append(direct, *(fact(C, number, key=f"key_000{number}") for number in range(3)))
@@ -293,8 +293,8 @@ async def test_no_process_runs_what_another_has_prepared(postgres_server, postgr
         process.stdin.flush()
         return process.stdout.readline()
 
-    with Pooler(tmp_path, postgres_server, size=2) as one:
-        url = one.url(postgres_url)
+    with Pooler(tmp_path, postgres_server, size=2) as pooler:
+        url = pooler.url(postgres_url)
         first, other = await asyncio.gather(*(asyncio.to_thread(begin, url) for _ in range(2)))
         try:
             assert await asyncio.to_thread(asked, first, "history", "key_0001") == "found key_0001\n"

@@ -1,4 +1,4 @@
-"""PostgreSQL keeps the storage contract; what goes wrong with a server is said, survived, and never doubles a fact."""
+"""PostgreSQL keeps the storage contract; failures of a server are reported, survived, and never double a fact."""
 
 import asyncio
 import time
@@ -22,15 +22,15 @@ C = customer("c")
 
 
 @pytest.fixture
-async def held(postgres_url):
+async def postgres_store(postgres_url):
     opened = postgres.open_store(postgres_url)
     yield opened
     await opened.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.__name__.removeprefix("test_") for case in CASES])
-async def test_postgresql_keeps_the_contract(case, held):
-    await case(held)
+async def test_postgresql_keeps_the_contract(case, postgres_store):
+    await case(postgres_store)
 
 
 async def test_without_prepared_statements_reads_and_writes_go_on(postgres_url):
@@ -43,24 +43,24 @@ async def test_without_prepared_statements_reads_and_writes_go_on(postgres_url):
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'portrait_%'"
 
 
-async def test_reads_and_writes_survive_the_loss_of_every_connection(held, postgres_server):
-    await append(held, fact(C, 1))
+async def test_reads_and_writes_survive_the_loss_of_every_connection(postgres_store, postgres_server):
+    await append(postgres_store, fact(C, 1))
     await asyncio.to_thread(
         administer,
         postgres_server,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
     )
-    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+    assert await postgres_store.facts(TENANT, [C]) == [fact(C, 1)]
     await asyncio.to_thread(
         administer,
         postgres_server,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
     )
-    await append(held, fact(C, 2))
-    assert await held.facts(TENANT, [C]) == [fact(C, 1), fact(C, 2)]
+    await append(postgres_store, fact(C, 2))
+    assert await postgres_store.facts(TENANT, [C]) == [fact(C, 1), fact(C, 2)]
 
 
-async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_nothing(held):
+async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_nothing(postgres_store):
     runs = []
 
     async def work(tx):
@@ -71,9 +71,9 @@ async def test_a_connection_lost_in_mid_work_has_the_work_run_again_and_doubles_
             await tx._rows("SELECT pg_terminate_backend($1)", own[0][0])
         runs.append("done")
 
-    await held.write(TENANT, work)
+    await postgres_store.write(TENANT, work)
     assert runs == ["cut", "done"]
-    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+    assert await postgres_store.facts(TENANT, [C]) == [fact(C, 1)]
 
 
 async def test_a_pool_in_full_use_is_busy_within_the_wait(postgres_url):
@@ -88,8 +88,8 @@ async def test_a_pool_in_full_use_is_busy_within_the_wait(postgres_url):
     await opened.close()
 
 
-async def crosswise(held, work):
-    """Do something to a and b and to b and a, both having begun before either goes on."""
+async def crosswise(postgres_store, work):
+    """Do work on a then b and on b then a, both begun before either goes on."""
     both = asyncio.Barrier(2)
     runs = []
 
@@ -101,36 +101,38 @@ async def crosswise(held, work):
         await work(tx, second)
         await tx.apply(TENANT, Changes(facts=[fact(customer(first), 1)]))
 
-    await asyncio.gather(*(held.write(TENANT, partial(one_run, first=one, second=two)) for one, two in ("ab", "ba")))
-    assert len(await held.facts(TENANT, [customer("a"), customer("b")])) == 2
+    await asyncio.gather(
+        *(postgres_store.write(TENANT, partial(one_run, first=first, second=second)) for first, second in ("ab", "ba"))
+    )
+    assert len(await postgres_store.facts(TENANT, [customer("a"), customer("b")])) == 2
     return runs
 
 
 async def deadlocks(url):
-    """Return how many the server met; it counts them when a connection ends, if not before."""
-    found = await asyncio.to_thread(
+    """Return how many deadlocks the server met; it counts them at the latest when a connection ends."""
+    rows = await asyncio.to_thread(
         asked, url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     )
-    return found[0][0]
+    return rows[0][0]
 
 
-async def test_customers_locked_in_opposite_orders_make_no_deadlock(held, postgres_url):
-    """Who would wait while he holds another gives back what he has, and begins again with both."""
-    runs = await crosswise(held, lambda tx, one: tx.lock(TENANT, [one]))
+async def test_customers_locked_in_opposite_orders_make_no_deadlock(postgres_store, postgres_url):
+    """Work that would wait while it holds another lock releases it, and begins again with both."""
+    runs = await crosswise(postgres_store, lambda tx, customer_id: tx.lock(TENANT, [customer_id]))
     assert len(runs) > 2
-    await held.close()
+    await postgres_store.close()
     assert await deadlocks(postgres_url) == 0
 
 
-async def test_deadlocks_are_run_again(held, postgres_url):
+async def test_deadlocks_are_run_again(postgres_store, postgres_url):
     """Rows that no lock stands for, written in opposite orders: both works are kept in the end."""
 
-    async def write(tx, one):
-        await tx.apply(TENANT, Changes(states={(customer(one), "s"): StoredState(b"", 1)}))
-        await tx.states(TENANT, [])  # what is put may wait until the next read
+    async def write(tx, customer_id):
+        await tx.apply(TENANT, Changes(states={(customer(customer_id), "s"): StoredState(b"", 1)}))
+        await tx.states(TENANT, [])  # rows that are put may wait until the next read
 
-    assert len(await crosswise(held, write)) > 2
-    await held.close()
+    assert len(await crosswise(postgres_store, write)) > 2
+    await postgres_store.close()
     assert await deadlocks(postgres_url) == 1
 
 
@@ -140,7 +142,7 @@ def unhurried(monkeypatch):
 
 
 class Contended:
-    """Work that others keep from its commit so many times."""
+    """Work whose commit fails so many times by contention."""
 
     def __init__(self, times):
         self.left = times
@@ -153,9 +155,9 @@ class Contended:
 
 
 @pytest.mark.usefixtures("unhurried")
-async def test_work_is_tried_for_as_long_as_a_request_waits(held):
-    await held.write(TENANT, Contended(10 * store.ATTEMPTS))
-    assert await held.facts(TENANT, [C]) == [fact(C, 1)]
+async def test_work_is_tried_for_as_long_as_a_request_waits(postgres_store):
+    await postgres_store.write(TENANT, Contended(10 * store.ATTEMPTS))
+    assert await postgres_store.facts(TENANT, [C]) == [fact(C, 1)]
 
 
 @pytest.mark.usefixtures("unhurried")
@@ -175,14 +177,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_a_server_that_cannot_be_reached_is_said_without_the_password(url):
+def test_an_unreachable_server_is_reported_without_the_password(url):
     with pytest.raises(DatabaseRefused, match=REFUSED[url]) as refused:
         postgres.open_store(url)
     assert "hunter2" not in str(refused.value)
     assert "hunter2" not in without_password(url)
 
 
-def test_a_database_that_is_not_there_or_not_ready_is_said(postgres_server):
+def test_a_database_that_is_missing_or_not_ready_is_reported(postgres_server):
     with pytest.raises(DatabaseRefused, match="no such database"):
         postgres.open_store(database_url(postgres_server, "never_made"), upgrade=True)
     administer(postgres_server, "CREATE DATABASE portrait_empty TEMPLATE template0 ENCODING 'UTF8'")

@@ -1,4 +1,4 @@
-"""Several processes write to one database: nothing is lost, and nobody hears of a lock that comes free in time."""
+"""Several processes write to one database: nothing is lost, and no caller sees a lock that comes free in time."""
 
 import asyncio
 from contextlib import closing
@@ -48,14 +48,14 @@ async def test_two_processes_that_record_for_one_customer_lose_nothing(tmp_path)
         url = f"sqlite:///{tmp_path / 'portrait.db'}"
         together([begin("-c", RECORDS, url, mark, COUNT) for mark in WRITERS])
         facts = await running.services.store.facts(NAME, [customer("c1")])
-        told = sorted((one.source, one.section) for one in facts)
+        origins = sorted((fact.source, fact.section) for fact in facts)
         in_segments = COUNT // 5
-        assert told == sorted(
+        assert origins == sorted(
             [(mark, "segments") for mark in WRITERS for _ in range(in_segments)]
             + [(mark, "interactions") for mark in WRITERS for _ in range(COUNT - in_segments)]
         )
-        assert len({one.recorded_at for one in facts}) == len(facts), "two facts told at one moment"
-        keys = {one.key for one in facts if one.section == "interactions"}
+        assert len({fact.recorded_at for fact in facts}) == len(facts), "two facts told at one moment"
+        keys = {fact.key for fact in facts if fact.section == "interactions"}
         assert len(keys) == 2 * (COUNT - in_segments)
         await running.checked()
         assert len(await running.section("interactions")) == 20
@@ -103,7 +103,7 @@ async def test_a_write_that_waits_in_vain_is_busy_and_nothing_of_it_is_kept(path
         other.execute("COMMIT")
     assert await store.facts(TENANT, [customer("c")]) == []
     await append(store, fact(customer("c"), 2))
-    assert [one.recorded_at for one in await store.facts(TENANT, [customer("c")])] == [2]
+    assert [fact.recorded_at for fact in await store.facts(TENANT, [customer("c")])] == [2]
     await store.close()
 
 
@@ -117,7 +117,7 @@ async def test_many_writes_that_wait_in_vain_are_all_busy_within_the_patience_of
         other.execute("COMMIT")
     await asyncio.wait(writes)
     await store.close()
-    assert {type(one.exception()) for one in done} == {StorageBusy}
+    assert {type(task.exception()) for task in done} == {StorageBusy}
     assert len(late) == 0, "each write waited for those before it to give up"
 
 

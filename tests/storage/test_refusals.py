@@ -1,5 +1,5 @@
-"""A PostgreSQL database that cannot serve is refused at the start: soon, in one line that says what is wrong and what
-to do, and never with the password; and one that is busy refuses requests and not more.
+"""A PostgreSQL database that cannot serve is refused at the start: soon, in one line that names the fault and the
+remedy, and never with the password; a busy one refuses requests alone.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ ODD = "p@ss:w/rd?hunter2-Zq9#%&="
 
 
 def refused(url, *words):
-    """Return the line in which a start is refused, after holding that it comes soon and tells no password.
+    """Return the line in which a start is refused, after asserting that it comes soon and names no password.
 
     A machine that is busy with something else gets three tries to be soon.
     """
@@ -41,15 +41,15 @@ def refused(url, *words):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            said, errors = process.communicate(timeout=30)
+            output, errors = process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
-            said, errors = process.communicate()
+            output, errors = process.communicate()
             raise AssertionError(f"it was not refused: {errors}") from None
         for secret in (SECRET, ODD, quote(ODD, safe=""), "hunter2"):
-            assert secret not in said + errors
+            assert secret not in output + errors
         assert process.returncode == 1, errors
-        assert said == ""
+        assert output == ""
         assert re.fullmatch(r"portrait: [^\n]+\.\n", errors), errors
         assert urlsplit(url).path.lstrip("/") in errors
         took = time.monotonic() - begun
@@ -89,13 +89,13 @@ PASSWORDS = pytest.mark.parametrize("password", [SECRET, ODD], ids=["plain", "od
 def test_a_server_that_is_not_there_is_refused(password):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    said = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
-    assert "cannot be reached. Check that the server runs, and the address and port" in said
+    message = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
+    assert "cannot be reached. Check that the server runs, and the address and port" in message
 
 
 def test_a_socket_that_is_not_there_is_refused(tmp_path):
-    said = refused(f"postgresql://user:{SECRET}@/name?host={tmp_path}")
-    assert "cannot be reached. Check that the server runs" in said
+    message = refused(f"postgresql://user:{SECRET}@/name?host={tmp_path}")
+    assert "cannot be reached. Check that the server runs" in message
 
 
 def test_a_name_that_nobody_knows_is_refused():
@@ -106,9 +106,9 @@ def test_a_name_that_nobody_knows_is_refused():
 def test_a_server_that_takes_connections_and_says_nothing_is_refused(password):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        said = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
-    assert "does not answer within" in said
-    assert "Check the address and the network" in said
+        message = refused(f"postgresql://user:{quote(password, safe='')}@127.0.0.1:{port}/name")
+    assert "does not answer within" in message
+    assert "Check the address and the network" in message
 
 
 @pytest.mark.parametrize("part", ["?password=", "?user=user&password="])
@@ -118,9 +118,9 @@ def test_a_password_among_the_options_is_not_shown(part):
     assert "cannot be reached" in refused(f"postgresql://127.0.0.1:{port}/name{part}{SECRET}")
 
 
-@pytest.mark.parametrize("place", ["127.0.0.1:many", "127.0.0.1:99999", "127.0.0.1:-5", "127.0.0.1:1,"])
-def test_a_place_that_is_none_is_refused(place):
-    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@{place}/name")
+@pytest.mark.parametrize("address", ["127.0.0.1:many", "127.0.0.1:99999", "127.0.0.1:-5", "127.0.0.1:1,"])
+def test_an_invalid_host_or_port_is_refused(address):
+    assert "is not a URL that can be used" in refused(f"postgresql://user:{SECRET}@{address}/name")
 
 
 def test_a_server_that_ends_the_connection_at_once_is_not_reached():
@@ -132,9 +132,9 @@ def test_a_server_that_ends_the_connection_at_once_is_not_reached():
                     ending.accept()[0].close()
 
         threading.Thread(target=end, daemon=True).start()
-        said = refused(f"postgresql://user:{SECRET}@127.0.0.1:{ending.getsockname()[1]}/name")
+        message = refused(f"postgresql://user:{SECRET}@127.0.0.1:{ending.getsockname()[1]}/name")
         ending.shutdown(socket.SHUT_RDWR)
-    assert "TLS" not in said
+    assert "TLS" not in message
 
 
 def test_a_server_without_tls_is_refused_where_that_is_asked_for():
@@ -142,26 +142,26 @@ def test_a_server_without_tls_is_refused_where_that_is_asked_for():
 
         def answer():
             for _ in range(3):
-                with contextlib.suppress(OSError), plain.accept()[0] as one:
-                    one.recv(100)
-                    one.sendall(b"N")
+                with contextlib.suppress(OSError), plain.accept()[0] as connection:
+                    connection.recv(100)
+                    connection.sendall(b"N")
 
         threading.Thread(target=answer, daemon=True).start()
         port = plain.getsockname()[1]
-        said = refused(f"postgresql://user:{SECRET}@127.0.0.1:{port}/name?sslmode=require")
+        message = refused(f"postgresql://user:{SECRET}@127.0.0.1:{port}/name?sslmode=require")
         plain.shutdown(socket.SHUT_RDWR)
-    assert "does not speak TLS, which sslmode asks for" in said
+    assert "does not speak TLS, which sslmode asks for" in message
 
 
 @pytest.fixture(scope="module")
 def strict():
     """A server that wants a password of everybody but its owner."""
-    one = OwnServer()
+    server = OwnServer()
     rules = "local all postgres trust\nlocal replication postgres trust\nlocal all all scram-sha-256\n"
-    (one.data / "pg_hba.conf").write_text(rules)
-    administer(one.url(), "SELECT pg_reload_conf()")
-    yield one
-    one.end()
+    (server.data / "pg_hba.conf").write_text(rules)
+    administer(server.url(), "SELECT pg_reload_conf()")
+    yield server
+    server.end()
 
 
 @pytest.fixture
@@ -197,15 +197,15 @@ def test_a_role_with_the_rights_that_are_asked_for_can_serve(strict, database, r
     with server(None, "--auth", "open", "--database", where) as (url, _):
         path = f"{url}/api/v1/customers/c1/interactions"
         for number in range(1, 3):
-            told = httpx.post(path, json=interaction(number), headers={"X-Tenant-Id": TENANT})
-            assert told.status_code == 201, told.text
+            answer = httpx.post(path, json=interaction(number), headers={"X-Tenant-Id": TENANT})
+            assert answer.status_code == 201, answer.text
     assert portrait("db", "check", "--database", where).returncode == 0
 
 
 @PASSWORDS
 def test_a_wrong_password_is_refused(strict, database, role, password):
-    said = refused(strict.url(database, login(role, password + "x")))
-    assert "refuses the user or the password. Check both" in said
+    message = refused(strict.url(database, login(role, password + "x")))
+    assert "refuses the user or the password. Check both" in message
 
 
 def test_no_password_where_one_is_wanted_is_refused(strict, database, role):
@@ -229,19 +229,19 @@ def test_a_user_that_no_rule_lets_in_is_refused(strict, database, role):
 
 
 def test_a_database_that_is_not_there_is_refused(strict, role):
-    said = refused(strict.url("never_made", login(role)))
-    assert "has no such database. Create it, or name another" in said
+    message = refused(strict.url("never_made", login(role)))
+    assert "has no such database. Create it, or name another" in message
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"target_session_attrs": "standby"}, "is no server of the kind that target_session_attrs asks for"),
         ({"nonsense": "1"}, "does not know an option that the URL gives"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(strict, database, role, options, said):
-    assert said in refused(strict.url(database, login(role), **options))
+def test_an_option_that_cannot_be_is_refused(strict, database, role, options, message):
+    assert message in refused(strict.url(database, login(role), **options))
 
 
 def test_a_table_that_was_dropped_is_refused(strict, database, role):
@@ -258,16 +258,16 @@ async def test_a_table_that_somebody_holds_is_waited_for_no_longer_than_a_server
     holder = await asyncpg.connect(strict.url(database))
     async with holder.transaction():
         await holder.execute("LOCK TABLE alembic_version")
-        said = await asyncio.to_thread(refused, strict.url(database))
+        message = await asyncio.to_thread(refused, strict.url(database))
     await holder.close()
-    assert "did not let this start finish within" in said
+    assert "did not let this start finish within" in message
 
 
 def test_a_role_that_may_not_connect_is_refused(strict, database, role):
     administer(strict.url(), f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
-    said = refused(strict.url(database, login(role)))
-    assert "too few rights" in said
-    assert "Grant it" in said
+    message = refused(strict.url(database, login(role)))
+    assert "too few rights" in message
+    assert "Grant it" in message
 
 
 RIGHTLESS = {
@@ -281,24 +281,24 @@ RIGHTLESS = {
 
 @pytest.mark.parametrize("grants", RIGHTLESS.values(), ids=RIGHTLESS)
 def test_a_role_without_rights_on_the_tables_is_refused(strict, database, role, grants):
-    administer(strict.url(database), *(f"{one} {role}" for one in grants))
-    said = refused(strict.url(database, login(role)))
-    assert "too few rights" in said
-    assert "Grant it" in said
+    administer(strict.url(database), *(f"{grant} {role}" for grant in grants))
+    message = refused(strict.url(database, login(role)))
+    assert "too few rights" in message
+    assert "Grant it" in message
 
 
 def test_a_role_without_a_right_on_the_schema_is_refused(strict, database, role):
     administer(strict.url(database), f"{RIGHTS} {role}", "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
-    said = refused(strict.url(database, login(role)))
-    assert "rights" in said
-    assert "Grant it" in said
+    message = refused(strict.url(database, login(role)))
+    assert "rights" in message
+    assert "Grant it" in message
 
 
 def test_a_role_that_may_make_no_tables_is_refused_at_the_upgrade(strict, role):
     name = f"portrait_{uuid.uuid4().hex}"
     administer(strict.url(), f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    said = refused(strict.url(name, login(role)), "db", "upgrade")
-    assert "too few rights" in said
+    message = refused(strict.url(name, login(role)), "db", "upgrade")
+    assert "too few rights" in message
     administer(strict.url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -316,8 +316,8 @@ def test_an_empty_database_is_refused_and_left_empty(strict, role):
 @pytest.mark.parametrize("words", [("serve", "--port", "0"), ("db", "upgrade")], ids=["serve", "upgrade"])
 def test_a_schema_of_a_newer_version_is_refused_and_left_as_it_is(strict, database, role, words):
     administer(strict.url(database), f"{RIGHTS} {role}", "UPDATE alembic_version SET version_num = '9999'")
-    said = refused(strict.url(database, login(role)), *words)
-    assert re.search(r"written by a newer version .*9999.* Use that version or a later one", said)
+    message = refused(strict.url(database, login(role)), *words)
+    assert re.search(r"written by a newer version .*9999.* Use that version or a later one", message)
     with pytest.raises(DatabaseRefused, match="9999"):
         postgres.open_store(strict.url(database))
 
@@ -356,8 +356,8 @@ def test_a_server_that_takes_no_more_connections_is_refused(strict, database, ro
 
 
 @pytest.mark.parametrize("write", [False, True], ids=["read", "write"])
-async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on(postgres_url, write):
-    """A lock of somebody else's holds the one connection; who waits for it is told so, all within one wait."""
+async def test_a_busy_pool_of_one_connection_refuses_others_in_time_and_goes_on(postgres_url, write):
+    """A foreign lock blocks the one connection; requests that wait for it are refused, all within one wait."""
     wait = 1.0
     made = await asyncio.to_thread(portrait, "tenant", "create", TENANT, "--database", postgres_url)
     assert made.returncode == 0, made.stderr
@@ -368,8 +368,8 @@ async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on
         async with httpx.AsyncClient(base_url=url, headers={"X-Tenant-Id": TENANT}, timeout=60) as client:
             assert (await client.post(path, json=interaction(1))).status_code == 201
             # As long as it holds this lock, no statement on documents begins: the one connection waits with it.
-            held = holder.transaction()
-            await held.start()
+            transaction = holder.transaction()
+            await transaction.start()
             await holder.execute("LOCK TABLE documents IN ACCESS EXCLUSIVE MODE")
             begun = time.monotonic()
             first = asyncio.ensure_future(
@@ -386,17 +386,17 @@ async def test_a_pool_of_one_that_is_held_refuses_the_others_in_time_and_goes_on
                 answers = await asyncio.wait_for(others, 20)
                 took = time.monotonic() - begun
                 assert took < 3 * wait + 2, f"each waited for those before it to give up: {took:.1f} s"
-                assert {one.status_code for one in answers} == {503}
-                assert {one.json()["code"] for one in answers} <= {"storage_busy", "storage_failed", "overloaded"}
-                assert all(int(one.headers["retry-after"]) >= 1 for one in answers)
+                assert {answer.status_code for answer in answers} == {503}
+                assert {answer.json()["code"] for answer in answers} <= {"storage_busy", "storage_failed", "overloaded"}
+                assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
                 assert (await asyncio.wait_for(first, 10)).status_code == 503, "who has the connection waits too"
             finally:
-                await held.rollback()
+                await transaction.rollback()
                 await holder.close()
             again = await asyncio.gather(*(client.post(path, json=interaction(number)) for number in range(30, 34)))
-            assert {one.status_code for one in again} == {201}
+            assert {answer.status_code for answer in again} == {201}
             assert (await client.get("/api/v1/customers/c1/unified-profile")).status_code == 200
-            shown = (await client.get(path, params={"limit": 100})).json()["data"]
-            kept = {one["record"]["id"] for one in shown}
+            stored_records = (await client.get(path, params={"limit": 100})).json()["data"]
+            kept = {stored_record["record"]["id"] for stored_record in stored_records}
             assert {"ih_001", *(f"ih_{number:03}" for number in range(30, 34))} <= kept
             assert kept.isdisjoint({f"ih_{number:03}" for number in range(3, 23)}), "what was refused was kept"

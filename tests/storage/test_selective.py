@@ -17,7 +17,7 @@ HEAVY = 256 * 1024
 
 
 async def fill(store):
-    """One customer with two small sections, beside others of 256 kB that no engine can press together."""
+    """One customer with two small sections, beside others of 256 kB that no engine can compress."""
     heavy = [document(name, os.urandom(HEAVY // 4), None, 1) for name in ("a", "interactions", "journeys", "z")]
     await put_documents(store, "c", head_document(head()), *heavy, *(document(name, b"[]", None, 1) for name in SMALL))
 
@@ -28,7 +28,7 @@ async def reads_of(store):
     yield "hashes", lambda: store.hashes(TENANT, "c", None), 7
 
 
-async def test_sqlite_touches_only_the_pages_of_what_is_asked_for(store, path):
+async def test_sqlite_touches_only_the_pages_of_requested_documents(store, path):
     await fill(store)
     connection = connect(path, patience=1)
 
@@ -49,25 +49,25 @@ async def test_sqlite_touches_only_the_pages_of_what_is_asked_for(store, path):
 
 
 @pytest.fixture
-async def held(postgres_url):
+async def postgres_store(postgres_url):
     opened = postgres.open_store(postgres_url, size=1)
     yield opened
     await opened.close()
 
 
-async def test_postgresql_fetches_no_body_that_is_not_asked_for(held):
-    await fill(held)
+async def test_postgresql_fetches_no_body_that_is_not_requested(postgres_store):
+    await fill(postgres_store)
 
     async def blocks():
-        await held._rows("SELECT pg_stat_force_next_flush()")
+        await postgres_store._rows("SELECT pg_stat_force_next_flush()")
         await asyncio.sleep(0)
-        rows = await held._rows(
+        rows = await postgres_store._rows(
             "SELECT toast_blks_read + toast_blks_hit FROM pg_statio_user_tables WHERE relname = 'documents'"
         )
         return rows[0][0]
 
     fetched = {}
-    async for name, read, rows in reads_of(held):
+    async for name, read, rows in reads_of(postgres_store):
         before = await blocks()
         assert len(await read()) == rows
         fetched[name] = await blocks() - before

@@ -1,4 +1,4 @@
-"""A database that cannot serve is refused at the start, soon, in words that say what is wrong and what to do."""
+"""A database that cannot serve is refused at the start, soon, with a message that names the fault and the remedy."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ DEADLINE = 15.0
 
 
 def refused(path, **options):
-    """Return the words in which a database is refused, after holding that they come soon."""
+    """Return the message with which a database is refused, after asserting that it comes soon."""
     begun = time.monotonic()
     with pytest.raises(DatabaseRefused) as caught:
         open_store(path, **options)
@@ -118,7 +118,7 @@ except DatabaseRefused as error:
 
 
 def refused_to_somebody(path):
-    """Return the words in which a database is refused to a user without rights."""
+    """Return the message with which a database is refused to a user without rights."""
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", TRIES, str(path)], capture_output=True, text=True, check=False)
     assert time.monotonic() - begun < DEADLINE
@@ -134,11 +134,11 @@ def test_a_database_that_may_not_be_written_is_refused(outside, of_file, of_dire
     opens(path)
     path.chmod(of_file)
     outside.chmod(of_directory)
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert str(path) in said
+    assert str(path) in message
     assert re.search(
-        r"(is read-only\. Give|cannot be opened\. Check that) this user .*the file and its directory", said
+        r"(is read-only\. Give|cannot be opened\. Check that) this user .*the file and its directory", message
     )
 
 
@@ -147,17 +147,17 @@ def test_a_database_that_may_not_be_read_is_refused(outside):
     opens(path)
     path.chmod(0o000)
     outside.chmod(0o555)
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in said
+    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in message
 
 
 def test_a_new_database_in_a_directory_that_may_not_be_written_is_refused(outside):
     outside.chmod(0o555)
     path = outside / "portrait.db"
-    said = refused_to_somebody(path)
+    message = refused_to_somebody(path)
     outside.chmod(0o755)
-    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in said
+    assert f"{path} cannot be opened. Check that this user may read and write the file and its directory." in message
 
 
 def test_a_database_overwritten_in_the_middle_is_refused(filled):
@@ -176,8 +176,8 @@ def test_a_truncated_database_is_refused(filled, part):
 @pytest.mark.parametrize("size", [10, 100, 600, PAGE_SIZE])
 def test_a_database_of_which_only_the_beginning_is_left_is_refused(filled, size):
     os.truncate(filled, size)
-    said = refused(filled)
-    assert re.search(r"is corrupt\. Restore it from a backup|is not an SQLite database\. Name another file", said)
+    message = refused(filled)
+    assert re.search(r"is corrupt\. Restore it from a backup|is not an SQLite database\. Name another file", message)
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(path):
@@ -220,7 +220,7 @@ def test_an_old_schema_is_refused_where_it_may_not_be_brought_forward(path):
     asyncio.run(open_store(path, upgrade=False).close())
 
 
-def test_the_command_line_says_it_in_one_line(path):
+def test_the_command_line_reports_a_refused_database_in_one_line(path):
     path.write_bytes(b"no database" * 100)
     done = portrait("db", "check", database=path)
     assert done.returncode == 1
@@ -228,7 +228,7 @@ def test_the_command_line_says_it_in_one_line(path):
     assert done.stdout == ""
 
 
-async def test_what_was_stored_is_there_after_a_start(path):
+async def test_stored_facts_are_there_after_a_start(path):
     for number in range(3):
         store = open_store(path)
         await append(store, fact(customer("c"), number))

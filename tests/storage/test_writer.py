@@ -1,4 +1,4 @@
-"""SQLite's one writer: tenants have turns, what waits is bounded in number and time, and nothing is done in vain."""
+"""SQLite's one writer: tenants have turns, waiting works are bounded in number and time, and none runs in vain."""
 
 import asyncio
 import threading
@@ -15,8 +15,8 @@ from portrait.storage.sqlite.writer import Writer
 LONG = 30
 
 
-class Held:
-    """A writer that is held up by its first work until it is let go; works note that they ran, in order."""
+class HeldWriter:
+    """A writer that its first work blocks until it is let go; works note that they ran, in order."""
 
     def __init__(self, path, **options):
         connection = apsw.Connection(str(path))
@@ -46,110 +46,114 @@ class Held:
 
 
 @pytest.fixture
-async def held(tmp_path):
+async def make_writer(tmp_path):
     made = []
 
     def make(**options):
-        made.append(Held(tmp_path / f"{len(made)}.db", **options))
+        made.append(HeldWriter(tmp_path / f"{len(made)}.db", **options))
         return made[-1]
 
     yield make
-    for one in made:
-        one.let_go.set()
-        one.writer.close()
+    for held_writer in made:
+        held_writer.let_go.set()
+        held_writer.writer.close()
 
 
-async def test_tenants_have_turns_however_much_one_has_waiting(held):
-    one = held()
-    tasks = [await one.hold(), *(one.come("flood", f"flood {number}") for number in range(50))]
+async def test_tenants_have_turns_however_much_one_has_waiting(make_writer):
+    held_writer = make_writer()
+    tasks = [await held_writer.hold(), *(held_writer.come("flood", f"flood {number}") for number in range(50))]
     await asyncio.sleep(0)
-    tasks += [one.come("other", "other 0"), one.come("other", "other 1"), one.come(None, "platform")]
+    tasks += [
+        held_writer.come("other", "other 0"),
+        held_writer.come("other", "other 1"),
+        held_writer.come(None, "platform"),
+    ]
     await asyncio.sleep(0)
-    one.let_go.set()
+    held_writer.let_go.set()
     await asyncio.gather(*tasks)
-    assert one.ran[:6] == ["flood 0", "other 0", "platform", "flood 1", "other 1", "flood 2"]
-    assert one.ran[6:] == [f"flood {number}" for number in range(3, 50)]
+    assert held_writer.ran[:6] == ["flood 0", "other 0", "platform", "flood 1", "other 1", "flood 2"]
+    assert held_writer.ran[6:] == [f"flood {number}" for number in range(3, 50)]
 
 
-async def test_of_too_many_those_are_refused_of_whom_most_wait_and_the_rest_is_done(held):
-    one = held(most_waiting=10)
-    first = await one.hold()
-    flood = [one.come("flood", f"flood {number}") for number in range(30)]
+async def test_of_too_many_works_those_of_the_busiest_tenant_are_refused_and_the_rest_is_done(make_writer):
+    held_writer = make_writer(most_waiting=10)
+    first = await held_writer.hold()
+    flood = [held_writer.come("flood", f"flood {number}") for number in range(30)]
     await asyncio.sleep(0)
-    other = [one.come("other", f"other {number}") for number in range(3)]
+    other = [held_writer.come("other", f"other {number}") for number in range(3)]
     await asyncio.sleep(0)
-    assert one.writer._jobs.size == 10
-    one.let_go.set()
+    assert held_writer.writer._jobs.size == 10
+    held_writer.let_go.set()
     results = await asyncio.gather(first, *flood, *other, return_exceptions=True)
     done = [result for result in results if isinstance(result, str)]
     assert Counter(map(type, results[1:])) == {str: 10, Overloaded: 23}
     assert {"other 0", "other 1", "other 2"} <= set(done)
-    assert sorted(one.ran) == sorted(done), "what was refused was not run, and what was run was answered"
+    assert sorted(held_writer.ran) == sorted(done), "what was refused was not run, and what was run was answered"
 
 
-async def test_a_work_whose_caller_has_left_is_not_run(held):
-    one = held()
-    first = await one.hold()
-    cancelled, gone, stays = (one.come("a", name) for name in ("cancelled", "gone", "stays"))
+async def test_a_work_whose_caller_has_left_is_not_run(make_writer):
+    held_writer = make_writer()
+    first = await held_writer.hold()
+    cancelled, gone, stays = (held_writer.come("a", name) for name in ("cancelled", "gone", "stays"))
     await asyncio.sleep(0)
     cancelled.cancel()
     leaving.leave(gone)
     await asyncio.wait([cancelled, gone])
-    assert one.writer._jobs.size == 1
-    one.let_go.set()
+    assert held_writer.writer._jobs.size == 1
+    held_writer.let_go.set()
     await asyncio.gather(first, stays)
-    assert one.ran == ["stays"]
+    assert held_writer.ran == ["stays"]
 
 
-async def test_a_work_that_has_waited_for_as_long_as_it_may_is_refused_though_the_writer_is_held_up(held):
-    one = held(patience=0.2)
-    first = await one.hold()
-    late = one.come("a", "late")
+async def test_a_work_that_waited_too_long_is_refused_though_the_writer_is_blocked(make_writer):
+    held_writer = make_writer(patience=0.2)
+    first = await held_writer.hold()
+    late = held_writer.come("a", "late")
     with pytest.raises(StorageBusy):
         await asyncio.wait_for(late, LONG)
     assert not first.done()
-    one.let_go.set()
+    held_writer.let_go.set()
     await first
-    assert await one.come("a", "next") == "next"
-    assert one.ran == ["next"]
+    assert await held_writer.come("a", "next") == "next"
+    assert held_writer.ran == ["next"]
 
 
-async def test_who_waits_behind_another_process_is_refused_in_time_and_who_came_late_tries_on(held):
-    one = held(patience=0.5)
-    other = apsw.Connection(one.writer._connection.db_filename("main"))
+async def test_works_behind_another_process_are_refused_in_time_and_a_late_one_tries_on(make_writer):
+    held_writer = make_writer(patience=0.5)
+    other = apsw.Connection(held_writer.writer._connection.db_filename("main"))
     other.execute("BEGIN IMMEDIATE")
-    early = [one.come("a", f"early {number}") for number in range(3)]
+    early = [held_writer.come("a", f"early {number}") for number in range(3)]
     results = await asyncio.wait_for(asyncio.gather(*early, return_exceptions=True), LONG)
-    assert [type(one) for one in results] == [StorageBusy] * 3
-    late = one.come("a", "late")
+    assert [type(result) for result in results] == [StorageBusy] * 3
+    late = held_writer.come("a", "late")
     await asyncio.sleep(0)
     other.execute("ROLLBACK")
     other.close()
     assert await late == "late"
 
 
-async def test_nothing_of_what_came_is_left_behind(held):
-    one = held(most_waiting=20)
-    first = await one.hold()
-    tasks = [one.come(f"t{number % 7}", number) for number in range(60)]
+async def test_every_work_is_run_or_refused(make_writer):
+    held_writer = make_writer(most_waiting=20)
+    first = await held_writer.hold()
+    tasks = [held_writer.come(f"t{number % 7}", number) for number in range(60)]
     await asyncio.sleep(0)
     for task in tasks[::3]:
         task.cancel()
     await asyncio.sleep(0)
-    one.let_go.set()
+    held_writer.let_go.set()
     results = await asyncio.gather(first, *tasks, return_exceptions=True)
-    assert one.writer._jobs.size == 0
-    assert sorted(one.ran) == sorted(result for result in results if isinstance(result, int))
+    assert held_writer.writer._jobs.size == 0
+    assert sorted(held_writer.ran) == sorted(result for result in results if isinstance(result, int))
 
 
-async def test_so_many_works_are_in_one_commit(held, monkeypatch):
+async def test_works_in_one_commit_are_bounded(make_writer, monkeypatch):
     monkeypatch.setattr(writer, "MAX_GROUP", 3)
     monkeypatch.setattr(writer, "MAX_GROUP_SECONDS", LONG)
-    one = held()
+    held_writer = make_writer()
     at = []
-    one.writer._check = lambda: at.append(len(one.ran))  # as a commit begins, and before it ends
-    tasks = [await one.hold(), *(one.come("a", number) for number in range(7))]
+    held_writer.writer._check = lambda: at.append(len(held_writer.ran))  # as a commit begins, and before it ends
+    tasks = [await held_writer.hold(), *(held_writer.come("a", number) for number in range(7))]
     await asyncio.sleep(0)
-    one.let_go.set()
+    held_writer.let_go.set()
     await asyncio.gather(*tasks)
     assert at == [0, 2, 2, 5, 5, 7]

@@ -15,5 +15,5 @@ def database(request, tmp_path):
 
 @pytest.fixture
 async def opened(database):
-    async with service(None, database=database) as one:
-        yield one
+    async with service(None, database=database) as running:
+        yield running

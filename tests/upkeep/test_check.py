@@ -1,4 +1,4 @@
-"""The check judges each customer as it stands at a moment, and says what it could not judge."""
+"""The check judges each customer as it stands at a moment, and reports the rows it could not judge."""
 
 import asyncio
 import itertools
@@ -18,12 +18,12 @@ SEGMENT = {"segmentId": "s", "segmentName": "High Value", "memberSince": "2026-0
 CLICK = {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}
 PEOPLE = [f"c{n:02}" for n in range(12)]
 QUIET = [f"q{n:02}" for n in range(6)]
-"""Nothing is told of these while a check is under way, but time goes on."""
+"""No facts of these are recorded while a check is under way, but time goes on."""
 ROUNDS = 3
 
 
-async def told(running, customer_id, number, moments=3):
-    """Tell what time changes every ten milliseconds; an event, and the end of one before."""
+async def write_records(running, customer_id, number, moments=3):
+    """Record statuses that change with time every ten milliseconds, an event, and the end of an earlier one."""
     now = system_clock()
     later = [
         {"record": {**SEGMENT, "segmentId": f"s{number}.{ahead}"}, "effectiveAt": rfc3339_millis(now + ahead * 10_000)}
@@ -35,13 +35,13 @@ async def told(running, customer_id, number, moments=3):
 
 
 async def traffic(running, done):
-    """Record, join, part and refresh, until told to stop."""
+    """Record, merge, unmerge and refresh, until the event is set."""
 
     async def write(chosen):
         for number in itertools.count():
             if done.is_set():
                 return
-            await told(running, chosen.choice(PEOPLE), number)
+            await write_records(running, chosen.choice(PEOPLE), number)
             target, source = chosen.sample(PEOPLE, 2)
             for action in ("merge", "unmerge"):
                 body = {"action": action, "targetId": target, "sourceId": source}
@@ -62,13 +62,13 @@ async def traffic(running, done):
 async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
     monkeypatch.setattr(upkeep, "CHUNK", 2)
     async with service(None, database=database, clock=system_clock) as running:
-        for one in PEOPLE:
-            await told(running, one, 0)
+        for customer_id in PEOPLE:
+            await write_records(running, customer_id, 0)
         store = running.services.store
         listed = store.fact_identifiers
 
         async def slowly(*asked):
-            """List as slowly as if there were many: meanwhile others render anew."""
+            """List as slowly as if there were many identifiers: meanwhile other tasks render anew."""
             await asyncio.sleep(0.1)
             return await listed(*asked)
 
@@ -77,8 +77,8 @@ async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
         going = asyncio.ensure_future(traffic(running, done))
         try:
             for number in range(ROUNDS):
-                for one in QUIET:
-                    await told(running, one, number, moments=100)
+                for customer_id in QUIET:
+                    await write_records(running, customer_id, number, moments=100)
                 report = await running.services.upkeep.check()
                 assert report.differences == []
                 assert report.customers > 0
@@ -97,9 +97,9 @@ async def test_a_stale_document_is_to_be_rendered_and_no_difference(opened, what
     await opened.checked()
     assert await opened.section(name) == ([SEGMENT] if name == "segments" else [])
     assert (await opened.services.upkeep.rebuild()).differences == []
-    held = {one.section: one.version for one in (await store.all_documents(TENANT, ["c1"]))["c1"]}
-    assert STALE not in [version for section, version in held.items() if section]
-    assert ("journeys" in held) is False
+    versions = {document.section: document.version for document in (await store.all_documents(TENANT, ["c1"]))["c1"]}
+    assert STALE not in [version for section, version in versions.items() if section]
+    assert ("journeys" in versions) is False
 
 
 BADGES = '''
@@ -122,7 +122,7 @@ def plugin(tmp_path):
     return path
 
 
-async def test_what_is_stored_of_a_section_that_is_not_registered_is_counted_and_kept(database, plugin):
+async def test_facts_and_documents_of_an_unregistered_section_are_counted_and_kept(database, plugin):
     async with service(None, database=database, plugins=(str(plugin),)) as running:
         await running.told("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
         await running.told("badges", {"badgeId": "b3"}, "c2")
@@ -134,7 +134,9 @@ async def test_what_is_stored_of_a_section_that_is_not_registered_is_counted_and
         before = await store.all_documents(TENANT, ["c1", "c2"])
         for report in (await without.services.upkeep.check(), await without.services.upkeep.rebuild()):
             assert report.differences == []
-            assert {name: (one.facts, one.documents) for name, one in report.unregistered.items()} == {"badges": (3, 2)}
+            assert {name: (counts.facts, counts.documents) for name, counts in report.unregistered.items()} == {
+                "badges": (3, 2)
+            }
         assert await store.all_documents(TENANT, ["c1", "c2"]) == before
 
 
@@ -153,16 +155,20 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         )
     plugin.write_text(FAILING)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
-        upkeep_, store = running.services.upkeep, running.services.store
-        for report in (await upkeep_.check(), await upkeep_.rebuild()):
+        service_upkeep, store = running.services.upkeep, running.services.store
+        for report in (await service_upkeep.check(), await service_upkeep.rebuild()):
             assert report.failed == {"badges": 1}
-            found = sorted((one.kind, one.section, one.reason) for one in report.differences)
-            assert ("document", "segments", "missing") in found
-            assert ("state", "segments", "missing") in found
-        report = await upkeep_.check()
+            differences = sorted(
+                (difference.kind, difference.section, difference.reason) for difference in report.differences
+            )
+            assert ("document", "segments", "missing") in differences
+            assert ("state", "segments", "missing") in differences
+        report = await service_upkeep.check()
         assert (report.differences, report.failed) == ([], {"badges": 1})
-        held = {one.section: one.version for one in (await store.all_documents(TENANT, ["c1"]))["c1"]}
-        assert (held["badges"], held["segments"]) == (STALE, 2)
+        versions = {
+            document.section: document.version for document in (await store.all_documents(TENANT, ["c1"]))["c1"]
+        }
+        assert (versions["badges"], versions["segments"]) == (STALE, 2)
     plugin.write_text(BADGES)
     async with service(None, database=database, plugins=(str(plugin),), tenants=()) as running:
         await running.checked()
@@ -170,7 +176,7 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
         assert await running.section("badges", "c1") == [{"badgeId": "short"}]
 
 
-async def test_the_command_says_what_it_could_not_check_and_by_its_exit_code_whether_that_is_a_fault(tmp_path, plugin):
+async def test_the_command_reports_unchecked_sections_and_its_exit_code_tells_faults(tmp_path, plugin):
     database = tmp_path / "portrait.db"
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         await running.told("badges", {"badgeId": "short"})

@@ -23,7 +23,7 @@ SEGMENT = {"segmentId": "s", "segmentName": "what nobody may read in a log", "me
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """A tenth and less of what is looked at and rendered at a time: what holds for these holds for more."""
+    """Bounds of a tenth and less of the usual ones: the same holds for larger ones."""
     monkeypatch.setattr(refresh, "LOOK", 20)
     monkeypatch.setattr(refresh, "STEP", 5)
 
@@ -33,42 +33,55 @@ def ids(mark="c"):
 
 
 async def due_later(opened, customer_ids, hours=1):
-    """Tell of each a segment that shows some hours from now, so that its document is due then."""
+    """Record a segment of each customer that shows some hours from now, so that its document is due then."""
     lines = [
-        {"customerId": one, "section": "segments", "record": SEGMENT, "effectiveAt": rfc3339(START + hours * HOUR)}
-        for one in customer_ids
+        {
+            "customerId": customer_id,
+            "section": "segments",
+            "record": SEGMENT,
+            "effectiveAt": rfc3339(START + hours * HOUR),
+        }
+        for customer_id in customer_ids
     ]
     headers = {"Content-Type": "application/x-ndjson"}
     answer = await opened.client.post("/api/v1/records", content=ndjson(lines), headers=headers)
     assert answer.json()["recorded"] == len(lines), answer.text
 
 
-async def shown(opened, customer_ids):
+async def segment_documents(opened, customer_ids):
     """Return each customer's stored document of segments."""
-    found = await opened.services.store.all_documents(TENANT, customer_ids)
-    return {one: held for one, rows in found.items() for held in rows if held.section == "segments"}
+    documents = await opened.services.store.all_documents(TENANT, customer_ids)
+    return {
+        customer_id: document
+        for customer_id, rows in documents.items()
+        for document in rows
+        if document.section == "segments"
+    }
 
 
 async def due(opened):
     return await opened.services.store.due(["segments"], opened.clock(), 1000)
 
 
-async def test_all_that_fell_due_together_is_rendered_in_one_go(opened):
+async def test_documents_due_together_are_rendered_in_one_run(opened):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     assert len(await due(opened)) == MANY
     assert await opened.services.upkeep.refresh() == MANY
     assert await due(opened) == []
-    assert all(SEGMENT["segmentName"].encode() in one.body for one in (await shown(opened, ids())).values())
+    assert all(
+        SEGMENT["segmentName"].encode() in document.body
+        for document in (await segment_documents(opened, ids())).values()
+    )
     await opened.checked()
 
 
-async def test_several_that_refresh_at_once_render_each_document_once(opened):
+async def test_services_that_refresh_at_once_render_each_document_once(opened):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     services = opened.services
     both = [services.upkeep, Upkeep(services.store, services.registry, opened.clock, Overtaken())]
-    rendered = await asyncio.gather(*(one.refresh() for one in both))
+    rendered = await asyncio.gather(*(upkeep.refresh() for upkeep in both))
     assert sum(rendered) == MANY
     assert min(rendered) > MANY // 10, "one did it all"
     await opened.checked()
@@ -94,7 +107,7 @@ def failing(opened, monkeypatch):
     return while_failing
 
 
-async def test_what_fails_is_set_aside_for_good_reported_once_and_keeps_nobody_waiting(opened, failing, caplog):
+async def test_a_failing_document_is_set_aside_for_good_reported_once_and_delays_no_other(opened, failing, caplog):
     bad, good = ids("bad"), ids("good")
     await due_later(opened, bad, hours=1)
     await due_later(opened, good, hours=2)
@@ -102,13 +115,13 @@ async def test_what_fails_is_set_aside_for_good_reported_once_and_keeps_nobody_w
     async with failing():
         assert await opened.services.upkeep.refresh() == len(good)
         assert await due(opened) == []
-        assert {one.version for one in (await shown(opened, bad)).values()} == {STALE}
-        told = [record for record in caplog.records if record.name == "portrait.upkeep"]
-        assert len(told) == 1
-        assert told[0].levelno == logging.ERROR
-        assert f"{len(bad)} documents of section segments" in told[0].getMessage()
-        assert "ValueError in broken, line" in told[0].getMessage()
-        assert told[0].exc_info is None
+        assert {document.version for document in (await segment_documents(opened, bad)).values()} == {STALE}
+        log_records = [record for record in caplog.records if record.name == "portrait.upkeep"]
+        assert len(log_records) == 1
+        assert log_records[0].levelno == logging.ERROR
+        assert f"{len(bad)} documents of section segments" in log_records[0].getMessage()
+        assert "ValueError in broken, line" in log_records[0].getMessage()
+        assert log_records[0].exc_info is None
         assert SEGMENT["segmentName"] not in caplog.text
         caplog.clear()
         services = opened.services
@@ -118,7 +131,7 @@ async def test_what_fails_is_set_aside_for_good_reported_once_and_keeps_nobody_w
     # Mended: a read shows it, and notes it for the next refresh.
     assert await opened.section("segments", bad[0]) == [SEGMENT]
     assert await opened.services.upkeep.refresh() == 1
-    assert (await shown(opened, bad[:1]))[bad[0]].version != STALE
+    assert (await segment_documents(opened, bad[:1]))[bad[0]].version != STALE
     assert (await opened.services.upkeep.rebuild()).differences == []
     await opened.checked()
 
@@ -132,7 +145,7 @@ async def test_a_document_that_is_overtaken_at_once_is_set_aside(opened, monkeyp
     assert f"{MANY} documents of section segments" in caplog.text
 
 
-async def test_what_the_database_is_too_busy_for_is_passed_over_and_due_still(opened, monkeypatch):
+async def test_a_document_of_a_busy_customer_is_skipped_and_stays_due(opened, monkeypatch):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     busy = set(ids()[::7])
@@ -146,15 +159,15 @@ async def test_what_the_database_is_too_busy_for_is_passed_over_and_due_still(op
     with monkeypatch.context() as patched:
         patched.setattr(refresh, "rendered", held_by_another)
         assert await opened.services.upkeep.refresh() == MANY - len(busy)
-        assert {one for _, one, _ in await due(opened)} == busy
+        assert {customer_id for _, customer_id, _ in await due(opened)} == busy
         busy.update(ids())
         with pytest.raises(StorageBusy):
             await opened.services.upkeep.refresh()
     assert await opened.services.upkeep.refresh() == len(ids()[::7])
 
 
-async def test_nothing_is_written_of_a_section_that_holds_nothing(opened):
-    """A read finds a document overtaken; then it is somebody else's, or nobody's."""
+async def test_no_document_is_written_of_an_empty_section(opened):
+    """A read finds a document overtaken; then the identifier belongs to another customer, or to none."""
     await due_later(opened, ["c1"])
     await opened.told(
         "interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}, "c2"
@@ -181,27 +194,28 @@ async def test_a_refresh_after_an_unmerge_writes_nothing_unfounded(opened):
     assert await opened.section("segments", "a") == [SEGMENT]
     await act("unmerge")
     await opened.services.upkeep.refresh()
-    assert "a" not in await shown(opened, ["a"])
+    assert "a" not in await segment_documents(opened, ["a"])
     await opened.checked()
 
 
 @pytest.mark.parametrize("whose", ["a customer without states", "nobody"])
-async def test_what_has_no_ground_and_is_due_goes(opened, whose):
+async def test_an_unfounded_due_document_is_removed(opened, whose):
     customer_ids = ids() if whose == "nobody" else ["c1"]
     if whose != "nobody":
         await opened.told("interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"})
     await due_later(opened, ["last"])
     stray = Document("segments", b"[]", b"", START, 1)
     await opened.services.store.write(
-        TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({one: [stray] for one in customer_ids})))
+        TENANT,
+        lambda tx: tx.apply(TENANT, Changes(documents=by_key({customer_id: [stray] for customer_id in customer_ids}))),
     )
     opened.clock.advance(2 * 3600)
     assert await opened.services.upkeep.refresh() == len(customer_ids) + 1
-    assert (await shown(opened, [*customer_ids, "last"])).keys() == {"last"}
+    assert (await segment_documents(opened, [*customer_ids, "last"])).keys() == {"last"}
     await opened.checked()
 
 
-async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
+async def test_refresh_stops_when_it_is_asked_to(opened, monkeypatch):
     await due_later(opened, ids())
     opened.clock.advance(2 * 3600)
     begun = asyncio.Event()
@@ -217,7 +231,7 @@ async def test_it_stops_when_it_is_told_to(opened, monkeypatch):
     await opened.checked()
 
 
-def test_no_more_of_what_reads_found_overtaken_is_remembered_than_may_be(monkeypatch):
+def test_overtaken_documents_noticed_by_reads_are_remembered_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(projection, "MAX_OVERTAKEN", 2)
     overtaken = Overtaken()
     for _ in range(2):
