@@ -165,18 +165,21 @@ class Machine(RuleBasedStateMachine):
             len({*pair} & left) == len({*pair} & right) == 1 and {*pair} != just for pair in bans_of(states.values())
         )
 
-    def refusals(self, into, source):
-        """Return the errors that a merge may raise, or not."""
-        return self.capped or self.unshared(into, source)
+    def may_refuse(self, a, b):
+        """Return the errors that joining two may raise, or not."""
+        return self.capped or self.unshared(a, b)
 
-    def unshared(self, into, source):
+    def may_merge(self, into, source):
+        """Return the errors that a merge may raise, or not."""
+        return self.may_refuse((CUSTOMER_ID, into), (CUSTOMER_ID, source))
+
+    def unshared(self, a, b):
         """Return the errors that a merge may raise because an identifier is no longer shared, and brings its ban along.
 
         Two that are one count once among those whom an identifier is seen with.
         """
         store, links = self.services.store, self.services.registry.find_folded("links")
-        owners = [self.owner((CUSTOMER_ID, customer_id)) for customer_id in (into, source)]
-        members = self.run(store.members(TENANT, set(filter(None, owners))))
+        members = self.run(store.members(TENANT, set(filter(None, map(self.owner, (a, b))))))
         either = {identifier for group in members.values() for identifier in group}
         everyone = self.run(store.derived_identifiers(TENANT, None, 10_000))
         states = self.run(load_states(store, TENANT, links, everyone))
@@ -257,7 +260,7 @@ class Machine(RuleBasedStateMachine):
     @rule(into=customers, source=customers)
     def merge(self, into, source):
         must = self.merging(into, source)
-        self.done(self.services.identities.merge(TENANT, into, source, None), must, self.capped)
+        self.done(self.services.identities.merge(TENANT, into, source, None), must, self.may_merge(into, source))
 
     @rule(into=customers, source=customers)
     def unmerge(self, into, source):
@@ -309,7 +312,7 @@ class Machine(RuleBasedStateMachine):
         a, b = explained.candidates[0].a, explained.candidates[0].b
         if accept:
             must = LinkRefused if self.apart(a, b) else None
-            self.done(identities.accept(TENANT, a, b, None), must, self.capped)
+            self.done(identities.accept(TENANT, a, b, None), must, self.may_refuse(a, b))
         else:
             self.done(identities.reject(TENANT, a, b, None), StillMerged if self.owner(a) == self.owner(b) else None)
 
