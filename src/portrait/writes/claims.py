@@ -18,9 +18,9 @@ LAST = 2**62
 Key = tuple[Identifier, Identifier, bool, str | None]
 
 
-def key_of(one: Identifier, other: Identifier, source: str | None, *, by_hand: bool) -> Key:
+def key_of(identifier: Identifier, other: Identifier, source: str | None, *, by_hand: bool) -> Key:
     """Return the key of what a source claims of two identifiers."""
-    a, b = (one, other) if one < other else (other, one)
+    a, b = (identifier, other) if identifier < other else (other, identifier)
     return a, b, by_hand, source
 
 
@@ -30,7 +30,7 @@ class Word(msgspec.Struct, frozen=True):
     a: Identifier
     b: Identifier
     """The two, in order."""
-    given: tuple[str, str]
+    given_values: tuple[str, str]
     """The values of the two as they were given."""
     source: str | None
     rule: str
@@ -89,27 +89,27 @@ def words_of(states: Mapping[Identifier, LinksState], before: Mapping[Key, Word]
         before: what is stored at others; each end of a pair says how the other was given.
     """
     ends: dict[Key, list[LinkRecord | None]] = {}
-    for one, state in states.items():
-        for other, every in ends_of(state, one).items():
-            a, b, place = (one, other, 0) if one < other else (other, one, 1)
-            for told in every:
-                ends.setdefault((a, b, told.is_by_hand, told.source), [None, None])[place] = told
-    return {key: _word(key, told[0], told[1], before.get(key) if before else None) for key, told in ends.items()}
+    for identifier, state in states.items():
+        for other, every in ends_of(state, identifier).items():
+            a, b, end = (identifier, other, 0) if identifier < other else (other, identifier, 1)
+            for record in every:
+                ends.setdefault((a, b, record.is_by_hand, record.source), [None, None])[end] = record
+    return {key: _word(key, record[0], record[1], before.get(key) if before else None) for key, record in ends.items()}
 
 
 def _word(key: Key, at_a: LinkRecord | None, at_b: LinkRecord | None, before: Word | None) -> Word:
     """Return one claim by what is told of it at its two ends."""
     a, b, *_ = key
-    given = (a.value, b.value) if before is None else before.given
-    given = given[0] if at_b is None else at_b.value, given[1] if at_a is None else at_a.value
-    told = at_a or at_b
-    assert told is not None
-    rule, status = told.rule, told.status
+    given_values = (a.value, b.value) if before is None else before.given_values
+    given_values = given_values[0] if at_b is None else at_b.value, given_values[1] if at_a is None else at_a.value
+    record = at_a or at_b
+    assert record is not None
+    rule, status = record.rule, record.status
     if status == RETRACTED:  # split off, by an earlier version
         rule, status = Rule.RECORD, Reason.SHARED_IDENTIFIER.value
     return Word(
-        a, b, given, told.source, rule, told.confidence, told.at, told.since, told.timed, status, told.into,
-        told.credential, told.policy, told.follows,
+        a, b, given_values, record.source, rule, record.confidence, record.at, record.since, record.timed, status,
+        record.into, record.credential, record.policy, record.follows,
     )  # fmt: skip
 
 
@@ -123,11 +123,14 @@ def graph_of_words(
         identifiers: the identifiers that are in the graph; of others there is nothing.
         bans: the pairs that are not to be one person.
     """
-    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {one: {} for one in identifiers}
+    ends: dict[Identifier, dict[Identifier, list[LinkRecord]]] = {identifier: {} for identifier in identifiers}
     for word in words:
         if word.status == LINKED:
-            for one, other, value in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0])):
-                ends[one].setdefault(other, []).append(_told(word, value))
+            for identifier, other, value in (
+                (word.a, word.b, word.given_values[1]),
+                (word.b, word.a, word.given_values[0]),
+            ):
+                ends[identifier].setdefault(other, []).append(_told(word, value))
     return Graph(ends, bans)
 
 
@@ -135,9 +138,12 @@ def state_of(words: Iterable[Word], identifiers: Container[Identifier]) -> Links
     """Return the state of links that some claims make at some identifiers."""
     ends: dict[str, dict[str, list[LinkRecord]]] = {}
     for word in words:
-        for one, other, value in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0])):
-            if one in identifiers:
-                ends.setdefault(one.tag, {}).setdefault(other.tag, []).append(_told(word, value))
+        for identifier, other, value in (
+            (word.a, word.b, word.given_values[1]),
+            (word.b, word.a, word.given_values[0]),
+        ):
+            if identifier in identifiers:
+                ends.setdefault(identifier.tag, {}).setdefault(other.tag, []).append(_told(word, value))
     return LinksState(ends)
 
 
@@ -154,8 +160,8 @@ def decided_words(
     """Return some claims as they are decided on together."""
     every = list(words)
     known = set(identifiers)
-    found = decide([word.claim(rules, known) for word in every], bans, known, rules)
+    decisions = decide([word.claim(rules, known) for word in every], bans, known, rules)
     return [
-        word.decided(reason, follows=index in found.following)
-        for index, (word, reason) in enumerate(zip(every, found.reasons, strict=True))
+        word.decided(reason, follows=index in decisions.following)
+        for index, (word, reason) in enumerate(zip(every, decisions.reasons, strict=True))
     ]

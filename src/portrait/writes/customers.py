@@ -69,7 +69,7 @@ class LockedCustomers:
         if self._latest:
             self._latest = dict.fromkeys(self._latest, max(self._latest.values()))
 
-    def found(self, identifier: Identifier) -> None:
+    def adopt(self, identifier: Identifier) -> None:
         """Let a customer id that is new be the customer's own."""
         assert identifier.type == CUSTOMER_ID
         self.owners[identifier] = identifier.value

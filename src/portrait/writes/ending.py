@@ -44,27 +44,31 @@ def record_ended(unit: UnitOfWork, end: Incoming, known: MutableMapping[FactsAsk
         raise CustomerNotFound
     section, key = end.section, end.parsed.key
     members = unit.members_of(end.identifier)
-    told = {one: known.get(FactsAsked(one, section.name, key, None), []) for one in members}
+    facts_of = {identifier: known.get(FactsAsked(identifier, section.name, key, None), []) for identifier in members}
     if section.kind == "events":
-        shown = first_body(section, (fact for facts in told.values() for fact in facts))
-        held = [one for one, facts in told.items() if facts and all(_is_shown(section, fact, shown) for fact in facts)]
+        shown_body = first_body(section, (fact for facts in facts_of.values() for fact in facts))
+        holders = [
+            identifier
+            for identifier, facts in facts_of.items()
+            if facts and all(_is_shown(section, fact, shown_body) for fact in facts)
+        ]
     else:
-        held = [one for one in members if unit.has_record(one, section, key)]
+        holders = [identifier for identifier in members if unit.has_record(identifier, section, key)]
     if section.kind == "events" or shown_by(section) is not section:
         end = _at_once(unit, end)
     elif end.effective_at is not None:
-        held = [one for one in members if one in held or told[one]]
-        if not held and end.parsed.record is not None:
-            held = [end.identifier]
-        left = [one for one in held if not any(_is_same(end, fact) for fact in told[one])]
-        if held and not left:
+        holders = [identifier for identifier in members if identifier in holders or facts_of[identifier]]
+        if not holders and end.parsed.record is not None:
+            holders = [end.identifier]
+        left = [identifier for identifier in holders if not any(_is_same(end, fact) for fact in facts_of[identifier])]
+        if holders and not left:
             return []
-        held = left
-    if not held and end.is_line and any(fact.op is Op.DELETE for facts in told.values() for fact in facts):
+        holders = left
+    if not holders and end.is_line and any(fact.op is Op.DELETE for facts in facts_of.values() for fact in facts):
         return []
-    if not held:
+    if not holders:
         raise not_held()
-    return _end(unit, end, held, known)
+    return _end(unit, end, holders, known)
 
 
 def _at_once(unit: UnitOfWork, end: Incoming) -> Incoming:
@@ -80,10 +84,10 @@ def _at_once(unit: UnitOfWork, end: Incoming) -> Incoming:
     return end._replace(effective_at=None)
 
 
-def _is_shown(section: StoredSection, fact: Fact, shown: bytes | None) -> bool:
+def _is_shown(section: StoredSection, fact: Fact, shown_body: bytes | None) -> bool:
     """Tell whether an event's fact says what its customer shows under the key."""
     is_own = not isinstance(section.fold, Events)  # a fold of one's own is given all
-    return fact.op is Op.PUT and (is_own or section.bring_forward(fact).body == shown)
+    return fact.op is Op.PUT and (is_own or section.bring_forward(fact).body == shown_body)
 
 
 def _is_same(end: Incoming, fact: Fact) -> bool:
@@ -96,14 +100,14 @@ def not_held() -> RecordNotFound:
 
 
 def _end(
-    unit: UnitOfWork, end: Incoming, held: Sequence[Identifier], known: MutableMapping[FactsAsked, list[Fact]]
+    unit: UnitOfWork, end: Incoming, holders: Sequence[Identifier], known: MutableMapping[FactsAsked, list[Fact]]
 ) -> list[Ended]:
     section, key = end.section, end.parsed.key
     ended = []
-    for one in held:
-        body = unit.live_body(one, section, key) if section.kind == "state" else None
-        fact = unit.fact(end, one)
+    for identifier in holders:
+        body = unit.live_body(identifier, section, key) if section.kind == "state" else None
+        fact = unit.fact(end, identifier)
         unit.add(section, fact)
-        known.setdefault(FactsAsked(one, section.name, key, None), []).append(fact)
-        ended.append(Ended(section, one, key, body))
+        known.setdefault(FactsAsked(identifier, section.name, key, None), []).append(fact)
+        ended.append(Ended(section, identifier, key, body))
     return ended

@@ -19,7 +19,7 @@ class Concerned(NamedTuple):
 
     sources: set[str | None]
     """Whose records do."""
-    given: dict[Identifier, str]
+    given_values: dict[Identifier, str]
     """The values as they were given of those of whom records are told."""
 
 
@@ -29,11 +29,11 @@ Pair = tuple[Identifier, Identifier]
 def pairs_of(incoming: Sequence[Incoming]) -> dict[Pair, Concerned]:
     """Return the pairs, each in order, of which records are evidence; those of one identifier and itself are none."""
     pairs: dict[Pair, Concerned] = {}
-    for one in incoming:
-        if one.linked is not None and one.identifier != one.linked.named.identifier:
-            concerned = pairs.setdefault(_pair(one.identifier, one.linked.named.identifier), Concerned(set(), {}))
-            concerned.sources.add(one.source)
-            concerned.given[one.identifier] = one.named.value
+    for record in incoming:
+        if record.linked is not None and record.identifier != record.linked.named.identifier:
+            concerned = pairs.setdefault(_pair(record.identifier, record.linked.named.identifier), Concerned(set(), {}))
+            concerned.sources.add(record.source)
+            concerned.given_values[record.identifier] = record.named.value
     return pairs
 
 
@@ -73,33 +73,33 @@ class Said:
         self._states = states
         self._keys: dict[tuple[Identifier, str], dict[Identifier, list[str]]] = {}
 
-    def of(self, one: Identifier, other: Identifier) -> list[Statement]:
+    def of(self, identifier: Identifier, other: Identifier) -> list[Statement]:
         """Return what is said at one identifier of another, of each source and way of writing it."""
-        state = self._states.get(one)
+        state = self._states.get(identifier)
         if state is None:
             return []
-        keys = self._keys.get((one, other.type))
+        keys = self._keys.get((identifier, other.type))
         if keys is None:
-            self._keys[one, other.type] = keys = self._named(state, other.type)
+            self._keys[identifier, other.type] = keys = self._named(state, other.type)
         return [each for key in keys.get(other, ()) for each in FOLD.evidence(state, key)]
 
     def claims(self) -> set[tuple[Pair, str | None]]:
         """Return all that live records claim, by pair and source."""
-        found: set[tuple[Pair, str | None]] = set()
-        for one, state in self._states.items():
+        claims: set[tuple[Pair, str | None]] = set()
+        for identifier, state in self._states.items():
             for key, body in _bodies(state).items():
                 other = identifier_of(_record(self._section, body), self._region)
-                if other != one:
-                    found.update((_pair(one, other), each.source) for each in FOLD.evidence(state, key))
-        return found
+                if other != identifier:
+                    claims.update((_pair(identifier, other), each.source) for each in FOLD.evidence(state, key))
+        return claims
 
     def _named(self, state: LatestState, type_: str) -> dict[Identifier, list[str]]:
         """Return the keys under which a state names identifiers of a type."""
-        found: dict[Identifier, list[str]] = {}
+        keys_of: dict[Identifier, list[str]] = {}
         for key, body in _bodies(state).items():
             if (record := _record(self._section, body)).type == type_:
-                found.setdefault(identifier_of(record, self._region), []).append(key)
-        return found
+                keys_of.setdefault(identifier_of(record, self._region), []).append(key)
+        return keys_of
 
 
 def _bodies(state: LatestState) -> dict[str, bytes]:
@@ -118,5 +118,5 @@ def _record(section: StoredSection, body: bytes) -> Identity:
     return record
 
 
-def _pair(one: Identifier, other: Identifier) -> Pair:
-    return (one, other) if one < other else (other, one)
+def _pair(identifier: Identifier, other: Identifier) -> Pair:
+    return (identifier, other) if identifier < other else (other, identifier)

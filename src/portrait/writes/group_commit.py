@@ -123,7 +123,7 @@ class Together(Generic[Key, Item, Result]):
         queue, works = self._waiting[key], self._under_way[key]
         loop = asyncio.get_running_loop()
         while self._is_time(key):
-            size = min(self._most, max(WORTH, (len(queue) + sum(one.size for one in works) + 1) // 2))
+            size = min(self._most, max(WORTH, (len(queue) + sum(work.size for work in works) + 1) // 2))
             taken = [queue.popitem(last=False)[1] for _ in range(min(size, len(queue)))]
             works.append(work := _Work(len(taken), loop.time()))
             task = asyncio.create_task(self._do(key, taken, work))
@@ -139,9 +139,9 @@ class Together(Generic[Key, Item, Result]):
             self._watched.discard(key)
             return
         loop, queue = asyncio.get_running_loop(), self._waiting[key]
-        for one in self._since(key, loop.time() - self._patience):
-            if not one.result.done():
-                one.result.set_exception(StorageBusy("The database is busy; nothing was kept. Try again."))
+        for waiting in self._since(key, loop.time() - self._patience):
+            if not waiting.result.done():
+                waiting.result.set_exception(StorageBusy("The database is busy; nothing was kept. Try again."))
         if queue:
             self._consider(key)
         self._forget(key)
@@ -149,11 +149,11 @@ class Together(Generic[Key, Item, Result]):
 
     def _since(self, key: Key, moment: float) -> list[_Waiting]:
         """Take from the queue those that have waited since a moment, or longer; they came in this order."""
-        queue, found = self._waiting[key], []
+        queue, expired = self._waiting[key], []
         while queue and (oldest := next(iter(queue.values()))).since <= moment:
             queue.popitem(last=False)
-            found.append(oldest)
-        return found
+            expired.append(oldest)
+        return expired
 
     async def _do(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
         queue, works = self._waiting[key], self._under_way[key]
@@ -178,21 +178,21 @@ class Together(Generic[Key, Item, Result]):
     async def _answer(self, key: Key, taken: list[_Waiting], work: _Work) -> None:
         answers: Sequence[Result | Exception]
         try:
-            answers = await self._run(key, [one.item for one in taken])
+            answers = await self._run(key, [waiting.item for waiting in taken])
         except Exception as error:  # noqa: BLE001  # it goes to every caller, whatever it is
             taken = [*taken, *self._in_vain(key, work)]
             answers = [error] * len(taken)
         except BaseException:
-            for one in taken:
-                one.result.cancel()
+            for waiting in taken:
+                waiting.result.cancel()
             raise
-        for one, answer in zip(taken, answers, strict=True):
-            if one.result.done():
+        for waiting, answer in zip(taken, answers, strict=True):
+            if waiting.result.done():
                 continue
             if isinstance(answer, Exception):
-                one.result.set_exception(answer)
+                waiting.result.set_exception(answer)
             else:
-                one.result.set_result(answer)
+                waiting.result.set_result(answer)
 
     def _in_vain(self, key: Key, work: _Work) -> list[_Waiting]:
         """Take from the queue who has waited for so much of a long work that failed that no second is to be tried."""

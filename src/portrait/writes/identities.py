@@ -181,9 +181,9 @@ class Identities:
             NotMerged: the identifier is not the first customer's.
             LinkRefused: a rule refuses the link with the second.
         """
-        (one,) = incoming
-        assert one.linked is not None
-        a, b, moved = customer(source), customer(target), one.linked.named.identifier
+        (record,) = incoming
+        assert record.linked is not None
+        a, b, moved = customer(source), customer(target), record.linked.named.identifier
         if a == b or moved in {a, b}:
             raise SelfLink("Name two customers, and an identifier that is neither's own id.")
         failures = Failures(tenant, request.current())

@@ -45,7 +45,7 @@ class Judge:
         self._room: dict[StateKey, int] = {}
         """How many bytes may come before a section is rendered again to know whether it is too large."""
 
-    async def add(self, one: Incoming, fact: Fact) -> None:
+    async def add(self, record: Incoming, fact: Fact) -> None:
         """Add a record's fact.
 
         Raises:
@@ -53,16 +53,16 @@ class Judge:
             SectionFailed: the section's own code raised an error.
             SectionTooLarge: the section would pass its limit of bytes.
         """
-        key = one.section.name, one.identifier
+        key = record.section.name, record.identifier
         if key not in self._suspected:
-            self._unit.add(one.section, fact)
+            self._unit.add(record.section, fact)
             return
         if self._refused[key] >= MAX_REFUSED:
             raise self._suspected[key]
         saved = self._unit.checkpoint()
         try:
-            self._unit.add(one.section, fact)
-            await self._try(key, one.section, fact)
+            self._unit.add(record.section, fact)
+            await self._try(key, record.section, fact)
         except PortraitError:
             self._unit.restore(saved)
             self._refused[key] += 1

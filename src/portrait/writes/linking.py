@@ -43,7 +43,7 @@ class Linker(Neighbourhood):
         changed = [(key, word) for key, word in self._words.items() if self._stored.get(key) != word]
         gone, come = self._regrouped()
         founded: list[tuple[Identifier, Identifier]] = []
-        nameless = [one for profile in come if profile.customer_id is None for one in profile.members]
+        nameless = [identifier for profile in come if profile.customer_id is None for identifier in profile.members]
         with_records = await self._unit.with_records(nameless) if nameless else set()
         for index, profile in enumerate(come):
             first = next(filter(with_records.__contains__, profile.members), None)
@@ -51,8 +51,8 @@ class Linker(Neighbourhood):
                 anchor = generated()
                 founded.append((first, anchor))
                 come[index] = Profile(anchor.value, tuple(sorted((*profile.members, anchor))))
-        regrouped = {one for profile in come for one in profile.members}
-        come += [Profile(one.value, (one,)) for one in self._named() - regrouped]
+        regrouped = {identifier for profile in come for identifier in profile.members}
+        come += [Profile(identifier.value, (identifier,)) for identifier in self._named() - regrouped]
         if gone or come:
             self._unit.regroup(gone, come)
         for word, rule, credential in self._retracted.values():
@@ -76,7 +76,9 @@ class Linker(Neighbourhood):
         """Return the profiles that are no more, and those that are instead, as far as the claims say."""
         before = self._unit.profiles_of(self._loaded)
         members = {frozenset(profile.members): profile for profile in before}
-        chosen = {one for word in self._words.values() if word.into is not None for one in (word.a, word.b)}
+        chosen = {
+            identifier for word in self._words.values() if word.into is not None for identifier in (word.a, word.b)
+        }
         open_: set[Identifier] = set()
         for _, group in self.decisions.sets.all():
             profile = members.get(frozenset(group))
@@ -93,8 +95,12 @@ class Linker(Neighbourhood):
     def _named(self) -> set[Identifier]:
         """Return the customer ids that nobody knew and evidence names, whatever became of it: each is a customer's."""
         words = (*self._words.values(), *(word for word, *_ in self._retracted.values()))
-        ends = {one for word in words if word.status not in FINAL for one in (word.a, word.b)}
-        return {one for one in ends if one.type == CUSTOMER_ID and one in self._loaded and not self._unit.is_known(one)}
+        ends = {identifier for word in words if word.status not in FINAL for identifier in (word.a, word.b)}
+        return {
+            identifier
+            for identifier in ends
+            if identifier.type == CUSTOMER_ID and identifier in self._loaded and not self._unit.is_known(identifier)
+        }
 
     def _tell(self, word: Word) -> None:
         decision = Decision(
@@ -103,22 +109,25 @@ class Linker(Neighbourhood):
             follows=word.follows,
         )  # fmt: skip
         ends = [
-            (one, other, msgspec.structs.replace(decision, value=given))
-            for one, other, given in ((word.a, word.b, word.given[1]), (word.b, word.a, word.given[0]))
-            if self._keeps(one, word)
+            (identifier, other, msgspec.structs.replace(decision, value=value))
+            for identifier, other, value in (
+                (word.a, word.b, word.given_values[1]),
+                (word.b, word.a, word.given_values[0]),
+            )
+            if self._keeps(identifier, word)
         ]
         self._unit.add_decisions(ends, word.source, apart=False)
 
-    def _keeps(self, one: Identifier, word: Word) -> bool:
+    def _keeps(self, identifier: Identifier, word: Word) -> bool:
         """Tell whether a word is told at one of its ends: at one that is somebody's, or that others will ask about."""
-        if self._unit.is_known(one):
+        if self._unit.is_known(identifier):
             return True
         is_about_two = word.status not in {Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE}
         return (
-            one in self._loaded
-            and one.type != CUSTOMER_ID
+            identifier in self._loaded
+            and identifier.type != CUSTOMER_ID
             and is_about_two
-            and self._waiting.get(one, 0) < MOST_WAITING
+            and self._waiting.get(identifier, 0) < MOST_WAITING
         )
 
     def link(self, incoming: Sequence[Incoming], credential: str | None) -> None:
@@ -128,24 +137,24 @@ class Linker(Neighbourhood):
             SelfLink, UnknownIdentifierType, BlockedIdentifier, LinkRefused: a rule refuses one; the detail says which.
         """
         joined: list[tuple[Profile, Profile, Stated]] = []
-        for one in incoming:
-            assert one.linked is not None
-            a, b = one.identifier, one.linked.named.identifier
-            stated = Stated(one.linked.confidence, one.source, Rule.LINK, one.effective_at or 0, credential)
+        for record in incoming:
+            assert record.linked is not None
+            a, b = record.identifier, record.linked.named.identifier
+            stated = Stated(record.linked.confidence, record.source, Rule.LINK, record.effective_at or 0, credential)
             if a != b:
                 self.lift(a, b, stated)
-                self.state(one.named, one.linked.named, stated, tried=True)
+                self.state(record.named, record.linked.named, stated, tried=True)
                 joined.append((self._unit.profile_of(a), self._unit.profile_of(b), stated))
         self.decide()
-        for one in incoming:
-            reason, holds = self.outcome(one, by_hand=True)
+        for record in incoming:
+            reason, holds = self.outcome(record, by_hand=True)
             if reason is not None and not holds:
                 error = refused(reason)
-                raise error if len(incoming) == 1 else error.of_record(one.at)
+                raise error if len(incoming) == 1 else error.of_record(record.at)
         self._tried.clear()
         self.decide()
-        for x, y, stated in joined:
-            self._keep_whole(x, y, stated)
+        for left, right, stated in joined:
+            self._keep_whole(left, right, stated)
 
     async def merge(self, target: Identifier, source: Identifier, stated: Stated) -> None:
         """Make one customer of two, whatever the rules but the cap; the target's id stays.
@@ -154,12 +163,12 @@ class Linker(Neighbourhood):
             LinkRefused: the profile would have too many identifiers, or two in it were set apart.
         """
         await self.load((target, source))
-        x, y = self._unit.profile_of(target), self._unit.profile_of(source)
-        assert x.customer_id is not None
-        assert y.customer_id is not None
+        left, right = self._unit.profile_of(target), self._unit.profile_of(source)
+        assert left.customer_id is not None
+        assert right.customer_id is not None
         self.lift(target, source, stated)
         named = GivenIdentifier(target, target.value), GivenIdentifier(source, source.value)
-        await self._join(*named, stated, into=x.customer_id)
+        await self._join(*named, stated, into=left.customer_id)
 
     async def accept(self, a: Identifier, b: Identifier, stated: Stated) -> None:
         """Have a link that waits for review hold, by somebody's word.
@@ -172,29 +181,35 @@ class Linker(Neighbourhood):
 
     async def _join(self, a: GivenIdentifier, b: GivenIdentifier, stated: Stated, *, into: str | None) -> None:
         """Link two by somebody's word. Two that are one already are so from now on by this word too."""
-        x, y = self._unit.profile_of(a.identifier), self._unit.profile_of(b.identifier)
-        if x != y and counted((*x.members, *y.members)) > self._rules.max_identifiers:
+        left, right = self._unit.profile_of(a.identifier), self._unit.profile_of(b.identifier)
+        if left != right and counted((*left.members, *right.members)) > self._rules.max_identifiers:
             raise refused(Reason.COMPONENT_CAP)
-        if x != y and any(len(pair & {*x.members}) == len(pair & {*y.members}) == 1 for pair in self._bans):
+        if left != right and any(
+            len(pair & {*left.members}) == len(pair & {*right.members}) == 1 for pair in self._bans
+        ):
             raise refused(Reason.CANNOT_LINK)
         key = key_of(a.identifier, b.identifier, stated.source, by_hand=True)
-        held = self._words.get(key)
-        if x == y and held is not None and held.status == LINKED:
+        earlier = self._words.get(key)
+        if left == right and earlier is not None and earlier.status == LINKED:
             return
-        both = x != y and x.customer_id is not None and y.customer_id is not None
-        stays = (into or survivor(x, y, self.graph(self._loaded).links)) if both else None
+        both = left != right and left.customer_id is not None and right.customer_id is not None
+        stays = (into or survivor(left, right, self.graph(self._loaded).links)) if both else None
         self.state(a, b, stated, into=stays)
         self.decide()
         if (word := self._words[key]).status != LINKED:
             raise refused(Reason(word.status))
-        self._keep_whole(x, y, stated, stays)
+        self._keep_whole(left, right, stated, stays)
         await self.apply()
 
-    def _keep_whole(self, x: Profile, y: Profile, stated: Stated, into: str | None = None) -> None:
+    def _keep_whole(self, left: Profile, right: Profile, stated: Stated, into: str | None = None) -> None:
         """Claim that two customers are one, where a link of theirs alone would part what belonged to either."""
         find = self.decisions.sets.find
-        if len({find(one) for one in (*x.members, *y.members)}) > 1 and x.customer_id and y.customer_id:
-            a, b = customer(x.customer_id), customer(y.customer_id)
+        if (
+            len({find(identifier) for identifier in (*left.members, *right.members)}) > 1
+            and left.customer_id
+            and right.customer_id
+        ):
+            a, b = customer(left.customer_id), customer(right.customer_id)
             self.state(GivenIdentifier(a, a.value), GivenIdentifier(b, b.value), stated, into=into)
             self.decide()
 
@@ -247,11 +262,11 @@ class Linker(Neighbourhood):
 
     def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
         decision = Decision(rule=stated.rule, status=status, credential=stated.credential)
-        (_, given), (_, their) = self.as_given(a, b)
+        (_, own_value), (_, their) = self.as_given(a, b)
         ends = [
-            (one, other, msgspec.structs.replace(decision, value=value))
-            for one, other, value in ((a, b, their), (b, a, given))
-            if self._unit.is_known(one) or one.type != CUSTOMER_ID
+            (identifier, other, msgspec.structs.replace(decision, value=value))
+            for identifier, other, value in ((a, b, their), (b, a, own_value))
+            if self._unit.is_known(identifier) or identifier.type != CUSTOMER_ID
         ]
         self._unit.add_decisions(ends, stated.source, apart=True)
         if status == LINKED:
@@ -262,10 +277,10 @@ class Linker(Neighbourhood):
     def suggest(self, a: Identifier, b: Identifier, probability: float, source: str, *, links: bool) -> None:
         """Claim that matching found two alike; without `links` that waits for review. Said again it is no news."""
         key = key_of(a, b, source, by_hand=False)
-        held = self._words.get(key)
-        if held is not None and held.rule == Rule.MATCH:
-            is_same = held.confidence == probability and not (links and held.status == Reason.REVIEW)
-            if held.status == LINKED or is_same:
+        earlier = self._words.get(key)
+        if earlier is not None and earlier.rule == Rule.MATCH:
+            is_same = earlier.confidence == probability and not (links and earlier.status == Reason.REVIEW)
+            if earlier.status == LINKED or is_same:
                 return
         self.state(*self.as_given(a, b), Stated(probability, source, Rule.MATCH))
         if not links:
@@ -289,7 +304,7 @@ class Linker(Neighbourhood):
 
 def _is_plain(profile: Profile) -> bool:
     """Tell whether a profile can have but one customer id: the company's only one, or none at all."""
-    names = [one.value for one in profile.members if one.type == CUSTOMER_ID]
+    names = [identifier.value for identifier in profile.members if identifier.type == CUSTOMER_ID]
     own = [name for name in names if not is_generated(name)]
     return own == [profile.customer_id] or not names
 
@@ -321,8 +336,8 @@ async def opened(
         CustomerNotFound: one of the first does not.
     """
     async with UnitOfWork(tx, tenant, now, sections) as unit:
-        given = (GivenIdentifier(identifier, identifier.value) for identifier in known)
-        if not await unit.open(given, mentioned, claim=bool(mentioned)):
+        named = (GivenIdentifier(identifier, identifier.value) for identifier in known)
+        if not await unit.open(named, mentioned, claim=bool(mentioned)):
             raise CustomerNotFound
         row = await tx.tenant(tenant)
         yield unit, Linker(unit, read(row.rules if row else None), now)

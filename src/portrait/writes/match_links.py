@@ -63,29 +63,29 @@ class Matches:
             How many pairs were `linked`, and how many wait by reason; those with an unknown customer are `unknown`.
         """
         counted: Counter[str] = Counter()
-        for place in range(0, len(pairs), CHUNK):
-            some = pairs[place : place + CHUNK]
+        for begin in range(0, len(pairs), CHUNK):
+            some = pairs[begin : begin + CHUNK]
             counted.update(await self._store.write(tenant, partial(self._suggested, tenant, some, by)))
-            progress(place + len(some), len(pairs))
+            progress(begin + len(some), len(pairs))
         return dict(counted)
 
     async def _suggested(self, tenant: str, pairs: Sequence[Suggested], by: str, tx: Transaction) -> list[str]:
         # What a file calls an id may be none that a store can hold.
-        wanted = {customer(name) for one in pairs for name in (one.left, one.right) if name_fault(name) is None}
+        wanted = {customer(name) for pair in pairs for name in (pair.left, pair.right) if name_fault(name) is None}
         known = (await tx.resolve(tenant, wanted)).keys()
-        found = ["unknown" for one in pairs if not {customer(one.left), customer(one.right)} <= known]
+        results = ["unknown" for pair in pairs if not {customer(pair.left), customer(pair.right)} <= known]
         if known:
             async with opened(tx, tenant, self._clock(), self._sections, known) as (_, linker):
                 await linker.load(known)
-                pairs = [one for one in pairs if {customer(one.left), customer(one.right)} <= known]
-                for one in pairs:
-                    linker.suggest(customer(one.left), customer(one.right), one.probability, by, links=one.links)
+                pairs = [pair for pair in pairs if {customer(pair.left), customer(pair.right)} <= known]
+                for pair in pairs:
+                    linker.suggest(customer(pair.left), customer(pair.right), pair.probability, by, links=pair.links)
                 linker.decide()
-                for one in pairs:
-                    reason = linker.found_alike(customer(one.left), customer(one.right), by)
-                    found.append(LINKED if reason is None else reason.value)
+                for pair in pairs:
+                    reason = linker.found_alike(customer(pair.left), customer(pair.right), by)
+                    results.append(LINKED if reason is None else reason.value)
                 await linker.apply()
-        return found
+        return results
 
     async def forget(self, tenant: str, by: str) -> int:
         """Take back every link that one source told, and what waits for review of it; return how many.
@@ -97,13 +97,13 @@ class Matches:
         after: Identifier | None = None
         while page := await self._store.fact_identifiers(tenant, after, CHUNK):
             states = await projection.load_states(self._store, tenant, LINKS, page)
-            for one in page:
+            for identifier in page:
                 if any(
-                    told.source == by and told.status != RETRACTED and told.rule != Rule.RECORD
-                    for every in ends_of(states[one], one).values()
-                    for told in every
+                    record.source == by and record.status != RETRACTED and record.rule != Rule.RECORD
+                    for every in ends_of(states[identifier], identifier).values()
+                    for record in every
                 ):
-                    done += await self._store.write(tenant, partial(self._forgotten, tenant, one, by))
+                    done += await self._store.write(tenant, partial(self._forgotten, tenant, identifier, by))
             after = page[-1]
         return done
 
@@ -133,27 +133,29 @@ class Matches:
         """
         wanted = [self._registry.stored(name).name for name in sections]
         held_tenant = await self._store.tenant(tenant)
-        found = read(held_tenant.rules if held_tenant else None)
+        rules = read(held_tenant.rules if held_tenant else None)
         after: str | None = None
         while page := await self._store.customers(tenant, after, CHUNK):
             heads = {name: head.identifiers(name) for name, head in page}
             documents = await self._store.all_documents(tenant, heads)
             links = await projection.load_states(
-                self._store, tenant, LINKS, [one for members in heads.values() for one in members]
+                self._store, tenant, LINKS, [identifier for members in heads.values() for identifier in members]
             )
             for name, members in heads.items():
-                words = words_of({one: links[one] for one in members})
+                words = words_of({identifier: links[identifier] for identifier in members})
                 rest = [word for word in words.values() if not (word.source == by and word.rule != Rule.RECORD)]
                 if len(rest) == len(words):
-                    held = {one.section: records_of(one.body) for one in documents[name] if one.section}
-                    yield _row(name, held, wanted)
+                    records = {
+                        document.section: records_of(document.body) for document in documents[name] if document.section
+                    }
+                    yield _row(name, records, wanted)
                     continue
-                bans = [frozenset(pair) for pair in bans_of(links[one] for one in members)]
-                rest = decided_words(rest, bans, members, found)
+                bans = [frozenset(pair) for pair in bans_of(links[identifier] for identifier in members)]
+                rest = decided_words(rest, bans, members, rules)
                 for profile in graph_of_words(rest, members).profiles():
                     if profile.customer_id is not None:
-                        shown = await self._shown(tenant, profile, state_of(rest, profile.members), wanted)
-                        yield _row(profile.customer_id, shown, wanted)
+                        records = await self._shown(tenant, profile, state_of(rest, profile.members), wanted)
+                        yield _row(profile.customer_id, records, wanted)
             after = page[-1][0]
 
     async def _shown(self, tenant: str, profile: Profile, links: LinksState, wanted: Sequence[str]) -> dict[str, Any]:
@@ -165,17 +167,17 @@ class Matches:
             if section.document != LINKS.document:
                 state = await projection.load_joined(self._store, tenant, section, profile.members, now)
                 documents.append(projection.render(section, state, now))
-        return {one.section: records_of(one.body) for one in documents}
+        return {document.section: records_of(document.body) for document in documents}
 
 
-def _row(name: str, held: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
+def _row(name: str, records: Mapping[str, Any], sections: Sequence[str]) -> dict[str, str]:
     row: dict[str, str] = {}
-    for one in held.get("identities", ()):
-        row.setdefault(one["type"], one["value"])
+    for identity in records.get("identities", ()):
+        row.setdefault(identity["type"], identity["value"])
     for section in sections:
         row |= {
             _snake(field): str(value)
-            for record in held.get(section, ())[:1]
+            for record in records.get(section, ())[:1]
             for field, value in record.items()
             if isinstance(value, str | int)
         }

@@ -57,14 +57,14 @@ class Naming:
                 f"This type of identifier is not known to the tenant. Known are: {known}. "
                 "An administrator adds others to the tenant's identity rules."
             )
-        found = Identifier(type_, normalise(type_, value, self._rules.region))
-        if fault := value_fault(found, value):
+        identifier = Identifier(type_, normalise(type_, value, self._rules.region))
+        if fault := value_fault(identifier, value):
             raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
-        if self._rules.blocks(found, value) and not self._rules.is_null_id(found):
+        if self._rules.blocks(identifier, value) and not self._rules.is_null_id(identifier):
             raise BlockedIdentifier(
                 "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."
             )
-        return GivenIdentifier(found, value)
+        return GivenIdentifier(identifier, value)
 
     def hold_subject(self, named: GivenIdentifier) -> None:
         """Hold that something can be told of an identifier.
@@ -112,26 +112,28 @@ class Naming:
 
     def doubts(self, named: GivenIdentifier, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""
-        found = [NULL_CUSTOMER_ID] if self._rules.is_null_id(named.identifier) else []
+        warnings = [NULL_CUSTOMER_ID] if self._rules.is_null_id(named.identifier) else []
         for identifier, value in (named, linked.named) if linked else (named,):
             if identifier.type in _READ and not self._rules.blocks(identifier, value):
-                found += self._of_form(identifier)
-        return tuple(dict.fromkeys(found))
+                warnings += self._of_form(identifier)
+        return tuple(dict.fromkeys(warnings))
 
-    def anew(self, one: Incoming) -> Incoming:
+    def anew(self, incoming: Incoming) -> Incoming:
         """Return a record, or the end of one, as it is under these rules, where it may have been named under others.
 
         Raises:
             InvalidRecord, BlockedIdentifier: as `named` and `linked`; or a phone that it is told of may be several
                 people's.
         """
-        named = self.named(one.identifier.type, one.named.value)
-        if one.op is Op.DELETE:
-            return one._replace(identifier=named.identifier, parsed=self.keyed(one.parsed, one.section)[0])
+        named = self.named(incoming.identifier.type, incoming.named.value)
+        if incoming.op is Op.DELETE:
+            return incoming._replace(
+                identifier=named.identifier, parsed=self.keyed(incoming.parsed, incoming.section)[0]
+            )
         self._hold_certain(named)
-        parsed, linked = self.linked(one.parsed, one.section)
-        warnings = (*(each for each in one.warnings if each not in _OF_FORMS), *self.doubts(named, linked))
-        return one._replace(identifier=named.identifier, parsed=parsed, linked=linked, warnings=warnings)
+        parsed, linked = self.linked(incoming.parsed, incoming.section)
+        warnings = (*(each for each in incoming.warnings if each not in _OF_FORMS), *self.doubts(named, linked))
+        return incoming._replace(identifier=named.identifier, parsed=parsed, linked=linked, warnings=warnings)
 
     def _of_form(self, identifier: Identifier) -> Iterator[RecordWarning]:
         if not is_readable(*identifier):
@@ -140,10 +142,10 @@ class Naming:
             yield INVALID_PHONE
 
 
-def depends_on_region(one: Incoming) -> bool:
+def depends_on_region(incoming: Incoming) -> bool:
     """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's region."""
-    record = one.parsed.record
-    return one.identifier.type == PHONE or (isinstance(record, Identity) and record.type == PHONE)
+    record = incoming.parsed.record
+    return incoming.identifier.type == PHONE or (isinstance(record, Identity) and record.type == PHONE)
 
 
 def without_apostrophe(customer_id: str) -> str:

@@ -70,16 +70,20 @@ class Neighbourhood:
             await self._unit.reach(ahead)
             members = {
                 member: None
-                for one in ahead
-                if self._unit.is_here(one)
-                for member in self._unit.profile_of(one).members
+                for identifier in ahead
+                if self._unit.is_here(identifier)
+                for member in self._unit.profile_of(identifier).members
                 if member not in self._loaded
             }
             states = dict(zip(members, await self._unit.links(members), strict=True))
             self._loaded |= members.keys()
             self._states |= states
             waiting = list(self._take(states))
-            ahead = [] if len(self._loaded) > MOST else [one for one in waiting if one not in self._loaded]
+            ahead = (
+                []
+                if len(self._loaded) > MOST
+                else [identifier for identifier in waiting if identifier not in self._loaded]
+            )
         self._bans = {frozenset(pair) for pair in bans_of(self._states.values())}
 
     def _take(self, states: Mapping[Identifier, LinksState]) -> Iterator[Identifier]:
@@ -89,14 +93,14 @@ class Neighbourhood:
             self._stored[word.key] = word
             self._put(word)
             if word.status != LINKED:
-                for one in (word.a, word.b):
-                    if one in states:
-                        waiting.setdefault(one, []).append(word)
+                for identifier in (word.a, word.b):
+                    if identifier in states:
+                        waiting.setdefault(identifier, []).append(word)
         order = precedence(self._rules)
-        for one, words in waiting.items():
-            self._waiting[one] = len(words)
+        for identifier, words in waiting.items():
+            self._waiting[identifier] = len(words)
             for word in sorted(words, key=lambda word: order(self._claim(word)))[:LOOKED_UP]:
-                yield word.b if one == word.a else word.a
+                yield word.b if identifier == word.a else word.a
 
     def _put(self, word: Word) -> None:
         self._words[word.key] = word
@@ -113,19 +117,19 @@ class Neighbourhood:
             section: the section of evidence.
             pairs: the pairs, with what records of this unit of work say of them.
         """
-        ends = {one for pair in pairs for one in pair}
+        ends = {identifier for pair in pairs for identifier in pair}
         states = await self._unit.states(section, filter(self._unit.is_known, ends))
-        said = Said(section, self._rules.region, states)
+        evidence = Said(section, self._rules.region, states)
         for (a, b), concerned in pairs.items():
-            self._follow(a, b, {a: said.of(a, b), b: said.of(b, a)}, concerned)
+            self._follow(a, b, {a: evidence.of(a, b), b: evidence.of(b, a)}, concerned)
 
     def _follow(
-        self, a: Identifier, b: Identifier, said: Mapping[Identifier, Collection[Statement]], concerned: Concerned
+        self, a: Identifier, b: Identifier, statements: Mapping[Identifier, Collection[Statement]], concerned: Concerned
     ) -> None:
         by_source: dict[str | None, list[tuple[Identifier, Statement]]] = {}
-        for one, every in said.items():
+        for identifier, every in statements.items():
             for each in every:
-                by_source.setdefault(each.source, []).append((one, each))
+                by_source.setdefault(each.source, []).append((identifier, each))
         for source in self._pairs.get((a, b), set()) - by_source.keys():
             if self._words[a, b, False, source].rule == Rule.RECORD:
                 self._retract((a, b, False, source), Rule.RECORD)
@@ -134,41 +138,41 @@ class Neighbourhood:
             if key not in self._stored and key not in self._retracted:
                 word = Word(a, b, (a.value, b.value), source, Rule.RECORD, 1.0, 0, 0, timed=False, status=RETRACTED)
                 self._retracted[key] = word, Rule.RECORD, None
-        for source, told in by_source.items():
-            self._record(a, b, source, told, concerned.given, is_retold=source in concerned.sources)
+        for source, own in by_source.items():
+            self._record(a, b, source, own, concerned.given_values, is_retold=source in concerned.sources)
 
     def _record(
         self,
         a: Identifier,
         b: Identifier,
         source: str | None,
-        told: Collection[tuple[Identifier, Statement]],
-        given: Mapping[Identifier, str],
+        statements: Collection[tuple[Identifier, Statement]],
+        given_values: Mapping[Identifier, str],
         *,
         is_retold: bool,
     ) -> None:
         """Claim what one source's records say of two identifiers."""
-        newest = max((each for _, each in told), key=lambda each: (each.at, each.recorded_at, each.id))
-        first = min((each for _, each in told), key=lambda each: each.since)
-        held = self._words.get((a, b, False, source))
-        values = dict(zip((a, b), (a.value, b.value) if held is None else held.given, strict=True))
-        if held is None or newest.at >= held.at:
-            values |= given
-        for one, each in sorted(told, key=lambda item: (item[1].at, item[1].recorded_at)):
-            values[b if one == a else a] = each.record.value
+        newest = max((each for _, each in statements), key=lambda each: (each.at, each.recorded_at, each.id))
+        first = min((each for _, each in statements), key=lambda each: each.since)
+        earlier = self._words.get((a, b, False, source))
+        values = dict(zip((a, b), (a.value, b.value) if earlier is None else earlier.given_values, strict=True))
+        if earlier is None or newest.at >= earlier.at:
+            values |= given_values
+        for identifier, each in sorted(statements, key=lambda item: (item[1].at, item[1].recorded_at)):
+            values[b if identifier == a else a] = each.record.value
         word = Word(
             a, b, (values[a], values[b]), source, Rule.RECORD, newest.record.confidence, newest.at, first.since,
-            first.timed, NEW if held is None else held.status, None if held is None else held.into, None,
-            self._rules.name if held is None else held.policy,
+            first.timed, NEW if earlier is None else earlier.status, None if earlier is None else earlier.into, None,
+            self._rules.name if earlier is None else earlier.policy,
         )  # fmt: skip
-        if is_retold or held is None:
+        if is_retold or earlier is None:
             final = self._final(word)
-            if final is not None and held is not None and held.status == LINKED:
-                self._kept[held.key] = final  # rules that came later undo no link
+            if final is not None and earlier is not None and earlier.status == LINKED:
+                self._kept[earlier.key] = final  # rules that came later undo no link
                 return
             if final is not None:
                 word = msgspec.structs.replace(word, status=final.value, policy=self._rules.name)
-            elif held is not None and held.status != LINKED:
+            elif earlier is not None and earlier.status != LINKED:
                 word = msgspec.structs.replace(word, status=NEW, policy=self._rules.name)
         self._put(word)
 
@@ -176,7 +180,7 @@ class Neighbourhood:
         """Return why a claim is refused by itself, whatever else is known; None: it is not."""
         if not self._rules.knows(word.a.type) or not self._rules.knows(word.b.type):
             return Reason.UNKNOWN_TYPE
-        if any(map(self._rules.blocks, (word.a, word.b), word.given)):
+        if any(map(self._rules.blocks, (word.a, word.b), word.given_values)):
             return Reason.BLOCKED_VALUE
         return None
 
@@ -193,17 +197,17 @@ class Neighbourhood:
             tried: whether the rules are asked.
 
         """
-        (one, given), (other, their) = sorted((a, b))
-        key = one, other, stated.rule in BY_HAND, stated.source
-        held = self._words.get(key)
-        record = self._words.get((one, other, False, stated.source))
-        before = [each.since for each in (held, record) if each is not None and each.status == LINKED]
-        since = stated.at or min(before, default=0) or self._moment(one, other)
-        if into is None and held is not None and held.status == LINKED:
-            into = held.into
+        (identifier, value), (other, their) = sorted((a, b))
+        key = identifier, other, stated.rule in BY_HAND, stated.source
+        earlier = self._words.get(key)
+        record = self._words.get((identifier, other, False, stated.source))
+        before = [each.since for each in (earlier, record) if each is not None and each.status == LINKED]
+        since = stated.at or min(before, default=0) or self._moment(identifier, other)
+        if into is None and earlier is not None and earlier.status == LINKED:
+            into = earlier.into
         word = Word(
-            one, other, (given, their), stated.source, stated.rule, stated.confidence, stated.at or self._now, since,
-            stated.at > 0, NEW, into, stated.credential, self._rules.name,
+            identifier, other, (value, their), stated.source, stated.rule, stated.confidence, stated.at or self._now,
+            since, stated.at > 0, NEW, into, stated.credential, self._rules.name,
         )  # fmt: skip
         if tried:
             self._tried.add(key)
@@ -232,13 +236,13 @@ class Neighbourhood:
         for index, (key, reason) in enumerate(zip(keys, self.decisions.reasons, strict=True)):
             self._words[key] = self._words[key].decided(reason, follows=index in self.decisions.following)
 
-    def outcome(self, one: Incoming, *, by_hand: bool = False) -> tuple[Reason | None, bool]:
+    def outcome(self, record: Incoming, *, by_hand: bool = False) -> tuple[Reason | None, bool]:
         """Return what the rules have against a link that a record claims, and whether it holds nevertheless."""
-        assert one.linked is not None
-        a, b = one.identifier, one.linked.named.identifier
+        assert record.linked is not None
+        a, b = record.identifier, record.linked.named.identifier
         if a == b:
             return Reason.SELF_LINK, False
-        word = self._words.get(key_of(a, b, one.source, by_hand=by_hand))
+        word = self._words.get(key_of(a, b, record.source, by_hand=by_hand))
         if word is None:
             return None, False
         if word.status != LINKED:
@@ -254,14 +258,14 @@ class Neighbourhood:
         words = (word for word in self._words.values() if word.a in identifiers)
         return graph_of_words(words, identifiers, self._bans)
 
-    def _given(self, one: Identifier) -> str:
+    def _given(self, identifier: Identifier) -> str:
         """Return an identifier's value as it was given last."""
-        told = [
-            (word.at, word.given[0] if word.a == one else word.given[1])
+        values = [
+            (word.at, word.given_values[0] if word.a == identifier else word.given_values[1])
             for word in self._words.values()
-            if one in (word.a, word.b)
+            if identifier in (word.a, word.b)
         ]
-        return max(told, default=(0, one.value))[1]
+        return max(values, default=(0, identifier.value))[1]
 
     def as_given(self, a: Identifier, b: Identifier) -> tuple[GivenIdentifier, GivenIdentifier]:
         """Return two identifiers as they were given last where they were linked, or else in any link."""
@@ -269,5 +273,5 @@ class Neighbourhood:
         if not words:
             return GivenIdentifier(a, self._given(a)), GivenIdentifier(b, self._given(b))
         newest = max(words, key=lambda word: word.at)
-        given = dict(zip((newest.a, newest.b), newest.given, strict=True))
-        return GivenIdentifier(a, given[a]), GivenIdentifier(b, given[b])
+        given_values = dict(zip((newest.a, newest.b), newest.given_values, strict=True))
+        return GivenIdentifier(a, given_values[a]), GivenIdentifier(b, given_values[b])

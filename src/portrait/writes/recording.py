@@ -99,8 +99,8 @@ class Recorder:
         What a section's code raises at a record is logged by whoever waits for it, who knows the request.
         """
         return [
-            result if isinstance(result, PortraitError) else _outcome([one], [result])
-            for one, result in zip(incoming, await self._each(tenant, incoming, None), strict=True)
+            result if isinstance(result, PortraitError) else _outcome([record], [result])
+            for record, result in zip(incoming, await self._each(tenant, incoming, None), strict=True)
         ]
 
     async def _each(self, tenant: str, incoming: Sequence[Incoming], failures: Failures | None) -> list[Result]:
@@ -130,7 +130,7 @@ class Recorder:
         suspected: dict[StateKey, PortraitError] = {}
         refused: dict[int, PortraitError] = {}
         while True:
-            rest = [one for place, one in enumerate(incoming) if place not in refused]
+            rest = [record for index, record in enumerate(incoming) if index not in refused]
             work = partial(
                 self._writer.record,
                 tenant=tenant,
@@ -144,11 +144,11 @@ class Recorder:
             except Unfit as error:
                 suspected |= error.why
             except Unnamed as error:
-                places = [place for place in range(len(incoming)) if place not in refused]
-                refused |= {places[place]: why for place, why in error.why.items()}
+                places = [index for index in range(len(incoming)) if index not in refused]
+                refused |= {places[index]: why for index, why in error.why.items()}
             else:
                 taken = iter(results)
-                return [refused[place] if place in refused else next(taken) for place in range(len(incoming))]
+                return [refused[index] if index in refused else next(taken) for index in range(len(incoming))]
 
     async def delete(
         self,
@@ -181,11 +181,11 @@ class Recorder:
 
 def _outcome(incoming: Sequence[Incoming], results: Sequence[Result]) -> Outcome:
     outcome = Outcome()
-    for one, result in zip(incoming, results, strict=True):
+    for record, result in zip(incoming, results, strict=True):
         if isinstance(result, PortraitError):
-            outcome.refused.append(Refusal(one.at, result.code, result.detail))
+            outcome.refused.append(Refusal(record.at, result.code, result.detail))
             continue
         outcome.recorded += result.is_new
         outcome.duplicates += not result.is_new
-        outcome.warnings += [RecordWarned(one.at, *warning) for warning in result.warnings]
+        outcome.warnings += [RecordWarned(record.at, *warning) for warning in result.warnings]
     return outcome

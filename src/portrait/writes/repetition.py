@@ -20,7 +20,7 @@ class Taken(NamedTuple):
     """What is doubtful about it."""
 
 
-def novelty(unit: UnitOfWork, one: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:
+def novelty(unit: UnitOfWork, record: Incoming, fact: Fact, known: Sequence[Fact]) -> Taken:
     """Return whether a record is new, with what is doubtful about it.
 
     Args:
@@ -33,44 +33,44 @@ def novelty(unit: UnitOfWork, one: Incoming, fact: Fact, known: Sequence[Fact]) 
         EventConflict: the key is known with another body.
         InvalidRecord: it lies too far ahead.
     """
-    section = one.section
-    _check_moment(one, fact)
+    section = record.section
+    _check_moment(record, fact)
     same_key = [section.bring_forward(other) for other in known]
-    if section.grants is None or one.moment is not None:
-        return Taken(not _is_duplicate(unit, one, fact, same_key))
+    if section.grants is None or record.moment is not None:
+        return Taken(not _is_duplicate(unit, record, fact, same_key))
     # Of what counts already each source's word is kept, too: it may come again.
-    is_new = not _is_said_again(one, same_key)
-    is_ignored = not is_new and unit.live_body(one.identifier, section, fact.key) != fact.body
-    return Taken(is_new, (NO_MOMENT,) if one.is_line or is_ignored else ())
+    is_new = not _is_said_again(record, same_key)
+    is_ignored = not is_new and unit.live_body(record.identifier, section, fact.key) != fact.body
+    return Taken(is_new, (NO_MOMENT,) if record.is_line or is_ignored else ())
 
 
-def _check_moment(one: Incoming, fact: Fact) -> None:
+def _check_moment(record: Incoming, fact: Fact) -> None:
     """Hold that a record that cannot be planned does not lie too far ahead, by its sender's word or its own.
 
     Raises:
         InvalidRecord: it does.
     """
-    own = one.parsed.effective_at
+    own = record.parsed.effective_at
     latest = fact.effective_at if own is None else max(fact.effective_at, own)
-    if latest <= fact.recorded_at + MAX_AHEAD or one.section.planned is None:
+    if latest <= fact.recorded_at + MAX_AHEAD or record.section.planned is None:
         return
-    assert one.parsed.record is not None
-    with one.section.own_code():
-        is_planned = one.section.planned(one.parsed.record)
+    assert record.parsed.record is not None
+    with record.section.own_code():
+        is_planned = record.section.planned(record.parsed.record)
     if not is_planned:
         raise InvalidRecord(
-            f"A record of `{one.section.name}` must not be true from more than 24 hours ahead of us: look at the clock "
-            "of whoever sent it, or send it then."
+            f"A record of `{record.section.name}` must not be true from more than 24 hours ahead of us: look at the "
+            "clock of whoever sent it, or send it then."
         )
 
 
-def _is_duplicate(unit: UnitOfWork, one: Incoming, fact: Fact, same_key: Sequence[Fact]) -> bool:
+def _is_duplicate(unit: UnitOfWork, record: Incoming, fact: Fact, same_key: Sequence[Fact]) -> bool:
     """Tell whether a record says what is known already; of evidence, by the same source.
 
     Raises:
         EventConflict: the key is known with another body.
     """
-    section = one.section
+    section = record.section
     if section.kind == "events":
         bodies = {other.body for other in same_key if other.op is Op.PUT}
         if bodies and fact.body not in bodies:
@@ -78,30 +78,30 @@ def _is_duplicate(unit: UnitOfWork, one: Incoming, fact: Fact, same_key: Sequenc
                 "An event with this key was recorded with another body. Events never change: use a new key."
             )
         return bool(bodies)
-    if one.linked is not None:
-        same_key = [other for other in same_key if other.source == one.source]
-    if one.moment is None:
-        if unit.live_body(one.identifier, section, fact.key) != fact.body:
+    if record.linked is not None:
+        same_key = [other for other in same_key if other.source == record.source]
+    if record.moment is None:
+        if unit.live_body(record.identifier, section, fact.key) != fact.body:
             return False
         last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
-        return one.linked is None or (last is not None and last.body == fact.body)
+        return record.linked is None or (last is not None and last.body == fact.body)
     return any(other.op is Op.PUT and other.body == fact.body for other in same_key)
 
 
-def _is_said_again(one: Incoming, same_key: Sequence[Fact]) -> bool:
+def _is_said_again(incoming: Incoming, same_key: Sequence[Fact]) -> bool:
     """Tell whether a record without a moment says what its source said before.
 
     What its source said last is no news. A line that allows something is none either if its source ever said so: a file
     that is loaded again cannot be told from a new decision, and must not overrule a withdrawal.
     """
-    said = [other for other in same_key if other.op is Op.PUT and other.source == one.source]
-    if not said:
+    own_puts = [other for other in same_key if other.op is Op.PUT and other.source == incoming.source]
+    if not own_puts:
         return False
-    if max(said, key=lambda other: other.id).body == one.parsed.body:
+    if max(own_puts, key=lambda other: other.id).body == incoming.parsed.body:
         return True
-    grants, record = one.section.grants, one.parsed.record
+    grants, record = incoming.section.grants, incoming.parsed.record
     assert grants is not None
     assert record is not None
-    with one.section.own_code():
-        is_once = one.is_line and grants(record)
-    return is_once and any(other.body == one.parsed.body for other in said)
+    with incoming.section.own_code():
+        is_once = incoming.is_line and grants(record)
+    return is_once and any(other.body == incoming.parsed.body for other in own_puts)

@@ -82,7 +82,7 @@ class UnitOfWork(WorkingSet):
             if identifier not in values:
                 continue
             if identifier.type == CUSTOMER_ID:
-                self.found(identifier)
+                self.adopt(identifier)
             else:
                 unnamed.append(identifier)
         # An unlinked, unowned identifier may still carry bans.

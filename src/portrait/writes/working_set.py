@@ -175,8 +175,8 @@ class WorkingSet(LockedCustomers):
         """Have identifiers belong to other profiles from now on; see `LockedCustomers.regroup`."""
         unowned = {identifier for profile in after for identifier in profile.members} - self.owners.keys()
         keys = ((LINKS.name, identifier) for identifier in unowned)
-        told = (told_at(self._states[key]) for key in keys if key in self._states)
-        super().regroup(before, after, max(not_before, 0, *told))
+        moments = (told_at(self._states[key]) for key in keys if key in self._states)
+        super().regroup(before, after, max(not_before, 0, *moments))
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what `restore` goes back to."""
