@@ -18,7 +18,7 @@ from portrait.sections.identities import Identity
 from portrait.sections.record import Record, Shape, impersonal, personal
 
 _APART = "!"
-"""Begins the key of a pair that is not to be linked: no type begins so."""
+"""Begins the key of a ban's fact: no type begins so."""
 
 
 class Decision(Record, frozen=True, omit_defaults=True):
@@ -39,11 +39,14 @@ class Decision(Record, frozen=True, omit_defaults=True):
 
 
 class LinksState(msgspec.Struct, frozen=True, array_like=True):
-    """Per identifier and key of another, the live record of each source; retracted records are not kept."""
+    """The links and bans of identifiers, each by the tags of its two ends; retracted records are not kept."""
 
     ends: dict[str, dict[str, list[LinkRecord]]] = {}
+    """Of each link the live record of each source."""
     recorded_at: dict[str, int] = {}
     """When each identifier's newest fact was recorded, in microseconds."""
+    bans: dict[str, dict[str, LinkRecord]] = {}
+    """Of each pair that somebody kept apart the newest record, which may lift the ban."""
 
 
 _EMPTY = LinksState()
@@ -61,29 +64,31 @@ class Links:
 
     def apply(self, state: LinksState, fact: Fact) -> LinksState:
         """Return the state after one more fact."""
-        tag = fact.identifier.tag
+        tag, record = fact.identifier.tag, _link_record(fact)
+        recorded_at = state.recorded_at | {tag: max(_told_at(state, tag), fact.recorded_at)}
+        if fact.key.startswith(_APART):
+            bans, other = state.bans.get(tag, {}), fact.key.removeprefix(_APART)
+            newest = max(bans.get(other, record), record, key=lambda each: each.order)
+            return LinksState(state.ends, recorded_at, state.bans | {tag: bans | {other: newest}})
         links = state.ends.get(tag, {})
-        live = _live([*links.get(fact.key, ()), _link_record(fact)], fact.key)
+        live = _live([*links.get(fact.key, ()), record])
         ends = links | {fact.key: live} if live else {key: records for key, records in links.items() if key != fact.key}
-        at = max(_told_at(state, tag), fact.recorded_at)
-        return LinksState(state.ends | {tag: ends}, state.recorded_at | {tag: at})
+        return LinksState(state.ends | {tag: ends}, recorded_at, state.bans)
 
     def join(self, a: LinksState, b: LinksState) -> LinksState:
         """Return the state of two identifiers: the links of both. Of a tag that both have, the newer links count."""
-        if a.ends.keys().isdisjoint(b.ends):  # as two identifiers' states are
-            return LinksState(a.ends | b.ends, a.recorded_at | b.recorded_at)
-        tags = sorted(a.ends.keys() | b.ends.keys())
+        if a.recorded_at.keys().isdisjoint(b.recorded_at):  # as two identifiers' states are
+            return LinksState(a.ends | b.ends, a.recorded_at | b.recorded_at, a.bans | b.bans)
+        tags = sorted(a.recorded_at.keys() | b.recorded_at.keys())
         chosen = [(tag, max((a, b), key=lambda state: _told_at(state, tag))) for tag in tags]
         return LinksState(
             {
-                tag: {
-                    key: live
-                    for key, records in sorted(state.ends.get(tag, {}).items())
-                    if (live := _live(records, key))
-                }
+                tag: {key: live for key, records in sorted(state.ends[tag].items()) if (live := _live(records))}
                 for tag, state in chosen
+                if tag in state.ends
             },
             {tag: _told_at(state, tag) for tag, state in chosen},
+            {tag: dict(sorted(state.bans[tag].items())) for tag, state in chosen if tag in state.bans},
         )
 
     def render(self, state: LinksState, now: int) -> tuple[list[Any], int | None]:
@@ -113,18 +118,14 @@ def graph_of(states: Iterable[LinksState], identifiers: Iterable[Identifier] = (
     for state in all_states:
         for tag, others in state.ends.items():
             ends.setdefault(Identifier.of_tag(tag), {}).update(
-                (Identifier.of_tag(key), records) for key, records in others.items() if not key.startswith(_APART)
+                (Identifier.of_tag(key), records) for key, records in others.items()
             )
     return Graph(ends, [frozenset(pair) for pair in bans_of(all_states)])
 
 
 def ends_of(state: LinksState, identifier: Identifier) -> dict[Identifier, list[LinkRecord]]:
     """Return the records of an identifier's links, by the other end; refused and retracted ones too."""
-    return {
-        Identifier.of_tag(key): records
-        for key, records in state.ends.get(identifier.tag, {}).items()
-        if not key.startswith(_APART)
-    }
+    return {Identifier.of_tag(key): records for key, records in state.ends.get(identifier.tag, {}).items()}
 
 
 def told_of(state: LinksState, identifier: Identifier, other: Identifier) -> Sequence[LinkRecord]:
@@ -139,12 +140,11 @@ def bans_of(states: Iterable[LinksState]) -> dict[tuple[Identifier, Identifier],
     """
     newest: dict[tuple[Identifier, Identifier], LinkRecord] = {}
     for state in states:
-        for tag, others in state.ends.items():
-            for key, records in others.items():
-                if key.startswith(_APART):
-                    identifier, other = sorted((Identifier.of_tag(tag), Identifier.of_tag(key[1:])))
-                    every = [*records, newest[identifier, other]] if (identifier, other) in newest else records
-                    newest[identifier, other] = max(every, key=lambda each: each.order)
+        for tag, others in state.bans.items():
+            for key, record in others.items():
+                identifier, other = sorted((Identifier.of_tag(tag), Identifier.of_tag(key)))
+                earlier = newest.get((identifier, other), record)
+                newest[identifier, other] = max(earlier, record, key=lambda each: each.order)
     return {pair: record for pair, record in sorted(newest.items()) if record.status == LINKED}
 
 
@@ -159,25 +159,16 @@ def linked(state: LinksState, identifier: Identifier) -> list[Identifier]:
 
 def only_bans(state: LinksState) -> LinksState:
     """Return a state with the bans only."""
-    return LinksState(
-        {
-            tag: bans
-            for tag, others in state.ends.items()
-            if (bans := {key: records for key, records in others.items() if key.startswith(_APART)})
-        }
-    )
+    return LinksState(bans=state.bans)
 
 
 def told_at(state: LinksState) -> int:
     """Return when the newest fact of a state's links was recorded, in microseconds; 0: there is none."""
-    return max((_told_at(state, tag) for tag in state.ends), default=0)
+    return max(state.recorded_at.values(), default=0)
 
 
 def _told_at(state: LinksState, tag: str) -> int:
-    if (at := state.recorded_at.get(tag)) is not None:
-        return at
-    every = (record.recorded_at for records in state.ends.get(tag, {}).values() for record in records)
-    return max(every, default=0)
+    return state.recorded_at.get(tag, 0)
 
 
 def link_key(other: Identifier, *, apart: bool = False) -> str:
@@ -192,7 +183,7 @@ def identified(state: LinksState, now: int) -> list[Identified]:
     for others in state.ends.values():
         for key, records in others.items():
             for each in records:
-                if each.status == LINKED and not key.startswith(_APART):
+                if each.status == LINKED:
                     other = Identifier.of_tag(key)
                     value_at = each.at, each.recorded_at, each.value
                     latest[other] = max(latest.get(other, value_at), value_at)
@@ -224,14 +215,11 @@ def _link_record(fact: Fact) -> LinkRecord:
     )  # fmt: skip
 
 
-def _live(records: list[LinkRecord], key: str) -> list[LinkRecord]:
+def _live(records: list[LinkRecord]) -> list[LinkRecord]:
     """Return the records of a pair that count: of each source the newest record, and the newest by hand.
 
-    A record that ends retracts the source's records; a retraction by hand retracts those by hand too. Of a ban the
-    newest record of any source counts.
+    A record that ends retracts the source's records; a retraction by hand retracts those by hand too.
     """
-    if key.startswith(_APART):
-        return [max(records, key=lambda record: record.order)]
     if len(records) == 1:
         return [] if _is_back(records[0]) else records
     newest: dict[tuple[bool, str | None], LinkRecord] = {}
@@ -264,7 +252,7 @@ LINKS = StoredSection(
     key_fields={},
     kind="state",
     fold=Links(),
-    version=2,
+    version=3,
     upgrade=None,
     effective=None,
     normalise=None,
