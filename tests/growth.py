@@ -1,4 +1,4 @@
-"""How what some work costs grows with what it is given: a ratio within one run, never a time."""
+"""How the cost of some work grows with its input: a ratio within one run, never a time."""
 
 import time
 
@@ -6,7 +6,7 @@ import time
 def growth(work, shape, size=10_000):
     """Return how many times as long eight times as much takes: 8 where it is linear, 64 where it is quadratic.
 
-    Of this thread's own time, since others share the machine, and at its quickest.
+    It measures this thread's own time, since others share the machine, and takes the quickest run.
     """
     small, large = shape(size), shape(8 * size)
     return _seconds(work, large) / _seconds(work, small)
@@ -16,10 +16,10 @@ LINEAR = 32
 """The most growth that may still be linear: caches and memory make large inputs slower by themselves."""
 
 
-def _seconds(work, given):
+def _seconds(work, data):
     taken = []
     for _ in range(10):
         begun = time.thread_time()
-        work(given)
+        work(data)
         taken.append(time.thread_time() - begun)
     return max(min(taken), 1e-6)

@@ -33,11 +33,11 @@ serve.Limits = partial(serve.Limits, **json.loads(sys.argv.pop(1)))
 if __name__ == "__main__":
     main()
 """
-"""A program that serves with other limits; processes that it starts are given them too."""
+"""A program that serves with other limits; the processes that it starts get them too."""
 
 
 class Clock:
-    """A clock that goes forward only when told, but for a microsecond at each look."""
+    """A clock that goes forward by a microsecond at each reading, and otherwise only by `advance`."""
 
     def __init__(self, now: int = START) -> None:
         self.now = now
@@ -72,7 +72,7 @@ class Service:
         return await self.client.post(f"/api/v1/customers/{customer_id}/{section}", json=body, **options)
 
     async def told(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> Any:
-        """Record, and hold that it was taken."""
+        """Record, and assert that the record was taken."""
         response = await self.record(section, body, customer_id, **options)
         assert response.status_code == 201, response.text
         return response.json()
@@ -87,7 +87,7 @@ class Service:
         return str((await self.services.access.create_key(tenant, role, **options)).key)
 
     async def checked(self) -> None:
-        """Hold that everything derived is what the facts say."""
+        """Assert that everything derived agrees with the facts."""
         report = await self.services.upkeep.check()
         assert report.differences == []
         assert report.faults == []
@@ -141,22 +141,22 @@ def server(
 
     Args:
         limits: those of its connections that are other than usual.
-        log: what takes the lines that it logs once it serves.
+        log: the list that takes the server's log lines.
     """
-    given = command("serve", "--port", "0", *words, database=database)
+    command_line = command("serve", "--port", "0", *words, database=database)
     if limits is not None:
-        given = [sys.executable, "-c", LIMITED, json.dumps(limits), *given[3:]]
-    with serving(given, env=env, log=log, **options) as running:
+        command_line = [sys.executable, "-c", LIMITED, json.dumps(limits), *command_line[3:]]
+    with serving(command_line, env=env, log=log, **options) as running:
         yield running
 
 
 @contextmanager
 def serving(
-    given: list[str], *, env: dict[str, str] | None = None, log: list[str] | None = None, **options: Any
+    command_line: list[str], *, env: dict[str, str] | None = None, log: list[str] | None = None, **options: Any
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run a command that serves, and says on stderr where; yield the URL and the process. See `server`."""
+    """Run a command that serves and prints its URL on stderr; yield the URL and the process. See `server`."""
     process = subprocess.Popen(
-        given,
+        command_line,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **(env or {})},
@@ -170,10 +170,10 @@ def serving(
         for line in lines:
             if log is not None:
                 log.append(line)
-            found = re.search(r"http://[\w.\[\]:]+", line)
-            if found:
+            match = re.search(r"http://[\w.\[\]:]+", line)
+            if match:
                 reading.start()
-                yield found[0], process
+                yield match[0], process
                 break
         else:
             raise AssertionError(f"the server did not start: exit code {process.wait()}")

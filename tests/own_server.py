@@ -31,17 +31,17 @@ class OwnServer:
 
     def standby(self):
         """Return a copy that follows this server and can be read."""
-        one = copy.copy(self)
-        one._directory = one.socket = Path(tempfile.mkdtemp(prefix="pg-"))
-        one.data = one.socket / "data"
+        standby = copy.copy(self)
+        standby._directory = standby.socket = Path(tempfile.mkdtemp(prefix="pg-"))
+        standby.data = standby.socket / "data"
         if self._user is not None:
-            shutil.chown(one.socket, self._user)
+            shutil.chown(standby.socket, self._user)
         assert self.run(
-            "pg_basebackup", "-c", "fast", "-h", str(self.socket), "-U", "postgres", "-D", str(one.data), "-R"
+            "pg_basebackup", "-c", "fast", "-h", str(self.socket), "-U", "postgres", "-D", str(standby.data), "-R"
         )
-        one._options = ["-h", "''", "-k", str(one.socket)]
-        one.start()
-        return one
+        standby._options = ["-h", "''", "-k", str(standby.socket)]
+        standby.start()
+        return standby
 
     def url(self, name="postgres", login="postgres", **more):
         return f"postgresql://{login}@/{name}?{urlencode({'host': str(self.socket), **more})}"
@@ -57,7 +57,7 @@ class OwnServer:
 
     def start(self, tries=50):
         words = " ".join(self._options)
-        for _ in range(tries):  # while processes of one that was killed are still about, it does not start
+        for _ in range(tries):  # it does not start while processes of a killed server are still running
             if self.run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.data / "log"), "-o", words, "start"):
                 return
             time.sleep(0.1)
@@ -67,7 +67,7 @@ class OwnServer:
         assert self.run("pg_ctl", "-w", "-D", str(self.data), "-m", mode, "stop")
 
     def kill(self):
-        """End the first of its processes at once; the others find out by themselves."""
+        """Kill the server's first process at once; the others end by themselves."""
         os.kill(int((self.data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
     def end(self):

@@ -5,7 +5,7 @@ import sys
 
 
 def begin(*words, **more):
-    """Start Python with these words; what it says is held, and it waits for `together`."""
+    """Start Python with these words; its output is captured, and it waits for `together`."""
     return subprocess.Popen(
         [sys.executable, *map(str, words)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more,
@@ -13,17 +13,17 @@ def begin(*words, **more):
 
 
 def together(processes, seconds=200):
-    """Let processes that wait begin at once; hold that each ends well and in silence."""
+    """Let waiting processes begin at once; assert that each exits with 0 and prints no error."""
     try:
-        for one in processes:
-            assert one.stdout.readline() == "ready\n", one.communicate(timeout=20)[1]
-        for one in processes:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        for one in processes:
-            _, said = one.communicate(timeout=seconds)
-            assert (one.returncode, said) == (0, "")
+        for process in processes:
+            assert process.stdout.readline() == "ready\n", process.communicate(timeout=20)[1]
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        for process in processes:
+            _, stderr = process.communicate(timeout=seconds)
+            assert (process.returncode, stderr) == (0, "")
     finally:
-        for one in processes:
-            one.kill()
-            one.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()

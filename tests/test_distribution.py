@@ -1,4 +1,4 @@
-"""What the distribution is called, and how an extra is added from where it came from."""
+"""The name of the distribution, and the command that adds an extra from the distribution's origin."""
 
 import json
 import re
@@ -38,7 +38,7 @@ ORIGINS = {
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Give what makes Portrait's distribution one that came from somewhere; None: from an index."""
+    """Return a function that sets the origin of Portrait's distribution; None: an index."""
 
     def from_(origin):
         class Installed:
@@ -72,7 +72,7 @@ def test_the_distribution_is_called_as_the_project_says():
 
 
 def named_by(text):
-    """Yield the distributions that the commands in a text install by name, and those that it asks for with an extra."""
+    """Yield the distributions that a text names: in its install commands, and with an extra."""
     for line in text.replace("\\\n", " ").splitlines():
         yield from re.findall(r"(?<![\w./-])(portrait[\w-]*)\[[\w,-]+\]", line)
         for command in re.findall(r"pip3? (?:install|wheel|download) ([^`#&|\n]*)", line):
@@ -103,15 +103,17 @@ def test_the_search_finds_what_a_command_would_install(text, names):
 
 
 def test_no_page_message_or_package_names_a_distribution_that_is_not_ours():
-    shown = [path for path in files() if not relative(path).startswith(("tests/", "requirements/", "findings/"))]
-    found = {
+    paths = [path for path in files() if not relative(path).startswith(("tests/", "requirements/", "findings/"))]
+    foreign_names = {
         (relative(path), name)
-        for path in shown
+        for path in paths
         for name in named_by(path.read_text(errors="replace"))
         if name != distribution.NAME
     }
-    assert found == set()
+    assert foreign_names == set()
     for path in ROOT.glob("examples/**/pyproject.toml"):
-        needed = [Requirement(one).name for one in tomllib.loads(path.read_text())["project"]["dependencies"]]
+        needed = [
+            Requirement(requirement).name for requirement in tomllib.loads(path.read_text())["project"]["dependencies"]
+        ]
         assert distribution.NAME in needed, relative(path)
         assert "portrait" not in needed, relative(path)

@@ -1,11 +1,11 @@
-"""An event loop whose time goes on only where somebody waits or says that he has worked: the same on every machine."""
+"""An event loop whose time advances only by waits and by announced work, so it is the same on every machine."""
 
 import asyncio
 import selectors
 
 
 class _Selector(selectors.DefaultSelector):
-    """Waits for nothing: the time that would be waited is over at once."""
+    """A selector that does not wait: the time of a wait passes at once."""
 
     def __init__(self):
         super().__init__()
@@ -30,7 +30,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
     def work(self, seconds):
-        """Let the processor be in use for so long."""
+        """Keep the processor in use for so many seconds."""
         self._clock.now += seconds
 
 

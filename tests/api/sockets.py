@@ -1,4 +1,4 @@
-"""Raw sockets: what a client sends that is no library."""
+"""Raw sockets: requests that no HTTP library would send."""
 
 import json
 import socket
@@ -7,19 +7,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 PATIENCE = 60
-"""Seconds that a wait may take on a slow machine; none comes near it on a usual one."""
+"""Seconds that a wait may take on a slow machine; on a usual machine no wait comes near."""
 
 
 class Client:
     """One connection to a server, by its URL."""
 
     def __init__(self, url, *, receive=None):
-        place = urlsplit(url)
+        address = urlsplit(url)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if receive is not None:  # a small window: what is not read stays with the server
+        if receive is not None:  # a small window: unread bytes stay with the server
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
         self.socket.settimeout(PATIENCE)
-        self.socket.connect((place.hostname, place.port))
+        self.socket.connect((address.hostname, address.port))
         self._rest = b""
 
     def __enter__(self):
@@ -53,7 +53,7 @@ class Client:
             assert self._more(), f"cut off after {self._rest!r}"
         head, _, self._rest = self._rest.partition(b"\r\n\r\n")
         status, *fields = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in fields)}
+        headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
         length = int(headers.get("content-length", 0))
         while len(self._rest) < length:
             assert self._more(), "cut off within a body"
@@ -61,7 +61,7 @@ class Client:
         return int(status.split()[1]), headers, body
 
     def refused(self):
-        """Return status and code of the next answer, which is a problem after which nothing more is read."""
+        """Return status and code of the next answer: a problem, after which the server reads nothing more."""
         status, headers, body = self.answer()
         problem = json.loads(body)
         assert headers["content-type"] == "application/problem+json"
@@ -72,7 +72,7 @@ class Client:
         return status, problem["code"]
 
     def ends(self):
-        """Wait until the server has closed the connection; return what came before."""
+        """Wait until the server has closed the connection; return the bytes that came before."""
         begun = time.monotonic()
         try:
             while self._more():
@@ -95,7 +95,7 @@ class Client:
 
 
 def until(condition):
-    """Wait for something."""
+    """Wait until a condition is true."""
     begun = time.monotonic()
     while not condition():
         assert time.monotonic() - begun < PATIENCE, "it did not come about"
@@ -104,5 +104,5 @@ def until(condition):
 
 def resident(pid):
     """Return a process's resident memory, in bytes."""
-    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS")]
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) * 1024

@@ -30,7 +30,7 @@ SECTION_MATRIX = {"record": WRITE, "list": READ, "history": READ, "delete": WRIT
 
 
 def declared(operation):
-    """Return who may call an operation, by this test; an operation that it does not know fails it."""
+    """Return the roles that may call an operation; an operation that this test does not know fails it."""
     if operation.id in MATRIX:
         return MATRIX[operation.id]
     verb, _, section = operation.id.partition("_")
@@ -40,7 +40,7 @@ def declared(operation):
 
 
 async def call(running, operation, headers):
-    """Call an operation with what its declaration gives as example."""
+    """Call an operation with the example values of its declaration."""
     path = operation.path
     for parameter in operation.parameters:
         if parameter.where == "path":
@@ -83,11 +83,11 @@ async def test_a_bulk_takes_no_line_of_a_section_that_is_not_for_the_role(guarde
         {"customerId": "c1", "section": "guarded", "record": {"id": "g1"}},
         {"customerId": "c1", "section": "segments", "record": RECORDS["segments"]},
     ]
-    for role, taken in (("editor", 1), ("admin", 1)):  # what the editor told is known to the admin's call
+    for role, taken in (("editor", 1), ("admin", 1)):  # the admin's call finds the editor's record stored
         headers = {"X-API-Key": await guarded.key(role)}
         answer = (await guarded.client.post("/api/v1/records", json=lines, headers=headers)).json()
         assert answer["recorded"] == taken
-        refused = [(one["index"], one["code"]) for one in answer["refused"]]
+        refused = [(refusal["index"], refusal["code"]) for refusal in answer["refused"]]
         assert refused == ([(0, "section_forbidden")] if role == "editor" else [])
 
 
@@ -120,9 +120,9 @@ async def test_both_headers_carry_a_key(guarded):
         assert (await guarded.client.get("/api/v1/customers", headers=headers)).status_code == 200
 
 
-def altered(key, place):
+def altered(key, index):
     """Return a key with one character changed."""
-    return key[:place] + ("0" if key[place] != "0" else "1") + key[place + 1 :]
+    return key[:index] + ("0" if key[index] != "0" else "1") + key[index + 1 :]
 
 
 async def test_no_wrong_expired_or_revoked_key_is_let_in(guarded):
@@ -141,8 +141,8 @@ async def test_no_wrong_expired_or_revoked_key_is_let_in(guarded):
         live + "0", live.upper(), str(stranger), str(keys.mint()), f"{live} {live}", "é" * 10,
     ]  # fmt: skip
     refused = [{}, {"Authorization": f"Basic {live}"}, {"Authorization": live}, {"Authorization": "Bearer"}]
-    refused += [{"X-API-Key": one.encode()} for one in wrong]
-    refused += [{"Authorization": b"Bearer " + one.encode()} for one in wrong]
+    refused += [{"X-API-Key": key.encode()} for key in wrong]
+    refused += [{"Authorization": b"Bearer " + key.encode()} for key in wrong]
     for path in ("/api/v1/customers", "/api/v1/customers/c1/unified-profile", "/api/v1/customers/c1/segments"):
         for headers in refused:
             answer = await guarded.client.get(path, headers=headers)
@@ -162,8 +162,8 @@ async def test_a_wrong_checksum_is_refused_without_a_query(guarded, monkeypatch)
 
     monkeypatch.setattr(store, "credential", counted)
     key = await guarded.key("viewer")
-    for place in range(len(key)):
-        answer = await guarded.client.get("/api/v1/customers", headers={"X-API-Key": altered(key, place)})
+    for index in range(len(key)):
+        answer = await guarded.client.get("/api/v1/customers", headers={"X-API-Key": altered(key, index)})
         assert answer.status_code == 401
     assert asked == []
     assert (await guarded.client.get("/api/v1/customers", headers={"X-API-Key": key})).status_code == 200
@@ -193,9 +193,9 @@ async def test_a_key_is_minted_listed_and_taken_back_by_an_admin(guarded):
     minted = {"X-API-Key": made["key"]}
     await guarded.told("segments", RECORDS["segments"], headers=minted)
     listed = await guarded.client.get("/api/v1/keys", headers=admin)
-    shown = {one["id"]: one for one in listed.json()["data"]}
-    assert shown[made["id"]].pop("lastUsedAt") is not None
-    assert shown[made["id"]] == {name: value for name, value in made.items() if name not in {"key", "lastUsedAt"}}
+    keys_by_id = {credential["id"]: credential for credential in listed.json()["data"]}
+    assert keys_by_id[made["id"]].pop("lastUsedAt") is not None
+    assert keys_by_id[made["id"]] == {name: value for name, value in made.items() if name not in {"key", "lastUsedAt"}}
     assert made["key"] not in listed.text
     gone = await guarded.client.delete(f"/api/v1/keys/{made['id']}", headers=admin)
     assert (gone.status_code, gone.json()) == (200, {"data": [], "pagination": {"cursor": None, "hasMore": False}})
@@ -204,7 +204,7 @@ async def test_a_key_is_minted_listed_and_taken_back_by_an_admin(guarded):
     assert (again.status_code, again.json()["code"]) == (404, "key_not_found")
 
 
-async def test_no_key_mints_one_above_itself(guarded):
+async def test_no_key_mints_a_key_above_its_role(guarded):
     for role in ("viewer", "editor"):
         headers = {"X-API-Key": await guarded.key(role)}
         answer = await guarded.client.post("/api/v1/keys", json={"role": "viewer"}, headers=headers)
@@ -243,10 +243,10 @@ async def test_the_platforms_key_makes_tenants_and_their_keys_and_reads_no_custo
     again = await guarded.client.post("/api/v1/tenants", json={"id": "third"}, headers=platform)
     assert (again.status_code, again.json()["code"]) == (409, "tenant_exists")
     listed = (await guarded.client.get("/api/v1/tenants?limit=2", headers=platform)).json()
-    assert [one["id"] for one in listed["data"]] == [TENANT, "other"]
+    assert [tenant["id"] for tenant in listed["data"]] == [TENANT, "other"]
     rest = {"limit": 2, "cursor": listed["pagination"]["cursor"]}
     listed = (await guarded.client.get("/api/v1/tenants", params=rest, headers=platform)).json()
-    assert [one["id"] for one in listed["data"]] == ["third"]
+    assert [tenant["id"] for tenant in listed["data"]] == ["third"]
     named = {**platform, "X-Tenant-Id": "third"}
     key = (await guarded.client.post("/api/v1/keys", json={"role": "editor"}, headers=named)).json()["key"]
     await guarded.told("segments", RECORDS["segments"], headers={"X-API-Key": key})
@@ -326,7 +326,7 @@ def test_everybody_is_let_in_on_this_machine_only(tmp_path, host):
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80", "127.1.2.3", "[::1]:8080"]
 )
-async def test_open_to_everybody_it_answers_to_this_machines_names(running, host):
+async def test_open_mode_answers_to_this_machines_names(running, host):
     await running.told("segments", RECORDS["segments"])
     assert (await running.profile(headers={"Host": host})).status_code == 200
 
@@ -335,7 +335,7 @@ async def test_open_to_everybody_it_answers_to_this_machines_names(running, host
     "host",
     ["example.org", "localhost.example.org", "127.0.0.1.example.org", "0.0.0.0", "", "x:80", "localhost:x", "::1"],
 )
-async def test_open_to_everybody_it_answers_to_no_other_name(running, host):
+async def test_open_mode_answers_to_no_other_name(running, host):
     await running.told("segments", RECORDS["segments"])
     for answer in (
         await running.profile(headers={"Host": host}),

@@ -1,4 +1,4 @@
-"""Bad input: refused with the place named, fast, whole, and in little memory."""
+"""Bad input: refused as a whole, fast, in little memory, with the place of the fault named."""
 
 import json
 import re
@@ -109,7 +109,7 @@ async def test_a_bad_value_in_a_line_of_ndjson_is_refused_with_its_place(running
     refused = answer.json()["refused"]
     assert answer.json()["recorded"] == 0
     assert refused[0]["index"] == 1
-    assert {one["code"] for one in refused} <= {"malformed_json", "invalid_record"}
+    assert {refusal["code"] for refusal in refused} <= {"malformed_json", "invalid_record"}
     assert PLACE.search(refused[0]["detail"])
     await nothing_written(running)
 
@@ -119,7 +119,7 @@ async def test_a_bad_value_in_an_element_of_a_bulk_array_is_refused_or_refuses_t
     line = b'{"customerId":"c1","section":"consent","record":' + HEAD + VALUES[name] + TAIL + b"}"
     answer = await send(running, "/api/v1/records", b"[" + line + b"]")
     if answer.status_code == 200:
-        ((index, code, detail),) = (one.values() for one in answer.json()["refused"])
+        ((index, code, detail),) = (refusal.values() for refusal in answer.json()["refused"])
         assert index == 0
         assert code in {"malformed_json", "invalid_record"}
     else:
@@ -141,7 +141,7 @@ async def test_a_bad_value_in_an_element_of_a_bulk_array_is_refused_or_refuses_t
         b'{"a\\"":"a","a":",\\"a\\":"}',
     ],
 )
-async def test_what_lies_within_the_bounds_is_taken_and_shown_as_given(running, value):
+async def test_a_value_within_the_bounds_is_taken_and_comes_back_unchanged(running, value):
     answer = await send(running, "/api/v1/customers/c1/consent", HEAD + value + TAIL)
     assert answer.status_code == 201
     assert (await running.section("consent"))[0]["value"] == json.loads(value)
@@ -179,7 +179,7 @@ async def test_an_array_of_wrong_things_is_refused(running, body):
     assert (answer.status_code, is_problem(answer, "invalid_record")) == (422, True)
     assert "Record 0" in answer.json()["detail"]
     answer = await send(running, "/api/v1/records", body)
-    assert [(one["index"], one["code"]) for one in answer.json()["refused"]] == [(0, "invalid_record")]
+    assert [(refusal["index"], refusal["code"]) for refusal in answer.json()["refused"]] == [(0, "invalid_record")]
     await nothing_written(running)
 
 
@@ -276,7 +276,7 @@ async def test_a_record_of_a_bulk_has_at_most_1_mib(running):
     lines = [line(MIB), line(MIB + 1), line(3 * MIB)]
     answer = await send(running, "/api/v1/records", b"\n".join(lines), NDJSON)
     assert answer.json()["recorded"] == 1
-    assert [(one["index"], one["code"]) for one in answer.json()["refused"]] == [
+    assert [(refusal["index"], refusal["code"]) for refusal in answer.json()["refused"]] == [
         (1, "body_too_large"),
         (2, "body_too_large"),
     ]
@@ -320,7 +320,7 @@ async def test_a_bad_body_of_1_mib_is_refused_and_writes_nothing(running, name, 
     assert len(body) <= MIB
     answer = await send(running, path, body, kind)
     refused = [answer.json()] if answer.status_code >= 400 else answer.json()["refused"]
-    assert [one["code"] in {"malformed_json", "invalid_record", "body_too_large"} for one in refused] == [True]
+    assert [refusal["code"] in {"malformed_json", "invalid_record", "body_too_large"} for refusal in refused] == [True]
     await nothing_written(running)
 
 
@@ -333,12 +333,12 @@ def served(tmp_path_factory):
 
 
 def resident(pid):
-    """Return how much memory a process has held at most, in bytes."""
+    """Return a process's peak resident memory, in bytes."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
 
 
 def pieces(kind, total):
-    """Yield a bulk of that many bytes, of which few are records: one blank or refused line to each."""
+    """Yield a bulk of that many bytes with few records: a blank or refused line stands before each record."""
     line = b'{"customerId":"c%d","section":"segments","record":' + SEGMENT + b"}"
     filler = b" " * 65_000 + b"\n" if kind == NDJSON else b'"' + b"x" * 65_000 + b'",'
     yield b"[" if kind == JSON else b""
@@ -349,7 +349,7 @@ def pieces(kind, total):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
 @pytest.mark.parametrize("kind", [NDJSON, JSON])
-def test_a_bulk_is_never_held_in_memory(served, kind):
+def test_a_bulk_is_never_whole_in_memory(served, kind):
     url, pid = served
     headers = {"X-Tenant-Id": TENANT, "Content-Type": kind}
     for total in (MIB, 4 * MIB):
@@ -357,7 +357,7 @@ def test_a_bulk_is_never_held_in_memory(served, kind):
     before = resident(pid)
     answer = httpx.post(f"{url}/api/v1/records", content=pieces(kind, 60 * MIB), headers=headers, timeout=20)
     assert answer.status_code == 200
-    assert {one["code"] for one in answer.json()["refused"]} <= {"invalid_record"}
+    assert {refusal["code"] for refusal in answer.json()["refused"]} <= {"invalid_record"}
     assert answer.json()["recorded"] + answer.json()["duplicates"] > 900
     assert resident(pid) - before < 40 * MIB
 
@@ -394,31 +394,34 @@ def test_others_are_answered_while_a_bulk_is_read(served, kind, piece, count):
 
 def test_a_client_that_goes_away_in_mid_body_leaves_nothing(served):
     url, _ = served
-    place = urlsplit(url)
+    address = urlsplit(url)
     line = b'{"customerId":"gone","section":"segments","record":' + SEGMENT + b"}\n"
-    with socket.create_connection((place.hostname, place.port), timeout=10) as stream:
-        head = f"POST /api/v1/records HTTP/1.1\r\nHost: {place.netloc}\r\nX-Tenant-Id: {TENANT}\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=10) as stream:
+        head = f"POST /api/v1/records HTTP/1.1\r\nHost: {address.netloc}\r\nX-Tenant-Id: {TENANT}\r\n"
         stream.sendall(f"{head}Content-Type: {NDJSON}\r\nContent-Length: 1000000\r\n\r\n".encode() + line * 10)
     answer = httpx.get(f"{url}/api/v1/customers/gone/unified-profile", headers={"X-Tenant-Id": TENANT})
     assert answer.status_code == 404
 
 
-async def test_every_operation_refuses_a_query_parameter_that_there_is_not(guarded, operations):
+async def test_every_operation_refuses_an_unknown_query_parameter(guarded, operations):
     keys = {"platform": await guarded.key("platform", None), "admin": await guarded.key("admin")}
     tried = 0
-    for one in operations(guarded):
-        if not one.path.startswith("/api/v1/"):
+    for operation in operations(guarded):
+        if not operation.path.startswith("/api/v1/"):
             continue
-        key = keys["platform" if one.roles == {"platform"} else "admin"]
-        path = re.sub(r"\{\w+\}", "c1", one.path)
-        for method in {one.method, "HEAD" if one.method == "GET" else one.method}:
+        key = keys["platform" if operation.roles == {"platform"} else "admin"]
+        path = re.sub(r"\{\w+\}", "c1", operation.path)
+        for method in {operation.method, "HEAD" if operation.method == "GET" else operation.method}:
             answer = await guarded.client.request(
-                method, f"{path}?surprise=1", headers={"Authorization": f"Bearer {key}"}, json={} if one.body else None
+                method,
+                f"{path}?surprise=1",
+                headers={"Authorization": f"Bearer {key}"},
+                json={} if operation.body else None,
             )
-            assert answer.status_code == 400, (one.id, method)
+            assert answer.status_code == 400, (operation.id, method)
             if method != "HEAD":
-                known = ", ".join(one.query_parameters) or "none"
-                assert answer.json()["code"] == "invalid_parameter", one.id
-                assert answer.json()["detail"].endswith(f"Parameters there are: {known}."), one.id
+                known = ", ".join(operation.query_parameters) or "none"
+                assert answer.json()["code"] == "invalid_parameter", operation.id
+                assert answer.json()["detail"].endswith(f"Parameters there are: {known}."), operation.id
             tried += 1
     assert tried > 40

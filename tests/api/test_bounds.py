@@ -1,4 +1,4 @@
-"""A bound comes before the work that it bounds, and work grows no faster than what it is given."""
+"""A bound comes before the work that it bounds, and work grows no faster than its input."""
 
 import asyncio
 import io
@@ -71,20 +71,20 @@ def test_checking_json_takes_time_in_proportion_to_its_length(shape):
 
 
 @given(st.lists(st.sampled_from(["\\\\", "\\u0000", "u0000", "\\n", "a"]), max_size=6).map("".join))
-def test_a_nul_is_found_where_json_holds_it(text):
+def test_check_refuses_exactly_the_texts_with_a_nul(text):
     raw = f'"{text}"'
     assert checked(raw.encode()) == ("\0" not in json.loads(raw))
 
 
 @given(st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=10), st.integers(0, 70))
-def test_depth_is_told_apart_at_64(tree, around):
+def test_check_refuses_json_deeper_than_64(tree, around):
     for _ in range(around):
         tree = {"a]": tree} if around % 2 else [tree]
     depth = 0
     level = [tree]
-    while level := [one for one in level if isinstance(one, list | dict)]:
+    while level := [node for node in level if isinstance(node, list | dict)]:
         depth += 1
-        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+        level = [inner for node in level for inner in (node.values() if isinstance(node, dict) else node)]
     assert checked(json.dumps([tree] + [[]] * 100).encode()) == (depth + 1 <= strict_json.MAX_DEPTH)
 
 
@@ -99,7 +99,7 @@ def test_depth_is_told_apart_at_64(tree, around):
     st.booleans(),
     st.sampled_from([":", " :", ": ", "\t \n:"]),
 )
-def test_a_key_is_found_twice_where_one_object_has_it_twice(tree, escaped, colon):
+def test_check_refuses_an_object_that_repeats_a_key(tree, escaped, colon):
     twice = False
 
     def written(value):
@@ -109,7 +109,7 @@ def test_a_key_is_found_twice_where_one_object_has_it_twice(tree, escaped, colon
             names = [json.dumps(name).replace("a", "\\u0061") if escaped else json.dumps(name) for name, _ in value]
             return (
                 "{"
-                + ",".join(f"{name}{colon}{written(one)}" for name, (_, one) in zip(names, value, strict=True))
+                + ",".join(f"{name}{colon}{written(member)}" for name, (_, member) in zip(names, value, strict=True))
                 + "}"
             )
         return f"[{','.join(map(written, value))}]" if isinstance(value, list) else json.dumps(value)
@@ -122,7 +122,7 @@ def test_a_key_is_found_twice_where_one_object_has_it_twice(tree, escaped, colon
     [{"record": {"segmentId": "s"}}, {"op": "delete", "key": "k"}, {"op": "delete", "record": {"segmentId": "s"}}],
 )
 def test_a_line_with_nothing_wrong_is_read_at_once(more, monkeypatch):
-    """What has to be read member by member takes several times as long."""
+    """A line that is read member by member takes several times as long."""
     monkeypatch.setattr(records.Parser, "_by_member", None)
     line = {"customerId": "c", "section": "segments", **more}
     line["record"] = line.get("record") and {"segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"} | line["record"]
@@ -132,30 +132,30 @@ def test_a_line_with_nothing_wrong_is_read_at_once(more, monkeypatch):
 
 
 class Trickle(io.RawIOBase):
-    """A stream that gives all but its end at once, and that a byte at a time."""
+    """A stream that gives all but its end at once, and its end a byte at a time."""
 
     def __init__(self, raw):
         self._raw = io.BytesIO(raw)
         self._next = len(raw) - 2000
 
     def read(self, size=-1):
-        given, self._next = self._raw.read(self._next), 1
-        return given
+        piece, self._next = self._raw.read(self._next), 1
+        return piece
 
 
-def test_what_a_line_holds_is_not_copied_for_each_piece_that_comes():
-    """The pieces are as many, so eight times as much before them makes nearly no difference."""
+def test_a_line_is_not_copied_for_each_piece_that_arrives():
+    """The number of pieces stays the same, so eight times as many bytes before them make nearly no difference."""
     assert growth(lambda raw: list(streams.lines(Trickle(raw))), lambda size: b"x" * size, 100_000) < 4
 
 
-def test_of_a_line_that_is_too_long_no_more_is_held_than_shows_it(monkeypatch):
+def test_a_too_long_line_is_cut_one_byte_past_the_limit(monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE", 10)
     lines = b"a" * 95 + b"\n" + b"b" * 10 + b"\n\n" + b"c" * 11
-    assert [(at, len(one)) for at, one in streams.lines(io.BytesIO(lines))] == [(0, 11), (1, 10), (3, 11)]
+    assert [(at, len(line)) for at, line in streams.lines(io.BytesIO(lines))] == [(0, 11), (1, 10), (3, 11)]
 
 
 class Sized(io.BytesIO):
-    """A stream that keeps how much each read asked for."""
+    """A stream that keeps the size that each read asked for."""
 
     def __init__(self, raw):
         super().__init__(raw)
@@ -182,7 +182,7 @@ def test_a_stream_is_read_a_block_at_a_time(read, raw, monkeypatch):
     assert len(list(read(Sized(raw)))) == 20
 
 
-def test_of_an_element_that_is_too_long_no_more_is_read_than_shows_it(monkeypatch):
+def test_reading_stops_soon_in_a_too_long_element(monkeypatch):
     monkeypatch.setattr(streams, "MAX_LINE", 10)
     assert list(streams.elements(io.BytesIO(b'["' + b"x" * 8 + b'"]'))) == [(0, b'"xxxxxxxx"')]
     stream = Sized(b'["' + b"x" * 1000 + b'"]')
@@ -213,7 +213,7 @@ async def test_a_line_that_is_too_long_is_refused_and_the_longest_is_taken(runni
     headers = {"content-type": "application/json"}
     answer = await running.client.post("/api/v1/records", content=f"[{line},{line[:-1]} }}]", headers=headers)
     assert answer.json()["recorded"] == 1
-    assert [(one["index"], one["code"]) for one in answer.json()["refused"]] == [(1, "body_too_large")]
+    assert [(refusal["index"], refusal["code"]) for refusal in answer.json()["refused"]] == [(1, "body_too_large")]
 
 
 async def test_records_beyond_the_most_of_an_array_are_not_read(running, monkeypatch):
@@ -230,10 +230,10 @@ def test_elements_beyond_the_most_are_not_taken_apart():
 
 @pytest.mark.parametrize("value", ["x" * (MAX_VALUE_BYTES + 1), " " * MAX_VALUE_BYTES + "x", "é" * 513], ids=len)
 @pytest.mark.parametrize("type_", ["email", "phone", "device_id"])
-async def test_nothing_is_made_of_a_long_identifier_wherever_it_is_told(running, type_, value, monkeypatch):
-    """It is refused in the same words everywhere; a value of the most bytes is taken."""
+async def test_every_route_refuses_a_long_identifier_before_normalising_it(running, type_, value, monkeypatch):
+    """Every route refuses it in the same words; a value of the greatest length is taken."""
 
-    def never(*given):
+    def never(*arguments):
         raise AssertionError("work before its bound")
 
     await bulk(running, tie("A", f"{type_}:{value[:500]}x"))
@@ -247,7 +247,7 @@ async def test_nothing_is_made_of_a_long_identifier_wherever_it_is_told(running,
         await tried(running, "resolve", identifier=tag),
         await tried(running, "link", canonicalId="A", identifiers=[tag]),
         await tried(running, "unlink", canonicalId="A", identifier=tag),
-        *[await tried(running, one, identifier=tag, other="A") for one in ("accept", "reject", "cannot-link")],
+        *[await tried(running, action, identifier=tag, other="A") for action in ("accept", "reject", "cannot-link")],
     ]
     for answer in answers:
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record")
@@ -258,7 +258,7 @@ async def test_nothing_is_made_of_a_long_identifier_wherever_it_is_told(running,
     taken = await running.client.post(
         "/api/v1/records", content=lines, headers={"content-type": "application/x-ndjson"}
     )
-    assert [(one["code"], one["detail"].endswith(f"{TOO_LONG}.")) for one in taken.json()["refused"]] == [
+    assert [(refusal["code"], refusal["detail"].endswith(f"{TOO_LONG}.")) for refusal in taken.json()["refused"]] == [
         ("invalid_record", True)
     ] * 2
 
@@ -266,7 +266,7 @@ async def test_nothing_is_made_of_a_long_identifier_wherever_it_is_told(running,
 @pytest.mark.parametrize(("fault", "most"), [(length_fault, MAX_VALUE_BYTES), (name_fault, MAX_NAME_BYTES)])
 def test_a_text_that_is_too_long_is_not_even_encoded(fault, most):
     class Unread(str):
-        def encode(self, *given):
+        def encode(self, *arguments):
             raise AssertionError("work before its bound")
 
         isprintable = encode
@@ -307,7 +307,7 @@ async def test_the_longest_cursor_that_a_page_gives_is_taken(running):
         )
     first = (await running.client.get("/api/v1/customers", params={"limit": 1})).json()
     answer = await running.client.get("/api/v1/customers", params={"limit": 1, "cursor": first["pagination"]["cursor"]})
-    assert [one["customerId"] for one in answer.json()["data"]] == ["1" * 256]
+    assert [customer["customerId"] for customer in answer.json()["data"]] == ["1" * 256]
 
 
 async def test_no_plan_is_kept_for_a_long_query(running):
@@ -334,7 +334,7 @@ async def test_an_announced_length_of_any_form_is_no_failure(running, announced)
     ],
 )
 async def test_a_long_body_is_read_beside_the_event_loop_and_a_short_one_on_it(running, monkeypatch, path, body):
-    """What takes long to read must not hold up who asks for something else."""
+    """A body that takes long to read must not delay other requests."""
     readers = []
     usual = strict_json.check
     monkeypatch.setattr(strict_json, "check", lambda raw: readers.append(threading.get_ident()) or usual(raw))
@@ -349,18 +349,18 @@ async def test_a_long_body_is_read_beside_the_event_loop_and_a_short_one_on_it(r
 
 
 async def test_an_array_of_links_is_as_long_as_others_are_to_wait_for_it(running, monkeypatch):
-    """All or nothing cannot be done in pieces: what links costs many times as much, so fewer go together."""
+    """An array is written whole, not in pieces: a link costs many times as much, so an array has fewer links."""
     monkeypatch.setattr(records, "MAX_RECORDS", 60)
 
-    async def told(section, body):
+    async def recorded(section, body):
         return await running.record(section, body, "c1")
 
     identities = [{"type": "email", "value": f"e{number}@example.org"} for number in range(4)]
-    answer = await told("identities", identities)
+    answer = await recorded("identities", identities)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    assert (await told("identities", identities[:3])).status_code == 201
+    assert (await recorded("identities", identities[:3])).status_code == 201
     preferences = [{"kind": "preference", "key": f"k{number}", "value": "v"} for number in range(60)]
-    assert (await told("consent", preferences)).status_code == 201
+    assert (await recorded("consent", preferences)).status_code == 201
 
 
 async def arriving_late(rest):
@@ -371,15 +371,15 @@ async def arriving_late(rest):
 
 
 @pytest.mark.parametrize(
-    ("place", "name", "path", "body"),
+    ("module", "name", "path", "body"),
     [
         (operation, "BODY_SECONDS", LOOKUP, b'{"identifier": {"type": "email", "value": "a@x.org"}}]'),
         (bulk_route, "BULK_SECONDS", "/api/v1/records", b"]"),
     ],
     ids=["body", "bulk"],
 )
-async def test_a_body_that_stops_arriving_is_waited_for_so_long(running, monkeypatch, place, name, path, body):
-    monkeypatch.setattr(place, name, 0)
+async def test_a_body_that_stops_arriving_is_408(running, monkeypatch, module, name, path, body):
+    monkeypatch.setattr(module, name, 0)
     headers = {"content-type": "application/json"}
     assert (await running.client.post(path, content=b"[" + body, headers=headers)).status_code == 200
     answer = await running.client.post(path, content=arriving_late(body), headers=headers)
@@ -388,7 +388,7 @@ async def test_a_body_that_stops_arriving_is_waited_for_so_long(running, monkeyp
 
 async def test_as_many_items_are_on_a_page_as_is_declared_and_no_more(running):
     declared = (await running.client.get("/openapi.json")).json()["paths"]["/api/v1/customers"]["get"]["parameters"]
-    (most,) = [one["schema"]["maximum"] for one in declared if one["name"] == "limit"]
+    (most,) = [parameter["schema"]["maximum"] for parameter in declared if parameter["name"] == "limit"]
     for limit, status in ((0, 400), (1, 200), (most, 200), (most + 1, 400)):
         answer = await running.client.get("/api/v1/customers", params={"limit": limit})
         assert answer.status_code == status
@@ -398,17 +398,17 @@ async def test_a_source_is_as_long_as_is_declared_and_no_longer(running):
     preference = {"kind": "preference", "key": "k", "value": "v"}
     document = (await running.client.get("/openapi.json")).json()
     (most,) = {
-        one["maxLength"]
+        variant["maxLength"]
         for schema in document["components"]["schemas"].values()
-        for one in schema.get("properties", {}).get("source", {}).get("anyOf", [])
-        if "maxLength" in one
+        for variant in schema.get("properties", {}).get("source", {}).get("anyOf", [])
+        if "maxLength" in variant
     }
     for size, status in ((most, 201), (most + 1, 422)):
         answer = await running.record("consent", {"record": preference, "source": "s" * size})
         assert answer.status_code == status
 
 
-async def test_so_many_plans_are_kept(running, monkeypatch):
+async def test_no_more_plans_are_kept_than_the_limit(running, monkeypatch):
     monkeypatch.setattr(profile, "MAX_PLANS", 3)
     await act(running, "link", canonicalId="A", identifiers=["email:a@x.org"])
     kept = running.client._transport.app._profiles._plans
@@ -437,6 +437,6 @@ async def test_a_tenant_is_remembered_for_a_while_and_not_for_ever(running, monk
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_the_links_are_shown_to_nobody_as_they_are_stored(role):
-    """They are no section of the registry; whatever were to serve them would refuse every role."""
+    """Links are no section of the registry; an operation that served them would refuse every role."""
     with pytest.raises(SectionForbidden):
         await Records(LINKS, None, None).list(SimpleNamespace(caller=SimpleNamespace(role=role)))

@@ -67,15 +67,15 @@ HEADS = {
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_that_is_too_large_is_refused_and_the_connection_closed(served, name):
     sent, status, code = HEADS[name]
-    with Client(served[0]) as one:
-        assert one.send(sent).refused() == (status, code)
-        assert one.ends() == b""
+    with Client(served[0]) as client:
+        assert client.send(sent).refused() == (status, code)
+        assert client.ends() == b""
 
 
 def test_a_head_of_the_largest_size_is_taken(served):
-    with Client(served[0]) as one:
-        assert one.send(head(2**16)).answer()[0] == 200
-        assert one.send(head(2**16 + 1)).refused() == (431, "head_too_large")
+    with Client(served[0]) as client:
+        assert client.send(head(2**16)).answer()[0] == 200
+        assert client.send(head(2**16 + 1)).refused() == (431, "head_too_large")
 
 
 MALFORMED = {
@@ -95,18 +95,18 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_what_is_no_request_is_a_problem_and_the_connection_closed(served, name):
-    with Client(served[0]) as one:
-        assert one.send(MALFORMED[name]).refused() == (400, "malformed_request")
-        assert one.ends() == b""
+def test_a_malformed_request_is_a_problem_and_closes_the_connection(served, name):
+    with Client(served[0]) as client:
+        assert client.send(MALFORMED[name]).refused() == (400, "malformed_request")
+        assert client.ends() == b""
 
 
-def test_what_was_asked_before_is_answered_before_the_problem(served):
-    with Client(served[0]) as one:
-        one.send(LIVE * 3 + MALFORMED["no colon"] + LIVE)
-        assert [one.answer()[0] for _ in range(3)] == [200] * 3
-        assert one.refused() == (400, "malformed_request")
-        assert one.ends() == b""
+def test_earlier_requests_are_answered_before_the_problem(served):
+    with Client(served[0]) as client:
+        client.send(LIVE * 3 + MALFORMED["no colon"] + LIVE)
+        assert [client.answer()[0] for _ in range(3)] == [200] * 3
+        assert client.refused() == (400, "malformed_request")
+        assert client.ends() == b""
 
 
 def test_a_body_that_breaks_off_is_a_problem_for_its_own_request(served):
@@ -114,36 +114,36 @@ def test_a_body_that_breaks_off_is_a_problem_for_its_own_request(served):
         b"POST /api/v1/customers/c1/segments HTTP/1.1\r\nHost: localhost\r\nX-Tenant-Id: my-tenant\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\nno size\r\n"
     )
-    with Client(served[0]) as one:
-        assert one.send(post).refused() == (400, "malformed_request")
-    with Client(served[0]) as one:
-        one.send(LIVE + post)
-        assert one.answer()[0] == 200
-        assert one.refused() == (400, "malformed_request")
+    with Client(served[0]) as client:
+        assert client.send(post).refused() == (400, "malformed_request")
+    with Client(served[0]) as client:
+        client.send(LIVE + post)
+        assert client.answer()[0] == 200
+        assert client.refused() == (400, "malformed_request")
 
 
-def test_behind_a_body_there_is_no_endless_field(served):
+def test_an_endless_field_behind_a_body_is_refused(served):
     post = (
         b"POST /api/v1/customers/c1/segments HTTP/1.1\r\nHost: localhost\r\nX-Tenant-Id: my-tenant\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\nx: "
     )
-    with Client(served[0]) as one:
-        one.send(post).pour(b"a" * 2**16, 2**18)
-        assert one.refused() == (431, "head_too_large")
+    with Client(served[0]) as client:
+        client.send(post).pour(b"a" * 2**16, 2**18)
+        assert client.refused() == (431, "head_too_large")
 
 
 def test_an_upgrade_is_answered_as_what_it_is_and_the_connection_closed(served):
-    with Client(served[0]) as one:
-        one.send(LIVE[:-2] + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + LIVE)
-        status, headers, _ = one.answer()
+    with Client(served[0]) as client:
+        client.send(LIVE[:-2] + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + LIVE)
+        status, headers, _ = client.answer()
         assert (status, headers["connection"]) == (200, "close")
-        assert one.ends() == b""
+        assert client.ends() == b""
 
 
-def test_so_many_requests_wait_and_no_more(served):
-    with Client(served[0]) as one:
-        one.send(LIVE * 1000)
-        answered = one.ends().split(b"HTTP/1.1 ")[1:]
+def test_a_connection_answers_requests_up_to_a_limit_and_closes(served):
+    with Client(served[0]) as client:
+        client.send(LIVE * 1000)
+        answered = client.ends().split(b"HTTP/1.1 ")[1:]
         assert 64 <= len(answered) < 1000
         assert [b"connection: close" in part for part in answered] == [False] * (len(answered) - 1) + [True]
 
@@ -153,32 +153,32 @@ def test_a_half_head_is_refused_in_time(served):
         fresh.send(LIVE[:20])
         assert used.send(LIVE).answer()[0] == 200
         used.send(LIVE[:20])
-        for one in (fresh, used):
-            assert one.refused() == (408, "head_too_slow")
-            assert one.ends() == b""
+        for client in (fresh, used):
+            assert client.refused() == (408, "head_too_slow")
+            assert client.ends() == b""
 
 
 def test_a_head_that_drips_is_refused_in_time(served):
-    with Client(served[0]) as one:
+    with Client(served[0]) as client:
         begun = time.monotonic()
         for byte in LIVE[:-2] + b"a: " + b"b" * 10_000:
-            if one.pour(bytes([byte]), 1) == 0 or not one.is_open():
+            if client.pour(bytes([byte]), 1) == 0 or not client.is_open():
                 break
             assert time.monotonic() - begun < PATIENCE
 
 
 def test_a_connection_that_asks_nothing_is_closed(served):
-    with Client(served[0]) as one:
-        assert one.ends() == b""
+    with Client(served[0]) as client:
+        assert client.ends() == b""
 
 
 def test_between_requests_a_connection_waits_longer_than_a_head(served):
-    with Client(served[0]) as one:
+    with Client(served[0]) as client:
         for _ in range(2):
-            assert one.send(LIVE).answer()[0] == 200
+            assert client.send(LIVE).answer()[0] == 200
             time.sleep(2.5 * LIMITS["head_seconds"])
-            assert one.is_open()
-        assert one.ends() == b""
+            assert client.is_open()
+        assert client.ends() == b""
 
 
 KEYS = {
@@ -215,28 +215,28 @@ def test_a_body_of_the_wrong_kind_is_not_read_on(served, name, size, path):
 
 
 def endless(served, path, fields, expected):
-    """Send a body without end, and see that it is refused, answered, and neither read nor waited for."""
+    """Send an endless body; assert that it is refused and answered, and that the server does not read it."""
     url, process = served
     before = resident(process.pid)
     head = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + fields + b"\r\n"
     piece = b"10000\r\n" + b" " * 2**16 + b"\r\n" if b"chunked" in fields else b" " * 2**16
-    with Client(url) as one:
-        one.send(head)
+    with Client(url) as client:
+        client.send(head)
         if expected != 413 or b"Length" in fields:
-            status, _ = one.refused()
+            status, _ = client.refused()
             assert status == expected
-        # What the systems on both sides hold of it comes on top of what is thrown away.
-        assert one.pour(piece, 256 * MIB) < 64 * MIB
+        # The socket buffers on both sides add to the bytes that the server throws away.
+        assert client.pour(piece, 256 * MIB) < 64 * MIB
     assert resident(process.pid) - before < 24 * MIB
 
 
 def test_a_client_that_waits_for_leave_is_refused_without_a_body(alone):
-    with Client(alone[0]) as one:
-        one.send(
+    with Client(alone[0]) as client:
+        client.send(
             b"POST /api/v1/records HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
         )
-        assert one.refused() == (401, "unauthenticated")
-        assert one.ends() == b""
+        assert client.refused() == (401, "unauthenticated")
+        assert client.ends() == b""
 
 
 def test_an_answer_behind_a_whole_body_keeps_the_connection(served):
@@ -245,25 +245,25 @@ def test_an_answer_behind_a_whole_body_keeps_the_connection(served):
         b"POST /api/v1/customers/c1/interactions HTTP/1.1\r\nHost: localhost\r\nX-Tenant-Id: %b\r\n"
         b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     ) % (TENANT.encode(), len(body))
-    with Client(served[0]) as one:
-        assert one.send(post + body).answer()[0] == 201
-        assert one.send(post).send(body).answer()[0] == 201
-        assert one.send(LIVE).answer()[0] == 200
+    with Client(served[0]) as client:
+        assert client.send(post + body).answer()[0] == 201
+        assert client.send(post).send(body).answer()[0] == 201
+        assert client.send(LIVE).answer()[0] == 200
 
 
 def test_a_client_that_does_not_read_its_answers_is_let_go(served):
-    with Client(served[0], receive=4096) as one:
-        one.send(LARGE * 60)
-        until(lambda: one.pour(LIVE, 1) == 0)  # its end is no longer there
+    with Client(served[0], receive=4096) as client:
+        client.send(LARGE * 60)
+        until(lambda: client.pour(LIVE, 1) == 0)  # its end is no longer there
 
 
 def test_a_client_that_reads_slowly_but_steadily_has_all(served):
     with Client(served[0]) as other:
         size = len(other.send(LARGE).answer()[2])
-    with Client(served[0], receive=2**16) as one:
-        one.send(LARGE * 40)
+    with Client(served[0], receive=2**16) as client:
+        client.send(LARGE * 40)
         for _ in range(40):
-            status, _, body = one.answer()
+            status, _, body = client.answer()
             assert (status, len(body)) == (200, size)
             time.sleep(0.05)
 
@@ -273,17 +273,17 @@ def test_heads_and_bodies_of_many_take_little_memory(alone):
     before = resident(process.pid)
     clients = [Client(url) for _ in range(60)]
     try:
-        for number, one in enumerate(clients):
-            one.send(LIVE[:-2] if number % 2 else LIVE.replace(b"GET", b"POST")[:-2])
-            one.send(b"x: " if number % 3 else b"Transfer-Encoding: chunked\r\n\r\n5;")
-        for one in clients:
-            assert one.pour(b"a" * 2**16, 64 * MIB) < 64 * MIB
+        for number, client in enumerate(clients):
+            client.send(LIVE[:-2] if number % 2 else LIVE.replace(b"GET", b"POST")[:-2])
+            client.send(b"x: " if number % 3 else b"Transfer-Encoding: chunked\r\n\r\n5;")
+        for client in clients:
+            assert client.pour(b"a" * 2**16, 64 * MIB) < 64 * MIB
         assert resident(process.pid) - before < 48 * MIB
     finally:
-        for one in clients:
-            one.socket.close()
-    with Client(url) as one:
-        assert one.send(LIVE).answer()[0] == 200
+        for client in clients:
+            client.socket.close()
+    with Client(url) as client:
+        assert client.send(LIVE).answer()[0] == 200
 
 
 def test_more_connections_than_a_process_takes_are_refused_and_logged(database):
@@ -294,41 +294,41 @@ def test_more_connections_than_a_process_takes_are_refused_and_logged(database):
     ):
         until(lambda: answers(url))
         until(lambda: takes(url))
-        held = []
+        clients = []
         try:
-            while len(held) < 6:
-                held.append(Client(url))
-            assert all(one.send(LIVE).answer()[0] == 200 for one in held)
+            while len(clients) < 6:
+                clients.append(Client(url))
+            assert all(client.send(LIVE).answer()[0] == 200 for client in clients)
             for _ in range(20):
-                with Client(url) as one:
-                    status, headers, body = one.answer()
+                with Client(url) as client:
+                    status, headers, body = client.answer()
                     assert (status, headers["retry-after"]) == (503, "1")
                     assert json.loads(body)["code"] == "too_many_connections"
-                    assert one.ends() == b""
-            assert all(one.send(LIVE).answer()[0] == 200 for one in held)
+                    assert client.ends() == b""
+            assert all(client.send(LIVE).answer()[0] == 200 for client in clients)
             until(lambda: any("connections were refused" in line for line in log))
-            crowd = [Client(url) for _ in range(200)]  # of whom only some are told
-            for one in crowd:
-                one.socket.close()
-            held.pop().socket.close()
+            crowd = [Client(url) for _ in range(200)]  # only some of them get an answer
+            for client in crowd:
+                client.socket.close()
+            clients.pop().socket.close()
             until(lambda: takes(url))
         finally:
-            for one in held:
-                one.socket.close()
+            for client in clients:
+                client.socket.close()
     lines = [line for line in log if "connections were refused" in line]
     assert 1 <= len(lines) <= 3
     assert "6 are open" in lines[0]
 
 
 def takes(url):
-    with Client(url) as one:
+    with Client(url) as client:
         try:
-            return one.send(LIVE).answer()[0] == 200
+            return client.send(LIVE).answer()[0] == 200
         except (OSError, AssertionError):
             return False
 
 
-def test_below_the_limit_of_descriptors_there_is_room_for_what_is_taken(database):
+def test_few_file_descriptors_lower_the_number_of_connections(database):
     log = []
 
     def few():
@@ -338,15 +338,15 @@ def test_below_the_limit_of_descriptors_there_is_room_for_what_is_taken(database
         until(lambda: answers(url))
         silent = [Client(url) for _ in range(200)]
         until(lambda: any("connections were refused" in line for line in log))
-        for one in silent:
-            one.ends()
-            one.socket.close()
+        for client in silent:
+            client.ends()
+            client.socket.close()
         until(lambda: takes(url))
     assert sum("32 connections at once, not 1000: the limit of open files is 128" in line for line in log) == 1
     assert not [line for line in log if "Traceback" in line or "Too many open files" in line]
 
 
-def test_no_room_for_a_connection_is_no_start(database):
+def test_the_server_does_not_start_with_too_few_file_descriptors(database):
     def none():
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 

@@ -87,7 +87,7 @@ async def test_what_nobody_foresaw_is_a_problem_without_its_words(running, monke
 
 
 def bodies(operation):
-    """Yield media types and bodies with the canary at every place of a value, and where no JSON is."""
+    """Yield media types and bodies: the canary at every place of a value, and in bodies that are no JSON."""
     for kind, example in operation.body.examples.items():
         yield kind, CANARY.encode()
         yield kind, f'"{CANARY}'.encode()
@@ -104,7 +104,7 @@ def bodies(operation):
 
 
 def canaries(value):
-    """Yield a value with the canary in place of each of its parts, one at a time, and in a name that is no word."""
+    """Yield copies of a value: in each, the canary replaces one part, or stands in a name that is no word."""
     yield CANARY
     if isinstance(value, dict):
         yield {**value, f"{CANARY} {CANARY}": 1}
@@ -114,13 +114,13 @@ def canaries(value):
             yield {**value, name: [CANARY]}
             yield {**value, name: {f"{CANARY} of": CANARY}}
     elif isinstance(value, list):
-        for place, part in enumerate(value):
+        for index, part in enumerate(value):
             for changed in canaries(part):
-                yield [*value[:place], changed, *value[place + 1 :]]
+                yield [*value[:index], changed, *value[index + 1 :]]
 
 
 def requests(operation):
-    """Yield requests to an operation with the canary at every place of them."""
+    """Yield requests to an operation, with the canary at every place of a request."""
     path = re.sub(r"\{\w+\}", CANARY, operation.path)
     yield path, {}
     yield re.sub(r"\{\w+\}", f"{CANARY}%0A", operation.path), {}
@@ -153,4 +153,6 @@ async def test_no_error_and_no_log_echoes_a_value_of_the_request(mode, running, 
             elif operation.id == "record_bulk":
                 assert CANARY not in answer.text, options
     assert refused > 500
-    assert not [one for one in caplog.records if one.name.startswith("portrait") and CANARY in one.getMessage()]
+    assert not [
+        record for record in caplog.records if record.name.startswith("portrait") and CANARY in record.getMessage()
+    ]

@@ -1,4 +1,4 @@
-"""ETags: weak, over what is shown, and the same again whenever it is the same."""
+"""ETags: weak, made of the content, and equal whenever the content is equal."""
 
 import itertools
 from hashlib import blake2b
@@ -36,8 +36,8 @@ async def test_the_etag_changes_with_the_content_shown_and_only_with_it(running,
     for name, record in RECORDS.items():
         await running.told(name, record)
     before = {name: await etag(running, sections=name) for name in NAMES} | {"": await etag(running)}
-    (one,) = (await running.listed(section))["data"]
-    assert (await running.client.delete(f"/api/v1/customers/c1/{section}/{one['key']}")).status_code == 204
+    (listed_record,) = (await running.listed(section))["data"]
+    assert (await running.client.delete(f"/api/v1/customers/c1/{section}/{listed_record['key']}")).status_code == 204
     for name in NAMES:
         assert (await etag(running, sections=name) == before[name]) == (name != section)
     assert await etag(running) != before[""]
@@ -57,8 +57,8 @@ async def test_every_selection_order_and_customer_has_an_etag_of_its_own(filled)
     for name, record in RECORDS.items():
         await filled.told(name, record, "c2")
     selections = [",".join(names) for size in (1, 2) for names in itertools.permutations(NAMES, size)]
-    found = [await etag(filled, name, one) for name in ("c1", "c2") for one in selections]
-    assert len(set(found)) == len(found)
+    etags = [await etag(filled, name, selection) for name in ("c1", "c2") for selection in selections]
+    assert len(set(etags)) == len(etags)
     assert await etag(filled, sections=" segments,segments, consent") == await etag(filled, sections="segments,consent")
 
 
@@ -92,7 +92,7 @@ async def test_a_rebuild_after_the_clock_was_set_back_leaves_every_etag_as_it_wa
     assert [await etag(running, sections=name) for name in NAMES] == before
 
 
-async def test_an_answer_with_a_computed_section_has_none_and_is_never_304(filled):
+async def test_an_answer_with_a_computed_section_has_no_etag_and_is_never_304(filled):
     for sections in (None, "loyalty", "segments,loyalty"):
         answer = await filled.profile(sections=sections, headers={"If-None-Match": "*"})
         assert answer.status_code == 200
@@ -130,7 +130,7 @@ async def test_if_none_match_takes_lists_and_a_star_and_compares_weakly(running,
     assert answer.headers["vary"] == "X-Tenant-Id, Authorization, X-API-Key"
 
 
-async def test_an_unknown_customer_is_404_whatever_is_held(running):
+async def test_an_unknown_customer_is_404_whatever_if_none_match_says(running):
     answer = await running.profile("nobody", headers={"If-None-Match": "*"})
     assert answer.status_code == 404
     assert "etag" not in answer.headers
@@ -143,7 +143,7 @@ async def test_two_services_over_one_database_give_the_same_etag(running, tmp_pa
         assert await etag(other) == await etag(running)
 
 
-async def test_a_304_reads_no_bodies_and_what_time_overtook_is_looked_at(running):
+async def test_a_304_reads_no_bodies_unless_time_overtook_the_document(running):
     await running.told("segments", SEGMENT)
     later = {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": "2026-06-02T00:00:00Z"}
     await running.told("segments", later)
@@ -161,17 +161,17 @@ async def test_a_304_reads_no_bodies_and_what_time_overtook_is_looked_at(running
     assert (await running.profile("c2", headers=known)).status_code == 404
     assert len(read) == 2  # the unknown customer's
     running.clock.advance(86_400)
-    shown = await running.profile(headers=known)
-    assert (shown.status_code, shown.headers["etag"] != known["if-none-match"]) == (200, True)
-    assert (await running.profile(headers={"if-none-match": shown.headers["etag"]})).status_code == 304
+    answer = await running.profile(headers=known)
+    assert (answer.status_code, answer.headers["etag"] != known["if-none-match"]) == (200, True)
+    assert (await running.profile(headers={"if-none-match": answer.headers["etag"]})).status_code == 304
     assert len(read) == 4  # time has overtaken the document: it is rendered for each, until the background writes it
     await running.services.upkeep.refresh()
-    assert (await running.profile(headers={"if-none-match": shown.headers["etag"]})).status_code == 304
+    assert (await running.profile(headers={"if-none-match": answer.headers["etag"]})).status_code == 304
     assert len(read) == 4
 
 
 async def test_an_etag_is_keyed_by_its_tenant(running):
-    """Who sees an ETag without the tenant's secret cannot tell whether a guess of the contents is right."""
+    """Without the tenant's secret, a reader of an ETag cannot check a guess of the contents."""
     await running.services.access.create_tenant("other")
     tags = {}
     for tenant in ("my-tenant", "other"):

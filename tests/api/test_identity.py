@@ -1,4 +1,4 @@
-"""The routes of identity: their answers, their bodies' faults, and what no answer and no log says."""
+"""The routes of identity: their answers, faults in their bodies, and that no answer and no log has an identifier."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ E, D = "email:e@example.org", "device_id:d"
 IDENTITY, RULES = "/api/v1/identity", "/api/v1/identity/rules"
 
 
-async def test_the_cluster_names_the_id_asked_for_and_the_one_that_stays(running):
+async def test_the_cluster_names_the_id_asked_for_and_the_canonical_id(running):
     await each(running, tie("A", E, 0.9), tie(E, D, 0.8), tie("B", "phone:+4930901820"))
     answer = await running.client.get(IDENTITY, params={"customerId": "A"})
     assert answer.json() == {
@@ -26,7 +26,12 @@ async def test_the_cluster_names_the_id_asked_for_and_the_one_that_stays(running
     answer = (await running.client.get(IDENTITY, params={"customerId": "A"})).json()
     assert answer["customerId"] == "A"
     assert answer["cluster"]["canonicalId"] == "B"
-    assert [one["value"] for one in answer["cluster"]["identifiers"]] == ["A", "+4930901820", "e@example.org", "d"]
+    assert [identifier["value"] for identifier in answer["cluster"]["identifiers"]] == [
+        "A",
+        "+4930901820",
+        "e@example.org",
+        "d",
+    ]
 
 
 @pytest.mark.parametrize("path", [IDENTITY, f"{IDENTITY}/explain"])
@@ -41,7 +46,7 @@ async def test_the_cluster_names_the_id_asked_for_and_the_one_that_stays(running
         ("nobody", 404, "customer_not_found"),
     ],
 )
-async def test_whom_to_show_is_named_once_and_well(running, path, asked, status, code):
+async def test_a_wrong_customer_id_parameter_is_refused(running, path, asked, status, code):
     answer = await running.client.get(path, params={} if asked is None else {"customerId": asked})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
@@ -52,7 +57,7 @@ async def test_resolve_answers_the_customer_id(running):
     assert await act(running, "resolve", identifier="A") == {"canonicalId": "A"}
 
 
-async def test_the_explanation_says_who_told_what_when_and_what_became_of_it(running):
+async def test_the_explanation_shows_evidence_merges_and_pairs_kept_apart(running):
     await each(
         running,
         tie("A", "email:E@Example.org", 0.9, source="crm", effectiveAt="2026-01-02T00:00:00Z"),
@@ -61,19 +66,19 @@ async def test_the_explanation_says_who_told_what_when_and_what_became_of_it(run
     )
     await act(running, "merge", targetId="A", sourceId="B", source="ann")
     await act(running, "unlink", canonicalId="B", identifier="phone:+4930901820")
-    found = await explained(running, "B")
-    assert found["customerId"] == "A"
-    (mail,) = [one for one in found["identifiers"] if one["type"] == "email"]
+    explanation = await explained(running, "B")
+    assert explanation["customerId"] == "A"
+    (mail,) = [identifier for identifier in explanation["identifiers"] if identifier["type"] == "email"]
     assert (mail["value"], mail["confidence"]) == ("e@example.org", 0.954545)  # 0.9 and 0.7: 9 · 7/3 = 21, 21 / 22
     (link,) = mail["path"]
     assert link["identifiers"] == [named("A"), named(E)]
-    told = [(one["source"], one["rule"], one["confidence"]) for one in link["evidence"]]
-    assert told == [("crm", "record", 0.9), ("shop", "record", 0.7)]
+    link_evidence = [(record["source"], record["rule"], record["confidence"]) for record in link["evidence"]]
+    assert link_evidence == [("crm", "record", 0.9), ("shop", "record", 0.7)]
     assert link["evidence"][0]["effectiveAt"] == "2026-01-02T00:00:00Z"
-    (merge,) = found["merges"]
+    (merge,) = explanation["merges"]
     assert (merge["sourceId"], merge["targetId"], merge["rule"]) == ("B", "A", "merge")
     assert merge["identifiers"] == [named("A"), named("B")]
-    (pair,) = found["apart"]
+    (pair,) = explanation["apart"]
     assert pair.pop("recordedAt").startswith("2026-06-01T12:00:00")
     ends = [named("B"), named("phone:+4930901820")]
     assert pair == {"identifiers": ends, "rule": "unlink", "source": "api", "credential": None}
@@ -81,9 +86,9 @@ async def test_the_explanation_says_who_told_what_when_and_what_became_of_it(run
 
 async def test_a_candidate_says_the_reason_in_words_too(running):
     await each(running, tie("B", E), tie("A", "email:E@example.org", 0.7, source="crm"))
-    (one,) = (await explained(running, "A"))["candidates"]
-    assert one.pop("recordedAt").startswith("2026-06-01T12:00:00")
-    assert one == {
+    (candidate,) = (await explained(running, "A"))["candidates"]
+    assert candidate.pop("recordedAt").startswith("2026-06-01T12:00:00")
+    assert candidate == {
         "identifier": named("A"),
         "other": named("email:E@example.org"),
         "reason": "unique_type",
@@ -130,12 +135,12 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("body", "place"), WRONG.values(), ids=WRONG)
-async def test_a_wrong_body_is_refused_by_the_name_of_its_field(running, body, place):
+@pytest.mark.parametrize(("body", "field"), WRONG.values(), ids=WRONG)
+async def test_a_wrong_body_is_refused_by_the_name_of_its_field(running, body, field):
     await bulk(running, tie("A", E))
     answer = await running.client.post(IDENTITY, json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_record"), answer.text
-    assert place in answer.json()["detail"]
+    assert field in answer.json()["detail"]
     assert "secret@" not in answer.text
 
 
@@ -166,25 +171,25 @@ async def test_no_identifier_is_in_a_log_or_in_an_error(running, caplog):
         answer = await tried(running, action, **fields)
         assert answer.json()["code"] == code
         assert "secret" not in answer.text
-    ours = [one.getMessage() for one in caplog.records if one.name.startswith("portrait")]
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("portrait")]
     assert not [text for text in ours if "secret" in text]
 
 
 # --- rules ---
 
 
-async def test_rules_are_shown_whole_set_and_shown_again(running):
+async def test_rules_can_be_read_set_and_read_again(running):
     assert (await running.client.get(RULES)).json() == json.loads(json.dumps(view(DEFAULT)))
     made = {"types": {"loyalty_card": {"priority": 15, "limit": 3}, "email": {"unique": True}}, "weakGuard": False}
     answer = await running.client.put(RULES, json=made)
     assert answer.status_code == 200
-    found = answer.json()
-    assert found == (await running.client.get(RULES)).json()
-    assert found["types"]["loyalty_card"] == {"priority": 15, "limit": 3, "windowDays": None, "unique": False,
+    rules = answer.json()
+    assert rules == (await running.client.get(RULES)).json()
+    assert rules["types"]["loyalty_card"] == {"priority": 15, "limit": 3, "windowDays": None, "unique": False,
                                               "weak": False, "sharedFrom": None}  # fmt: skip
-    assert found["types"]["email"]["unique"]
-    assert found["types"]["device_id"] == view(DEFAULT)["types"]["device_id"]
-    assert (await running.client.put(RULES, json=found)).json() == found, "as they are shown they can be set"
+    assert rules["types"]["email"]["unique"]
+    assert rules["types"]["device_id"] == view(DEFAULT)["types"]["device_id"]
+    assert (await running.client.put(RULES, json=rules)).json() == rules, "as they are shown they can be set"
     assert (await running.client.put(RULES, json={})).json() == json.loads(json.dumps(view(DEFAULT)))
 
 
@@ -201,20 +206,24 @@ async def test_rules_that_contradict_each_other_change_nothing(running):
         assert (await running.client.get(RULES)).json() == before
 
 
-async def test_patterns_that_an_older_version_let_through_are_shown_as_unused_and_the_others_hold(running, caplog):
+async def test_patterns_that_an_older_version_let_through_are_shown_as_unused_and_the_others_apply(running, caplog):
     older = {"blockedPatterns": ["(?!qa)secret.*", "no", "(.)\\1"]}
     raw = json.dumps(older).encode()
     await running.services.store.write(TENANT, lambda tx: tx.set_rules(TENANT, raw))
     running.services.access.changed(TENANT)
-    found = (await running.client.get(RULES)).json()
-    assert found["blockedPatterns"] == older["blockedPatterns"]
-    assert [one["index"] for one in found["unusedPatterns"]] == [0, 2]
-    assert "looks around" in found["unusedPatterns"][0]["detail"]
-    logged = [one.levelname for one in caplog.records if "2 of a tenant's blockedPatterns match nothing" in one.message]
+    rules = (await running.client.get(RULES)).json()
+    assert rules["blockedPatterns"] == older["blockedPatterns"]
+    assert [pattern["index"] for pattern in rules["unusedPatterns"]] == [0, 2]
+    assert "looks around" in rules["unusedPatterns"][0]["detail"]
+    logged = [
+        record.levelname
+        for record in caplog.records
+        if "2 of a tenant's blockedPatterns match nothing" in record.message
+    ]
     assert logged == ["WARNING"]
     assert "secret" not in caplog.text
     taken = await bulk(running, tie("A", "device_id:secret"), tie("A", "device_id:NO"))
-    assert [(one["index"], one["code"]) for one in taken["warnings"]] == [(1, "blocked_value")]
+    assert [(warning["index"], warning["code"]) for warning in taken["warnings"]] == [(1, "blocked_value")]
     answer = await running.client.put(RULES, json=older)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules")
     assert "`blockedPatterns[0]`" in answer.json()["detail"]

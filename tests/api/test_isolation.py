@@ -1,4 +1,4 @@
-"""Tenants: every operation, driven with another's ids, answers as for what does not exist and changes nothing."""
+"""Tenants: every operation, called with another tenant's ids, answers as for unknown ids and changes nothing."""
 
 import json
 import re
@@ -22,8 +22,8 @@ def guarded(guarded_anywhere):
     return guarded_anywhere
 
 
-async def held(running, tenant):
-    """Return all rows that the database holds of a tenant, asked for without the service."""
+async def stored_rows(running, tenant):
+    """Return all rows that the database has of a tenant, read without the service."""
     columns = {**dict.fromkeys((*TABLES, "credentials"), "tenant"), "tenants": "id"}
     queries = {table: f"SELECT * FROM {table} WHERE {column} = '{tenant}'" for table, column in columns.items()}
     path = running.database.removeprefix("sqlite:///")
@@ -34,7 +34,7 @@ async def held(running, tenant):
     else:
         with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)) as connection:
             rows = {table: connection.execute(query).fetchall() for table, query in queries.items()}
-    return {table: sorted(found, key=repr) for table, found in rows.items()}
+    return {table: sorted(table_rows, key=repr) for table, table_rows in rows.items()}
 
 
 class Foreign:
@@ -72,7 +72,7 @@ async def filled(guarded):
 
 
 def pair(path, **more):
-    """Return a request with their customer's id, and the same with nobody's."""
+    """Return a request with their customer's id, and the same request with an unknown id."""
     return [{"path": path.format(customerId=name), **more} for name in (THEIRS, NOBODY)]
 
 
@@ -86,60 +86,68 @@ def own(section, customer_id):
 
 
 def acts():
-    """Return the actions on identity that a stranger would try, each with the like of nobody's."""
+    """Return the actions on identity that a stranger would try, each with the same for an identifier of nobody."""
     email = {"type": "email", "value": RECORDS["identities"]["value"]}
     nobodys = {"type": "email", "value": "absent@example.com"}
     return [
-        [{"action": "resolve", "identifier": one} for one in (email, nobodys)],
-        [{"action": "merge", "targetId": one, "sourceId": "theirs-2"} for one in (THEIRS, NOBODY)],
-        [{"action": "unmerge", "targetId": one, "sourceId": "theirs-2"} for one in (THEIRS, NOBODY)],
+        [{"action": "resolve", "identifier": identifier} for identifier in (email, nobodys)],
+        [{"action": "merge", "targetId": customer_id, "sourceId": "theirs-2"} for customer_id in (THEIRS, NOBODY)],
+        [{"action": "unmerge", "targetId": customer_id, "sourceId": "theirs-2"} for customer_id in (THEIRS, NOBODY)],
         [
-            {"action": "unlink", "canonicalId": one, "identifier": {**email, "value": f"{one}@example.com"}}
-            for one in (THEIRS, NOBODY)
+            {
+                "action": "unlink",
+                "canonicalId": customer_id,
+                "identifier": {**email, "value": f"{customer_id}@example.com"},
+            }
+            for customer_id in (THEIRS, NOBODY)
         ],
-        [{"action": "accept", "identifier": one, "other": email} for one in (email, nobodys)],
-        [{"action": "reject", "identifier": one, "other": email} for one in (email, nobodys)],
+        [{"action": "accept", "identifier": identifier, "other": email} for identifier in (email, nobodys)],
+        [{"action": "reject", "identifier": identifier, "other": email} for identifier in (email, nobodys)],
         [
-            {"action": "cannot-link", "identifier": one, "other": {"type": "customer_id", "value": "theirs-2"}}
-            for one in (email, nobodys)
+            {"action": "cannot-link", "identifier": identifier, "other": {"type": "customer_id", "value": "theirs-2"}}
+            for identifier in (email, nobodys)
         ],
     ]
 
 
 def after_a_cursor(path, section, cursor):
     requests = pair(path, params={"cursor": cursor})
-    return [[one] for one in requests] if section == "identities" else [requests]
+    return [[request] for request in requests] if section == "identities" else [requests]
 
 
 def attempts(operation, foreign):
-    """Return groups of requests that a stranger would try: theirs, and where there is one, the like of nobody's."""
+    """Return groups of requests that a stranger would try: for their ids, and where possible the same for nobody's."""
     path, cursors = operation.path, foreign.cursors
     known = {
         "get_unified_profile": lambda: [pair(path)],
         "record_bulk": lambda: [[{"path": path, **bulk(name)} for name in (THEIRS, NOBODY)]],
         "list_customers": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["customers"]}}]],
-        "get_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
-        "explain_identity": lambda: [[{"path": path, "params": {"customerId": one}} for one in (THEIRS, NOBODY)]],
+        "get_identity": lambda: [
+            [{"path": path, "params": {"customerId": customer_id}} for customer_id in (THEIRS, NOBODY)]
+        ],
+        "explain_identity": lambda: [
+            [{"path": path, "params": {"customerId": customer_id}} for customer_id in (THEIRS, NOBODY)]
+        ],
         "list_candidates": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["candidates"]}}]],
-        "act_on_identity": lambda: [[{"path": path, "json": one} for one in pair_] for pair_ in acts()],
+        "act_on_identity": lambda: [[{"path": path, "json": action} for action in pair_] for pair_ in acts()],
         "get_identity_rules": lambda: [[{"path": path}]],
         "set_identity_rules": lambda: [[{"path": path, "json": {"minConfidence": 0.6}}]],
         "find_unified_profile": lambda: [
-            [{"path": path, "json": {"customerId": one}} for one in (THEIRS, NOBODY)],
+            [{"path": path, "json": {"customerId": customer_id}} for customer_id in (THEIRS, NOBODY)],
             [
-                {"path": path, "json": {"identifier": {"type": "email", "value": one}}}
-                for one in (RECORDS["identities"]["value"], "absent@example.com")
+                {"path": path, "json": {"identifier": {"type": "email", "value": address}}}
+                for address in (RECORDS["identities"]["value"], "absent@example.com")
             ],
         ],
         "get_profile": lambda: [pair(path)],
         "list_keys": lambda: [
             [{"path": path}],
             [{"path": path, "params": {"cursor": cursors["keys"]}}],
-            [{"path": path, "params": {"mintedBy": one}} for one in (foreign.key_id, "0" * 12)],
+            [{"path": path, "params": {"mintedBy": key_id}} for key_id in (foreign.key_id, "0" * 12)],
         ],
         "create_key": lambda: [[{"path": path, "json": {"role": "viewer"}}]],
         "revoke_key": lambda: [
-            [{"path": path.format(keyId=one), "params": more} for one in (foreign.key_id, "0" * 12)]
+            [{"path": path.format(keyId=key_id), "params": more} for key_id in (foreign.key_id, "0" * 12)]
             for more in ({}, {"descendants": "true"})
         ],
         "create_tenant": lambda: [[{"path": path, "json": {"id": "my-tenant", "name": "Mine now"}}]],
@@ -153,11 +161,11 @@ def attempts(operation, foreign):
     assert section in BODIES, f"the test does not know {operation.id}: say how a stranger would try it"
     keyed = path.replace("{key}", foreign.keys[section])
     of_a_section = {
-        # An identifier is one person's, so nobody's record names another.
+        # An identifier belongs to one person, so the record of nobody has an identifier of its own.
         "record": lambda: [
             [{"path": path.format(customerId=name), "json": own(section, name)} for name in (THEIRS, NOBODY)]
         ],
-        # Their identifiers differ, so do the keys by which these are listed: one may stand below the cursor.
+        # The identifiers differ, and so do their keys in the list: a key may sort below the cursor.
         "list": lambda: [pair(path), *after_a_cursor(path, section, cursors["segments"])],
         "history": lambda: [pair(keyed)],
         "delete": lambda: [pair(keyed)],
@@ -166,8 +174,8 @@ def attempts(operation, foreign):
     return of_a_section[verb]()
 
 
-def told_apart(answer):
-    """Return what of an answer a stranger could tell a difference by."""
+def observable(answer):
+    """Return the parts of an answer by which a stranger could see a difference."""
     text = re.sub(THEIRS, NOBODY, answer.text)
     if answer.headers.get("content-type") == "application/problem+json":
         text = json.dumps(shape(json.loads(text)), sort_keys=True)
@@ -178,10 +186,10 @@ def told_apart(answer):
 
 async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_nothing(guarded, operations):
     foreign = await filled(guarded)
-    before = await held(guarded, "my-tenant")
+    before = await stored_rows(guarded, "my-tenant")
     assert before["facts"]
     assert before["credentials"]
-    operations = sorted(operations(guarded), key=lambda one: one.method == "POST")
+    operations = sorted(operations(guarded), key=lambda operation: operation.method == "POST")
     for role in ("viewer", "editor", "admin"):
         stranger = {"X-API-Key": await guarded.key(role, "other")}
         for operation in operations:
@@ -194,11 +202,11 @@ async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_no
                 assert answers[0].status_code < 500
                 assert "theirs-2" not in answers[0].text
                 assert foreign.key_id not in answers[0].text
-                assert told_apart(answers[0]) == told_apart(answers[-1]), (role, operation.id)
-                assert await held(guarded, "my-tenant") == before, (role, operation.id)
+                assert observable(answers[0]) == observable(answers[-1]), (role, operation.id)
+                assert await stored_rows(guarded, "my-tenant") == before, (role, operation.id)
 
 
-async def test_before_anything_is_told_every_customer_route_is_404_for_a_stranger(guarded, operations):
+async def test_every_customer_route_is_404_for_a_stranger_without_records(guarded, operations):
     foreign = await filled(guarded)
     stranger = {"X-API-Key": await guarded.key("admin", "other")}
     seen = 0
@@ -214,7 +222,7 @@ async def test_before_anything_is_told_every_customer_route_is_404_for_a_strange
 
 async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(guarded, operations):
     await filled(guarded)
-    before = await held(guarded, "my-tenant")
+    before = await stored_rows(guarded, "my-tenant")
     key = await guarded.key("admin", "other")
     for operation in operations(guarded):
         if operation.public:
@@ -226,5 +234,5 @@ async def test_every_operation_refuses_another_tenants_name_as_an_unknown_one(gu
         ]
         assert answers[0].status_code == 403, operation.id
         assert answers[0].json()["code"] == "tenant_forbidden"
-        assert told_apart(answers[0]) == told_apart(answers[1])
-    assert await held(guarded, "my-tenant") == before
+        assert observable(answers[0]) == observable(answers[1])
+    assert await stored_rows(guarded, "my-tenant") == before

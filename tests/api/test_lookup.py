@@ -1,4 +1,4 @@
-"""Profiles by any identifier, and in short: what is answered, one by one and several at once."""
+"""Profiles by any identifier, and short profiles: the answers to one request and to several at once."""
 
 import json
 
@@ -42,7 +42,7 @@ async def test_any_identifier_leads_to_the_same_profile(filled, tag):
 
 async def test_only_the_sections_asked_for_are_answered(filled):
     answer = await filled.client.post(PATH, json={"identifier": named(D), "sections": ["segments", "identities"]})
-    assert [one["name"] for one in answer.json()["sections"]] == ["segments", "identities"]
+    assert [section["name"] for section in answer.json()["sections"]] == ["segments", "identities"]
 
 
 WRONG = {
@@ -64,7 +64,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("asked", "status", "code"), WRONG.values(), ids=WRONG)
-async def test_what_is_wrong_is_said_of_one(filled, asked, status, code):
+async def test_a_wrong_request_for_one_profile_is_refused(filled, asked, status, code):
     answer = await filled.client.post(PATH, content=json.dumps(asked), headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert "secret" not in answer.text
@@ -72,15 +72,15 @@ async def test_what_is_wrong_is_said_of_one(filled, asked, status, code):
 
 
 async def test_several_are_answered_in_order_each_with_its_own_status(filled):
-    asked = [{"customerId": "B"}, *(one for one, _, _ in WRONG.values()), {"identifier": named(E)}]
+    asked = [{"customerId": "B"}, *(request for request, _, _ in WRONG.values()), {"identifier": named(E)}]
     answer = await filled.client.post(PATH, json=asked)
     assert answer.status_code == 200
     first, *wrong, last = answer.json()["data"]
     assert (first["status"], first["profile"]["customerId"]) == (200, "B")
     assert (last["status"], timeless(last["profile"])) == (200, timeless((await filled.profile("A")).json()))
-    assert [(one["status"], one["problem"]["code"]) for one in wrong] == [(s, c) for _, s, c in WRONG.values()]
-    assert all(one.keys() == {"status", "problem"} for one in wrong)
-    assert {one["problem"]["status"] == one["status"] for one in wrong} == {True}
+    assert [(result["status"], result["problem"]["code"]) for result in wrong] == [(s, c) for _, s, c in WRONG.values()]
+    assert all(result.keys() == {"status", "problem"} for result in wrong)
+    assert {result["problem"]["status"] == result["status"] for result in wrong} == {True}
 
 
 @pytest.mark.parametrize("size", [0, MAX_PROFILES + 1])
@@ -92,7 +92,7 @@ async def test_an_array_of_none_or_too_many_is_refused(filled, size):
 
 async def test_as_many_as_may_be_are_answered(filled):
     answer = await filled.client.post(PATH, json=[{"customerId": "A", "sections": ["segments"]}] * MAX_PROFILES)
-    assert [one["status"] for one in answer.json()["data"]] == [200] * MAX_PROFILES
+    assert [result["status"] for result in answer.json()["data"]] == [200] * MAX_PROFILES
 
 
 async def test_a_section_that_the_role_may_not_read_is_refused(guarded):
@@ -104,7 +104,7 @@ async def test_a_section_that_the_role_may_not_read_is_refused(guarded):
     answer = await guarded.client.post(PATH, json=wanted, headers=viewer)
     assert (answer.status_code, answer.json()["code"]) == (403, "section_forbidden")
     answer = (await guarded.client.post(PATH, json=[wanted], headers=viewer)).json()["data"]
-    assert [(one["status"], one["problem"]["code"]) for one in answer] == [(403, "section_forbidden")]
+    assert [(result["status"], result["problem"]["code"]) for result in answer] == [(403, "section_forbidden")]
     whole = (await guarded.client.get("/api/v1/profiles/A", headers=viewer)).json()
     assert "guarded" not in whole["schemas"]
     assert "guarded" in (await guarded.client.get("/api/v1/profiles/A", headers=headers)).json()["schemas"]
@@ -135,14 +135,14 @@ async def test_a_plugins_section_shows_its_first_record(extended):
     assert answer["schemas"] == {"loyalty": {"tier": "gold"}, "tickets": ticket}
 
 
-async def test_the_old_id_of_one_merged_away_answers_with_the_survivor(filled):
+async def test_a_merged_customers_old_id_answers_with_the_survivor(filled):
     await each(filled, line("Ä/C", "segments", SEGMENT))
     await act(filled, "merge", targetId="Ä/C", sourceId="A")
     answer = await filled.client.get("/api/v1/profiles/A")
     assert answer.json()["customerId"] == "Ä/C"
     assert answer.headers["content-location"] == "/api/v1/profiles/%C3%84%2FC"
     answer = await filled.client.post(PATH, json=[{"customerId": "A"}, {"identifier": named(E)}])
-    assert [one["profile"]["customerId"] for one in answer.json()["data"]] == ["Ä/C", "Ä/C"]
+    assert [result["profile"]["customerId"] for result in answer.json()["data"]] == ["Ä/C", "Ä/C"]
     assert evidence("A") in await filled.section("identities", "A")
 
 

@@ -1,4 +1,4 @@
-"""Refusals and log lines say what was wrong, what would be right, and whom it concerns."""
+"""Refusals and log lines say what was wrong, what would be right, and which tenant and request it concerns."""
 
 import json
 import logging
@@ -59,7 +59,7 @@ async def refused(running, status, code, path="/api/v1/customers", **headers):
     return problem["detail"]
 
 
-async def test_a_credential_that_is_refused_is_told_why(guarded):
+async def test_a_401_says_what_is_wrong_with_the_credential(guarded):
     live, ended = await guarded.key("viewer"), guarded.clock.now + 1_000_000
     expired = await guarded.key("viewer", expires_at=ended)
     revoked = await guarded.key("viewer")
@@ -125,7 +125,7 @@ async def test_a_refusal_for_the_role_names_the_callers_and_those_that_may(guard
         ("/api/v1/customers//unified-profile", ("after /api/v1/customers comes", "a {customerId}")),
     ],
 )
-async def test_a_path_that_there_is_not_is_told_what_there_is(running, path, words):
+async def test_a_404_for_an_unknown_path_names_the_known_paths(running, path, words):
     detail = await refused(running, 404, "route_not_found", path)
     assert all(word in detail for word in words), detail
     assert "c1" not in detail
@@ -135,7 +135,7 @@ TEMPLATES = ("/a", "/a/{b}", "/a/{b}/c", "/d/e", "/api/v1/x")
 
 
 @given(st.lists(st.sampled_from(["", "a", "c", "d", "e", "x", "api", "v1", "SECRET", "%2F"]), max_size=5).map("/".join))
-def test_what_is_said_of_a_path_repeats_nothing_but_templates(rest):
+def test_the_refusal_of_a_path_repeats_only_templates(rest):
     detail = Paths(TEMPLATES).unknown(f"/{rest}").detail
     assert "SECRET" not in detail
     assert "%2F" not in detail
@@ -143,8 +143,8 @@ def test_what_is_said_of_a_path_repeats_nothing_but_templates(rest):
 
 
 async def test_a_clients_request_id_is_kept_if_it_is_a_uuid(running):
-    async def ids(*given, path="/api/v1/nothing"):
-        answer = await running.client.get(path, headers=[("X-Request-Id", one) for one in given])
+    async def ids(*request_ids, path="/api/v1/nothing"):
+        answer = await running.client.get(path, headers=[("X-Request-Id", request_id) for request_id in request_ids])
         if answer.status_code >= 400:
             assert answer.json()["instance"] == f"urn:uuid:{answer.headers['X-Request-Id']}"
         return answer.headers["X-Request-Id"]
@@ -161,16 +161,16 @@ async def test_a_clients_request_id_is_kept_if_it_is_a_uuid(running):
     assert await ids() != await ids()
 
 
-def said(caplog, section):
-    """Return what each line of the log about a section's failure says in brackets, and whether it has a traceback."""
-    lines = [(one.getMessage(), bool(one.exc_info)) for one in caplog.records]
+def logged_failures(caplog, section):
+    """Return, for each log line about a section's failure, its text in brackets and whether it has a traceback."""
+    lines = [(record.getMessage(), bool(record.exc_info)) for record in caplog.records]
     return [(re.search(r"\((.*?)\)", text)[1], traced) for text, traced in lines if f"section {section} failed" in text]
 
 
 async def test_a_sections_failure_names_its_tenant_and_its_request_in_the_log(failing, caplog):
     caplog.set_level(logging.WARNING)
     bad, good = {"id": "bad"}, {"id": "good"}
-    lines = ndjson({"customerId": "c1", "section": "stored", "record": one} for one in (good, bad, bad))
+    lines = ndjson({"customerId": "c1", "section": "stored", "record": record} for record in (good, bad, bad))
     for send in (
         lambda: failing.record("stored", bad),
         lambda: failing.record("stored", [good, bad]),
@@ -180,14 +180,14 @@ async def test_a_sections_failure_names_its_tenant_and_its_request_in_the_log(fa
         answer = await send()
         assert "section_failed" in answer.text
         request_id = answer.headers["X-Request-Id"]
-        assert said(caplog, "stored") == [(f"tenant {TENANT}, request {request_id}", True)]
+        assert logged_failures(caplog, "stored") == [(f"tenant {TENANT}, request {request_id}", True)]
         if answer.status_code == 500:
-            [line] = [one.getMessage() for one in caplog.records if "section_failed" in one.getMessage()]
+            [line] = [record.getMessage() for record in caplog.records if "section_failed" in record.getMessage()]
             assert line.startswith(f"request {request_id} (tenant {TENANT}): section_failed: ")
     caplog.clear()
     answer = await failing.profile("c1", "computed")
     assert json.loads(answer.text)["sections"][0]["error"]["code"] == "section_failed"
-    assert said(caplog, "computed") == [(f"tenant {TENANT}, request {answer.headers['X-Request-Id']}", True)]
+    assert logged_failures(caplog, "computed") == [(f"tenant {TENANT}, request {answer.headers['X-Request-Id']}", True)]
 
 
 async def act(running, key, action, **more):
@@ -218,20 +218,22 @@ async def test_an_action_names_the_key_that_acted_whatever_source_it_gives(guard
     await act(running, keys["editor"], "link", canonicalId="A", identifiers=[phone], source="crm")
     await act(running, keys["admin"], "merge", targetId="A", sourceId="B", source="crm")
     for _ in range(2):
-        found = await explained(running, keys["editor"], "A")
-        by_type = {one["type"]: one["path"][0]["evidence"] for one in found["identifiers"]}
-        assert [(one["rule"], one["source"], one["credential"]) for one in by_type["phone"]] == [
+        explanation = await explained(running, keys["editor"], "A")
+        by_type = {identifier["type"]: identifier["path"][0]["evidence"] for identifier in explanation["identifiers"]}
+        assert [(record["rule"], record["source"], record["credential"]) for record in by_type["phone"]] == [
             ("link", "crm", editor)
         ]
-        assert [(one["rule"], one["credential"]) for one in by_type["email"]] == [("record", None)]
-        assert [(one["rule"], one["source"], one["credential"]) for one in found["merges"]] == [("merge", "crm", admin)]
+        assert [(record["rule"], record["credential"]) for record in by_type["email"]] == [("record", None)]
+        assert [(merge["rule"], merge["source"], merge["credential"]) for merge in explanation["merges"]] == [
+            ("merge", "crm", admin)
+        ]
         await running.services.upkeep.rebuild()
     await act(running, keys["editor"], "unmerge", targetId="A", sourceId="B")
     await act(running, keys["admin"], "unlink", canonicalId="A", identifier=phone)
     await running.told("identities", [cookie], "B", **mine)
     await act(running, keys["admin"], "cannot-link", identifier=email, other=cookie, source="desk")
-    found = (await explained(running, keys["editor"], "A"))["apart"]
-    assert {(one["rule"], one["source"], one["credential"]) for one in found} == {
+    apart = (await explained(running, keys["editor"], "A"))["apart"]
+    assert {(pair["rule"], pair["source"], pair["credential"]) for pair in apart} == {
         ("unmerge", "api", editor), ("unlink", "api", admin), ("cannot_link", "desk", admin),
     }  # fmt: skip
     await running.checked()
@@ -241,7 +243,7 @@ async def used(running, admin):
     answer = await running.client.get("/api/v1/keys", headers={"X-API-Key": admin})
     assert answer.status_code == 200, answer.text
     await running.services.access.close()
-    return {one["id"]: one["lastUsedAt"] for one in answer.json()["data"]}
+    return {credential["id"]: credential["lastUsedAt"] for credential in answer.json()["data"]}
 
 
 async def test_the_last_use_of_a_key_is_noted_within_ten_minutes_and_costs_no_request_anything(
@@ -251,7 +253,7 @@ async def test_the_last_use_of_a_key_is_noted_within_ten_minutes_and_costs_no_re
     monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", 0)
     admin, viewer = await running.key("admin"), await running.key("viewer")
     ends = await running.key("viewer", expires_at=clock.now + time.HOUR)
-    ids = [one.split("_")[1] for one in (admin, viewer, ends)]
+    ids = [key.split("_")[1] for key in (admin, viewer, ends)]
 
     async def ask(key, status=200):
         answer = await running.client.get("/api/v1/customers", headers={"X-API-Key": key})

@@ -1,4 +1,4 @@
-"""Keys that keys make: none outlives the one that made it, each is traced to it and can be taken back with it."""
+"""Keys that keys make: a key ends no later than its minter, names its minter, and can be revoked with it."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def id_of(key):
 
 
 async def mint(running, key, role="admin", tenant=TENANT, **more):
-    """Make a key by another over the API and return it as it was answered."""
+    """Make a key by another key over the API and return the answer."""
     headers = {"X-API-Key": key, "X-Tenant-Id": tenant}
     answer = await running.client.post(KEYS, json={"role": role, **more}, headers=headers)
     assert answer.status_code == 201, answer.text
@@ -35,20 +35,20 @@ async def works(running, key):
 
 async def test_a_key_ends_no_later_than_the_one_that_made_it(minting):
     end = minting.clock() + 4 * time.SECOND
-    shown = time.rfc3339(end)
+    end_text = time.rfc3339(end)
     parent = await minting.key("admin", expires_at=end)
     child = await mint(minting, parent)
-    assert child["expiresAt"] == shown
-    assert (await mint(minting, parent, expiresAt=shown))["expiresAt"] == shown
+    assert child["expiresAt"] == end_text
+    assert (await mint(minting, parent, expiresAt=end_text))["expiresAt"] == end_text
     earlier = time.rfc3339(end - time.SECOND)
     assert (await mint(minting, parent, expiresAt=earlier))["expiresAt"] == earlier
     grandchild = await mint(minting, child["key"])
-    assert grandchild["expiresAt"] == shown
+    assert grandchild["expiresAt"] == end_text
     for key in (parent, child["key"], grandchild["key"]):
         later = {"role": "viewer", "expiresAt": time.rfc3339(end + 1)}
         refused = await minting.client.post(KEYS, json=later, headers={"X-API-Key": key})
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
-        assert shown in refused.json()["detail"]
+        assert end_text in refused.json()["detail"]
         assert later["expiresAt"] not in refused.text
     assert len(await minting.services.access.keys(TENANT, None, 100)) == 5
     minting.clock.advance(5)
@@ -69,7 +69,7 @@ async def test_a_platforms_key_passes_its_end_on(minting):
 
 
 async def line(running):
-    """Return keys that made each other: the platform's, two tenants' admins, and those that the first of these made."""
+    """Return keys that made each other: the platform's, two tenants' admins, and the first admin's descendants."""
     platform = await running.key("platform", None)
     admin = await mint(running, platform)
     other = await mint(running, platform, tenant="other")
@@ -84,10 +84,13 @@ async def test_the_minter_is_kept_and_shown(minting):
     minters = {admin["id"]: "platform", child["id"]: admin["id"], grandchild["id"]: child["id"], id_of(by_hand): None}
     for key in (admin["key"], child["key"]):
         listed = (await minting.client.get(KEYS, headers={"X-API-Key": key})).json()["data"]
-        assert {one["id"]: one["mintedBy"] for one in listed} == minters
+        assert {credential["id"]: credential["mintedBy"] for credential in listed} == minters
     headers = {"X-API-Key": platform, "X-Tenant-Id": TENANT}
     listed = (await minting.client.get(KEYS, headers=headers)).json()["data"]
-    assert {one["id"]: one["mintedBy"] for one in listed} == {**minters, admin["id"]: id_of(platform)}
+    assert {credential["id"]: credential["mintedBy"] for credential in listed} == {
+        **minters,
+        admin["id"]: id_of(platform),
+    }
     assert other["id"] not in minters
 
 
@@ -96,12 +99,12 @@ async def test_keys_are_listed_by_who_made_them_in_pages(minting):
     headers = {"X-API-Key": admin["key"]}
 
     async def listed(key_id, headers=headers):
-        found, params = [], {"mintedBy": key_id, "limit": 1}
+        key_ids, params = [], {"mintedBy": key_id, "limit": 1}
         while True:
             page = (await minting.client.get(KEYS, params=params, headers=headers)).json()
-            found += [one["id"] for one in page["data"]]
+            key_ids += [credential["id"] for credential in page["data"]]
             if not page["pagination"]["hasMore"]:
-                return found
+                return key_ids
             params["cursor"] = page["pagination"]["cursor"]
 
     assert await listed(admin["id"]) == sorted([child["id"], grandchild["id"]])
@@ -124,7 +127,9 @@ async def test_a_revocation_lists_what_the_key_made_and_takes_it_along_if_asked(
     answer = await minting.client.delete(path, headers=headers)
     assert answer.status_code == 200
     made = sorted([child["id"], grandchild["id"], sibling["id"]])
-    assert [(one["id"], one["revokedAt"]) for one in answer.json()["data"]] == [(one, None) for one in made]
+    assert [(credential["id"], credential["revokedAt"]) for credential in answer.json()["data"]] == [
+        (key_id, None) for key_id in made
+    ]
     assert not await works(minting, admin["key"])
     assert await works(minting, child["key"])
     for wrong in ("True", "1", "yes"):
@@ -134,7 +139,7 @@ async def test_a_revocation_lists_what_the_key_made_and_takes_it_along_if_asked(
     assert (again.status_code, again.json()["code"]) == (404, "key_not_found")
     taken = await minting.client.delete(path, params={"descendants": "true"}, headers=headers)
     assert taken.status_code == 200
-    assert [one["id"] for one in taken.json()["data"] if one["revokedAt"] is not None] == made
+    assert [credential["id"] for credential in taken.json()["data"] if credential["revokedAt"] is not None] == made
     for key in (child, sibling, grandchild):
         assert not await works(minting, key["key"])
     nothing = await minting.client.delete(path, params={"descendants": "true"}, headers=headers)
@@ -166,8 +171,8 @@ async def test_what_a_platforms_key_made_is_taken_along_in_every_tenant(minting)
     assert len(await access.descendants(None, id_of(platform), None, 100)) == 4
     await access.revoke_key(None, id_of(platform), descendants=True)
     for tenant in (TENANT, "other"):
-        for one in await access.keys(tenant, None, 100):
-            assert (one.revoked_at is None) == (one.id == id_of(by_hand))
+        for credential in await access.keys(tenant, None, 100):
+            assert (credential.revoked_at is None) == (credential.id == id_of(by_hand))
     with pytest.raises(KeyNotFound):
         await access.revoke_key(None, id_of(platform), descendants=True)
 
@@ -179,7 +184,7 @@ async def test_more_keys_than_one_statement_takes_are_all_taken_along(minting, m
     for _ in range(8):
         await access.create_key(TENANT, "viewer", minted_by=parent)
     await access.revoke_key(TENANT, parent, descendants=True)
-    assert [one for one in await access.keys(TENANT, None, 100) if one.revoked_at is None] == []
+    assert [credential for credential in await access.keys(TENANT, None, 100) if credential.revoked_at is None] == []
 
 
 async def test_a_key_that_has_ended_makes_none_though_its_call_was_let_in(minting):
@@ -193,11 +198,11 @@ async def test_a_key_that_has_ended_makes_none_though_its_call_was_let_in(mintin
     assert len(await access.keys(TENANT, None, 100)) == 2
 
 
-async def test_nothing_survives_a_revocation_that_meets_it_in_the_making(minting):
+async def test_a_revocation_reaches_keys_minted_at_the_same_time(minting):
     access = minting.services.access
 
     async def chain(minter, several):
-        """Make keys of keys, until one is refused."""
+        """Make keys by keys, until a key is refused."""
         for number in range(200):
             minter = (await access.create_key(TENANT, "admin", minted_by=minter)).credential.id
             if number == 2:
@@ -211,7 +216,7 @@ async def test_nothing_survives_a_revocation_that_meets_it_in_the_making(minting
             await several.wait()
         await access.revoke_key(TENANT, parent, descendants=True)
         results = await asyncio.gather(*chains, return_exceptions=True)
-        assert {type(one) for one in results} == {Unauthenticated}
+        assert {type(result) for result in results} == {Unauthenticated}
         made = await access.descendants(TENANT, parent, None, 1_000)
         assert len(made) >= 12
-        assert [one for one in made if one.revoked_at is None] == []
+        assert [credential for credential in made if credential.revoked_at is None] == []

@@ -42,29 +42,29 @@ def validator(document, schema):
 
 def resolved(document, reference):
     assert reference.startswith("#/")
-    found = document
+    part = document
     for name in reference[2:].split("/"):
-        found = found[name.replace("~1", "/").replace("~0", "~")]
-    return found
+        part = part[name.replace("~1", "/").replace("~0", "~")]
+    return part
 
 
 async def test_the_document_has_the_structure_of_openapi_3_1(document):
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
     assert document["info"]["title"]
     assert document["info"]["version"]
-    tags = {one["name"] for one in document["tags"]}
+    tags = {tag["name"] for tag in document["tags"]}
     for path, method, operation in described(document):
         assert path.startswith("/")
         assert method in METHODS
         assert operation["summary"]
         assert set(operation["tags"]) <= tags
-        named = [(one["name"], one["in"]) for one in operation["parameters"]]
+        named = [(parameter["name"], parameter["in"]) for parameter in operation["parameters"]]
         assert len(named) == len(set(named))
         assert {name for name, where in named if where == "path"} == set(re.findall(r"\{(\w+)\}", path))
-        for one in operation["parameters"]:
-            assert one["in"] in {"path", "query", "header", "cookie"}
-            assert one["required"] is True or one["in"] != "path"
-            assert one["schema"]
+        for parameter in operation["parameters"]:
+            assert parameter["in"] in {"path", "query", "header", "cookie"}
+            assert parameter["required"] is True or parameter["in"] != "path"
+            assert parameter["schema"]
         assert any(status.startswith("2") for status in operation["responses"])
         for status, answer in operation["responses"].items():
             assert re.fullmatch(r"[1-5]\d\d", status)
@@ -74,12 +74,12 @@ async def test_the_document_has_the_structure_of_openapi_3_1(document):
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in document["components"]["schemas"])
 
 
-async def test_every_reference_resolves_and_every_schema_is_one(document):
-    references = [one["$ref"] for one in parts(document) if isinstance(one.get("$ref"), str)]
+async def test_every_reference_resolves_and_every_schema_is_valid(document):
+    references = [part["$ref"] for part in parts(document) if isinstance(part.get("$ref"), str)]
     assert references
     for reference in references:
         assert resolved(document, reference)
-    for schema in [one["schema"] for one in parts(document) if isinstance(one.get("schema"), dict)]:
+    for schema in [part["schema"] for part in parts(document) if isinstance(part.get("schema"), dict)]:
         assert validator(document, schema)
 
 
@@ -87,24 +87,24 @@ async def test_operation_ids_are_unique_and_every_operation_is_described(documen
     ids = [operation["operationId"] for _, _, operation in described(document)]
     assert len(ids) == len(set(ids))
     assert {(path, method.upper()) for path, method, _ in described(document)} == {
-        (one.path, one.method) for one in operations(extended)
+        (operation.path, operation.method) for operation in operations(extended)
     }
 
 
 async def test_every_example_keeps_its_schema(document):
     checked = 0
-    for one in parts(document):
-        if isinstance(one.get("schema"), dict):
-            examples = [one[name] for name in ("example",) if name in one]
-            examples += [named["value"] for named in one.get("examples", {}).values()]
+    for part in parts(document):
+        if isinstance(part.get("schema"), dict):
+            examples = [part[name] for name in ("example",) if name in part]
+            examples += [named["value"] for named in part.get("examples", {}).values()]
             for example in examples:
-                errors = [error.message for error in validator(document, one["schema"]).iter_errors(example)]
+                errors = [error.message for error in validator(document, part["schema"]).iter_errors(example)]
                 assert errors == [], example
                 checked += 1
     for schema in document["components"]["schemas"].values():
-        for one in parts(schema):
-            for example in one.get("examples", ()) if isinstance(one.get("examples"), list) else ():
-                assert validator(document, one).is_valid(example), (one, example)
+        for part in parts(schema):
+            for example in part.get("examples", ()) if isinstance(part.get("examples"), list) else ():
+                assert validator(document, part).is_valid(example), (part, example)
                 checked += 1
     assert checked > 50
 
@@ -112,16 +112,16 @@ async def test_every_example_keeps_its_schema(document):
 def sections_of(document):
     """Return the schemas of the sections in a unified profile, by the section's name."""
     items = document["components"]["schemas"]["UnifiedProfile"]["properties"]["sections"]["items"]
-    found = [resolved(document, one["$ref"]) for one in items["oneOf"]]
-    return {one["properties"]["name"]["const"]: one for one in found}
+    sections = [resolved(document, variant["$ref"]) for variant in items["oneOf"]]
+    return {schema["properties"]["name"]["const"]: schema for schema in sections}
 
 
 async def test_one_profile_and_several_speak_of_one_schema(document):
     profile = {"$ref": "#/components/schemas/UnifiedProfile"}
     read = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]
-    found = document["paths"]["/api/v1/unified-profile"]["post"]
+    lookup = document["paths"]["/api/v1/unified-profile"]["post"]
     assert answered(read) == profile
-    assert profile in answered(found)["anyOf"]
+    assert profile in answered(lookup)["anyOf"]
     assert document["components"]["schemas"]["Found"]["properties"]["profile"] == profile
 
 
@@ -134,17 +134,17 @@ async def test_generators_find_names_of_no_module_and_no_default_and_no_object_w
     assert {name: schema["title"] for name, schema in components.items()} == {name: name for name in components}
     assert all(re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) for name in components)
     for schema in components.values():
-        for one in parts(schema):
-            assert "default" not in one
-            assert one.get("type") != "object" or {"properties", "additionalProperties"} & one.keys()
+        for part in parts(schema):
+            assert "default" not in part
+            assert part.get("type") != "object" or {"properties", "additionalProperties"} & part.keys()
     for _, _, operation in described(document):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
-        for one in parts([content["schema"] for body in bodies for content in body.get("content", {}).values()]):
-            assert one.get("type") != "object" or {"properties", "additionalProperties"} & one.keys()
+        for part in parts([content["schema"] for body in bodies for content in body.get("content", {}).values()]):
+            assert part.get("type") != "object" or {"properties", "additionalProperties"} & part.keys()
 
 
-async def test_what_a_body_may_leave_out_an_answer_has(document):
-    """But for what is there only if there is any, which has no default."""
+async def test_answers_have_every_field_that_bodies_may_leave_out(document):
+    """Except fields without a default, which are there only if they have a value."""
     components = document["components"]["schemas"]
     assert components["NewConsent"]["required"] == ["kind", "purpose", "status"]
     assert set(components["Consent"]["required"]) == set(components["Consent"]["properties"])
@@ -191,18 +191,20 @@ async def test_a_plugins_names_that_are_taken_get_a_number(tmp_path):
     (tmp_path / "same.py").write_text(SAME_NAMES)
     async with service(tmp_path, plugins=(str(tmp_path / "same.py"),)) as running:
         document = (await running.client.get("/openapi.json")).json()
-        told = {"key": "k", "more": None}
-        await running.told("a_b", told)
+        record = {"key": "k", "more": None}
+        await running.told("a_b", record)
         answer = (await running.profile(sections="a_b")).json()
-    shown = sections_of(document)
-    names = [shown[name]["properties"]["data"]["items"]["$ref"].rpartition("/")[2] for name in ("a-b", "a_b", "c", "d")]
+    sections = sections_of(document)
+    names = [
+        sections[name]["properties"]["data"]["items"]["$ref"].rpartition("/")[2] for name in ("a-b", "a_b", "c", "d")
+    ]
     assert names == ["Problem2", "UnifiedProfile2", "NewIdentity2", "Consent2"]
     profile = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]
     assert [error.message for error in validator(document, answered(profile)).iter_errors(answer)] == []
-    assert answer["sections"] == [{"name": "a_b", "data": [told]}]
+    assert answer["sections"] == [{"name": "a_b", "data": [record]}]
 
 
-def test_the_validation_of_examples_finds_a_bad_one():
+def test_the_validation_of_examples_finds_a_bad_example():
     bad = {"type": "string", "format": "date-time"}
     assert not validator({"components": {}}, bad).is_valid("yesterday")
 
@@ -213,10 +215,12 @@ async def test_a_plugins_sections_appear(document):
     assert paths == {base, f"{base}/{{key}}", f"{base}/{{key}}/history"}
     assert not any("/loyalty" in path for path in document["paths"])
     profile = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]
-    shown = sections_of(document)
+    sections = sections_of(document)
     for name in (*NAMES, "tickets", "loyalty", "broken"):
-        assert name in shown
-        assert name in next(one["description"] for one in profile["parameters"] if one["name"] == "sections")
+        assert name in sections
+        assert name in next(
+            parameter["description"] for parameter in profile["parameters"] if parameter["name"] == "sections"
+        )
     lines = document["paths"]["/api/v1/records"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     schema = validator(document, lines)
     for name in (*NAMES, "tickets", "guarded"):
@@ -254,9 +258,7 @@ TAKEN = [
 
 @pytest.mark.parametrize("form", ["record", "array", "envelope", "unset"])
 @pytest.mark.parametrize(("section", "record"), TAKEN)
-async def test_what_the_service_takes_keeps_the_bodys_schema_and_the_other_way(
-    document, extended, section, record, form
-):
+async def test_a_body_that_the_service_takes_keeps_its_schema(document, extended, section, record, form):
     forms = {
         "record": record,
         "array": [record],

@@ -1,4 +1,4 @@
-"""More than a service can answer: the rest is refused at once, others have their turns, and who left costs nothing."""
+"""Overload: excess requests are refused at once, other tenants have turns, and clients that left cost nothing."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ def database(request):
 
 @pytest.fixture
 async def narrow(database, tmp_path, monkeypatch):
-    """A service of two tenants in which little may be under way, and little wait."""
+    """A service of two tenants in which few requests may be under way, and few may wait."""
     monkeypatch.setattr(admission, "MOST_WRITES", 4)
     monkeypatch.setattr(admission, "LEAST_WRITES", 4)
     async with service(tmp_path, tenants=(TENANT, OTHER), database=database) as running:
@@ -45,7 +45,7 @@ async def post(running, number, tenant=TENANT):
     return await running.client.post("/api/v1/customers/c1/interactions", json=interaction(number), headers=headers)
 
 
-async def test_of_a_flood_the_rest_is_refused_others_are_served_and_nothing_accepted_is_lost(narrow):
+async def test_a_flood_is_refused_in_part_others_are_served_and_accepted_records_stay(narrow):
     gate = narrow.client._transport.app._admission.writes
     highest = [0, 0]
 
@@ -60,17 +60,17 @@ async def test_of_a_flood_the_rest_is_refused_others_are_served_and_nothing_acce
     others = await asyncio.gather(*(post(narrow, 1000 + number, OTHER) for number in range(3)))
     answers = await asyncio.gather(*flood)
     looking.cancel()
-    assert [one.status_code for one in others] == [201] * 3
-    counted = Counter(one.status_code for one in answers)
+    assert [answer.status_code for answer in others] == [201] * 3
+    counted = Counter(answer.status_code for answer in answers)
     assert counted.keys() == {201, 503}
-    for refused in (one for one in answers if one.status_code == 503):
+    for refused in (answer for answer in answers if answer.status_code == 503):
         assert refused.json()["code"] == "overloaded"
         assert int(refused.headers["retry-after"]) >= 1
-    assert highest[0] <= 9  # the one that makes them too many is there until the longest queue has given way
+    assert highest[0] <= 9  # the excess request stays until the longest queue has dropped a request
     assert highest[1] <= 4
     page = await narrow.listed("interactions", limit=100)
-    accepted = {f"ih_{number:03}" for number, one in enumerate(answers) if one.status_code == 201}
-    assert {one["record"]["id"] for one in page["data"]} == accepted
+    accepted = {f"ih_{number:03}" for number, answer in enumerate(answers) if answer.status_code == 201}
+    assert {row["record"]["id"] for row in page["data"]} == accepted
     assert (await post(narrow, 500)).status_code == 201, "after the flood all is as before"
 
 
@@ -90,7 +90,7 @@ async def test_probes_and_documents_are_never_refused(running):
         assert (await running.client.get(path)).status_code == 200
 
 
-async def test_a_key_that_was_found_wrong_is_refused_from_memory_for_a_while(guarded, monkeypatch):
+async def test_a_wrong_key_is_refused_from_memory_for_a_while(guarded, monkeypatch):
     access = guarded.services.access
     asked = []
     real = guarded.services.store.credential
@@ -127,7 +127,7 @@ async def test_made_up_keys_fill_no_memory_and_push_no_good_key_out(guarded, mon
     assert len(access._credentials) == 1
 
 
-async def test_keys_never_seen_are_looked_up_few_at_a_time_while_those_known_are_not_held_up(guarded, monkeypatch):
+async def test_unknown_keys_are_looked_up_few_at_a_time_and_do_not_delay_known_keys(guarded, monkeypatch):
     monkeypatch.setattr(strangers, "A_SECOND", 3.0)
     access = guarded.services.access
     access._strangers = strangers.Strangers(lambda: 0.0)
@@ -148,7 +148,7 @@ async def test_keys_never_seen_are_looked_up_few_at_a_time_while_those_known_are
     assert await ask(good) == 200
 
 
-async def test_who_presents_a_key_that_is_being_looked_up_waits_for_the_same_answer(guarded, monkeypatch):
+async def test_callers_with_a_key_being_looked_up_share_the_lookup(guarded, monkeypatch):
     asked = []
     real = guarded.services.store.credential
 
@@ -160,11 +160,11 @@ async def test_who_presents_a_key_that_is_being_looked_up_waits_for_the_same_ans
     monkeypatch.setattr(guarded.services.store, "credential", credential)
     headers = {"X-API-Key": await guarded.key("viewer")}
     answers = await asyncio.gather(*(guarded.client.get("/api/v1/customers", headers=headers) for _ in range(30)))
-    assert {one.status_code for one in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert len(asked) == 1
 
 
-async def test_so_many_tenants_are_remembered(tmp_path, monkeypatch):
+async def test_only_the_latest_tenants_are_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(access_service, "MAX_REMEMBERED", 3)
     names = [f"t{number}" for number in range(8)]
     async with service(tmp_path, tenants=names) as running:
@@ -206,11 +206,11 @@ async def test_a_bulk_of_links_is_written_in_pieces_between_which_others_have_th
         assert max(pieces) <= MAX_CHUNK
 
 
-async def test_so_many_bulks_of_a_tenant_are_under_way_at_once(running, monkeypatch):
+async def test_a_bulk_beyond_a_tenants_limit_is_refused(running, monkeypatch):
     places = running.client._transport.app._admission.long
     taken = [places.hold(TENANT) for _ in range(admission.MOST_LONG_OF_ONE)]
-    for one in taken:
-        one.__enter__()
+    for slot in taken:
+        slot.__enter__()
     answer = await running.client.post("/api/v1/records", json=[])
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
     taken[0].__exit__(None, None, None)
@@ -244,9 +244,9 @@ async def sent(port, number):
 
 
 async def until(holds):
-    """Wait, for long if need be, until something holds."""
+    """Wait, for long if need be, until a condition is true."""
     async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110  # it is the server's state, which tells nobody
+        while not holds():  # noqa: ASYNC110  # the server's state sends no event
             await asyncio.sleep(0.005)
 
 
@@ -267,11 +267,11 @@ async def test_nothing_is_done_for_a_client_that_left_while_it_waited(database, 
             assert b" 201 " in await reader.readline()
             writer.close()
         page = await running.listed("interactions", limit=100)
-        assert {one["record"]["id"] for one in page["data"]} == {f"ih_{number:03}" for number in range(1, 12, 2)}
+        assert {row["record"]["id"] for row in page["data"]} == {f"ih_{number:03}" for number in range(1, 12, 2)}
         assert "Exception" not in caplog.text
 
 
-async def test_a_record_that_waits_for_its_transaction_is_given_up_with_its_client(tmp_path):
+async def test_a_waiting_record_is_dropped_when_its_client_leaves(tmp_path):
     async with service(tmp_path) as running, served(running) as port:
         lock = apsw.Connection(str(tmp_path / "portrait.db"))
         lock.execute("BEGIN IMMEDIATE")
@@ -289,10 +289,10 @@ async def test_a_record_that_waits_for_its_transaction_is_given_up_with_its_clie
             assert b" 201 " in await reader.readline()
             writer.close()
         page = await running.listed("interactions", limit=100)
-        assert {one["record"]["id"] for one in page["data"]} == {"ih_000", "ih_004"}
+        assert {row["record"]["id"] for row in page["data"]} == {"ih_000", "ih_004"}
 
 
-async def test_a_bulk_is_not_gone_on_with_for_a_client_that_left(tmp_path, monkeypatch):
+async def test_a_bulk_stops_when_its_client_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr("portrait.api.bulk.MAX_CHUNK", 10)
     async with service(tmp_path) as running, served(running) as port:
         body = ndjson(
@@ -318,14 +318,14 @@ async def test_a_bulk_is_not_gone_on_with_for_a_client_that_left(tmp_path, monke
         assert len(page["data"]) <= 11, "at most the piece that had begun"
 
 
-async def test_floods_one_after_another_leave_nothing_behind(database, tmp_path, monkeypatch):
+async def test_repeated_floods_leave_no_memory_behind(database, tmp_path, monkeypatch):
     monkeypatch.setattr(admission, "MOST_WRITES", 4)
     monkeypatch.setattr(admission, "LEAST_WRITES", 4)
     async with service(tmp_path, database=database) as running, served(running) as port:
         admitted = running.client._transport.app._admission
         admitted.writes._waiting._most = 8
         tracemalloc.start()
-        held = []
+        memory_sizes = []
         for _ in range(4):
             clients = [await sent(port, number) for number in range(60)]
             for number, (reader, writer) in enumerate(clients):
@@ -335,7 +335,7 @@ async def test_floods_one_after_another_leave_nothing_behind(database, tmp_path,
             await until(lambda: admitted.writes.under_way == admitted.writes.waiting == 0)
             await until(lambda: not running.services.recorder._together._under_way)
             gc.collect()
-            held.append(tracemalloc.get_traced_memory()[0])
+            memory_sizes.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
         assert not leaving._waiting
-        assert held[3] - held[1] < 200_000, held
+        assert memory_sizes[3] - memory_sizes[1] < 200_000, memory_sizes

@@ -1,4 +1,4 @@
-"""The service's own pages: how to get in, and an example of every operation that works as it stands."""
+"""The service's own pages: how to authenticate, and a working example of every operation."""
 
 import json
 import os
@@ -30,7 +30,7 @@ async def test_a_page_is_answered_without_a_key_and_runs_nothing(guarded, path):
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    policy = dict(one.split(" ", 1) for one in answer.headers["content-security-policy"].split("; "))
+    policy = dict(directive.split(" ", 1) for directive in answer.headers["content-security-policy"].split("; "))
     (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
     allowed = b64encode(sha256(style.encode()).digest()).decode()
     assert policy == {
@@ -53,31 +53,31 @@ async def test_the_start_page_leads_on(running):
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_says_first_how_to_get_in(running, path):
     page = (await running.client.get(path)).text
-    told = page.partition("<h2>Authentication</h2>")[2]
-    assert "Authorization: Bearer" in told
-    assert "X-Tenant-Id" in told
-    assert "portrait key create" in told
+    authentication = page.partition("<h2>Authentication</h2>")[2]
+    assert "Authorization: Bearer" in authentication
+    assert "X-Tenant-Id" in authentication
+    assert "portrait key create" in authentication
     assert "<h3" not in page.partition("<h2>Authentication</h2>")[0], "no operation stands before it"
 
 
 def samples(document):
-    """Return every example's command by its operation and name; those that end something come last."""
-    found = {
-        (operation["operationId"], one["label"]): one["source"]
+    """Return every example's command by its operation and name; deletions come last."""
+    commands = {
+        (operation["operationId"], sample["label"]): sample["source"]
         for methods in document["paths"].values()
         for operation in methods.values()
-        for one in operation["x-codeSamples"]
+        for sample in operation["x-codeSamples"]
     }
-    return dict(sorted(found.items(), key=lambda one: one[0][0].startswith("delete_")))
+    return dict(sorted(commands.items(), key=lambda sample: sample[0][0].startswith("delete_")))
 
 
 async def test_every_operation_and_every_action_has_an_example_on_the_page(running, document):
-    found = samples(document)
+    commands = samples(document)
     operations = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
-    assert {name for name, _ in found} == operations
-    assert {label for name, label in found if name == "act_on_identity"} == ACTIONS.keys()
+    assert {name for name, _ in commands} == operations
+    assert {label for name, label in commands if name == "act_on_identity"} == ACTIONS.keys()
     page = unescape((await running.client.get("/docs")).text)
-    assert [name for name, source in found.items() if f"<pre>{source}</pre>" not in page] == []
+    assert [name for name, source in commands.items() if f"<pre>{source}</pre>" not in page] == []
 
 
 def test_every_example_works_as_it_stands_on_the_sample(tmp_path):
@@ -92,7 +92,7 @@ def test_every_example_works_as_it_stands_on_the_sample(tmp_path):
             document = json.load(answer)
         environment = {**os.environ, "PORTRAIT": url, "KEY": key, "PLATFORM_KEY": platform}
         for name, source in samples(document).items():
-            # As a reader would paste it; only that a refusal is an error is added.
+            # As a reader would paste it, except that a refusal is an error.
             script = f'set -euo pipefail\ncurl() {{ command curl --fail-with-body "$@"; }}\n{source}'
             done = subprocess.run(
                 ["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False

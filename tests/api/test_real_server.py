@@ -1,4 +1,4 @@
-"""A real server: what only shows on the wire."""
+"""A real server: behaviour that is visible only on the wire."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ def ask(url, method, target, body=None, headers=None):
         connection.close()
 
 
-def tell(url, customer_id, section="segments", record=SEGMENT):
+def post_record(url, customer_id, section="segments", record=SEGMENT):
     target = f"/api/v1/customers/{customer_id}/{section}"
     return ask(url, "POST", target, json.dumps(record), {"Content-Type": "application/json"})
 
@@ -48,7 +48,7 @@ def tell(url, customer_id, section="segments", record=SEGMENT):
 )  # fmt: skip
 def test_a_percent_encoded_id_is_that_id(url, name):
     for encoded in (quote(name, safe=""), "".join(f"%{byte:02x}" for byte in name.encode())):
-        status, _, body = tell(url, encoded)
+        status, _, body = post_record(url, encoded)
         assert status == 201, body
         status, _, body = ask(url, "GET", f"/api/v1/customers/{encoded}/unified-profile?sections=segments")
         assert status == 200
@@ -74,7 +74,7 @@ def test_what_is_no_single_segment_is_no_such_path(url, name):
 
 def test_a_key_is_percent_encoded_too(url):
     record = {**SEGMENT, "segmentId": "a/b ü"}
-    assert tell(url, "keyed", record=record)[0] == 201
+    assert post_record(url, "keyed", record=record)[0] == 201
     target = f"/api/v1/customers/keyed/segments/{quote('a/b ü', safe='')}"
     status, _, body = ask(url, "GET", f"{target}/history")
     assert (status, len(json.loads(body)["data"])) == (200, 1)
@@ -87,7 +87,7 @@ def test_a_key_is_percent_encoded_too(url):
              "/docs", "/openapi.json", "/health/live", "/health/ready"]
 )  # fmt: skip
 def test_head_answers_as_get_without_the_body(url, path):
-    tell(url, "headed")
+    post_record(url, "headed")
     got, got_headers, got_body = ask(url, "GET", path)
     headed, headed_headers, headed_body = ask(url, "HEAD", path)
     assert (headed, headed_body) == (got, b"") == (200, b"")
@@ -115,7 +115,7 @@ def test_head_answers_as_get_without_the_body(url, path):
 def test_another_method_is_405_with_allow(url, method, path, allowed):
     status, headers, body = ask(url, method, path)
     assert status == 405
-    assert {one.strip() for one in headers["allow"].split(",")} == allowed
+    assert {verb.strip() for verb in headers["allow"].split(",")} == allowed
     assert headers["content-type"] == "application/problem+json"
     assert json.loads(body)["code"] == "method_not_allowed"
 
@@ -131,7 +131,7 @@ def test_another_path_is_a_404_problem(url, path):
     assert json.loads(body)["code"] == "route_not_found"
 
 
-def test_requests_in_flight_are_finished_when_the_server_is_told_to_stop(tmp_path):
+def test_requests_in_flight_are_finished_when_the_server_stops(tmp_path):
     database = tmp_path / "portrait.db"
     portrait("tenant", "create", TENANT, database=database)
     body = json.dumps([{**SEGMENT, "segmentId": f"s{number}"} for number in range(50)]).encode()
@@ -140,16 +140,16 @@ def test_requests_in_flight_are_finished_when_the_server_is_told_to_stop(tmp_pat
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     with server(database, "--auth", "open") as (address, process):
-        place = urlsplit(address)
-        streams = [socket.create_connection((place.hostname, place.port), timeout=20) for _ in range(8)]
+        endpoint = urlsplit(address)
+        streams = [socket.create_connection((endpoint.hostname, endpoint.port), timeout=20) for _ in range(8)]
         for stream in streams:
             stream.sendall(head + body[:100])
-        # An answer on another connection shows that the server has read what was sent before it.
+        # An answer on another connection shows that the server has read the bytes sent before.
         assert httpx.get(f"{address}/health/ready").status_code == 200
         process.send_signal(signal.SIGTERM)
         while True:
             try:
-                socket.create_connection((place.hostname, place.port), timeout=1).close()
+                socket.create_connection((endpoint.hostname, endpoint.port), timeout=1).close()
             except OSError:
                 break
         for stream in streams:
@@ -163,14 +163,14 @@ def test_requests_in_flight_are_finished_when_the_server_is_told_to_stop(tmp_pat
             answer.close()
             stream.close()
         assert process.wait(20) in {0, -signal.SIGTERM}
-    shown = portrait("show", "c1", "--tenant", TENANT, "--sections", "segments", "--json", database=database)
-    assert len(json.loads(shown.stdout)["sections"][0]["data"]) == 50
+    completed = portrait("show", "c1", "--tenant", TENANT, "--sections", "segments", "--json", database=database)
+    assert len(json.loads(completed.stdout)["sections"][0]["data"]) == 50
 
 
 STOPS_SOON = "from portrait.cli import main, serve; serve.STOP_SECONDS = 1; main()"
 
 
-def test_requests_that_go_on_and_on_do_not_keep_a_server_that_is_told_to_stop(tmp_path, monkeypatch):
+def test_an_endless_request_does_not_keep_a_stopping_server(tmp_path, monkeypatch):
     database = tmp_path / "portrait.db"
     portrait("tenant", "create", TENANT, database=database)
     monkeypatch.setattr(
@@ -181,8 +181,8 @@ def test_requests_that_go_on_and_on_do_not_keep_a_server_that_is_told_to_stop(tm
         "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     ).encode()
     with server(database, "--auth", "open") as (address, process):
-        place = urlsplit(address)
-        with socket.create_connection((place.hostname, place.port), timeout=20) as stream:
+        endpoint = urlsplit(address)
+        with socket.create_connection((endpoint.hostname, endpoint.port), timeout=20) as stream:
             stream.sendall(head + b"{")
             assert httpx.get(f"{address}/health/ready").status_code == 200
             process.send_signal(signal.SIGTERM)

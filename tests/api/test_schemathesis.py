@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, and what it forbids: no 5xx, and every answer is one that it describes."""
+"""Requests that the OpenAPI document allows or forbids: no 5xx, and the document describes every answer."""
 
 import pytest
 import schemathesis
@@ -35,7 +35,7 @@ def url(tmp_path_factory):
 
 
 def tried(operation, mode, examples):
-    """Try examples of an operation; raise what is wrong, shrunk."""
+    """Try examples of an operation; raise the failures, shrunk."""
 
     @settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -44,7 +44,7 @@ def tried(operation, mode, examples):
     def run(case):
         nonlocal count
         count += 1
-        # Without its own tenant in place of a made-up one no call would get past the door.
+        # With a made-up tenant, every call would be refused.
         response = case.call(headers=HEADERS)
         case.validate_response(response, checks=CHECKS)
 
@@ -58,16 +58,16 @@ def tried(operation, mode, examples):
 def test_every_operation_answers_as_described(url, mode):
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     failures, counts = {}, {}
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
         try:
             counts[operation.label] = tried(operation, mode, MODES[mode])
         except BaseExceptionGroup as group:
-            failures[operation.label] = [str(one) for one in group.exceptions]
+            failures[operation.label] = [str(error) for error in group.exceptions]
         except Unsatisfiable:
-            counts[operation.label] = 0  # nothing about it can be made wrong
-        except Exception as error:  # noqa: BLE001  # each is told, with its operation
+            counts[operation.label] = 0  # no wrong request can be made of it
+        except Exception as error:  # noqa: BLE001  # each is reported, with its operation
             failures[operation.label] = [f"{type(error).__name__}: {error}"]
-    assert "\n".join(f"{label}: {one}" for label, several in failures.items() for one in several) == ""
+    assert "\n".join(f"{label}: {failure}" for label, several in failures.items() for failure in several) == ""
     assert len(counts) >= 34
     assert sum(counts.values()) > 5 * len(counts)

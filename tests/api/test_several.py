@@ -1,4 +1,4 @@
-"""Several profiles in one request: bounded in what is read, computed and answered, and each costs once."""
+"""Several profiles in one request: reading, computing and answering are bounded, and each profile costs once."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ def wide(ctx):
 
 @pytest.fixture
 async def filled(tmp_path):
-    """A hundred customers, of somewhat more than 1,000 bytes each, and what the store is asked for."""
+    """A hundred customers, of somewhat more than 1,000 bytes each, and the ids that the store is asked for."""
     plugin = tmp_path / "plugin.py"
     plugin.write_text(PLUGIN.format(deadline=DEADLINE, calls=str(tmp_path / "calls")))
     async with service(tmp_path, plugins=(str(plugin),)) as running:
@@ -66,36 +66,36 @@ async def ask(running, names, *sections):
 
 
 def size_of(answer):
-    """Return how many bytes the profile of an answer of one has."""
+    """Return how many bytes the profile has in an answer of one profile."""
     return len(answer.content) - len(b'{"data":[{"status":200,"profile":}]}')
 
 
 async def test_a_customer_named_often_is_read_once(filled):
     answer = await ask(filled, ["c001"] * 100, "segments")
-    assert [one["profile"]["customerId"] for one in answer.json()["data"]] == ["c001"] * 100
+    assert [result["profile"]["customerId"] for result in answer.json()["data"]] == ["c001"] * 100
     assert filled.read == ["c001"]
     filled.read.clear()
     identifier = {"type": "customer_id", "value": "c001"}
     named = [{"customerId": "c001"}, {"identifier": identifier}, {"customerId": "c001", "sections": ["segments"]}]
     answer = await filled.client.post(PATH, json=named * 10)
-    assert {one["status"] for one in answer.json()["data"]} == {200}
+    assert {result["status"] for result in answer.json()["data"]} == {200}
     assert filled.read == ["c001", "c001"], "once for each selection of sections"
 
 
 @pytest.mark.parametrize("sections", [["segments"], ["segments", "wide"], ["wide"]])
 @pytest.mark.parametrize("names", [NAMES, ["c001"] * 100])
-async def test_what_the_answer_has_no_room_for_is_left_out_and_says_so(filled, monkeypatch, sections, names):
+async def test_profiles_beyond_the_answers_room_are_413(filled, monkeypatch, sections, names):
     each = size_of(await ask(filled, ["c001"], *sections))
     for room in (1, 3, 40):
         monkeypatch.setattr(several, "MAX_ANSWER_BYTES", room * each + 10)
         answer = await ask(filled, names, *sections)
         data = answer.json()["data"]
-        assert [one["status"] for one in data] == [200] * room + [413] * (100 - room)
-        assert [one["profile"]["customerId"] for one in data[:room]] == names[:room]
-        for one in data[room:]:
-            assert one.keys() == {"status", "problem"}
-            assert (one["problem"]["code"], one["problem"]["status"]) == ("answer_too_large", 413)
-            assert "further request" in one["problem"]["detail"]
+        assert [result["status"] for result in data] == [200] * room + [413] * (100 - room)
+        assert [result["profile"]["customerId"] for result in data[:room]] == names[:room]
+        for result in data[room:]:
+            assert result.keys() == {"status", "problem"}
+            assert (result["problem"]["code"], result["problem"]["status"]) == ("answer_too_large", 413)
+            assert "further request" in result["problem"]["detail"]
     whole = (await ask(filled, [names[-1]], *sections)).json()["data"]
     assert whole[0]["status"] == 200, "what was left out can be asked for"
 
@@ -110,13 +110,13 @@ async def test_no_more_is_read_than_the_answer_has_room_for(filled, monkeypatch)
         assert room < len(filled.read) <= room + several.LOADED_AT_ONCE
 
 
-async def test_what_is_wrong_takes_no_room(filled, monkeypatch):
+async def test_refused_profiles_take_no_room_in_the_answer(filled, monkeypatch):
     each = size_of(await ask(filled, ["c001"], "segments"))
     monkeypatch.setattr(several, "MAX_ANSWER_BYTES", 2 * each + 10)
     data = (await ask(filled, ["nobody", "c001", "nobody", "c002", "nobody", "c003", "nobody"], "segments")).json()[
         "data"
     ]
-    assert [one["status"] for one in data] == [404, 200, 404, 200, 404, 413, 404]
+    assert [result["status"] for result in data] == [404, 200, 404, 200, 404, 413, 404]
 
 
 async def test_a_section_that_hangs_costs_one_deadline_for_all_profiles(filled, tmp_path):
@@ -125,16 +125,16 @@ async def test_a_section_that_hangs_costs_one_deadline_for_all_profiles(filled, 
     took = asyncio.get_running_loop().time() - began
     assert DEADLINE <= took < 5 * DEADLINE, "100 deadlines one after another would be 100"
     assert (tmp_path / "calls").read_text().split() == NAMES[: several.COMPUTED_AT_ONCE], "none begins after it"
-    parts = [one["profile"]["sections"] for one in data]
+    parts = [result["profile"]["sections"] for result in data]
     assert all(segments["data"] == [SEGMENT] for segments, _ in parts)
     assert {hangs["error"]["code"] for _, hangs in parts if hangs["data"] == []} == {"deadline_exceeded"}
 
 
 async def test_profiles_are_computed_beside_each_other_but_not_all_at_once(filled):
     data = (await ask(filled, NAMES, "slow")).json()["data"]
-    found = [one["profile"]["sections"][0]["data"] for one in data]
-    assert [name for _, name in found] == NAMES
-    assert 1 < max(most for most, _ in found) <= several.COMPUTED_AT_ONCE
+    computed = [result["profile"]["sections"][0]["data"] for result in data]
+    assert [name for _, name in computed] == NAMES
+    assert 1 < max(most for most, _ in computed) <= several.COMPUTED_AT_ONCE
 
 
 async def test_others_have_their_turn_while_profiles_are_read(filled):
@@ -148,9 +148,9 @@ async def test_others_have_their_turn_while_profiles_are_read(filled):
 
     ticking = asyncio.create_task(others())
     plan = filled.services.reader.plan("admin", ["segments"])
-    found = await several.profiles(
+    results = await several.profiles(
         filled.services.reader, "my-tenant", [several.ProfileAsked(n, plan) for n in NAMES], 2**30
     )
     ticking.cancel()
-    assert len(found) == 100
+    assert len(results) == 100
     assert turns >= 100 // several.LOADED_AT_ONCE

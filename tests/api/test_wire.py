@@ -49,7 +49,7 @@ async def app(scope, receive, send):
 
 
 class Transport:
-    """Notes what is written until it is closed."""
+    """A transport that keeps the bytes written until it is closed."""
 
     def __init__(self):
         self.written = []
@@ -81,9 +81,9 @@ class Transport:
 
 
 def exchange(protocol, received, *, access_log=False, paused=False, lost=False):
-    """Return the transport after a protocol took pieces, a turn of the loop for each, and all was answered.
+    """Return the transport after a protocol took pieces, a turn of the loop for each, and answered every request.
 
-    It says in `after` whether it was closed, how many requests were counted, and whether an idle client has a deadline.
+    Its `after` tells whether it was closed, how many requests were counted, and whether an idle client has a deadline.
     """
 
     async def scenario():
@@ -91,29 +91,33 @@ def exchange(protocol, received, *, access_log=False, paused=False, lost=False):
         state = ServerState()
         state.default_headers = [(b"date", b"Mon, 30 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
         ours = {"guard": Guard(Limits())} if protocol is OneWrite else {}
-        one, transport = protocol(config, state, {}, **ours), Transport()
-        one.access_log = access_log
-        one.connection_made(transport)
+        connection, transport = protocol(config, state, {}, **ours), Transport()
+        connection.access_log = access_log
+        connection.connection_made(transport)
         if paused:
-            one.pause_writing()
+            connection.pause_writing()
         for piece in received:
             if not transport.closed:
-                one.data_received(piece)
+                connection.data_received(piece)
             if not lost:
                 await asyncio.sleep(0)
         if lost:
-            one.connection_lost(OSError())
+            connection.connection_lost(OSError())
         if paused:
             await asyncio.sleep(0)
             assert not transport.written
-            one.resume_writing()
-        for _ in range(MANY):  # and nobody waits for what does not come
+            connection.resume_writing()
+        for _ in range(MANY):  # no task may wait for bytes that never come
             await asyncio.sleep(0)
         assert not state.tasks
         closed = transport.closed or transport.ended
-        idle = one._state == IDLE and one.cycle.response_complete if ours else one.timeout_keep_alive_task is not None
+        idle = (
+            connection._state == IDLE and connection.cycle.response_complete
+            if ours
+            else connection.timeout_keep_alive_task is not None
+        )
         transport.after = closed, state.total_requests, idle and not closed
-        one.connection_lost(None)
+        connection.connection_lost(None)
         return transport
 
     return asyncio.run(scenario())
@@ -141,11 +145,11 @@ requests = st.builds(
 )
 
 
-def alike(received, **given):
-    """Make sure that ours does what uvicorn's own does, but for an answer ahead of its body's end: it is the last."""
-    ours, theirs = exchange(OneWrite, received, **given), exchange(HttpToolsProtocol, received, **given)
+def alike(received, **options):
+    """Assert that OneWrite acts as uvicorn's protocol; but it closes after an answer that precedes the body's end."""
+    ours, theirs = exchange(OneWrite, received, **options), exchange(HttpToolsProtocol, received, **options)
     written, expected = b"".join(ours.written), b"".join(theirs.written)
-    if ours.after[0] and written != expected and not given.get("lost"):
+    if ours.after[0] and written != expected and not options.get("lost"):
         before, close, after = written.rpartition(b"connection: close\r\n")
         assert close
         assert expected.startswith(before + after)
@@ -194,7 +198,7 @@ def test_no_value_ends_its_line(value):
 
 
 class Sent:
-    """An application that notes what it was asked."""
+    """An application that keeps the headers of its requests."""
 
     def __init__(self):
         self.headers = []
@@ -207,21 +211,21 @@ class Sent:
 
 
 def limited(received, **limits):
-    """Return what was written by, and asked of, a connection with these limits that took pieces; and its timers."""
+    """Feed pieces to a connection with these limits; return its bytes, its requests' headers and its timers."""
 
     async def scenario():
         loop, timers = asyncio.get_running_loop(), []
         later, loop.call_later = loop.call_later, lambda *words: timers.append(words) or later(*words)
         asked = Sent()
         config = uvicorn.Config(asked, log_config=None, lifespan="off", proxy_headers=False, ws="none")
-        one, transport = OneWrite(config, ServerState(), {}, guard=Guard(Limits(**limits))), Transport()
-        one.connection_made(transport)
+        connection, transport = OneWrite(config, ServerState(), {}, guard=Guard(Limits(**limits))), Transport()
+        connection.connection_made(transport)
         for piece in received:
-            one.data_received(piece)
+            connection.data_received(piece)
             await asyncio.sleep(0)
         for _ in range(MANY):
             await asyncio.sleep(0)
-        one.connection_lost(None)
+        connection.connection_lost(None)
         return b"".join(transport.written), asked.headers, timers
 
     return asyncio.run(scenario())
@@ -273,11 +277,14 @@ def served(tmp_path_factory):
 
 
 def talk(served, *requests):
-    """Send requests on one connection, each once the last was answered; return the statuses."""
+    """Send requests on one connection, each after the answer to the last; return the statuses."""
     statuses = []
-    with socket.create_connection((served.hostname, served.port), timeout=10) as one, one.makefile("rb") as answers:
+    with (
+        socket.create_connection((served.hostname, served.port), timeout=10) as connection,
+        connection.makefile("rb") as answers,
+    ):
         for request in requests:
-            one.sendall(request)
+            connection.sendall(request)
             statuses.append(int(answers.readline().split()[1]))
             length = 0
             while (line := answers.readline()) != b"\r\n":
@@ -296,12 +303,12 @@ def line(method, path, *headers, body=b""):
 def test_one_connection_takes_answers_of_every_kind(served):
     profile = "/api/v1/customers/c1/unified-profile"
     body = str(interaction(1)).replace("'", '"').encode()
-    told = line(
+    post = line(
         "POST", "/api/v1/customers/c1/interactions", "Content-Type: application/json", f"Content-Length: {len(body)}",
         body=body,
     )  # fmt: skip
-    waiting = told.removesuffix(body).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
-    asked = [told, line("GET", profile), line("HEAD", profile), line("GET", profile, "If-None-Match: *"),
+    waiting = post.removesuffix(body).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    asked = [post, line("GET", profile), line("HEAD", profile), line("GET", profile, "If-None-Match: *"),
              line("GET", "/nowhere"), line("GET", profile)]  # fmt: skip
     assert talk(served, *asked) == [201, 200, 200, 304, 404, 200]
     assert talk(served, waiting, body, line("HEAD", profile), line("GET", profile)) == [100, 201, 200, 200]

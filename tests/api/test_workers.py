@@ -1,4 +1,4 @@
-"""Several processes serve one database: what one acknowledged is in the next read of any other, under load."""
+"""Several processes serve one database: any process reads what another has acknowledged, also under load."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ def served(request, tmp_path):
 
 def children(pid):
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(one) for one in listed if b"spawn_main" in words_of(one)]
+    return [int(child) for child in listed if b"spawn_main" in words_of(child)]
 
 
 def words_of(pid):
-    """Return a process's command line; nothing of one that has ended meanwhile."""
+    """Return a process's command line; empty if the process has ended meanwhile."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -54,7 +54,7 @@ async def answered(client, pids):
 
 
 async def refuses(port):
-    """Wait until nobody listens on a port; one who connects meanwhile may be taken or cut off."""
+    """Wait until nobody listens on a port; a connection made meanwhile may be taken or cut off."""
     for _ in range(200):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -87,7 +87,7 @@ async def test_a_stop_closes_the_port_while_requests_go_on(served):
     assert await asyncio.to_thread(process.wait, 20) == 0
 
 
-async def test_workers_do_not_outlive_who_keeps_them(served):
+async def test_workers_do_not_outlive_their_supervisor(served):
     url, process = served
     async with httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=30) as client:
         await answered(client, lambda: children(process.pid))
@@ -101,7 +101,7 @@ async def test_workers_do_not_outlive_who_keeps_them(served):
         raise AssertionError("a worker is left")
 
 
-async def test_what_was_acknowledged_is_in_the_next_read_of_any_worker(served):
+async def test_any_workers_next_read_has_every_acknowledged_record(served):
     url, process = served
     # A connection for each request: whichever worker is free takes it.
     limits = httpx.Limits(max_keepalive_connections=0)
@@ -110,11 +110,11 @@ async def test_what_was_acknowledged_is_in_the_next_read_of_any_worker(served):
 
         async def customer(name):
             for number in range(1, 16):
-                told = await client.post(f"/api/v1/customers/{name}/interactions", json=interaction(number))
-                assert told.status_code == 201, told.text
-                shown = (await client.get(f"/api/v1/customers/{name}/unified-profile")).json()
-                ids = [one["id"] for one in shown["sections"][1]["data"]]
-                assert ids == [f"ih_{one:03}" for one in range(number, 0, -1)]
+                response = await client.post(f"/api/v1/customers/{name}/interactions", json=interaction(number))
+                assert response.status_code == 201, response.text
+                profile = (await client.get(f"/api/v1/customers/{name}/unified-profile")).json()
+                ids = [record["id"] for record in profile["sections"][1]["data"]]
+                assert ids == [f"ih_{index:03}" for index in range(number, 0, -1)]
 
         await asyncio.gather(*(customer(f"c{number}") for number in range(8)))
 
@@ -125,11 +125,11 @@ async def test_a_worker_that_dies_is_replaced_and_a_stop_ends_all(served):
         await answered(client, lambda: children(process.pid))
         first, *_ = before = children(process.pid)
         os.kill(first, signal.SIGKILL)
-        await answered(client, lambda: [one for one in children(process.pid) if one != first])
+        await answered(client, lambda: [pid for pid in children(process.pid) if pid != first])
         assert (await client.get("/api/v1/customers")).status_code == 200
     process.send_signal(signal.SIGTERM)
     process.wait(20)
-    assert [one for one in before if alive(one)] == []
+    assert [pid for pid in before if alive(pid)] == []
 
 
 def test_fewer_than_one_worker_is_refused(tmp_path):
@@ -137,7 +137,7 @@ def test_fewer_than_one_worker_is_refused(tmp_path):
     assert (refused.returncode, refused.stderr) == (1, "portrait: The setting workers must be a number, at least 1.\n")
 
 
-def test_what_cannot_start_is_said_once_whatever_the_number_of_workers(tmp_path):
+def test_a_failed_start_is_reported_once_for_any_number_of_workers(tmp_path):
     (tmp_path / "portrait.db").write_bytes(b"not a database, but long enough to be looked at as one " * 20)
     refused = portrait("serve", "--workers", "3", "--port", "0", database=tmp_path / "portrait.db")
     assert refused.returncode == 1

@@ -39,12 +39,12 @@ def facts(path):
 
 
 def content(directory):
-    """Return all that lies in a directory, but for what SQLite keeps beside an open file."""
-    return {one.name: one.read_bytes() for one in directory.iterdir() if not one.name.endswith(("-wal", "-shm"))}
+    """Return the content of each file in a directory, except SQLite's files beside an open database."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.endswith(("-wal", "-shm"))}
 
 
 def refused(database, *words):
-    """Hold that a command is refused in a line and leaves everything as it was; return the line."""
+    """Assert that a command is refused in a line and changes nothing; return the line."""
     before = content(database.parent)
     done = portrait("db", *map(str, words), database=database)
     assert (done.returncode, done.stdout) == (1, "")
@@ -77,12 +77,12 @@ def test_a_copy_is_made_beside_a_service_and_put_back_when_none_runs(database, t
     assert str(kept[0]) in restored.stderr
     assert facts(kept[0]) == 4
     with serving(database) as client:
-        shown = client.get("/api/v1/customers/c1/interactions").json()["data"]
-        assert [one["record"]["id"] for one in shown] == ["ih_002", "ih_001"]
+        rows = client.get("/api/v1/customers/c1/interactions").json()["data"]
+        assert [row["record"]["id"] for row in rows] == ["ih_002", "ih_001"]
         record(client, 5)
 
 
-def test_a_service_that_nobody_has_asked_anything_is_in_the_way_too(database, tmp_path):
+def test_an_idle_service_blocks_a_restore_too(database, tmp_path):
     copy = tmp_path / "backup.db"
     assert portrait("db", "backup", str(copy), database=database).returncode == 0
     with server(database, "--auth", "open"):
@@ -90,7 +90,7 @@ def test_a_service_that_nobody_has_asked_anything_is_in_the_way_too(database, tm
 
 
 @pytest.mark.parametrize("damage", ["no database", "damaged", "gone", "a crash's log"])
-def test_what_is_restored_over_need_not_be_sound(database, tmp_path, damage):
+def test_a_restore_replaces_an_unsound_database(database, tmp_path, damage):
     copy = tmp_path / "backup.db"
     with serving(database) as client:
         record(client, 1)
@@ -114,13 +114,13 @@ def test_what_is_restored_over_need_not_be_sound(database, tmp_path, damage):
     assert restored.returncode == 0, restored.stderr
     assert facts(database) == 1
     assert portrait("db", "check", database=database).stdout == "1 customers, 1 facts, 0 differences\n"
-    kept = sorted(one for one in tmp_path.glob("portrait.db.2*") if not one.name.endswith(("-wal", "-shm")))
+    kept = sorted(path for path in tmp_path.glob("portrait.db.2*") if not path.name.endswith(("-wal", "-shm")))
     assert len(kept) == (damage != "gone")
     if damage == "a crash's log":
         assert portrait("db", "check", database=kept[0]).stdout == "1 customers, 3 facts, 0 differences\n"
 
 
-def test_what_is_copied_restored_and_kept_is_for_its_owners_eyes_only(database, tmp_path):
+def test_copied_restored_and_kept_files_are_readable_only_by_their_owner(database, tmp_path):
     copy = tmp_path / "backup.db"
     options = {"database": database, "umask": 0}
     with serving(database) as client:
@@ -131,10 +131,10 @@ def test_what_is_copied_restored_and_kept_is_for_its_owners_eyes_only(database, 
     for suffix in ("", "-wal"):
         shutil.move(tmp_path / f"crashed{suffix}", f"{database}{suffix}")
     assert copy.stat().st_mode & 0o777 == 0o600
-    for one in (copy, database, tmp_path / "portrait.db-wal"):
-        one.chmod(0o666)
+    for path in (copy, database, tmp_path / "portrait.db-wal"):
+        path.chmod(0o666)
     assert portrait("db", "restore", str(copy), **options).returncode == 0
-    rights = {one.name: oct(one.stat().st_mode & 0o777) for one in tmp_path.iterdir() if one != copy}
+    rights = {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir() if path != copy}
     assert len(rights) == 3, rights
     assert set(rights.values()) == {"0o600"}, rights
 

@@ -51,11 +51,11 @@ def load(lines, database):
 
 
 def test_every_purchase_of_the_file_is_one_line_with_an_id_of_its_own(lines):
-    found = [json.loads(line) for line in lines.read_bytes().splitlines()]
-    assert len(found) == PURCHASES
-    assert len({one["customerId"] for one in found}) == CUSTOMERS
-    assert len({one["record"]["id"] for one in found}) == PURCHASES
-    assert found[0]["record"] == {
+    purchases = [json.loads(line) for line in lines.read_bytes().splitlines()]
+    assert len(purchases) == PURCHASES
+    assert len({purchase["customerId"] for purchase in purchases}) == CUSTOMERS
+    assert len({purchase["record"]["id"] for purchase in purchases}) == PURCHASES
+    assert purchases[0]["record"] == {
         "id": "cdnow-00001-001",
         "interactionType": "purchase",
         "timestamp": "1997-01-01T00:00:00Z",
@@ -69,17 +69,17 @@ def test_count_and_sum_of_every_customer_agree_with_the_file(database):
     for line in FILE.read_text().splitlines()[1:]:
         customer, date, cds, dollars = line.split()
         expected[customer].append((f"{date[:4]}-{date[4:6]}-{date[6:]}T00:00:00Z", int(cds), cents(dollars)))
-    found = defaultdict(list)
+    stored = defaultdict(list)
     with apsw.Connection(str(database)) as connection:
         for customer, body in connection.execute("SELECT value, body FROM facts"):
             record = json.loads(body)
-            told = record["properties"]
-            found[customer].append((record["timestamp"], told["numberOfCds"], cents(told["dollarValue"])))
-    assert len(found) == CUSTOMERS
-    assert {name: sorted(all_) for name, all_ in found.items()} == {
+            properties = record["properties"]
+            stored[customer].append((record["timestamp"], properties["numberOfCds"], cents(properties["dollarValue"])))
+    assert len(stored) == CUSTOMERS
+    assert {name: sorted(all_) for name, all_ in stored.items()} == {
         name: sorted(all_) for name, all_ in expected.items()
     }
-    assert sum(len(all_) for all_ in found.values()) == PURCHASES
+    assert sum(len(all_) for all_ in stored.values()) == PURCHASES
 
 
 def test_a_profile_shows_the_newest_20_purchases(database):
@@ -88,11 +88,11 @@ def test_a_profile_shows_the_newest_20_purchases(database):
             "SELECT value, count(*) FROM facts GROUP BY value ORDER BY 2 DESC LIMIT 1"
         ).fetchone()
     assert count > 20
-    shown = portrait(
+    completed = portrait(
         "show", customer, "--tenant", "cdnow", "--json", "--sections", "interactions", database=database
     )  # fmt: skip
-    data = json.loads(shown.stdout)["sections"][0]["data"]
-    times = [one["timestamp"] for one in data]
+    data = json.loads(completed.stdout)["sections"][0]["data"]
+    times = [purchase["timestamp"] for purchase in data]
     assert len(data) == 20
     assert times == sorted(times, reverse=True)
 

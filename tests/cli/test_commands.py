@@ -41,27 +41,27 @@ def database(tmp_path):
     return path
 
 
-def test_a_tenant_is_made_with_a_region_that_there_is(tmp_path):
+def test_a_tenant_is_made_with_a_known_region(tmp_path):
     path = tmp_path / "portrait.db"
     made = portrait("tenant", "create", "shop", "--region", "uk", database=path)
     assert (made.returncode, made.stdout) == (1, "")
     assert "two capital letters" in made.stderr
     assert portrait("tenant", "create", "shop", "--region", "GB", database=path).returncode == 0
-    shown = portrait("identity", "rules", "--tenant", "shop", database=path)
-    assert json.loads(shown.stdout)["region"] == "GB"
+    rules = portrait("identity", "rules", "--tenant", "shop", database=path)
+    assert json.loads(rules.stdout)["region"] == "GB"
 
 
 @pytest.mark.parametrize("words", [(), *COMMANDS, ("tenant",), ("key",), ("db",)], ids=" ".join)
 def test_every_command_has_help(words):
-    shown = portrait(*words, "--help")
-    assert shown.returncode == 0
-    assert shown.stdout.startswith(f"Usage: {' '.join(['portrait', *words])}")
-    assert shown.stderr == ""
+    done = portrait(*words, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"Usage: {' '.join(['portrait', *words])}")
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if words not in WITHOUT_DATA], ids=" ".join)
 def test_every_command_that_touches_data_takes_its_settings(words):
-    flags = {flag for one in COMMANDS[words].params for flag in one.opts}
+    flags = {flag for parameter in COMMANDS[words].params for flag in parameter.opts}
     assert {f"--{name.replace('_', '-')}" for name in DATA} <= flags
     assert {"database", "plugin"} <= set(DATA)
 
@@ -108,7 +108,7 @@ def test_a_key_that_would_have_ended_already_is_refused(database):
     assert portrait("key", "list", "--tenant", TENANT, database=database).stdout == ""
 
 
-def test_a_platform_key_has_no_tenant_and_its_reach_is_told(database):
+def test_a_platform_key_has_no_tenant_and_comes_with_a_warning_of_its_reach(database):
     made = portrait("key", "create", "--platform", database=database)
     assert made.returncode == 0
     assert "reach every customer" in made.stderr
@@ -123,7 +123,7 @@ async def test_revoking_a_key_lists_what_it_made_and_takes_it_along(database):
         parent = (await access.create_key(None, "platform")).credential.id
         child = (await access.create_key(TENANT, "admin", name="a child", minted_by=parent)).credential
         grandchild = (await access.create_key(TENANT, "viewer", minted_by=child.id)).credential
-    made = [time.rfc3339(one.created_at) for one in (child, grandchild)]
+    made = [time.rfc3339(credential.created_at) for credential in (child, grandchild)]
     lines = [
         [child.id, TENANT, "admin", f"…{child.last_four}", "{}", "a child", parent, made[0], "no end", "not used"],
         [
@@ -144,8 +144,8 @@ async def test_revoking_a_key_lists_what_it_made_and_takes_it_along(database):
     for words, state in (((), "live"), (("--descendants",), "revoked")):
         done = portrait("key", "revoke", parent, "--platform", *words, database=database)
         assert done.returncode == 0, done.stderr
-        shown = sorted("\t".join(one).format(state) for one in lines)
-        assert done.stdout.splitlines() == shown
+        expected = sorted("\t".join(fields).format(state) for fields in lines)
+        assert done.stdout.splitlines() == expected
     nothing = portrait("key", "revoke", parent, "--platform", "--descendants", database=database)
     assert nothing.returncode == 1
 
@@ -162,7 +162,7 @@ async def test_revoking_a_key_lists_what_it_made_and_takes_it_along(database):
     ],
     ids=" ".join,
 )
-def test_a_key_that_cannot_be_is_refused_and_nothing_is_printed(database, words):
+def test_a_key_with_wrong_options_is_refused_and_nothing_is_printed(database, words):
     refused = portrait("key", "create", *words, database=database)
     assert refused.returncode == 2
     assert refused.stdout == ""
@@ -213,7 +213,7 @@ def test_an_upgrade_makes_the_schema_and_again_changes_nothing(tmp_path):
         "sqlite:////no/such/dir/portrait.db",
     ],
 )
-def test_a_database_that_cannot_be_is_refused_in_one_line(url, tmp_path):
+def test_a_wrong_database_url_is_refused_in_one_line(url, tmp_path):
     refused = portrait("tenant", "list", "--database", url, cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("portrait: ")
@@ -222,35 +222,35 @@ def test_a_database_that_cannot_be_is_refused_in_one_line(url, tmp_path):
 
 
 def settings(tmp_path, *words, **variables):
-    """Return what `portrait settings` says of each setting: value, source."""
+    """Return value and source of each setting, as `portrait settings` prints them."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PORTRAIT_")}
-    shown = portrait(*words, cwd=tmp_path, env={**clean, **variables})
-    assert shown.returncode == 0, shown.stderr
-    lines = shown.stdout.splitlines()
-    found = {}
+    done = portrait(*words, cwd=tmp_path, env={**clean, **variables})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    effective = {}
     for head, where in zip(lines[::3], lines[1::3], strict=True):
         name, _, value = head.partition(" = ")
-        found[name] = (value, where.strip().partition(";")[0])
-    return found
+        effective[name] = (value, where.strip().partition(";")[0])
+    return effective
 
 
 def test_settings_are_all_shown_with_their_defaults(tmp_path):
-    found = settings(tmp_path, "settings")
-    assert found.keys() == SETTINGS.keys()
-    assert {source for _, source in found.values()} == {"default"}
-    assert found["port"] == ("8080", "default")
+    effective = settings(tmp_path, "settings")
+    assert effective.keys() == SETTINGS.keys()
+    assert {source for _, source in effective.values()} == {"default"}
+    assert effective["port"] == ("8080", "default")
 
 
 def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(tmp_path):
     (tmp_path / "portrait.toml").write_text('port = 1001\nhost = "127.0.0.2"\nplugin = ["a.py", "b.py"]\n')
     assert settings(tmp_path, "settings")["port"] == ("1001", "file")
     assert settings(tmp_path, "settings")["plugin"] == ("a.py b.py", "file")
-    found = settings(tmp_path, "settings", PORTRAIT_PORT="1002")
-    assert (found["port"], found["host"]) == (("1002", "environment"), ("127.0.0.2", "file"))
+    effective = settings(tmp_path, "settings", PORTRAIT_PORT="1002")
+    assert (effective["port"], effective["host"]) == (("1002", "environment"), ("127.0.0.2", "file"))
     assert settings(tmp_path, "settings", PORTRAIT_PLUGIN="c.py d.py")["plugin"] == ("c.py d.py", "environment")
-    found = settings(tmp_path, "settings", "--port", "1003", PORTRAIT_PORT="1002")
-    assert found["port"] == ("1003", "flag")
-    assert found["auth"] == ("keys", "default")
+    effective = settings(tmp_path, "settings", "--port", "1003", PORTRAIT_PORT="1002")
+    assert effective["port"] == ("1003", "flag")
+    assert effective["auth"] == ("keys", "default")
 
 
 def test_another_file_is_named_with_config(tmp_path):

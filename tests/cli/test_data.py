@@ -81,7 +81,7 @@ def test_refused_lines_are_in_the_side_file_with_number_reason_and_text(database
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "5 recorded, 1 duplicates, 6 refused"
     assert "lines.jsonl.refused.jsonl" in done.stderr
-    assert [(one["line"], one["code"]) for one in side] == [
+    assert [(refusal["line"], refusal["code"]) for refusal in side] == [
         (7, "malformed_json"),
         (8, "event_conflict"),
         (9, "unknown_section"),
@@ -89,9 +89,9 @@ def test_refused_lines_are_in_the_side_file_with_number_reason_and_text(database
         (11, "malformed_json"),
         (12, "invalid_record"),
     ]
-    assert all(one["detail"] for one in side)
-    assert [one["text"] for one in side] == [line.decode(errors="replace") for line in wrong]
-    assert {one.keys() == {"line", "code", "detail", "text"} for one in side} == {True}
+    assert all(refusal["detail"] for refusal in side)
+    assert [refusal["text"] for refusal in side] == [line.decode(errors="replace") for line in wrong]
+    assert {refusal.keys() == {"line", "code", "detail", "text"} for refusal in side} == {True}
 
 
 def test_line_numbers_hold_over_several_chunks(database):
@@ -103,37 +103,37 @@ def test_line_numbers_hold_over_several_chunks(database):
     done, side = load(database, b"\n".join(lines))
     assert done.returncode == 3
     assert done.stderr.splitlines()[0] == "2,498 recorded, 0 duplicates, 2 refused"
-    assert [(one["line"], one["text"]) for one in side] == [(1201, "wrong"), (2401, "wrong too")]
+    assert [(refusal["line"], refusal["text"]) for refusal in side] == [(1201, "wrong"), (2401, "wrong too")]
 
 
 class Recorder:
-    """Takes turns of the loop for each chunk, and notes what ran beside what."""
+    """A recorder that takes turns of the loop for each chunk, and counts the chunks that run beside each other."""
 
     def __init__(self, fails_at=None, busy=0):
         self.busy = busy
         self.under_way = []
         self.beside = 0
-        self.told = []
+        self.keys = []
         self.sizes = []
         self.fails_at = fails_at
 
     async def record_each(self, tenant, incoming):
-        customers = {one.identifier for one in incoming}
+        customers = {line.identifier for line in incoming}
         assert not any(customers & other for other in self.under_way)
         self.under_way.append(customers)
         self.beside = max(self.beside, len(self.under_way))
         assert len(self.under_way) <= data.AT_ONCE
         try:
-            for _ in range(3 + 40 * (len(self.told) % 2)):
+            for _ in range(3 + 40 * (len(self.keys) % 2)):
                 await asyncio.sleep(0)
-            if len(self.told) == self.fails_at:
+            if len(self.keys) == self.fails_at:
                 raise StorageFailed("gone")
             if self.busy:
                 self.busy -= 1
                 raise StorageBusy("busy")
         finally:
             self.under_way.remove(customers)
-        self.told += [one.parsed.key for one in incoming]
+        self.keys += [line.parsed.key for line in incoming]
         self.sizes.append(len(incoming))
         return Outcome(recorded=len(incoming))
 
@@ -151,14 +151,14 @@ def chunked(recorder, customers, monkeypatch, step=2):
 
 
 @given(st.lists(st.integers(0, 20), max_size=60))
-def test_of_two_lines_of_a_customer_the_later_is_told_later(customers):
+def test_the_lines_of_a_customer_are_recorded_in_order(customers):
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
         assert chunked(recorder, customers, patch).recorded == len(customers)
-    place = {key: place for place, key in enumerate(recorder.told)}
-    told = [place[interaction(number)["id"]] for number in range(len(customers))]
+    index_by_key = {key: index for index, key in enumerate(recorder.keys)}
+    order = [index_by_key[interaction(number)["id"]] for number in range(len(customers))]
     for customer in set(customers):
-        own = [at for at, one in zip(told, customers, strict=True) if one == customer]
+        own = [at for at, owner in zip(order, customers, strict=True) if owner == customer]
         assert own == sorted(own)
 
 
@@ -169,7 +169,7 @@ def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
 
 
 @pytest.mark.parametrize("step", [2, 20])
-def test_a_chunk_holds_so_many_lines_however_many_are_read_at_once(monkeypatch, step):
+def test_the_size_of_a_chunk_does_not_depend_on_how_many_lines_are_read_at_once(monkeypatch, step):
     recorder = Recorder()
     chunked(recorder, range(40), monkeypatch, step)
     assert recorder.sizes == [4] * 10
@@ -194,7 +194,7 @@ def evidence(customer, value, type_="email"):
     return {"customerId": customer, "section": "identities", "record": {"type": type_, "value": value}}
 
 
-def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
+def test_refused_links_are_counted_by_rule(database):
     lines = [
         evidence("A", "a@example.org"),
         evidence("B", "a@example.org"),
@@ -208,13 +208,13 @@ def test_what_a_rule_refused_to_link_is_counted_by_the_rule(database):
         "4 warnings: 3 shared_identifier, 1 unknown_type",
     ]
     shared = [(line, "shared_identifier", WORDS[Reason.SHARED_IDENTIFIER]) for line in (1, 2, 3)]
-    assert [(one["line"], one["code"], one["detail"]) for one in beside(database, "warned")] == [
+    assert [(warning["line"], warning["code"], warning["detail"]) for warning in beside(database, "warned")] == [
         *shared,
         (4, "unknown_type", WORDS[Reason.UNKNOWN_TYPE]),
     ]
     done, _ = load(database, ndjson(lines))
     assert done.stderr.splitlines()[0] == "0 recorded, 4 duplicates, 0 refused"
-    assert [one["line"] for one in beside(database, "warned")] == [1, 2, 3, 4], (
+    assert [warning["line"] for warning in beside(database, "warned")] == [1, 2, 3, 4], (
         "a load begun again lists what is refused"
     )
     load(database, ndjson(LINES))
@@ -232,10 +232,10 @@ def test_a_consent_without_a_moment_loaded_again_grants_nothing_that_was_withdra
     assert (done.returncode, done.stderr.splitlines()[:2]) == (
         0, ["0 recorded, 1 duplicates, 0 refused", "1 warnings: 1 no_moment"],
     )  # fmt: skip
-    assert [(one["line"], one["code"]) for one in beside(database, "warned")] == [(1, "no_moment")]
+    assert [(warning["line"], warning["code"]) for warning in beside(database, "warned")] == [(1, "no_moment")]
     with apsw.Connection(str(database)) as connection:
-        shown = connection.execute("SELECT body FROM documents WHERE section = 'consent'").fetchall()
-    assert [json.loads(body)[0]["status"] for (body,) in shown] == ["revoked"]
+        documents = connection.execute("SELECT body FROM documents WHERE section = 'consent'").fetchall()
+    assert [json.loads(body)[0]["status"] for (body,) in documents] == ["revoked"]
 
 
 def test_a_phone_or_an_email_that_cannot_be_read_is_counted_and_listed_each_time(database):
@@ -255,12 +255,12 @@ def test_a_phone_or_an_email_that_cannot_be_read_is_counted_and_listed_each_time
             f"The lines with warnings are in {database.parent / 'lines.jsonl.warned.jsonl'}.",
         ]
         listed = beside(database, "warned")
-        assert [(one["line"], one["code"]) for one in listed] == [
+        assert [(warning["line"], warning["code"]) for warning in listed] == [
             (2, "unreadable_phone"),
             (3, "unreadable_email"),
             (5, "unreadable_phone"),
         ]
-        assert [json.loads(one["text"]) for one in listed] == [lines[1], lines[2], lines[4]]
+        assert [json.loads(warning["text"]) for warning in listed] == [lines[1], lines[2], lines[4]]
         assert "region" in listed[0]["detail"]
 
 
@@ -283,7 +283,7 @@ CRM = [
      "record": {"kind": "consent", "purpose": "marketing", "channel": "email", "status": "granted"}},
     {"customerId": "NULL", "section": "identities", "record": {"type": "email", "value": "x@example.org"}},
 ]  # fmt: skip
-"""What an export of a CRM holds."""
+"""Lines as an export of a CRM has them."""
 
 
 @pytest.mark.parametrize(
@@ -301,39 +301,43 @@ def test_an_export_loads_with_every_doubt_counted_and_listed(tmp_path, region, d
     made = portrait("tenant", "create", TENANT, *(["--region", region] if region else []), database=database)
     assert ("without + are read as numbers of GB" if region else 'holds {"region": "GB"}') in made.stderr
     done, refused = load(database, ndjson(CRM))
-    assert [(one["line"], one["code"]) for one in refused] == [(9, "blocked_identifier")]
+    assert [(refusal["line"], refusal["code"]) for refusal in refused] == [(9, "blocked_identifier")]
     listed = beside(database, "warned")
-    found = {}
-    for one in listed:
-        found.setdefault(one["line"] - 1, set()).add(one["code"])
-        assert json.loads(one["text"]) == CRM[one["line"] - 1]
-        assert one["detail"]
-    assert found == doubts
-    counted = Counter(one["code"] for one in listed)
+    codes_by_line = {}
+    for warning in listed:
+        codes_by_line.setdefault(warning["line"] - 1, set()).add(warning["code"])
+        assert json.loads(warning["text"]) == CRM[warning["line"] - 1]
+        assert warning["detail"]
+    assert codes_by_line == doubts
+    counted = Counter(warning["code"] for warning in listed)
     by_code = ", ".join(f"{count} {code}" for code, count in sorted(counted.items()))
     assert done.stderr.splitlines()[:2] == ["8 recorded, 0 duplicates, 1 refused", f"{len(listed)} warnings: {by_code}"]
-    shown = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
-    assert "020 7946 0018" in shown.stdout, "what is doubtful is there all the same"
+    printed = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
+    assert "020 7946 0018" in printed.stdout, "what is doubtful is there all the same"
 
 
 def test_a_word_for_none_is_refused_as_customer_and_an_apostrophe_before_a_number_is_left_out(database):
     lines = [
-        {"customerId": one, "section": "interactions", "record": interaction(number)}
-        for number, one in enumerate(["NULL", "0", "undefined", "'7210448301122", "7210448301122", "'tis", "N/A"])
+        {"customerId": customer_id, "section": "interactions", "record": interaction(number)}
+        for number, customer_id in enumerate(
+            ["NULL", "0", "undefined", "'7210448301122", "7210448301122", "'tis", "N/A"]
+        )
     ]
     lines += [evidence("B", "none@none.com"), evidence("B", "B") | {"record": {"type": "customer_id", "value": "NaN"}}]
     done, refused = load(database, ndjson(lines))
     assert done.returncode == 3
-    assert [(one["line"], one["code"]) for one in refused] == [(n, "blocked_identifier") for n in (1, 2, 3, 7)]
-    assert all("allowedValues" in one["detail"] for one in refused)
-    assert [(one["line"], one["code"]) for one in beside(database, "warned")] == [
+    assert [(refusal["line"], refusal["code"]) for refusal in refused] == [
+        (n, "blocked_identifier") for n in (1, 2, 3, 7)
+    ]
+    assert all("allowedValues" in refusal["detail"] for refusal in refused)
+    assert [(warning["line"], warning["code"]) for warning in beside(database, "warned")] == [
         (4, "apostrophe"),
         (8, "blocked_value"),
         (9, "blocked_value"),
     ]
     with apsw.Connection(str(database)) as connection:
-        told_of = connection.execute("SELECT DISTINCT value FROM facts WHERE section = 'interactions' ORDER BY 1")
-        assert list(told_of) == [("'tis",), ("7210448301122",)]
+        customer_ids = connection.execute("SELECT DISTINCT value FROM facts WHERE section = 'interactions' ORDER BY 1")
+        assert list(customer_ids) == [("'tis",), ("7210448301122",)]
 
 
 def test_a_byte_order_mark_refuses_nothing_wherever_a_file_began(database):
@@ -348,7 +352,7 @@ def test_a_line_with_a_key_twice_is_refused(database):
     inner = ndjson(LINES[1:2]).replace(b'"id":', b'"id":"x","id":')
     done, side = load(database, twice + inner + ndjson(LINES[2:3]))
     assert done.stderr.splitlines()[0] == "1 recorded, 0 duplicates, 2 refused"
-    assert [(one["line"], one["code"]) for one in side] == [(1, "malformed_json"), (2, "malformed_json")]
+    assert [(refusal["line"], refusal["code"]) for refusal in side] == [(1, "malformed_json"), (2, "malformed_json")]
     assert side[0]["detail"] == "Field `customerId` stands twice in one object of the JSON: send it once."
 
 
@@ -370,7 +374,7 @@ def test_lines_come_from_stdin(database, tmp_path):
     assert json.loads((tmp_path / "stdin.refused.jsonl").read_text())["line"] == 6
 
 
-def test_a_missing_tenant_leads_to_those_there_are(database):
+def test_a_load_for_an_unknown_tenant_names_the_known_tenants(database):
     file = database.parent / "lines.jsonl"
     file.write_bytes(ndjson(LINES))
     done = portrait("load", str(file), "--tenant", "nobody", database=database)
@@ -391,8 +395,13 @@ def test_an_empty_file_is_taken(database):
 
 
 def test_a_lines_source_and_moment_are_kept_and_load_is_the_source_of_others(database):
-    told = {"customerId": "c1", "section": "segments", "record": SEGMENT, "effectiveAt": "2026-02-01T00:00:00+01:00"}
-    load(database, ndjson([told | {"source": "crm"}, LINES[0]]))
+    segment_line = {
+        "customerId": "c1",
+        "section": "segments",
+        "record": SEGMENT,
+        "effectiveAt": "2026-02-01T00:00:00+01:00",
+    }
+    load(database, ndjson([segment_line | {"source": "crm"}, LINES[0]]))
     with apsw.Connection(str(database)) as connection:
         assert sorted(connection.execute("SELECT section, source FROM facts")) == [
             ("interactions", "load"),
@@ -401,50 +410,52 @@ def test_a_lines_source_and_moment_are_kept_and_load_is_the_source_of_others(dat
 
 
 @pytest.fixture
-def told(database):
+def filled(database):
     load(database, ndjson([*LINES, {"customerId": "c1", "section": "segments", "record": SEGMENT}]))
     return database
 
 
-def test_a_portrait_is_shown_for_people(told):
-    shown = portrait("show", "c1", "--tenant", TENANT, database=told)
-    assert shown.returncode == 0, shown.stderr
+def test_a_portrait_is_shown_for_people(filled):
+    printed = portrait("show", "c1", "--tenant", TENANT, database=filled)
+    assert printed.returncode == 0, printed.stderr
     for text in ("c1", TENANT, "segments", "High Value", "2026-01-15", "interactions", "ih_004", "consent"):
-        assert text in shown.stdout
-    assert "{" not in shown.stdout
+        assert text in printed.stdout
+    assert "{" not in printed.stdout
 
 
-def test_a_portrait_is_shown_as_json(told):
-    shown = portrait("show", "c1", "--tenant", TENANT, "--json", "--sections", "segments, interactions", database=told)
-    answer = json.loads(shown.stdout)
+def test_a_portrait_is_shown_as_json(filled):
+    printed = portrait(
+        "show", "c1", "--tenant", TENANT, "--json", "--sections", "segments, interactions", database=filled
+    )
+    answer = json.loads(printed.stdout)
     assert answer["customerId"] == "c1"
-    assert [one["name"] for one in answer["sections"]] == ["segments", "interactions"]
+    assert [section["name"] for section in answer["sections"]] == ["segments", "interactions"]
     assert answer["sections"][0]["data"] == [SEGMENT]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("nobody", "--tenant", TENANT), "customer"),
         (("c1", "--tenant", "nobody"), f"There are: {TENANT}."),
         (("c1", "--tenant", TENANT, "--sections", "nothing"), "segments"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_line(told, words, said):
-    shown = portrait("show", *words, database=told)
-    assert shown.returncode == 1
-    assert shown.stdout == ""
-    assert said in shown.stderr
-    assert len(shown.stderr.splitlines()) == 1
+def test_a_show_that_fails_prints_one_line(filled, words, message):
+    printed = portrait("show", *words, database=filled)
+    assert printed.returncode == 1
+    assert printed.stdout == ""
+    assert message in printed.stderr
+    assert len(printed.stderr.splitlines()) == 1
 
 
-def test_of_a_long_text_its_beginning_is_shown():
-    shown = io.StringIO()
+def test_a_long_text_is_cut():
+    output = io.StringIO()
     section = {"name": "notes", "data": [{"short": "s" * 60, "long": "l" * 61}]}
     portrait_view.show(
         {"customerId": "c1", "tenantId": TENANT, "computedAt": "", "sections": [section]},
-        Console(file=shown, width=200),
+        Console(file=output, width=200),
     )
-    assert "s" * 60 in shown.getvalue()
-    assert f"{'l' * 60}…" in shown.getvalue()
-    assert "l" * 61 not in shown.getvalue()
+    assert "s" * 60 in output.getvalue()
+    assert f"{'l' * 60}…" in output.getvalue()
+    assert "l" * 61 not in output.getvalue()

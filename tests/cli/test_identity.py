@@ -1,4 +1,4 @@
-"""`portrait identity …`: what each command prints, and what it says when something cannot be."""
+"""`portrait identity …`: the output of each command, and its message when it fails."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ def database(tmp_path):
         services = build(f"sqlite:///{path}", installed=False)
         try:
             parser = Parser(await services.access.create_tenant(TENANT), "test")
-            incoming = [parser.line(at, json.dumps(one).encode(), services.registry) for at, one in enumerate(LINES)]
+            incoming = [parser.line(at, json.dumps(row).encode(), services.registry) for at, row in enumerate(LINES)]
             assert (await services.recorder.record_each(TENANT, incoming)).recorded == len(LINES)
         finally:
             await services.close()
@@ -49,11 +49,11 @@ def database(tmp_path):
 
 @pytest.fixture
 def run(database, monkeypatch, capsys):
-    """Run a command as its process would, in this one: there are many."""
+    """Run a command in this process: a process for each of so many would take long."""
 
     def run(*words, code=0):
-        given = ["portrait", "identity", *words, "--tenant", TENANT, "--database", f"sqlite:///{database}"]
-        monkeypatch.setattr(sys, "argv", given)
+        arguments = ["portrait", "identity", *words, "--tenant", TENANT, "--database", f"sqlite:///{database}"]
+        monkeypatch.setattr(sys, "argv", arguments)
         returned = 0
         try:
             main()
@@ -77,24 +77,24 @@ def test_customers_are_merged_explained_and_parted(run):
     assert run("resolve", "customer_id", "B").stdout == "A\n"
     again = run("merge", "A", "B")
     assert again.stderr.startswith("Nothing changed.\n")
-    said = run("explain", "B").stdout.splitlines()
-    assert said[0] == "customer A"
-    assert any(one.startswith("merged: B into A, 20") for one in said)
-    assert any(" by crm, 0.9, 20" in one for one in said)
-    assert said[-1] == "experiment x: two variants were seen; the first counts"
+    explanation = run("explain", "B").stdout.splitlines()
+    assert explanation[0] == "customer A"
+    assert any(text.startswith("merged: B into A, 20") for text in explanation)
+    assert any(" by crm, 0.9, 20" in text for text in explanation)
+    assert explanation[-1] == "experiment x: two variants were seen; the first counts"
     assert run("unmerge", "A", "B").stdout == (
         "A: customer_id A, email e@example.org\nB: customer_id B\n"
     )  # fmt: skip
     assert "kept apart: customer_id A and customer_id B: unmerge by command, 20" in run("explain", "B").stdout
 
 
-def test_two_are_kept_apart(run):
+def test_two_customers_are_kept_apart(run):
     assert run("cannot-link", "customer_id", "A", "customer_id", "B").stdout == "The two are kept apart.\n"
     assert "kept apart: customer_id A and customer_id B: cannot_link by command, 20" in run("explain", "B").stdout
 
 
-def test_what_waits_for_review_is_said_with_its_reason(run):
-    (waits,) = [one for one in run("explain", "B").stdout.splitlines() if one.startswith("waits for review")]
+def test_an_explanation_names_the_reason_of_a_candidate(run):
+    (waits,) = [text for text in run("explain", "B").stdout.splitlines() if text.startswith("waits for review")]
     assert "customer_id B and email e@example.org: unique_type. " in waits
 
 
@@ -150,7 +150,7 @@ CANNOT = {
 
 
 @pytest.mark.parametrize(("words", "code"), CANNOT.values(), ids=CANNOT)
-def test_what_cannot_be_is_said_in_a_line(run, words, code):
+def test_an_impossible_action_is_refused_in_one_line(run, words, code):
     done = run(*words, code=code)
     assert done.stdout == ""
     assert done.stderr.strip()
@@ -160,7 +160,7 @@ def test_what_cannot_be_is_said_in_a_line(run, words, code):
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_an_unknown_tenant_is_said(database):
+def test_an_unknown_tenant_is_refused_with_the_known_tenants(database):
     done = portrait("identity", "explain", "A", "--tenant", "nowhere", database=database)
     assert done.returncode == 1
     assert "There is no tenant nowhere. There are: my-tenant." in done.stderr

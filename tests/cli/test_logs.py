@@ -1,4 +1,4 @@
-"""The service's log and what commands print: no text that came from elsewhere forges a line or steers a terminal."""
+"""The service's log and the output of commands: no foreign text forges a line or steers a terminal."""
 
 import json
 import logging
@@ -26,10 +26,12 @@ texts = st.text(st.characters(codec=None) | st.sampled_from(NASTY), max_size=40)
 def steering(text, allowed="\n"):
     """Return the characters of a text that are no part of any script."""
     return [
-        one
-        for one in text
-        if one not in allowed
-        and (unicodedata.category(one) in {"Cc", "Zl", "Zp", "Cs"} or unicodedata.bidirectional(one) in BIDI)
+        character
+        for character in text
+        if character not in allowed
+        and (
+            unicodedata.category(character) in {"Cc", "Zl", "Zp", "Cs"} or unicodedata.bidirectional(character) in BIDI
+        )
     ]
 
 
@@ -46,7 +48,7 @@ def _raise(text):
 
 
 def raised(text, cause):
-    """Return what was caught of an exception with a cause, each of which says a text."""
+    """Return the exc_info of an exception with a cause, each with a text of its own."""
     try:
         try:
             _raise(cause)
@@ -58,7 +60,7 @@ def raised(text, cause):
 
 
 @given(texts, texts, texts, st.booleans())
-def test_a_record_is_a_line_that_begins_with_its_time_and_indented_ones(message, name, failed, fails):
+def test_a_log_record_is_a_line_with_its_time_and_indented_lines(message, name, failed, fails):
     caught = raised(failed.replace("\0", "") if fails else failed, message) if fails else None
     record = logging.LogRecord(name, logging.ERROR, "p", 1, "%s: %s", (message, "x"), caught, sinfo=failed)
     first, *below = Lines(FORMAT).format(record).split("\n")
@@ -67,7 +69,7 @@ def test_a_record_is_a_line_that_begins_with_its_time_and_indented_ones(message,
     assert steering("".join([first, *below])) == []
 
 
-def test_a_message_that_does_not_fit_is_a_line_all_the_same(capsys):
+def test_a_message_that_cannot_be_formatted_is_still_one_line(capsys):
     class Loud:
         def __str__(self):
             raise ValueError(NASTY)
@@ -134,7 +136,7 @@ VALUES = {
 }
 
 
-def test_no_stored_value_steers_the_terminal_of_who_looks(database, tmp_path):
+def test_no_stored_value_steers_the_terminal(database, tmp_path):
     lines = [
         {"customerId": "c\u202e1", "section": section, "record": record, "source": f"crm{NASTY}"}
         for section, record in VALUES.items()
@@ -157,19 +159,21 @@ def test_no_stored_value_steers_the_terminal_of_who_looks(database, tmp_path):
     )
     wide = {**os.environ, "COLUMNS": "400"}
     printed = [portrait(*words, database=None if "--database" in words else database, env=wide) for words in asked]
-    for one in printed:
-        assert steering(one.stdout + one.stderr, allowed="\n\t") == [], one.args
-        assert "\n2026" not in one.stdout + one.stderr
-    shown, as_json, explained = printed[1:4]
-    assert (shown.returncode, as_json.returncode, explained.returncode) == (0, 0, 0)
-    assert r"a\n2026-01-01 00:00:00,000 ERROR portrait: forged\r\x1b" in shown.stdout
-    [interactions] = [one for one in json.loads(as_json.stdout)["sections"] if one["name"] == "interactions"]
+    for process in printed:
+        assert steering(process.stdout + process.stderr, allowed="\n\t") == [], process.args
+        assert "\n2026" not in process.stdout + process.stderr
+    profile, as_json, explained = printed[1:4]
+    assert (profile.returncode, as_json.returncode, explained.returncode) == (0, 0, 0)
+    assert r"a\n2026-01-01 00:00:00,000 ERROR portrait: forged\r\x1b" in profile.stdout
+    [interactions] = [
+        section for section in json.loads(as_json.stdout)["sections"] if section["name"] == "interactions"
+    ]
     assert interactions["data"][0]["interactionType"] == NASTY
 
 
 def test_json_is_printed_value_for_value(capsys):
     printing.say_json(json.dumps({"a": [NASTY, "Zoë"]}, ensure_ascii=False, indent=2))
-    said = capsys.readouterr().out
-    assert steering(said) == []
-    assert json.loads(said) == {"a": [NASTY, "Zoë"]}
-    assert "Zoë" in said
+    output = capsys.readouterr().out
+    assert steering(output) == []
+    assert json.loads(output) == {"a": [NASTY, "Zoë"]}
+    assert "Zoë" in output

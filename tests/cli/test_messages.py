@@ -1,4 +1,4 @@
-"""What commands say: what was wrong, what there is, what was left out, and whether anything has changed."""
+"""Messages of commands: what was wrong, what exists, what was left out, and whether anything has changed."""
 
 import gzip
 import io
@@ -42,7 +42,7 @@ class Kept(Record, frozen=True):
 @pytest.fixture
 def database(tmp_path):
     path = tmp_path / "portrait.db"
-    said("tenant", "create", TENANT, database=path)
+    stderr_of("tenant", "create", TENANT, database=path)
     return path
 
 
@@ -53,15 +53,15 @@ def run(*words, database=None, **variables):
     return CliRunner().invoke(cli, [*words, *where], env={**clean, **variables})
 
 
-def said(*words, **options):
-    """Run a command that succeeds; return what it says on stderr."""
+def stderr_of(*words, **options):
+    """Run a command that succeeds; return its stderr."""
     done = run(*words, **options)
     assert done.exit_code == 0, (done.output, done.exception)
     return done.stderr
 
 
 def refusal(*words, **options):
-    """Run a command that is refused; return what it says."""
+    """Run a command that is refused; return its message."""
     done = run(*words, **options)
     assert done.exit_code != 0
     assert done.stdout == ""
@@ -71,15 +71,15 @@ def refusal(*words, **options):
 def load(database, *lines, words=()):
     file = database.parent / "lines.jsonl"
     file.write_bytes(ndjson(lines))
-    said("load", str(file), "--tenant", TENANT, *words, database=database)
+    stderr_of("load", str(file), "--tenant", TENANT, *words, database=database)
 
 
-def told(customer, section, record):
+def record_line(customer, section, record):
     return {"customerId": customer, "section": section, "record": record}
 
 
-def test_a_tenant_that_there_is_not_leads_to_those_there_are_and_not_to_itself(database):
-    said("tenant", "create", "shop", database=database)
+def test_a_refusal_of_an_unknown_tenant_names_the_known_tenants(database):
+    stderr_of("tenant", "create", "shop", database=database)
     for words in (
         ("show", "c1"), ("load", "-"), ("key", "list"), ("key", "create"), ("key", "revoke", "k"),
         ("identity", "review"), ("identity", "merge", "a", "b"),
@@ -93,13 +93,13 @@ def test_a_tenant_that_there_is_not_leads_to_those_there_are_and_not_to_itself(d
 
 
 def test_the_tenant_may_come_from_the_environment_and_a_flag_goes_before(database):
-    said("tenant", "create", "shop", database=database)
-    load(database, told("c1", "interactions", interaction(1)))
+    stderr_of("tenant", "create", "shop", database=database)
+    load(database, record_line("c1", "interactions", interaction(1)))
     environment = {TENANT_VARIABLE: TENANT, "database": database}
     assert "ih_001" in run("show", "c1", **environment).stdout
     assert "knows no customer" in refusal("show", "c1", "--tenant", "shop", **environment)
     for words in (("key", "create", "--platform"), ("key", "list", "--platform"), ("key", "create")):
-        said(*words, **environment)
+        stderr_of(*words, **environment)
     assert "viewer" in run("key", "list", **environment).stdout
     assert "either" in refusal("key", "list", "--platform", "--tenant", TENANT, **environment)
 
@@ -110,7 +110,7 @@ OTHERS = {
     "tabs": (b"id\temail\nc1\ta@example.org\n", "looks like CSV"),
     "array": (b"[\n  1,\n  2\n]\n", "JSON array"),
     "array in a line": (json.dumps([EMAIL]).encode(), "JSON array"),
-    "gzip": (gzip.compress(ndjson([told("c1", "interactions", interaction(1))])), "gzip"),
+    "gzip": (gzip.compress(ndjson([record_line("c1", "interactions", interaction(1))])), "gzip"),
     "spreadsheet": (b"PK\x03\x04\x14\x00", "spreadsheet"),
     "parquet": (b"PAR1\x15\x04", "Parquet"),
     "utf-16": ('{"customerId": "c1"}\n'.encode("utf-16"), "UTF-16"),
@@ -152,22 +152,22 @@ def test_the_settings_file_may_be_named_before_a_command_or_behind_it(tmp_path):
     assert "cannot be read" in refusal("serve", "--config", str(tmp_path / "missing.toml"))
 
 
-def test_a_variable_that_is_no_setting_is_named_and_the_one_that_it_is_like():
+def test_an_unknown_variable_is_named_with_the_setting_that_it_resembles():
     done = run("settings", PORTRAIT_PORTT="1", PORTRAIT_QUITE_ANOTHER="secret", PORTRAIT_HOST="127.0.0.3")
     assert done.exit_code == 0
     assert "PORTRAIT_PORTT is no setting and changes nothing. Did you mean PORTRAIT_PORT?" in done.stderr
     assert "PORTRAIT_QUITE_ANOTHER is no setting" in done.stderr
     assert "secret" not in done.stderr
     assert len(done.stderr.splitlines()) == 2
-    assert said("settings", PORTRAIT_PORT="1", **{TENANT_VARIABLE: "shop"}) == ""
+    assert stderr_of("settings", PORTRAIT_PORT="1", **{TENANT_VARIABLE: "shop"}) == ""
 
 
 def test_a_customer_may_be_named_by_any_identifier_of_its_own(database):
     load(
         database,
-        told("anna", "identities", EMAIL),
-        told("anna", "identities", {"type": "cookie_id", "value": "same"}),
-        told("ben", "identities", {"type": "device_id", "value": "same"}),
+        record_line("anna", "identities", EMAIL),
+        record_line("anna", "identities", {"type": "cookie_id", "value": "same"}),
+        record_line("ben", "identities", {"type": "device_id", "value": "same"}),
     )
     where = ("--tenant", TENANT)
     for words in (("show",), ("identity", "explain")):
@@ -182,25 +182,25 @@ def test_a_customer_may_be_named_by_any_identifier_of_its_own(database):
     assert run("show", "anna", *where, database=database).stderr == ""
 
 
-def test_sections_that_are_held_and_not_shown_are_named(database, tmp_path):
+def test_stored_sections_that_are_not_shown_are_named(database, tmp_path):
     plugins = {}
     for name, default in (("gone", True), ("asked", False)):
         plugins[name] = tmp_path / f"{name}.py"
         plugins[name].write_text(PLUGIN.format(name=name, default=default))
     every = [word for path in plugins.values() for word in ("--plugin", str(path))]
-    load(database, *(told("c1", name, {"id": "i1"}) for name in plugins), words=every)
+    load(database, *(record_line("c1", name, {"id": "i1"}) for name in plugins), words=every)
     show = ("show", "c1", "--tenant", TENANT)
-    notes = said(*show, "--plugin", str(plugins["asked"]), database=database).splitlines()
+    notes = stderr_of(*show, "--plugin", str(plugins["asked"]), database=database).splitlines()
     assert notes == [
         "Not shown, but by --sections: asked.",
         "Not shown, for want of the plugins that they are of (see --plugin): gone.",
     ]
-    assert "asked, gone" in said(*show, "--json", database=database)
-    assert said(*show, "--sections", "segments", *every, database=database) == ""
+    assert "asked, gone" in stderr_of(*show, "--json", database=database)
+    assert stderr_of(*show, "--sections", "segments", *every, database=database) == ""
     assert json.loads(run(*show, "--json", *every, database=database).stdout)["sections"][-1]["name"] == "gone"
 
 
-def shown(records, width):
+def printed(records, width):
     out = io.StringIO()
     profile = {"customerId": "c", "tenantId": "t", "computedAt": "", "sections": [{"name": "s", "data": records}]}
     portrait_view.show(profile, Console(file=out, width=width))
@@ -223,23 +223,23 @@ WORDS = st.text("ijklmnopq", min_size=1, max_size=8)
     st.integers(40, 200),
 )
 def test_no_field_and_no_property_is_dropped_however_narrow_the_terminal(records, width):
-    found = re.findall(r"\w+", shown(records, width))
+    words = re.findall(r"\w+", printed(records, width))
     for record in records:
         for name, value in record.items():
-            assert name in found
+            assert name in words
             if isinstance(value, str):
-                assert value in found
+                assert value in words
             for property_ in value if isinstance(value, dict) else ():
-                assert property_ in found
+                assert property_ in words
 
 
-def test_where_a_text_is_cut_the_end_says_so():
-    assert "--json shows them whole" in shown([{"long": "l" * 61}], 100)
-    assert "--json" not in shown([{"long": "l" * 60}], 100)
+def test_a_note_at_the_end_says_that_a_text_was_cut():
+    assert "--json shows them whole" in printed([{"long": "l" * 61}], 100)
+    assert "--json" not in printed([{"long": "l" * 60}], 100)
 
 
 def test_a_preview_says_that_nothing_has_changed_and_an_action_does_not(database):
-    load(database, told("a", "interactions", interaction(1)), told("b", "interactions", interaction(2)))
+    load(database, record_line("a", "interactions", interaction(1)), record_line("b", "interactions", interaction(2)))
     merge = ("identity", "merge", "a", "b", "--tenant", TENANT)
     before = run("show", "a", "--json", "--tenant", TENANT, database=database).stdout
     preview = run(*merge, "--preview", database=database)
@@ -247,12 +247,12 @@ def test_a_preview_says_that_nothing_has_changed_and_an_action_does_not(database
     assert "customer_id b" in preview.stdout
     after = run("show", "a", "--json", "--tenant", TENANT, database=database).stdout
     assert before.partition("computedAt")[0] == after.partition("computedAt")[0]
-    assert "preview" not in said(*merge, database=database)
-    assert said(*merge, "--preview", database=database).startswith("A preview: nothing has changed.")
+    assert "preview" not in stderr_of(*merge, database=database)
+    assert stderr_of(*merge, "--preview", database=database).startswith("A preview: nothing has changed.")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_ends_a_service_that_has_stopped_with_0_and_no_word_of_an_error(database, workers):
+def test_ctrl_c_ends_a_service_with_exit_code_0_and_no_error(database, workers):
     log = []
     words = ("--auth", "open", "--workers", workers)
     with server(database, *words, log=log, start_new_session=True) as (url, process):
@@ -269,23 +269,25 @@ def test_ctrl_c_while_the_workers_start_ends_them_without_a_traceback(database, 
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # before any thread
     )  # fmt: skip
-    said = ""
-    while "Started parent process" not in said:
-        said += process.stdout.readline()
+    output = ""
+    while "Started parent process" not in output:
+        output += process.stdout.readline()
     time.sleep(pause)  # they import for about half a second
     os.killpg(process.pid, signal.SIGINT)
-    said += process.communicate(timeout=60)[0]
+    output += process.communicate(timeout=60)[0]
     assert process.returncode == 0
-    assert "Traceback" not in said
+    assert "Traceback" not in output
 
 
-def test_ctrl_c_ends_a_command_with_a_line_that_says_what_stays(database):
+def test_ctrl_c_ends_a_command_with_one_line(database):
     file = database.parent / "many.jsonl"
-    file.write_bytes(ndjson(told(f"c{number % 500}", "interactions", interaction(number)) for number in range(50_000)))
+    file.write_bytes(
+        ndjson(record_line(f"c{number % 500}", "interactions", interaction(number)) for number in range(50_000))
+    )
     words = command("load", str(file), "--tenant", TENANT, database=database)
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        # Who runs the tests may have it ignored, as a shell does for what runs in the background; that is inherited.
+        # The process that runs the tests may ignore SIGINT, as a shell's background jobs do; children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # before any thread
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`portrait demo` and `portrait serve`: what is printed works."""
+"""`portrait demo` and `portrait serve`: the printed commands work."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from harness import command, portrait
 
 @contextmanager
 def demo(directory, *words):
-    """Run the demo; yield what it printed once it listens."""
+    """Run the demo; yield its output once it listens."""
     process = subprocess.Popen(
         command("demo", "--port", "0", *words),
         cwd=directory,
@@ -51,7 +51,7 @@ def calls(printed):
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_demos_printed_calls_work_and_a_second_start_reuses_its_database(tmp_path):
     with demo(tmp_path) as printed:
-        full, selective, telling = calls(printed)
+        full, selective, record_call = calls(printed)
 
         def called(call):
             done = subprocess.run(
@@ -64,26 +64,26 @@ def test_the_demos_printed_calls_work_and_a_second_start_reuses_its_database(tmp
         answer = called(full)
         assert (answer["customerId"], answer["tenantId"]) == ("CUST001", "my-tenant")
         assert len(answer["sections"]) == 6
-        assert [one["name"] for one in called(selective)["sections"]] == ["identities", "interactions"]
-        assert called(telling) == {"recorded": 1, "duplicates": 0}
-        assert [one["id"] for one in called(selective)["sections"][1]["data"]] == ["ih_002", "ih_001"]
+        assert [section["name"] for section in called(selective)["sections"]] == ["identities", "interactions"]
+        assert called(record_call) == {"recorded": 1, "duplicates": 0}
+        assert [record["id"] for record in called(selective)["sections"][1]["data"]] == ["ih_002", "ih_001"]
         [show] = re.findall(r"^python -m portrait (show .*)$", printed, re.MULTILINE)
-        shown = portrait(*show.split(), cwd=tmp_path)
-        assert shown.returncode == 0, shown.stderr
-        assert "CUST002" in shown.stdout
+        completed = portrait(*show.split(), cwd=tmp_path)
+        assert completed.returncode == 0, completed.stderr
+        assert "CUST002" in completed.stdout
     files = [path.name for path in tmp_path.iterdir() if path.suffix == ".db"]
     assert files == ["portrait-demo.db"]
     with apsw.Connection(str(tmp_path / files[0])) as connection:
         before = connection.execute("SELECT count(*) FROM facts").get
     with demo(tmp_path) as printed:
-        _, _, telling = calls(printed)
-        assert called(telling) == {"recorded": 0, "duplicates": 1}
+        _, _, record_call = calls(printed)
+        assert called(record_call) == {"recorded": 0, "duplicates": 1}
     with apsw.Connection(str(tmp_path / files[0])) as connection:
         assert connection.execute("SELECT count(*) FROM facts").get == before
 
 
 @pytest.mark.parametrize("name", ["serve", "demo"])
-def test_a_port_that_is_taken_is_said_in_one_line(tmp_path, name):
+def test_a_taken_port_is_reported_in_one_line(tmp_path, name):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused = portrait(name, "--port", port, cwd=tmp_path)
@@ -95,7 +95,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path, name):
 @pytest.mark.parametrize(
     "words", [("--port", "70000"), ("--host", "192.0.2.1"), ("--auth", "open", "--host", "0.0.0.0")]
 )
-def test_an_address_that_cannot_be_served_is_said_in_one_line(tmp_path, words):
+def test_a_wrong_address_is_reported_in_one_line(tmp_path, words):
     refused = portrait("serve", "--port", "0", *words, cwd=tmp_path)
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Settings out of range, passwords, wrong names and side files: said in one line, nothing lost."""
+"""Settings out of range, passwords, wrong names and side files: reported in one line, and nothing is lost."""
 
 import pytest
 
@@ -57,9 +57,9 @@ def test_a_password_is_never_shown(url, tmp_path):
     assert "cr#et" not in without_password(url)
     (tmp_path / "portrait.toml").write_text(f'database = "{url}"\n')
     for words in (("settings",), ("serve", "--help")):
-        shown = portrait(*words, cwd=tmp_path)
-        assert "secret" not in shown.stdout + shown.stderr
-        assert "cr#et" not in shown.stdout + shown.stderr
+        printed = portrait(*words, cwd=tmp_path)
+        assert "secret" not in printed.stdout + printed.stderr
+        assert "cr#et" not in printed.stdout + printed.stderr
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_database_of_a_wrong_name_is_not_made(tmp_path, words):
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_side_file_never_takes_the_place_of_another(database, tmp_path):
+def test_a_side_file_never_replaces_another_file(database, tmp_path):
     lines = tmp_path / "lines.jsonl"
     lines.write_text("{}\n")
     notes = tmp_path / "notes.txt"
@@ -93,5 +93,5 @@ def test_the_demo_opens_no_database_of_somebodys_own(database):
     assert "tenants of its own" in refused.stderr
 
 
-def test_people_s_records_are_the_users_own_to_read(database):
+def test_the_database_is_readable_only_by_its_user(database):
     assert database.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""Workers that cannot start: said in a line a try, tried in growing pauses, and nobody else notices."""
+"""Workers that cannot start: a log line for each try, growing pauses between tries, and service goes on."""
 
 import os
 import re
@@ -19,7 +19,7 @@ PATIENCE = 120
 def test_pauses_grow_up_to_a_bound():
     pauses = [pause_after(deaths) for deaths in range(1, 2000)]
     assert pauses[:4] == [0, 1, 2, 4]
-    assert all(one <= next_ <= MOST_PAUSE for one, next_ in pairwise(pauses))
+    assert all(pause <= next_ <= MOST_PAUSE for pause, next_ in pairwise(pauses))
     assert pauses[-1] == MOST_PAUSE
 
 
@@ -49,7 +49,7 @@ def test_early_deaths_are_counted_until_a_worker_has_lived_long():
 
 def children(pid):
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(one) for one in listed if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def until(condition):
@@ -73,13 +73,13 @@ def test_a_worker_that_dies_is_a_line_of_the_log_at_the_level_warning_too(tmp_pa
 
 
 class Hanging(Dead):
-    """A worker's process that answers nothing and goes on."""
+    """A worker's process that runs but does not answer."""
 
     def is_alive(self):
         return True
 
 
-def test_a_worker_that_is_ended_for_not_answering_is_not_said_to_have_died(caplog):
+def test_a_worker_that_was_ended_for_not_answering_is_not_reported_as_dead(caplog):
     supervisor = object.__new__(Supervisor)
     supervisor._dead, supervisor._deaths = {}, 0
     supervisor._bury(Hanging(), time.monotonic())

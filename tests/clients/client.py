@@ -1,4 +1,4 @@
-"""What a developer writes against the package that openapi-python-client makes: reads, writes, bulk, merges."""
+"""A developer's program on the package that openapi-python-client makes: reads, writes, bulk, merges."""
 
 import os
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ from portrait_client.types import Unset
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 client = AuthenticatedClient(base_url=os.environ["PORTRAIT_URL"], token=os.environ["PORTRAIT_KEY"])
 
-# Write: what has a default may be left out.
+# Write: a field with a default may be left out.
 recorded = record_identities.sync("ann", client=client, body=NewIdentity(type_="email", value="ann@example.com"))
 assert isinstance(recorded, Recorded), recorded
 assert (recorded.recorded, recorded.duplicates) == (1, 0)
@@ -68,7 +68,7 @@ assert isinstance(record_interactions.sync("ann", client=client, body=interactio
 review = NewReview(review_id="r1", product_id="p1", rating=5, written_at=AT)
 assert isinstance(record_reviews.sync("ann", client=client, body=review), Recorded)
 
-# Bulk: records of several customers, and the end of one.
+# Bulk: records of several customers, and a deletion.
 phone = RecordLineRecord.from_dict({"type": "phone", "value": "+4930123456"})
 cookie = RecordLineRecord.from_dict({"type": "cookie_id", "value": "c"})
 segment = {"segmentId": "s1", "segmentName": "New", "memberSince": AT.isoformat()}
@@ -82,9 +82,9 @@ lines = [
 ]
 bulk = record_bulk.sync(client=client, body=lines)
 assert isinstance(bulk, BulkRecorded), bulk
-assert (bulk.recorded, [(one.index, one.code) for one in bulk.refused]) == (4, [(4, "unknown_section")])
+assert (bulk.recorded, [(refusal.index, refusal.code) for refusal in bulk.refused]) == (4, [(4, "unknown_section")])
 
-# Merge, after a look at what it would do.
+# Merge, after a preview of its effect.
 merge = MergeCustomers(action=MergeCustomersAction.MERGE, target_id="ann", source_id="ann-2")
 for action in (Preview(action=PreviewAction.PREVIEW, of=PreviewOf.from_dict(merge.to_dict())), merge):
     effect = act_on_identity.sync(client=client, body=action)
@@ -95,10 +95,10 @@ for action in (Preview(action=PreviewAction.PREVIEW, of=PreviewOf.from_dict(merg
 # Read: by id, by identifier, several.
 def identifiers(profile: UnifiedProfile) -> list[tuple[str, float]]:
     return [
-        (held.value, held.confidence)
+        (identity.value, identity.confidence)
         for section in profile.sections
         if isinstance(section, IdentitiesSection)
-        for held in section.data
+        for identity in section.data
     ]
 
 
@@ -109,25 +109,25 @@ assert identifiers(profile) == [("ann-2", 1.0), ("ann@example.com", 1.0), ("+493
 for section in profile.sections:
     match section:
         case ConsentSection():
-            assert [held.to_dict().get("revokedAt", held.to_dict().get("value")) for held in section.data]
+            assert [record.to_dict().get("revokedAt", record.to_dict().get("value")) for record in section.data]
         case InteractionsSection():
-            (held,) = section.data
-            assert not isinstance(held.properties, Unset)
-            assert (held.properties["price"], held.timestamp) == (9.5, AT)
+            (stored_interaction,) = section.data
+            assert not isinstance(stored_interaction.properties, Unset)
+            assert (stored_interaction.properties["price"], stored_interaction.timestamp) == (9.5, AT)
         case SegmentsSection():
             assert section.data == []
         case ReviewsSection():
-            assert [held.rating for held in section.data] == [5]
+            assert [stored_review.rating for stored_review in section.data] == [5]
         case _:
             assert isinstance(section, IdentitiesSection)
-found = find_unified_profile.sync(
+by_identifier = find_unified_profile.sync(
     client=client, body=Wanted(identifier=Named(type_="email", value="ann@example.com"), sections=["identities"])
 )
-assert isinstance(found, UnifiedProfile), found
-assert identifiers(found) == identifiers(profile)
+assert isinstance(by_identifier, UnifiedProfile), by_identifier
+assert identifiers(by_identifier) == identifiers(profile)
 several = find_unified_profile.sync(client=client, body=[Wanted(customer_id="ann"), Wanted(customer_id="nobody")])
 assert isinstance(several, FoundAll), several
-assert [one.status for one in several.data] == [200, 404]
+assert [result.status for result in several.data] == [200, 404]
 assert isinstance(several.data[0].profile, UnifiedProfile)
 assert isinstance(several.data[1].problem, Problem)
 page = list_customers.sync(client=client, limit=1)

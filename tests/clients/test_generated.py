@@ -25,7 +25,7 @@ NDJSON = "Unsupported content type application/x-ndjson"
 def did(*words, **options):
     """Run a command that must succeed, and return what it printed."""
     done = subprocess.run(
-        [str(one) for one in words], capture_output=True, text=True, timeout=SECONDS, check=False, **options
+        [str(word) for word in words], capture_output=True, text=True, timeout=SECONDS, check=False, **options
     )
     assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
@@ -33,7 +33,7 @@ def did(*words, **options):
 
 @pytest.fixture
 def running(tmp_path):
-    """Serve a tenant of one's own, with the examples' plugins; give what a client needs to know."""
+    """Serve a new tenant with the examples' plugins; yield the OpenAPI document and a client's environment."""
     database = tmp_path / "portrait.db"
     assert portrait("tenant", "create", "my-tenant", database=database).returncode == 0
     key = portrait("key", "create", "--tenant", "my-tenant", "--role", "admin", database=database).stdout.strip()
@@ -49,29 +49,29 @@ def test_a_typescript_client_compiles_strictly_and_works(running, tmp_path):
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("no npm on this machine")
-    place = tmp_path / "typescript"
-    shutil.copytree(HERE / "typescript", place)
-    did(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", cwd=place)
-    tools = place / "node_modules" / ".bin"
-    did(tools / "openapi-typescript", document, "--output", "schema.d.ts", cwd=place)
-    did(tools / "tsc", "--project", ".", cwd=place)
-    assert "typescript: done" in did("node", "out/client.js", cwd=place, env=environment)
+    directory = tmp_path / "typescript"
+    shutil.copytree(HERE / "typescript", directory)
+    did(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", cwd=directory)
+    tools = directory / "node_modules" / ".bin"
+    did(tools / "openapi-typescript", document, "--output", "schema.d.ts", cwd=directory)
+    did(tools / "tsc", "--project", ".", cwd=directory)
+    assert "typescript: done" in did("node", "out/client.js", cwd=directory, env=environment)
 
 
 def test_a_python_client_is_generated_whole_keeps_strict_types_and_works(running, tmp_path):
     document, environment = running
-    place = tmp_path / "python"
-    venv.create(place / "env", with_pip=True)
-    python = place / "env" / "bin" / "python"
+    directory = tmp_path / "python"
+    venv.create(directory / "env", with_pip=True)
+    python = directory / "env" / "bin" / "python"
     pip = (python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--require-hashes")
     did(*pip, "-r", ROOT / "requirements" / "clients.txt")
-    settings = place / "settings.json"
+    settings = directory / "settings.json"
     settings.write_text(json.dumps({"post_hooks": []}))
     command = ("-m", "openapi_python_client", "generate", "--meta", "none", "--config", settings)
-    said = did(python, *command, "--path", document, "--output-path", place / "portrait_client", cwd=place)
-    warnings = [line for line in said.splitlines() if "WARNING" in line or line.startswith("Unsupported")]
-    assert warnings == ["WARNING parsing POST /api/v1/records within records.", NDJSON], said
-    shutil.copy(HERE / "client.py", place)
+    output = did(python, *command, "--path", document, "--output-path", directory / "portrait_client", cwd=directory)
+    warnings = [line for line in output.splitlines() if "WARNING" in line or line.startswith("Unsupported")]
+    assert warnings == ["WARNING parsing POST /api/v1/records within records.", NDJSON], output
+    shutil.copy(HERE / "client.py", directory)
     checked = ("-m", "mypy", "--strict", "--no-incremental", "--python-executable", python, "client.py")
-    assert did(sys.executable, *checked, cwd=place).startswith("Success")
-    assert "python: done" in did(python, "client.py", cwd=place, env=environment)
+    assert did(sys.executable, *checked, cwd=directory).startswith("Success")
+    assert "python: done" in did(python, "client.py", cwd=directory, env=environment)

@@ -1,4 +1,4 @@
-"""What the contract's tests share: which row of the contract a test holds, and one good record of each section."""
+"""What the contract's tests share: which row of the contract a test covers, and a good record of each section."""
 
 import re
 from collections.abc import Callable
@@ -79,7 +79,7 @@ async def slow(ctx):
 
 
 def row(*_: str) -> Callable[[Any], Any]:
-    """Say which rows of the contract a test holds; `test_rows.py` reads it from the source."""
+    """Name the rows of the contract that a test covers; `test_rows.py` reads them from the source."""
     return lambda test: test
 
 
@@ -88,9 +88,9 @@ def plain(cell: str) -> str:
     return re.sub(r"[`*]", "", cell).strip()
 
 
-def shape(one: dict[str, Any]) -> dict[str, Any]:
-    """Return a problem without what differs from request to request."""
-    return {name: value for name, value in one.items() if name != "instance"}
+def shape(problem: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem without its member that differs from request to request."""
+    return {name: value for name, value in problem.items() if name != "instance"}
 
 
 async def merge(running: Service, loser: str, survivor: str) -> None:

@@ -1,4 +1,4 @@
-"""What the seed leaves open about the answer's content, decided."""
+"""Decisions on what the seed leaves open about the answer's content."""
 
 import itertools
 import random
@@ -15,12 +15,12 @@ from portrait.model import time
 async def test_without_sections_all_six_come_in_the_seeds_order_then_registered_ones(extended):
     await extended.told("segments", RECORDS["segments"])
     answer = (await extended.profile()).json()
-    assert [one["name"] for one in answer["sections"]] == [*NAMES, "loyalty", "tickets", "guarded"]
+    assert [section["name"] for section in answer["sections"]] == [*NAMES, "loyalty", "tickets", "guarded"]
 
 
 @row("sections=a,b")
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("asked", "expected"),
     [
         ("segments,identities", ["segments", "identities"]),
         ("identities,segments", ["identities", "segments"]),
@@ -30,10 +30,10 @@ async def test_without_sections_all_six_come_in_the_seeds_order_then_registered_
         ("tickets,loyalty,consent", ["tickets", "loyalty", "consent"]),
     ],
 )
-async def test_the_sections_asked_for_come_in_the_order_asked_each_once(extended, asked, given):
+async def test_the_sections_asked_for_come_in_the_order_asked_each_once(extended, asked, expected):
     await extended.told("segments", RECORDS["segments"])
     answer = (await extended.profile(sections=asked)).json()
-    assert [one["name"] for one in answer["sections"]] == given
+    assert [section["name"] for section in answer["sections"]] == expected
 
 
 @row("sections=a,b")
@@ -46,7 +46,7 @@ async def test_only_the_sections_asked_for_are_loaded(extended, monkeypatch):
 
     async def watched(*words):
         rows = await documents(*words)
-        fetched.extend(one[0] for one in rows)
+        fetched.extend(document[0] for document in rows)
         return rows
 
     monkeypatch.setattr(store, "documents", watched)
@@ -71,7 +71,7 @@ async def test_an_empty_or_unknown_section_is_refused_with_the_valid_names(exten
 
 
 @row("an unknown query parameter")
-async def test_a_query_parameter_that_there_is_not_is_refused_with_those_there_are(running):
+async def test_an_unknown_query_parameter_is_refused_with_the_known_ones(running):
     await running.told("segments", RECORDS["segments"])
     base = "/api/v1/customers/c1"
     for path, known in (
@@ -91,7 +91,7 @@ async def test_an_unknown_customer_is_404_and_a_section_without_records_is_empty
     await running.told("segments", RECORDS["segments"])
     answer = await running.profile()
     assert answer.status_code == 200
-    assert {one["name"]: one["data"] for one in answer.json()["sections"]} == {
+    assert {section["name"]: section["data"] for section in answer.json()["sections"]} == {
         **{name: [] for name in NAMES},
         "segments": [RECORDS["segments"]],
     }
@@ -125,14 +125,14 @@ async def test_a_merged_id_answers_as_its_survivor_and_names_its_path(running):
     survivor = await running.client.get(answer.headers["content-location"])
     assert survivor.json()["sections"] == answer.json()["sections"]
     assert "content-location" not in survivor.headers
-    shown = {one["name"]: one["data"] for one in answer.json()["sections"]}
-    assert shown["segments"] == [RECORDS["segments"]]
-    assert shown["consent"] == [PREFERENCE]
+    data_by_name = {section["name"]: section["data"] for section in answer.json()["sections"]}
+    assert data_by_name["segments"] == [RECORDS["segments"]]
+    assert data_by_name["consent"] == [PREFERENCE]
 
 
 @row("timestamps")
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("timestamp", "expected"),
     [
         ("2026-01-15T00:00:00Z", "2026-01-15T00:00:00Z"),
         ("2026-01-15T02:00:00+02:00", "2026-01-15T00:00:00Z"),
@@ -141,33 +141,33 @@ async def test_a_merged_id_answers_as_its_survivor_and_names_its_path(running):
         ("2026-01-15T00:00:00.000000+00:00", "2026-01-15T00:00:00Z"),
     ],
 )
-async def test_a_timestamp_is_shown_in_utc_with_z_and_without_an_empty_fraction(running, given, shown):
-    await running.told("segments", {**RECORDS["segments"], "memberSince": given})
-    assert (await running.section("segments"))[0]["memberSince"] == shown
-    await running.told("consent", {"record": {**PREFERENCE, "updatedAt": None}, "effectiveAt": given})
-    assert (await running.listed("consent"))["data"][0]["effectiveAt"] == shown
+async def test_a_timestamp_is_shown_in_utc_with_z_and_without_an_empty_fraction(running, timestamp, expected):
+    await running.told("segments", {**RECORDS["segments"], "memberSince": timestamp})
+    assert (await running.section("segments"))[0]["memberSince"] == expected
+    await running.told("consent", {"record": {**PREFERENCE, "updatedAt": None}, "effectiveAt": timestamp})
+    assert (await running.listed("consent"))["data"][0]["effectiveAt"] == expected
 
 
 @row("timestamps")
 async def test_a_fraction_of_a_second_is_kept(running):
     await running.told("segments", {**RECORDS["segments"], "memberSince": "2026-01-15T01:00:00.25+01:00"})
-    shown = (await running.section("segments"))[0]["memberSince"]
-    assert re.fullmatch(r"2026-01-15T00:00:00\.250*Z", shown)
+    member_since = (await running.section("segments"))[0]["memberSince"]
+    assert re.fullmatch(r"2026-01-15T00:00:00\.250*Z", member_since)
 
 
 @row("timestamps")
 @pytest.mark.parametrize(
-    "given",
+    "timestamp",
     [
         "2026-01-15T00:00:00", "2026-01-15", "2026-01-15T00Z", "20260115T000000Z", "2026-W03-4T00:00:00Z", "yesterday",
         "", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-15T24:30:00Z", "2026-01-15T00:00:00+01:00:30",
         "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", 1768435200, True, {},
     ],
 )  # fmt: skip
-async def test_a_timestamp_without_an_offset_or_not_in_rfc_3339_is_refused(running, given):
+async def test_a_timestamp_without_an_offset_or_not_in_rfc_3339_is_refused(running, timestamp):
     for section, body, name in (
-        ("segments", {**RECORDS["segments"], "memberSince": given}, "memberSince"),
-        ("segments", {"record": RECORDS["segments"], "effectiveAt": given}, "effectiveAt"),
+        ("segments", {**RECORDS["segments"], "memberSince": timestamp}, "memberSince"),
+        ("segments", {"record": RECORDS["segments"], "effectiveAt": timestamp}, "effectiveAt"),
     ):
         answer = await running.record(section, body)
         assert answer.status_code == 422
@@ -181,28 +181,28 @@ async def test_computed_at_is_the_moment_of_the_answer_with_three_digits(running
     for seconds in (0, 0.25, 3600, 86_400.125):
         running.clock.now = START
         running.clock.advance(seconds)
-        shown = (await running.profile()).json()["computedAt"]
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown)
-        assert abs(time.parse(shown) - START - int(seconds * time.SECOND)) < 2000
+        computed_at = (await running.profile()).json()["computedAt"]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", computed_at)
+        assert abs(time.parse(computed_at) - START - int(seconds * time.SECOND)) < 2000
 
 
 @row("numbers")
 @pytest.mark.parametrize(
-    ("given", "shown"), [("1", "1.0"), ("0", "0.0"), ("1.0", "1.0"), ("0.95", "0.95"), ("1e-1", "0.1")]
+    ("confidence", "expected"), [("1", "1.0"), ("0", "0.0"), ("1.0", "1.0"), ("0.95", "0.95"), ("1e-1", "0.1")]
 )
-async def test_confidence_is_always_a_json_float(running, given, shown):
-    body = f'{{"type":"email","value":"a@example.com","confidence":{given}}}'
+async def test_confidence_is_always_a_json_float(running, confidence, expected):
+    body = f'{{"type":"email","value":"a@example.com","confidence":{confidence}}}'
     path = "/api/v1/customers/c1/identities"
     answer = await running.client.post(path, content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 201
-    assert f'"confidence":{shown}}}' in (await running.profile()).text
-    assert f'"confidence":{shown}}}' in (await running.client.get(path)).text
+    assert f'"confidence":{expected}}}' in (await running.profile()).text
+    assert f'"confidence":{expected}}}' in (await running.client.get(path)).text
 
 
 @row("numbers")
-@pytest.mark.parametrize("given", [1.001, -0.001, 2, -1, "1.0", True, None])
-async def test_a_confidence_outside_0_to_1_is_refused(running, given):
-    answer = await running.record("identities", {**RECORDS["identities"], "confidence": given})
+@pytest.mark.parametrize("confidence", [1.001, -0.001, 2, -1, "1.0", True, None])
+async def test_a_confidence_outside_0_to_1_is_refused(running, confidence):
+    answer = await running.record("identities", {**RECORDS["identities"], "confidence": confidence})
     assert answer.status_code == 422
     assert "`confidence`" in answer.json()["detail"]
 
@@ -291,19 +291,19 @@ ORDERED = {
 
 @row("order inside a section")
 @pytest.mark.parametrize("section", NAMES)
-async def test_records_are_shown_in_one_order_whatever_the_order_of_telling(running, section):
+async def test_records_are_shown_in_one_order_whatever_the_order_of_recording(running, section):
     shuffle = random.Random(7)
     for number in range(4):
         customer_id = f"c{number}"
-        # An identifier is one person's: each customer has others, in the same order.
-        own = {"identities": lambda one, number=number: {**one, "value": f"{one['value']}{number}"}}
-        told = [own[section](one) if section in own else one for one in ORDERED[section]]
-        expected = list(told)
+        # An identifier belongs to one person: each customer has its own, in the same order.
+        own = {"identities": lambda record, number=number: {**record, "value": f"{record['value']}{number}"}}
+        records = [own[section](record) if section in own else record for record in ORDERED[section]]
+        expected = list(records)
         for _ in range(number):
-            shuffle.shuffle(told)
-        await running.told(section, told[0], customer_id)
-        for one in told[1:]:
-            await running.told(section, one, customer_id)
+            shuffle.shuffle(records)
+        await running.told(section, records[0], customer_id)
+        for record in records[1:]:
+            await running.told(section, record, customer_id)
         assert await running.section(section, customer_id) == expected
 
 
@@ -314,8 +314,8 @@ async def test_the_same_request_gives_the_same_bytes(running):
     answers = [re.sub(rb'"computedAt":"[^"]+"', b"", (await running.profile()).content) for _ in range(5)]
     assert len(set(answers)) == 1
     assert b"computedAt" not in answers[0]
-    one, other = [(await running.profile(sections=names)).json() for names in ("segments", "segments,consent")]
-    assert one["sections"][0] == other["sections"][0]
+    alone, other = [(await running.profile(sections=names)).json() for names in ("segments", "segments,consent")]
+    assert alone["sections"][0] == other["sections"][0]
 
 
 @row("caching")
@@ -325,11 +325,13 @@ async def test_an_answer_carries_a_weak_etag_and_says_what_it_varies_by(extended
     assert re.fullmatch(r'W/"[!#-~]+"', answer.headers["etag"])
     assert answer.headers["vary"] == "X-Tenant-Id, Authorization, X-API-Key"
     assert answer.headers["cache-control"] == "private, no-cache"
-    held = await extended.profile(sections="segments,consent", headers={"If-None-Match": answer.headers["etag"]})
-    assert (held.status_code, held.content) == (304, b"")
-    assert held.headers["etag"] == answer.headers["etag"]
-    assert held.headers["vary"] == answer.headers["vary"]
-    assert held.headers["cache-control"] == answer.headers["cache-control"]
+    not_modified = await extended.profile(
+        sections="segments,consent", headers={"If-None-Match": answer.headers["etag"]}
+    )
+    assert (not_modified.status_code, not_modified.content) == (304, b"")
+    assert not_modified.headers["etag"] == answer.headers["etag"]
+    assert not_modified.headers["vary"] == answer.headers["vary"]
+    assert not_modified.headers["cache-control"] == answer.headers["cache-control"]
     computed = await extended.profile(sections="segments,loyalty")
     assert "etag" not in computed.headers
     assert computed.headers["vary"] == answer.headers["vary"]

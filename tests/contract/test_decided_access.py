@@ -1,4 +1,4 @@
-"""Who may ask, under which names, and what an error looks like: what the seed leaves open, decided."""
+"""Decisions on what the seed leaves open about access, names and errors."""
 
 import re
 import unicodedata
@@ -103,7 +103,7 @@ async def test_a_section_not_for_the_role_is_left_out_and_403_by_name(guarded):
     await guarded.told("guarded", {"id": "g1"}, headers=admin)
     whole, partial = [(await guarded.profile(headers=headers)).json()["sections"] for headers in (admin, viewer)]
     assert {"name": "guarded", "data": [{"id": "g1"}]} in whole
-    assert partial == [one for one in whole if one["name"] != "guarded"]
+    assert partial == [section for section in whole if section["name"] != "guarded"]
     asked = await guarded.profile(sections="segments,guarded", headers=viewer)
     assert (asked.status_code, asked.json()["code"]) == (403, "section_forbidden")
     assert (await guarded.profile(sections="segments,guarded", headers=admin)).status_code == 200
@@ -143,7 +143,11 @@ async def test_an_error_never_echoes_a_value_of_the_request(running):
 
 
 def allowed(text):
-    return bool(text) and text not in {".", ".."} and not any(unicodedata.category(one) == "Cc" for one in text)
+    return (
+        bool(text)
+        and text not in {".", ".."}
+        and not any(unicodedata.category(character) == "Cc" for character in text)
+    )
 
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
@@ -171,18 +175,18 @@ async def test_any_name_without_control_characters_is_a_customer_id(running, cus
 
 @row("customer ids")
 @pytest.mark.parametrize(
-    "given",
+    "encoded_name",
     [
         "%2E", "%2E%2E", "a%00", "a%0A", "a%1F", "a%7F", "a%C2%85", "a" * 257, quote("é") * 128 + "a", "%FF",
         "%ED%A0%80",
     ],
 )  # fmt: skip
-async def test_a_name_that_breaks_the_rule_is_refused(running, given):
-    answer = await running.client.get(f"/api/v1/customers/{given}/unified-profile")
+async def test_a_name_that_breaks_the_rule_is_refused(running, encoded_name):
+    answer = await running.client.get(f"/api/v1/customers/{encoded_name}/unified-profile")
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_parameter"
-    told = await running.client.post(f"/api/v1/customers/{given}/segments", json=SEGMENT)
-    assert told.status_code == 400
+    recorded = await running.client.post(f"/api/v1/customers/{encoded_name}/segments", json=SEGMENT)
+    assert recorded.status_code == 400
 
 
 @row("customer ids")
@@ -190,11 +194,11 @@ async def test_customer_ids_are_case_sensitive_and_never_normalised(running):
     names = ["a", "A", " a", "a ", "é", "e\u0301", "\uff41"]
     for number, name in enumerate(names):
         path = f"/api/v1/customers/{quote(name, safe='')}/segments"
-        told = await running.client.post(path, json={**SEGMENT, "segmentId": f"s{number}"})
-        assert told.status_code == 201
+        recorded = await running.client.post(path, json={**SEGMENT, "segmentId": f"s{number}"})
+        assert recorded.status_code == 201
     for number, name in enumerate(names):
         answer = await running.client.get(f"/api/v1/customers/{quote(name, safe='')}/unified-profile?sections=segments")
-        assert [one["segmentId"] for one in answer.json()["sections"][0]["data"]] == [f"s{number}"]
+        assert [segment["segmentId"] for segment in answer.json()["sections"][0]["data"]] == [f"s{number}"]
 
 
 def plugin_named(tmp_path, name):
@@ -208,7 +212,7 @@ def plugin_named(tmp_path, name):
 
 @row("section names")
 @pytest.mark.parametrize("name", ["a", "loyalty", "a1_b-c", "z" * 64])
-def test_a_section_may_be_called_so(tmp_path, name):
+def test_a_valid_section_name_is_taken(tmp_path, name):
     assert load((plugin_named(tmp_path, name),), installed=False).names() == [*NAMES, name]
 
 
@@ -216,6 +220,6 @@ def test_a_section_may_be_called_so(tmp_path, name):
 @pytest.mark.parametrize(
     "name", ["", "1a", "_a", "-a", "A", "aB", "a b", "a.b", "é", "z" * 65, "a\n", "unified-profile", "segments"]
 )
-def test_a_section_may_not_be_called_so(tmp_path, name):
+def test_an_invalid_section_name_is_refused(tmp_path, name):
     with pytest.raises(PluginRefused):
         load((plugin_named(tmp_path, name),), installed=False)

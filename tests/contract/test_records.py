@@ -1,4 +1,4 @@
-"""Records: their keys, required fields, kinds, times, and what two joined histories show."""
+"""Records: their keys, required fields, kinds and times, and the documents of two joined histories."""
 
 import itertools
 
@@ -53,11 +53,11 @@ SAME_KEY = [
 
 @row("bullet: State", "record: segments", "record: journeys")
 @pytest.mark.parametrize(("section", "record", "change"), SAME_KEY)
-async def test_of_one_key_the_newest_record_counts(running, section, record, change):
+async def test_the_newest_record_of_a_key_counts(running, section, record, change):
     await running.told(section, record)
     await running.told(section, record | change)
     assert await running.section(section) == [record | change]
-    assert [one["record"] for one in (await running.listed(section))["data"]] == [record | change]
+    assert [listed_record["record"] for listed_record in (await running.listed(section))["data"]] == [record | change]
 
 
 OTHER_KEY = [
@@ -86,17 +86,17 @@ async def test_another_key_is_another_record(running, section, record, change):
 async def test_identities_are_matched_normalised_and_shown_as_given(running):
     for value in ("Ann@Example.com", " ann@example.COM ", "ann@example.com"):
         await running.told("identities", {"type": "email", "value": value})
-        assert [one["value"] for one in await running.section("identities")] == [value]
+        assert [identity["value"] for identity in await running.section("identities")] == [value]
 
 
 @row("record: consent")
 async def test_a_consent_and_a_preference_never_meet_under_one_key(running):
     await running.told("consent", [{**RECORDS["consent"], "purpose": "k", "channel": None}, {**PREFERENCE, "key": "k"}])
-    assert {one["kind"] for one in await running.section("consent")} == {"consent", "preference"}
+    assert {consent["kind"] for consent in await running.section("consent")} == {"consent", "preference"}
 
 
 @row("bullet: Events", "record: interactions")
-async def test_an_event_told_again_is_a_duplicate_and_another_body_is_409(running):
+async def test_a_repeated_event_is_a_duplicate_and_another_body_is_409(running):
     record = RECORDS["interactions"]
     assert await running.told("interactions", [record, record]) == {"recorded": 1, "duplicates": 1}
     assert await running.told("interactions", record) == {"recorded": 0, "duplicates": 1}
@@ -114,13 +114,13 @@ async def test_a_record_equal_to_the_newest_is_a_duplicate(running, section):
     record = RECORDS[section]
     assert await running.told(section, record) == {"recorded": 1, "duplicates": 0}
     assert await running.told(section, record) == {"recorded": 0, "duplicates": 1}
-    (one,) = (await running.listed(section))["data"]
-    history = await running.client.get(f"/api/v1/customers/c1/{section}/{one['key']}/history")
+    (listed_record,) = (await running.listed(section))["data"]
+    history = await running.client.get(f"/api/v1/customers/c1/{section}/{listed_record['key']}/history")
     assert len(history.json()["data"]) == 1
 
 
 @row("bullet: State")
-async def test_a_delete_is_a_fact_effective_when_told(running):
+async def test_a_delete_is_a_fact_effective_when_recorded(running):
     record = RECORDS["segments"]
     await running.told("segments", record)
     path = "/api/v1/customers/c1/segments/seg_001"
@@ -131,7 +131,7 @@ async def test_a_delete_is_a_fact_effective_when_told(running):
     assert (newest["op"], newest["record"], oldest["op"], oldest["record"]) == ("delete", None, "put", record)
     assert newest["effectiveAt"] == newest["recordedAt"]
     assert time.parse(newest["effectiveAt"]) >= before
-    # What is told later of an earlier time is overruled by the delete; what is told of now is not.
+    # The delete overrules a record that is recorded later with an earlier effectiveAt, but not one effective now.
     await running.told("segments", {"record": record | {"segmentName": "x"}, "effectiveAt": "2026-01-01T00:00:00Z"})
     assert await running.section("segments") == []
     assert await running.told("segments", record) == {"recorded": 1, "duplicates": 0}
@@ -179,30 +179,30 @@ TIMES = [
 
 
 @row("bullet: When it was true")
-@pytest.mark.parametrize(("section", "record", "said"), TIMES)
-async def test_when_it_was_true_is_what_the_record_says_else_when_we_were_told(running, section, record, said):
+@pytest.mark.parametrize(("section", "record", "effective_at"), TIMES)
+async def test_effective_at_comes_from_the_record_else_from_recorded_at(running, section, record, effective_at):
     await running.told(section, record)
-    (one,) = (await running.listed(section))["data"]
-    assert one["effectiveAt"] == (said or one["recordedAt"])
-    assert START < time.parse(one["recordedAt"]) < START + time.SECOND
+    (listed_record,) = (await running.listed(section))["data"]
+    assert listed_record["effectiveAt"] == (effective_at or listed_record["recordedAt"])
+    assert START < time.parse(listed_record["recordedAt"]) < START + time.SECOND
 
 
 @row("bullet: When it was true")
-@pytest.mark.parametrize(("section", "record", "said"), TIMES)
-async def test_when_it_was_true_as_given_goes_first(running, section, record, said):
+@pytest.mark.parametrize(("section", "record", "effective_at"), TIMES)
+async def test_an_explicit_effective_at_goes_first(running, section, record, effective_at):
     await running.told(section, {"record": record, "effectiveAt": GIVEN})
-    (one,) = (await running.listed(section))["data"]
-    assert one["effectiveAt"] == GIVEN
+    (listed_record,) = (await running.listed(section))["data"]
+    assert listed_record["effectiveAt"] == GIVEN
 
 
 @row("bullet: When it was true")
-async def test_records_count_by_when_they_were_true_not_by_when_they_were_told(running):
+async def test_records_count_by_effective_at_not_by_recorded_at(running):
     days = [f"2026-04-0{day}T00:00:00Z" for day in (1, 2, 3)]
     for number, order in enumerate(itertools.permutations(days)):
         for at in order:
             record = {**RECORDS["segments"], "segmentName": at}
             await running.told("segments", {"record": record, "effectiveAt": at}, f"c{number}")
-        assert [one["segmentName"] for one in await running.section("segments", f"c{number}")] == [days[-1]]
+        assert [segment["segmentName"] for segment in await running.section("segments", f"c{number}")] == [days[-1]]
     for name in ("first", "second"):
         body = {"record": {**RECORDS["segments"], "segmentName": name}, "effectiveAt": GIVEN}
         await running.told("segments", body, "tie")
@@ -216,14 +216,16 @@ async def test_a_denial_wins_an_equal_time(running):
         for status in order:
             body = {"record": {**consent, "status": status}, "effectiveAt": GIVEN}
             await running.told("consent", body, f"c{number}")
-        assert [one["status"] for one in await running.section("consent", f"c{number}")] == ["revoked"]
+        assert [consent_shown["status"] for consent_shown in await running.section("consent", f"c{number}")] == [
+            "revoked"
+        ]
     await running.told("consent", {**consent, "status": "granted", "grantedAt": "2026-04-01T00:00:01Z"}, "c0")
-    assert [one["status"] for one in await running.section("consent", "c0")] == ["granted"]
+    assert [consent_shown["status"] for consent_shown in await running.section("consent", "c0")] == ["granted"]
 
 
 @row("bullet: When it was true")
 @pytest.mark.parametrize("section", NAMES)
-async def test_what_is_effective_in_the_future_shows_from_then_on(running, section):
+async def test_a_record_effective_in_the_future_shows_from_then_on(running, section):
     record = RECORDS[section]
     at = time.rfc3339(START + 3600 * time.SECOND)
     await running.told(section, {"record": record, "effectiveAt": at})
@@ -240,7 +242,7 @@ async def test_what_is_effective_in_the_future_shows_from_then_on(running, secti
 
 
 @row("bullet: When it was true")
-async def test_until_then_what_counted_before_is_shown(running):
+async def test_the_earlier_record_is_shown_until_a_future_record_takes_effect(running):
     now, soon = RECORDS["segments"], {**RECORDS["segments"], "segmentName": "Soon"}
     await running.told("segments", now)
     await running.told("segments", {"record": soon, "effectiveAt": time.rfc3339(START + 3600 * time.SECOND)})
@@ -269,33 +271,34 @@ async def test_an_interaction_more_than_24_hours_ahead_is_refused(running):
 
 @row("bullet: When it was true")
 @pytest.mark.parametrize("section", NAMES)
-async def test_what_was_told_is_shown_and_listed_at_once_even_after_the_clock_was_set_back(running, section):
+async def test_a_record_is_shown_and_listed_at_once_even_after_the_clock_was_set_back(running, section):
     await running.told("identities", {"type": "email", "value": "x@example.org"})
     running.clock.advance(-3600)
     await running.told(section, RECORDS[section])
     assert RECORDS[section] in await running.section(section)
-    assert RECORDS[section] in [one["record"] for one in (await running.listed(section))["data"]]
+    assert RECORDS[section] in [listed_record["record"] for listed_record in (await running.listed(section))["data"]]
 
 
 async def joined(running, section, ours, theirs):
-    """Return what two customers' records show once they are one, whichever of them survives."""
-    shown = []
+    """Return the section of two customers after their merge; assert that it is the same whichever survives."""
+    answers = []
     for names in (("a1", "a2"), ("b1", "b2")):
         for name, records in zip(names, (ours, theirs), strict=True):
             for record in records:
-                # An identifier is one person's.
+                # An identifier belongs to one person.
                 own = {"value": names[0][0] + record["value"]} if section == "identities" else {}
                 await running.told(section, {**record, **own}, name)
         loser, survivor = names if names[0] == "a1" else names[::-1]
         await merge(running, loser, survivor)
-        shown.append(await running.section(section, loser))
-    # Each shows the other's customer id among its identifiers.
+        answers.append(await running.section(section, loser))
+    # The survivor has the loser's customer id among its identifiers.
     if section == "identities":
-        shown = [
-            [{**one, "value": one["value"][1:]} for one in records if one["type"] != "customer_id"] for records in shown
+        answers = [
+            [{**identity, "value": identity["value"][1:]} for identity in records if identity["type"] != "customer_id"]
+            for records in answers
         ]
-    assert shown[0] == shown[1]
-    return shown[0]
+    assert answers[0] == answers[1]
+    return answers[0]
 
 
 @row("record: identities")
@@ -321,16 +324,16 @@ async def test_joined_segments_are_the_union_with_the_earlier_member_since(runni
 
 
 @row("record: journeys")
-async def test_of_joined_journeys_one_active_stays_and_the_other_ends_as_merged(running):
+async def test_joined_journeys_keep_one_active_and_end_the_other_as_merged(running):
     first, second = [{**RECORDS["journeys"], "enrolledAt": f"2026-01-0{day}T00:00:00Z"} for day in (1, 2)]
     completed = {**RECORDS["journeys"], "status": "completed", "enrolledAt": "2025-01-01T00:00:00Z"}
     assert await joined(running, "journeys", [second, completed], [first]) == [first, completed]
-    listed = [one["record"]["status"] for one in (await running.listed("journeys", "a1"))["data"]]
+    listed = [listed_record["record"]["status"] for listed_record in (await running.listed("journeys", "a1"))["data"]]
     assert sorted(listed) == ["active", "completed", "merged"]
 
 
 @row("record: experiments")
-async def test_of_joined_experiments_the_first_exposure_counts(running):
+async def test_the_first_exposure_of_joined_experiments_counts(running):
     first, second = [
         {**RECORDS["experiments"], "variant": variant, "assignedAt": f"2026-01-0{day}T00:00:00Z"}
         for variant, day in (("control", 1), ("treatment", 2))
@@ -343,16 +346,16 @@ async def test_of_joined_experiments_the_first_exposure_counts(running):
     ("ours", "theirs", "stricter"),
     [("granted", "revoked", "revoked"), ("granted", "pending", "pending"), ("pending", "revoked", "revoked")],
 )
-async def test_of_joined_consents_the_stricter_counts_whichever_is_newer(running, ours, theirs, stricter):
+async def test_the_stricter_of_joined_consents_counts_whichever_is_newer(running, ours, theirs, stricter):
     for name, days in (("old", (1, 2)), ("new", (2, 1))):
-        one, other = [
+        first, other = [
             {**RECORDS["consent"], "purpose": name, "status": status, "grantedAt": f"2026-01-0{day}T00:00:00Z"}
             for status, day in zip((ours, theirs), days, strict=True)
         ]
-        await running.told("consent", one, "c1")
+        await running.told("consent", first, "c1")
         await running.told("consent", other, "c2")
     await merge(running, "c2", "c1")
-    assert {one["purpose"]: one["status"] for one in await running.section("consent")} == {
+    assert {consent["purpose"]: consent["status"] for consent in await running.section("consent")} == {
         "old": stricter,
         "new": stricter,
     }

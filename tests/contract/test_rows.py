@@ -1,4 +1,4 @@
-"""Every row of the contract has a test that names it, and no test names a row that is not there."""
+"""Every row of the contract has a test that names it, and tests name only rows of the contract."""
 
 import ast
 import re
@@ -36,16 +36,16 @@ def shapes(text):
 
 
 def named_rows():
-    """Return the rows that tests name, each with the tests."""
-    found = {}
+    """Return the names of tests by the row that they name."""
+    tests_by_row = {}
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.name.startswith("test_"):
                 for mark in node.decorator_list:
                     if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "row":
                         for argument in mark.args:
-                            found.setdefault(ast.literal_eval(argument), []).append(node.name)
-    return found
+                            tests_by_row.setdefault(ast.literal_eval(argument), []).append(node.name)
+    return tests_by_row
 
 
 pytestmark = pytest.mark.skipif(not PAGE.exists(), reason=f"{PAGE.parent.name}/{PAGE.name} is not beside this checkout")

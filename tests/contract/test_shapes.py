@@ -9,16 +9,16 @@ from contract.given import PREFERENCE, RECORDS, row
 async def test_a_journey_has_this_shape_and_shows_while_active_or_completed(running):
     record = RECORDS["journeys"]
     assert list(record) == ["journeyId", "journeyName", "status", "currentStep", "enrolledAt", "completedAt"]
-    for status, shown in (
+    for status, visible in (
         ("active", True), ("paused", False), ("completed", True), ("exited", False), ("merged", False),
         ("active", True),
     ):  # fmt: skip
-        told = {**record, "status": status, "completedAt": "2026-03-01T00:00:00Z" if status == "completed" else None}
-        await running.told("journeys", told)
+        journey = {**record, "status": status, "completedAt": "2026-03-01T00:00:00Z" if status == "completed" else None}
+        await running.told("journeys", journey)
         data = await running.section("journeys")
-        assert data == ([told] if shown else [])
-        assert [list(one) for one in data] == [list(record)] * shown
-        assert [one["record"] for one in (await running.listed("journeys"))["data"]] == [told]
+        assert data == ([journey] if visible else [])
+        assert [list(visible_journey) for visible_journey in data] == [list(record)] * visible
+        assert [listed_record["record"] for listed_record in (await running.listed("journeys"))["data"]] == [journey]
 
 
 @row("shape: experiments")
@@ -26,9 +26,9 @@ async def test_an_experiment_has_this_shape(running):
     record = RECORDS["experiments"]
     assert list(record) == ["experimentId", "experimentName", "variant", "assignedAt"]
     await running.told("experiments", record)
-    (shown,) = await running.section("experiments")
-    assert shown == record
-    assert list(shown) == list(record)
+    (experiment,) = await running.section("experiments")
+    assert experiment == record
+    assert list(experiment) == list(record)
 
 
 @row("shape: consent")
@@ -37,9 +37,9 @@ async def test_a_consent_has_this_shape(running, status):
     record = {**RECORDS["consent"], "status": status}
     assert list(record) == ["kind", "purpose", "channel", "status", "grantedAt", "revokedAt", "source"]
     await running.told("consent", record)
-    (shown,) = await running.section("consent")
-    assert shown == record
-    assert list(shown) == list(record)
+    (consent,) = await running.section("consent")
+    assert consent == record
+    assert list(consent) == list(record)
 
 
 @row("shape: consent")
@@ -48,9 +48,9 @@ async def test_a_preference_has_this_shape_and_any_value(running, value):
     record = {**PREFERENCE, "value": value}
     assert list(record) == ["kind", "key", "value", "updatedAt", "source"]
     await running.told("consent", record)
-    (shown,) = await running.section("consent")
-    assert shown == record
-    assert list(shown) == list(record)
+    (preference,) = await running.section("consent")
+    assert preference == record
+    assert list(preference) == list(record)
 
 
 @row("shape: consent")

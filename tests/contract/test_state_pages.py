@@ -1,4 +1,4 @@
-"""Pages of a state section while somebody writes: whoever is live from the first page to the last is seen once."""
+"""Pages of a state section during writes: a record that is live from the first page to the last is seen once."""
 
 from contextlib import suppress
 
@@ -14,15 +14,15 @@ A, B = "a", "b"
 keys = st.sampled_from(KEYS)
 people = st.sampled_from([A, B])
 CHANGES = st.one_of(
-    st.tuples(st.just("tell"), people, keys),
-    st.tuples(st.just("end"), people, keys),
+    st.tuples(st.just("record"), people, keys),
+    st.tuples(st.just("delete"), people, keys),
     st.tuples(st.just("merge"), people),
     st.tuples(st.just("unmerge"), people),
 )
 
 
 class Pair:
-    """Two customers of their own, who may be one or not."""
+    """Two customers, merged or not, that no other example uses."""
 
     def __init__(self, running, number):
         self._running = running
@@ -30,10 +30,10 @@ class Pair:
 
     async def change(self, kind, who, key=None):
         name = self.names[who]
-        if kind == "tell":
+        if kind == "record":
             record = {**RECORDS["segments"], "segmentId": key, "segmentName": str(self._running.clock())}
             await self._running.told("segments", record, name)
-        elif kind == "end":
+        elif kind == "delete":
             await self._running.client.delete(f"/api/v1/customers/{name}/segments/{key}")
         elif kind == "merge":
             await merge(self._running, name, self.names[A if who == B else B])
@@ -44,13 +44,13 @@ class Pair:
 
     async def live(self):
         """Return the keys that the profile shows."""
-        return {one["segmentId"] for one in await self._running.section("segments", self.names[A])}
+        return {segment["segmentId"] for segment in await self._running.section("segments", self.names[A])}
 
     async def page(self, limit, cursor):
         params = {"limit": limit} | ({} if cursor is None else {"cursor": cursor})
-        found = await self._running.listed("segments", self.names[A], **params)
-        assert len(found["data"]) <= limit
-        return [one["key"] for one in found["data"]], found["pagination"]["cursor"]
+        page = await self._running.listed("segments", self.names[A], **params)
+        assert len(page["data"]) <= limit
+        return [listed_record["key"] for listed_record in page["data"]], page["pagination"]["cursor"]
 
 
 numbers = iter(range(1_000_000))
@@ -59,17 +59,17 @@ numbers = iter(range(1_000_000))
 @row("GET /api/v1/customers/{customerId}/{section}")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    told=st.lists(st.tuples(people, keys), min_size=3, max_size=10),
+    recorded=st.lists(st.tuples(people, keys), min_size=3, max_size=10),
     between=st.lists(st.lists(CHANGES, max_size=3), min_size=1, max_size=8),
     limit=st.integers(1, 3),
 )
-def test_whoever_is_live_from_the_first_page_to_the_last_is_seen_once(opened, told, between, limit):
+def test_a_record_live_from_the_first_page_to_the_last_is_seen_once(opened, recorded, between, limit):
     async def work(running):
         pair = Pair(running, next(numbers))
         for who in (A, B):
-            await pair.change("tell", who, KEYS[0])
-        for who, key in told:
-            await pair.change("tell", who, key)
+            await pair.change("record", who, KEYS[0])
+        for who, key in recorded:
+            await pair.change("record", who, key)
         changes = iter(between)
         seen, cursor = await pair.page(limit, None)
         throughout = ever = await pair.live()

@@ -23,9 +23,9 @@ def segments(*numbers):
 
 @row("POST /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("section", STORED)
-async def test_one_record_or_an_array_each_as_it_is_or_with_its_telling(extended, section):
+async def test_a_body_is_a_record_or_an_array_bare_or_in_envelopes(extended, section):
     for number in range(5):
-        # An identifier is one person's.
+        # An identifier belongs to one person.
         record = {**ALL[section], "value": f"{number}@example.org"} if section == "identities" else ALL[section]
         enveloped = {"record": record, "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"}
         body = (record, [record], enveloped, [enveloped], {"record": record})[number]
@@ -35,16 +35,16 @@ async def test_one_record_or_an_array_each_as_it_is_or_with_its_telling(extended
         assert answer.status_code == 201
         assert answer.json() == {"recorded": 1, "duplicates": 0}
         assert await extended.section(section, customer_id) == [record]
-        (one,) = (await extended.listed(section, customer_id))["data"]
-        assert one["source"] == ("crm" if number in {2, 3} else "api")
+        (listed_record,) = (await extended.listed(section, customer_id))["data"]
+        assert listed_record["source"] == ("crm" if number in {2, 3} else "api")
 
 
 @row("POST /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("unset", [{"effectiveAt": None}, {"source": None}, {"effectiveAt": None, "source": None}])
-async def test_an_unset_time_or_source_is_as_none(running, unset):
+async def test_an_unset_time_or_source_counts_as_absent(running, unset):
     assert await running.told("segments", {"record": SEGMENT, **unset}) == {"recorded": 1, "duplicates": 0}
-    (one,) = (await running.listed("segments"))["data"]
-    assert (one["effectiveAt"], one["source"]) == (one["recordedAt"], "api")
+    (listed_record,) = (await running.listed("segments"))["data"]
+    assert (listed_record["effectiveAt"], listed_record["source"]) == (listed_record["recordedAt"], "api")
     bulk = ndjson([{"customerId": "c2", "section": "segments", "record": SEGMENT, **unset}])
     answer = await running.client.post("/api/v1/records", content=bulk, headers=NDJSON)
     assert answer.json() == {"recorded": 1, "duplicates": 0, "refused": []}
@@ -52,7 +52,7 @@ async def test_an_unset_time_or_source_is_as_none(running, unset):
 
 @row("POST /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("section", STORED)
-async def test_one_bad_record_refuses_the_array_and_says_which_field_of_which(extended, section):
+async def test_a_bad_record_refuses_the_array_and_is_named_with_its_field(extended, section):
     record = ALL[section]
     field = next(name for name in reversed(record) if record[name] is not None and name != "source")
     bad = {**record, field: {}}
@@ -74,56 +74,62 @@ async def test_what_is_no_record_is_refused(running, body):
 
 @row("GET /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("section", STORED)
-async def test_the_list_gives_each_record_with_its_telling(extended, section):
+async def test_the_list_gives_each_record_with_its_source_and_times(extended, section):
     await extended.told(section, {"record": ALL[section], "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"})
     page = await extended.listed(section)
     assert page.keys() == {"data", "pagination"}
     assert page["pagination"] == {"cursor": None, "hasMore": False}
-    (one,) = page["data"]
-    assert one.keys() == {"key", "record", "effectiveAt", "recordedAt", "source"}
-    assert (one["record"], one["effectiveAt"], one["source"]) == (ALL[section], "2026-05-01T00:00:00Z", "crm")
+    (listed_record,) = page["data"]
+    assert listed_record.keys() == {"key", "record", "effectiveAt", "recordedAt", "source"}
+    assert (listed_record["record"], listed_record["effectiveAt"], listed_record["source"]) == (
+        ALL[section],
+        "2026-05-01T00:00:00Z",
+        "crm",
+    )
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
-async def test_the_list_of_events_holds_all_history_newest_first_in_pages(running):
+async def test_the_list_of_events_has_all_history_newest_first_in_pages(running):
     events = [interaction(number, f"2026-05-01T00:{number % 7:02}:00Z") for number in range(57)]
     await running.told("interactions", events)
     assert len(await running.section("interactions")) == 20
     for limit in (None, 1, 7, 56, 57, 100):
-        found, cursor = [], None
+        listed, cursor = [], None
         while True:
             params = {name: value for name, value in (("limit", limit), ("cursor", cursor)) if value is not None}
             page = await running.listed("interactions", **params)
             assert len(page["data"]) <= (limit or 20)
-            found += page["data"]
+            listed += page["data"]
             cursor = page["pagination"]["cursor"]
             assert page["pagination"]["hasMore"] is (cursor is not None)
             if cursor is None:
                 break
             assert len(page["data"]) == (limit or 20)
             assert re.fullmatch(r"[A-Za-z0-9_-]+", cursor)
-        assert sorted(one["key"] for one in found) == [event["id"] for event in events]
-        times = [one["effectiveAt"] for one in found]
+        assert sorted(listed_record["key"] for listed_record in listed) == [event["id"] for event in events]
+        times = [listed_record["effectiveAt"] for listed_record in listed]
         assert times == sorted(times, reverse=True)
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
-async def test_the_list_of_state_holds_what_counts_by_key_in_pages(running):
+async def test_the_list_of_state_has_the_records_that_count_by_key_in_pages(running):
     for number in (*range(0, 25, 2), *range(1, 25, 2)):
         await running.told("segments", segments(number, 0))
         running.clock.advance(1)
     for limit in (1, 10, 24, 25):
         pages = [page async for page in every_page(running, "/api/v1/customers/c1/segments", limit)]
         assert [len(page) for page in pages] == [limit] * (25 // limit) + [25 % limit] * (25 % limit > 0)
-        assert [one["key"] for page in pages for one in page] == [f"s{number:04}" for number in range(25)]
+        assert [listed_record["key"] for page in pages for listed_record in page] == [
+            f"s{number:04}" for number in range(25)
+        ]
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
-async def test_a_record_told_anew_between_two_pages_is_seen_once_and_hides_no_other(running):
+async def test_a_record_changed_between_two_pages_is_seen_once_and_hides_no_other(running):
     await running.told("segments", segments(*range(6)))
     pages = []
     async for page in every_page(running, "/api/v1/customers/c1/segments", 2):
-        pages.append([one["key"] for one in page])
+        pages.append([listed_record["key"] for listed_record in page])
         await running.told("segments", {**SEGMENT, "segmentId": "s0000", "segmentName": f"renamed {len(pages)}"})
         await running.told("segments", {**SEGMENT, "segmentId": "s0003", "segmentName": f"renamed {len(pages)}"})
     assert pages == [["s0000", "s0001"], ["s0002", "s0003"], ["s0004", "s0005"]]
@@ -135,7 +141,7 @@ async def test_a_merge_between_two_pages_hides_no_record(running):
     await running.told("segments", segments(1, 3, 5), "b")
     pages = []
     async for page in every_page(running, "/api/v1/customers/a/segments", 1):
-        pages += [one["key"] for one in page]
+        pages += [listed_record["key"] for listed_record in page]
         if len(pages) == 1:
             await merge(running, "a", "b")
         if len(pages) == 3:
@@ -155,13 +161,13 @@ async def every_page(running, path, limit):
         params = {"limit": limit, "cursor": page["pagination"]["cursor"]} if page["pagination"]["hasMore"] else None
 
 
-def cursor_of(*place):
-    return cursor(place)
+def cursor_of(*position):
+    return cursor(position)
 
 
-def cursor(place):
+def cursor(position):
     return (
-        msgspec.json.decode(msgspec.json.encode(msgspec.msgpack.encode(place)))
+        msgspec.json.decode(msgspec.json.encode(msgspec.msgpack.encode(position)))
         .rstrip("=")
         .translate(str.maketrans("+/", "-_"))
     )
@@ -177,20 +183,20 @@ def cursor(place):
         {"cursor": cursor_of(1, "text")}, {"cursor": cursor_of("text")}, {"cursor": cursor("a\0")},
     ],
 )  # fmt: skip
-async def test_a_limit_or_cursor_that_cannot_be_is_400(running, section, params):
+async def test_an_invalid_limit_or_cursor_is_400(running, section, params):
     await running.told(section, RECORDS[section])
-    (one,) = (await running.listed(section))["data"]
-    for path in (section, f"{section}/{one['key']}/history"):
+    (listed_record,) = (await running.listed(section))["data"]
+    for path in (section, f"{section}/{listed_record['key']}/history"):
         answer = await running.client.get(f"/api/v1/customers/c1/{path}", params=params)
         assert answer.status_code == 400
         assert next(iter(params)) in answer.json()["detail"]
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
-@pytest.mark.parametrize(("section", "place"), [("segments", (1, b"x")), ("interactions", "s0001")])
-async def test_a_cursor_of_another_kind_of_list_is_refused(running, section, place):
+@pytest.mark.parametrize(("section", "position"), [("segments", (1, b"x")), ("interactions", "s0001")])
+async def test_a_cursor_of_another_kind_of_list_is_refused(running, section, position):
     await running.told(section, RECORDS[section])
-    answer = await running.client.get(f"/api/v1/customers/c1/{section}", params={"cursor": cursor(place)})
+    answer = await running.client.get(f"/api/v1/customers/c1/{section}", params={"cursor": cursor(position)})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
 
@@ -201,8 +207,8 @@ async def test_the_history_gives_every_fact_with_its_source_and_times(extended, 
     for day, source in enumerate(("crm", "shop", None), 1):
         body = {"record": record, "effectiveAt": f"2026-05-0{day}T00:00:00Z"}
         await extended.told(section, body if source is None else {**body, "source": source})
-    (one,) = (await extended.listed(section))["data"]
-    path = f"/api/v1/customers/c1/{section}/{one['key']}"
+    (listed_record,) = (await extended.listed(section))["data"]
+    path = f"/api/v1/customers/c1/{section}/{listed_record['key']}"
     assert (await extended.client.delete(path)).status_code == 204
     history = (await extended.client.get(f"{path}/history")).json()
     assert history.keys() == {"data", "pagination"}
@@ -211,8 +217,8 @@ async def test_the_history_gives_every_fact_with_its_source_and_times(extended, 
     assert [fact["source"] for fact in history["data"][1:]] == ["api", "shop", "crm"]
     assert all(fact["record"] == record for fact in history["data"][1:])
     assert [fact["effectiveAt"][:10] for fact in history["data"][1:]] == ["2026-05-03", "2026-05-02", "2026-05-01"]
-    told = [time.parse(fact["recordedAt"]) for fact in history["data"]]
-    assert told == sorted(told, reverse=True)
+    recorded_times = [time.parse(fact["recordedAt"]) for fact in history["data"]]
+    assert recorded_times == sorted(recorded_times, reverse=True)
 
 
 @row("GET …/{section}/{key}/history")
@@ -226,7 +232,7 @@ async def test_the_history_comes_in_pages_newest_first_over_all_identifiers(runn
     for limit in (1, 10, 24, 25, 100):
         pages = [page async for page in every_page(running, path, limit)]
         assert [len(page) for page in pages] == [limit] * (25 // limit) + [25 % limit] * (25 % limit > 0)
-        assert [one["record"]["segmentName"] for page in pages for one in page] == names[::-1]
+        assert [fact["record"]["segmentName"] for page in pages for fact in page] == names[::-1]
     assert len((await running.client.get(path)).json()["data"]) == 20
 
 
@@ -246,8 +252,8 @@ async def test_a_key_that_is_not_there_is_404(extended, section):
 @pytest.mark.parametrize("section", STORED)
 async def test_a_delete_ends_the_record_once(extended, section):
     await extended.told(section, ALL[section])
-    (one,) = (await extended.listed(section))["data"]
-    path = f"/api/v1/customers/c1/{section}/{one['key']}"
+    (listed_record,) = (await extended.listed(section))["data"]
+    path = f"/api/v1/customers/c1/{section}/{listed_record['key']}"
     answer = await extended.client.delete(path)
     assert (answer.status_code, answer.content) == (204, b"")
     assert await extended.section(section) == []
@@ -272,12 +278,12 @@ async def test_a_key_is_url_safe_and_free_of_personal_data(extended):
     for section in STORED:
         await extended.told(section, ALL[section])
         extended.clock.advance(1)
-        (one,) = (await extended.listed(section))["data"]
+        (listed_record,) = (await extended.listed(section))["data"]
         if section in {"interactions", "segments", "experiments", "tickets"}:
-            assert one["key"] == next(iter(ALL[section].values()))
+            assert listed_record["key"] == next(iter(ALL[section].values()))
         else:
-            assert re.fullmatch(r"[A-Za-z0-9_-]+", one["key"])
-            assert not any(isinstance(value, str) and value in one["key"] for value in ALL[section].values())
+            assert re.fullmatch(r"[A-Za-z0-9_-]+", listed_record["key"])
+            assert not any(isinstance(value, str) and value in listed_record["key"] for value in ALL[section].values())
 
 
 @row("DELETE …/{section}/{key}")
@@ -316,17 +322,17 @@ async def test_a_bulk_takes_what_it_can_and_names_what_it_refuses(extended, kind
     outcome = answer.json()
     refused = outcome.pop("refused")
     assert outcome == {"recorded": len(STORED) + 1, "duplicates": 1}
-    assert all(one.keys() == {"index", "code", "detail"} for one in refused)
+    assert all(refusal.keys() == {"index", "code", "detail"} for refusal in refused)
     first = len(STORED) + 2
-    assert [(one["index"] - first, one["code"]) for one in refused] == [
+    assert [(refusal["index"] - first, refusal["code"]) for refusal in refused] == [
         (0, "invalid_record"), (1, "unknown_section"), (2, "unknown_section"), (3, "invalid_record"),
         (4, "invalid_record"), (5, "invalid_record"), (6, "invalid_record"), (7, "invalid_record"),
         (8, "event_conflict"), (9, "invalid_record"),
     ]  # fmt: skip
     assert "`memberSince`" in refused[0]["detail"]
     assert (await extended.profile("c3")).status_code == 404
-    (told,) = (await extended.listed("segments", "c2"))["data"]
-    assert (told["effectiveAt"], told["source"]) == ("2026-05-01T00:00:00Z", "crm")
+    (listed_record,) = (await extended.listed("segments", "c2"))["data"]
+    assert (listed_record["effectiveAt"], listed_record["source"]) == ("2026-05-01T00:00:00Z", "crm")
     extended.clock.advance(1)
     await extended.checked()
 
@@ -355,7 +361,7 @@ async def test_a_bulk_is_committed_in_chunks_of_at_most_1000(running, kind, monk
 async def test_lines_of_a_bulk_are_numbered_with_the_empty_ones(running):
     body = b'\n{"customerId":"c1"}\r\n\n  \nx'
     answer = await running.client.post("/api/v1/records", content=body, headers=NDJSON)
-    assert [one["index"] for one in answer.json()["refused"]] == [1, 4]
+    assert [refusal["index"] for refusal in answer.json()["refused"]] == [1, 4]
 
 
 @row("GET /api/v1/customers")
@@ -367,14 +373,14 @@ async def test_customers_are_listed_by_id_in_pages(running):
     names = sorted(["é", "B", "a", "a/b", "z", *(f"c{number:03}" for number in range(40))], key=str.encode)
     lines = [{"customerId": name, "section": "segments", "record": SEGMENT} for name in reversed(names)]
     await running.client.post("/api/v1/records", content=ndjson(lines), headers=NDJSON)
-    found, params = [], {"limit": 7}
+    customers, params = [], {"limit": 7}
     while params is not None:
         page = (await running.client.get("/api/v1/customers", params=params)).json()
-        found += page["data"]
+        customers += page["data"]
         more = page["pagination"]
         params = {"limit": 7, "cursor": more["cursor"]} if more["hasMore"] else None
-    assert [one["customerId"] for one in found] == names
-    assert all(one.keys() == {"customerId", "createdAt", "updatedAt"} for one in found)
+    assert [customer["customerId"] for customer in customers] == names
+    assert all(customer.keys() == {"customerId", "createdAt", "updatedAt"} for customer in customers)
 
 
 @row("GET /api/v1/customers")
@@ -391,7 +397,7 @@ async def test_a_customer_is_known_since_its_first_record_and_updated_by_its_new
 
 @row("POST /api/v1/records")
 @pytest.mark.parametrize(("bad", "code"), [((), 0), (("x", {"customerId": "c2"}), 3)])
-def test_load_takes_the_same_lines_and_its_exit_code_tells(tmp_path, bad, code):
+def test_load_takes_the_same_lines_and_exits_with_3_if_any_is_refused(tmp_path, bad, code):
     database, file = tmp_path / "portrait.db", tmp_path / "lines.jsonl"
     assert portrait("tenant", "create", TENANT, database=database).returncode == 0
     lines = [{"customerId": "c1", "section": name, "record": RECORDS[name]} for name in NAMES]
@@ -399,9 +405,9 @@ def test_load_takes_the_same_lines_and_its_exit_code_tells(tmp_path, bad, code):
     assert portrait("load", str(file), "--tenant", TENANT, database=database).returncode == code
     beside = tmp_path / "lines.jsonl.refused.jsonl"
     refused = [json.loads(line) for line in beside.read_text().splitlines()] if beside.exists() else []
-    assert [one["line"] for one in refused] == [len(NAMES) + 1 + number for number in range(len(bad))]
-    shown = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
-    assert {one["name"]: one["data"] for one in json.loads(shown.stdout)["sections"]} == {
+    assert [refusal["line"] for refusal in refused] == [len(NAMES) + 1 + number for number in range(len(bad))]
+    printed = portrait("show", "c1", "--tenant", TENANT, "--json", database=database)
+    assert {section["name"]: section["data"] for section in json.loads(printed.stdout)["sections"]} == {
         name: [RECORDS[name]] for name in NAMES
     }
     assert portrait("load", str(file), "--tenant", "nowhere", database=database).returncode not in {0, 3}

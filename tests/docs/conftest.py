@@ -1,4 +1,4 @@
-"""Gives the tests of the reference what the page on identity holds: its tables are generated as the others are."""
+"""Adds the generated blocks of the page on identity to those of the reference pages."""
 
 from docs import identity, reference
 

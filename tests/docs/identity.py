@@ -1,4 +1,4 @@
-"""What the page on identity says, worked out from the code: one function a generated block."""
+"""The generated blocks of the page on identity, made from the code: one function for each block."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import log2
@@ -23,23 +23,23 @@ from portrait.identity.placeholders import (
 from portrait.identity.rules import DEFAULT, DEFAULT_TYPES, Reason, TypeRule
 from portrait.model.identifier import Identifier
 
-Said = tuple[str, float]
+Evidence = tuple[str, float]
 """A source, and how sure it is."""
 
-SEVERAL: tuple[tuple[Said, ...], ...] = (
+SEVERAL: tuple[tuple[Evidence, ...], ...] = (
     (("crm", 0.9),),
     (("crm", 0.9), ("web", 0.8)),
     (("crm", 0.9), ("web", 0.8), ("till", 0.3)),
     (("crm", 0.9999), ("web", 0.8)),
     (("crm", 1.0), ("web", 0.3)),
 )
-"""The first worked example: what several sources say of one link."""
+"""The first worked example: the evidence of several sources for one link."""
 
 ANNA = Identifier("customer_id", "anna")
 EMAIL = Identifier("email", "anna@example.com")
 PHONE = Identifier("phone", "+12015550123")
 DEVICE = Identifier("device_id", "d-1")
-PATHS: tuple[tuple[Identifier, Identifier, tuple[Said, ...]], ...] = (
+PATHS: tuple[tuple[Identifier, Identifier, tuple[Evidence, ...]], ...] = (
     (ANNA, EMAIL, (("crm", 0.95),)),
     (EMAIL, DEVICE, (("web", 0.6),)),
     (ANNA, PHONE, (("crm", 0.9), ("web", 0.8))),
@@ -99,47 +99,49 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def reasons() -> str:
-    """Every reason, in the order in which the first one is given; that of matching, which asks no other, last."""
+    """Every reason in the order of the checks, of which the first to fail is given; the reason of matching is last."""
     first = [Reason.SELF_LINK, Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE]
     order = [*first, Reason.SHARED_IDENTIFIER, *(reason for reason, _ in decisions._GUARDS), Reason.REVIEW]
     assert set(order) == set(Reason) == set(rules.WORDS), "a reason is given nowhere, or has no words"
     return table("reason | meaning", ((code(reason.value), rules.WORDS[reason]) for reason in order))
 
 
-def told(said: Sequence[Said]) -> tuple[LinkRecord, ...]:
-    """What these sources say of a link, in the form that decides."""
+def link_records(evidence: Sequence[Evidence]) -> tuple[LinkRecord, ...]:
+    """The evidence of a link as the records that decide on it."""
     return tuple(
-        LinkRecord(0, b"", source, "", confidence, "record", 0, 0, LINKED, None) for source, confidence in said
+        LinkRecord(0, b"", source, "", confidence, "record", 0, 0, LINKED, None) for source, confidence in evidence
     )
 
 
 def several() -> str:
     rows = []
-    for said in SEVERAL:
-        names = ", ".join(f"`{source}` {confidence:g}" for source, confidence in said)
-        certain = max(confidence for _, confidence in said) == 1
-        weights = [log2(one / (1 - one)) for one in (min(confidence, CAP) for _, confidence in said)]
+    for evidence in SEVERAL:
+        names = ", ".join(f"`{source}` {confidence:g}" for source, confidence in evidence)
+        certain = max(confidence for _, confidence in evidence) == 1
+        weights = [log2(capped / (1 - capped)) for capped in (min(confidence, CAP) for _, confidence in evidence)]
         total = sum(weights)
-        sums = " ".join([f"{weights[0]:.3f}", *(f"{'-' if one < 0 else '+'} {abs(one):.3f}" for one in weights[1:])])
+        sums = " ".join(
+            [f"{weights[0]:.3f}", *(f"{'-' if weight < 0 else '+'} {abs(weight):.3f}" for weight in weights[1:])]
+        )
         sums += f" = {total:.3f}" if len(weights) > 1 else ""
-        rows.append((names, "certain" if certain else sums, f"{combined(told(said), 0):g}"))
+        rows.append((names, "certain" if certain else sums, f"{combined(link_records(evidence), 0):g}"))
     return table("sources say | log2 odds | confidence", rows)
 
 
 def paths() -> str:
     ends: dict[Identifier, dict[Identifier, Sequence[LinkRecord]]] = {}
-    for a, b, said in PATHS:
-        ends.setdefault(a, {})[b] = told(said)
-        ends.setdefault(b, {})[a] = told(said)
-    found = Graph(ends).confidences(ANNA, 0)
+    for a, b, evidence in PATHS:
+        ends.setdefault(a, {})[b] = link_records(evidence)
+        ends.setdefault(b, {})[a] = link_records(evidence)
+    widest_paths = Graph(ends).confidences(ANNA, 0)
     rows = []
-    for one in (EMAIL, PHONE, DEVICE):
-        confidence, path = found[one]
+    for identifier in (EMAIL, PHONE, DEVICE):
+        confidence, path = widest_paths[identifier]
         at, steps = ANNA, []
         for link in path:
             at = link.b if link.a == at else link.a
             steps.append(f"{link.confidence:g} → `{at.type}`")
-        rows.append((code(one.type), f"`customer_id` {' '.join(steps)}", f"{confidence:g}"))
+        rows.append((code(identifier.type), f"`customer_id` {' '.join(steps)}", f"{confidence:g}"))
     return table("identifier | widest path | confidence", rows)
 
 

@@ -19,7 +19,7 @@ class Block(NamedTuple):
 
     language: str
     info: str
-    """What follows the language: nothing, `background`, `output`, or the name of the file that the block is."""
+    """The text after the language: nothing, `background`, `output`, or the name of the file that the block is."""
     text: str
     line: int
     before: str
@@ -51,13 +51,13 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     return [
         Block(
-            found[1],
-            found[2] or "",
-            found[3],
-            text.count("\n", 0, found.start()) + 1,
-            text[: found.start()].rstrip().rpartition("\n\n")[2],
+            match[1],
+            match[2] or "",
+            match[3],
+            text.count("\n", 0, match.start()) + 1,
+            text[: match.start()].rstrip().rpartition("\n\n")[2],
         )
-        for found in _FENCE.finditer(text)
+        for match in _FENCE.finditer(text)
     ]
 
 
@@ -84,9 +84,9 @@ def anchors(page: Path) -> set[str]:
 
 def generated(page: Path) -> dict[str, str]:
     """A page's generated blocks, by name."""
-    return {found[2]: found[3] for found in _GENERATED.finditer(page.read_text())}
+    return {match[2]: match[3] for match in _GENERATED.finditer(page.read_text())}
 
 
 def write_generated(page: Path, blocks_by_name: dict[str, str]) -> None:
-    """Put what the code says now into a page's generated blocks."""
-    page.write_text(_GENERATED.sub(lambda found: found[1] + blocks_by_name[found[2]] + found[4], page.read_text()))
+    """Replace a page's generated blocks by the current ones."""
+    page.write_text(_GENERATED.sub(lambda match: match[1] + blocks_by_name[match[2]] + match[4], page.read_text()))

@@ -1,4 +1,4 @@
-"""What the reference pages say, worked out from the code: one function a generated block."""
+"""The generated blocks of the reference pages, made from the code: one function for each block."""
 
 import ast
 import collections.abc
@@ -41,7 +41,7 @@ def code(text: Any) -> str:
 
 
 async def operations(directory: Path) -> str:
-    """Every operation; those that all stored sections have are one row, with `{section}` in their path."""
+    """Every operation; an operation of all stored sections is one row, with `{section}` in its path."""
     services = build(f"sqlite:///{directory / 'portrait.db'}", installed=False)
     try:
         app = application(services)
@@ -49,10 +49,10 @@ async def operations(directory: Path) -> str:
     finally:
         await services.close()
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}
-    for one in app.operations:
-        described = app.document["paths"][one.path][one.method.lower()]
-        own = one.tag in names
-        path = one.path.replace(f"/{one.tag}", "/{section}") if own else one.path
+    for operation in app.operations:
+        described = app.document["paths"][operation.path][operation.method.lower()]
+        own = operation.tag in names
+        path = operation.path.replace(f"/{operation.tag}", "/{section}") if own else operation.path
         answers = described["responses"]
         problems = "; ".join(
             f"{status} {answer['description'].removeprefix('One of: ')}"
@@ -60,12 +60,14 @@ async def operations(directory: Path) -> str:
             if status >= "400"
         )
         row = (
-            code(f"{one.method} {path}"),
-            "no key needed" if one.public else ", ".join(sorted(one.roles)),
+            code(f"{operation.method} {path}"),
+            "no key needed" if operation.public else ", ".join(sorted(operation.roles)),
             ", ".join(sorted(status for status in answers if status < "400")),
             problems,
         )
-        assert rows.setdefault((one.method, path), row) == row, f"{one.id} differs from the other sections' route"
+        assert rows.setdefault((operation.method, path), row) == row, (
+            f"{operation.id} differs from the other sections' route"
+        )
     return table("operation | roles | answers | problems", rows.values())
 
 
@@ -80,7 +82,7 @@ def problems() -> str:
 
 
 def warnings() -> str:
-    return table("code | meaning", ((code(one.code), one.detail) for one in WARNINGS))
+    return table("code | meaning", ((code(warning.code), warning.detail) for warning in WARNINGS))
 
 
 def settings() -> str:
@@ -88,14 +90,16 @@ def settings() -> str:
         "setting | flag | variable | values | default | meaning",
         (
             (
-                code(one.name),
-                code(f"--{one.name.replace('_', '-')}"),
-                code(one.variable),
-                ", ".join(one.kind) if isinstance(one.kind, tuple) else _KINDS[one.kind] + ("s" if one.many else ""),
-                code(one.default) if not one.many else "none",
-                one.help,
+                code(setting.name),
+                code(f"--{setting.name.replace('_', '-')}"),
+                code(setting.variable),
+                ", ".join(setting.kind)
+                if isinstance(setting.kind, tuple)
+                else _KINDS[setting.kind] + ("s" if setting.many else ""),
+                code(setting.default) if not setting.many else "none",
+                setting.help,
             )
-            for one in SETTINGS.values()
+            for setting in SETTINGS.values()
         ),
     )
 
@@ -110,24 +114,29 @@ def commands() -> str:
 def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
     yield name, command
     if isinstance(command, click.Group):
-        for one in sorted(command.commands):
-            yield from _commands(command.commands[one], f"{name} {one}")
+        for subcommand in sorted(command.commands):
+            yield from _commands(command.commands[subcommand], f"{name} {subcommand}")
 
 
 def _command(command: click.Command, name: str) -> str:
     context = click.Context(command, info_name=name)
     usage = command.get_usage(context).removeprefix("Usage: ").replace("\n", " ")
     parts = [f"### {name}\n", f"`{' '.join(usage.split())}`\n", inspect.cleandoc(command.help or "") + "\n"]
-    options = [one for one in command.params if isinstance(one, click.Option)]
+    options = [option for option in command.params if isinstance(option, click.Option)]
     # Every command takes the file of settings, which the top command's table names.
-    own = [one for one in options if one.name not in SETTINGS and (one.name != "config" or command is cli)]
+    own = [option for option in options if option.name not in SETTINGS and (option.name != "config" or command is cli)]
     if own:
         rows = (
-            (code(", ".join([*one.opts, *one.secondary_opts])), _values(one), "yes" if one.required else "", one.help)
-            for one in own
+            (
+                code(", ".join([*option.opts, *option.secondary_opts])),
+                _values(option),
+                "yes" if option.required else "",
+                option.help,
+            )
+            for option in own
         )
         parts.append(table("option | value | required | meaning", rows))
-    if shared := [code(one.opts[0]) for one in options if one.name in SETTINGS]:
+    if shared := [code(option.opts[0]) for option in options if option.name in SETTINGS]:
         parts.append(f"[Settings](settings.md): {', '.join(shared)}.\n")
     return "\n".join(parts)
 
@@ -141,15 +150,15 @@ def _values(option: click.Option) -> str:
 
 def sections() -> str:
     parts = []
-    for one in registry.load(installed=False):
-        assert isinstance(one, StoredSection)
-        module = inspect.getmodule(one.shape.members[0])
+    for section in registry.load(installed=False):
+        assert isinstance(section, StoredSection)
+        module = inspect.getmodule(section.shape.members[0])
         assert module is not None
-        how = "`events`: immutable by key" if one.kind == "events" else "`state`: the newest record of a key counts"
-        parts.append(f"### {one.name}\n\n{one.description} Kind {how}. Keys in URLs: {_key_form(one)}.\n")
-        for member in one.shape.members:
-            names = {field.attribute: field.name for field in one.shape.fields[member]}
-            key = ", ".join(code(names[attribute]) for attribute in one.key_fields[member])
+        how = "`events`: immutable by key" if section.kind == "events" else "`state`: the newest record of a key counts"
+        parts.append(f"### {section.name}\n\n{section.description} Kind {how}. Keys in URLs: {_key_form(section)}.\n")
+        for member in section.shape.members:
+            names = {field.attribute: field.name for field in section.shape.fields[member]}
+            key = ", ".join(code(names[attribute]) for attribute in section.key_fields[member])
             tag = member.__struct_config__
             union = f", told by `{tag.tag_field}` = `{tag.tag}`" if tag.tag_field else ""
             if union:
@@ -159,7 +168,7 @@ def sections() -> str:
             schema = msgspec.json.schema_components([member])[1][member.__name__]["properties"]
             rows = (
                 (code(field.name), _type(schema[field.name]), "yes" if field.required else "", field.classification)
-                for field in one.shape.fields[member]
+                for field in section.shape.fields[member]
             )
             parts.append(table("field | type | required | classification", rows))
     return "\n".join(parts)
@@ -171,7 +180,7 @@ def _key_form(section: StoredSection) -> str:
 
 def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_type(one) for one in schema["anyOf"])
+        return " or ".join(_type(variant) for variant in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(map(code, schema["enum"]))
     name = {"string": "text", "null": "null", "number": "number", "object": "object"}.get(schema.get("type", ""), "any")
@@ -186,26 +195,26 @@ def _type(schema: dict[str, Any]) -> str:
 
 def tables() -> str:
     parts = []
-    for one in metadata.sorted_tables:
-        key = ", ".join(code(column.name) for column in one.primary_key.columns)
+    for database_table in metadata.sorted_tables:
+        key = ", ".join(code(column.name) for column in database_table.primary_key.columns)
         rest = ", ".join(
             f"`{column.name}`{' (may be null)' if column.nullable else ''}"
-            for column in one.columns
+            for column in database_table.columns
             if not column.primary_key
         )
         indexes = "; ".join(
             f"`{index.name}` on {', '.join(column.name for column in index.columns)}"
-            for index in sorted(one.indexes, key=lambda index: str(index.name))
+            for index in sorted(database_table.indexes, key=lambda index: str(index.name))
         )
-        parts.append((code(one.name), key, rest, indexes))
+        parts.append((code(database_table.name), key, rest, indexes))
     return table("table | primary key | other columns | further indexes", parts)
 
 
 def layers(container: str = "portrait") -> str:
-    """The layers of a package as import-linter holds them, top first."""
+    """The layers of a package in the configuration of import-linter, top first."""
     contracts = tomllib.loads(PYPROJECT.read_text())["tool"]["importlinter"]["contracts"]
-    found = next(one for one in contracts if one.get("containers") == [container])["layers"]
-    return "```text\n" + "\n".join(found) + "\n```\n"
+    layer_lines = next(contract for contract in contracts if contract.get("containers") == [container])["layers"]
+    return "```text\n" + "\n".join(layer_lines) + "\n```\n"
 
 
 def plugin_api() -> str:
@@ -217,9 +226,9 @@ def _public(name: str, value: Any) -> str:
     if doc := _doc(name, value):
         parts.append(doc + "\n")
     if inspect.isclass(value) and (described := _attributes(value)):
-        parts.append(table("field | meaning", ((code(one), meaning) for one, meaning in described.items())))
+        parts.append(table("field | meaning", ((code(field), meaning) for field, meaning in described.items())))
     if inspect.isclass(value) and (_is_protocol(value) or value is portrait.Context):
-        rows = ((code(one), " ".join((inspect.getdoc(member) or "").split())) for one, member in _methods(value))
+        rows = ((code(method), " ".join((inspect.getdoc(member) or "").split())) for method, member in _methods(value))
         parts.append(table("method | meaning", rows))
     return "\n".join(parts)
 
@@ -232,10 +241,10 @@ def _attributes(value: type) -> dict[str, str]:
 
 
 def _described(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    for place, following in pairwise(body):
-        target = place.target if isinstance(place, ast.AnnAssign) else None
-        if isinstance(place, ast.Assign):
-            target = place.targets[0]
+    for statement, following in pairwise(body):
+        target = statement.target if isinstance(statement, ast.AnnAssign) else None
+        if isinstance(statement, ast.Assign):
+            target = statement.targets[0]
         value = following.value if isinstance(following, ast.Expr) else None
         if isinstance(target, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield target.id, " ".join(value.value.split())
@@ -251,8 +260,8 @@ def _signature(name: str, value: Any) -> str:
         methods = [_plain(attribute, member) for attribute, member in _methods(value)]
         fields = list(getattr(value, "__annotations__", {})) if not hasattr(value, "_fields") else list(value._fields)
         head = f"class {name}" if _is_protocol(value) else f"class {name}{_arguments(value)}"
-        lines = [f"    {one}" for one in fields if not one.startswith("_")] if _is_protocol(value) else []
-        return "\n".join([head, *lines, *(f"    {one}" for one in methods)])
+        lines = [f"    {field}" for field in fields if not field.startswith("_")] if _is_protocol(value) else []
+        return "\n".join([head, *lines, *(f"    {method}" for method in methods)])
     if callable(value) and not isinstance(value, msgspec.Meta) and not get_args(value):
         return _plain(name, value)
     return f"{name} = {_shown(value)}"
@@ -319,8 +328,8 @@ def _doc(name: str, value: Any) -> str:
             for module in (record, fold)
             for known, meaning in _described(ast.parse(inspect.getsource(module)).body)
         }[name]
-    head, found, rest = text.partition("\nArgs:\n")
-    if not found:
+    head, separator, rest = text.partition("\nArgs:\n")
+    if not separator:
         return text
     rows: list[list[str]] = []
     arguments, raises, errors_ = rest.partition("\nRaises:\n")
@@ -348,14 +357,14 @@ BLOCKS: dict[str, Callable[[], str]] = {
 
 
 def error_lines() -> list[tuple[str, str | None]]:
-    """The error tree as its docstring draws it: each name with that of its parent."""
+    """The error tree as its docstring draws it: each name with its parent's name."""
     drawn = (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0].splitlines()
-    found: list[tuple[str, str | None]] = []
+    error_parents: list[tuple[str, str | None]] = []
     parents: list[str] = []
     for line in drawn:
         indent = line.partition(line.lstrip("│├└─ "))[0]
         depth = len(indent) // 4
         name = line.lstrip("│├└─ ").split()[0]
-        found.append((name, parents[depth - 1] if depth else None))
+        error_parents.append((name, parents[depth - 1] if depth else None))
         parents[depth:] = [name]
-    return found
+    return error_parents

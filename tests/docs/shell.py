@@ -76,7 +76,7 @@ class _Reader:
             self._run(text, where)
 
     def stop(self) -> None:
-        """End what runs in the background, as Ctrl-C would."""
+        """End the background process, as Ctrl-C would."""
         if self._running is None:
             return
         os.killpg(self._running.pid, signal.SIGINT)
@@ -127,35 +127,35 @@ class _Reader:
             return False
 
 
-def _same_text(said: str, printed: str) -> bool:
-    pattern = r"\s+".join(".*?".join(map(re.escape, word.split("…"))) for word in said.split())
+def _same_text(expected: str, printed: str) -> bool:
+    pattern = r"\s+".join(".*?".join(map(re.escape, word.split("…"))) for word in expected.split())
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
-def _same_json(said: str, printed: str) -> bool:
-    """Tell whether two texts hold the same JSON values, one after another, members in the same order."""
-    return _matches(values(said), values(printed))
+def _same_json(expected: str, printed: str) -> bool:
+    """Tell whether two texts have the same JSON values in the same order, with members in the same order."""
+    return _matches(values(expected), values(printed))
 
 
 def values(text: str) -> list[Any]:
-    """The JSON values that stand in a text, one after another."""
-    found = []
+    """The JSON values in a text, in order."""
+    decoded = []
     text = text.strip()
     while text:
         value, end = json.JSONDecoder().raw_decode(text)
-        found.append(value)
+        decoded.append(value)
         text = text[end:].strip()
-    return found
+    return decoded
 
 
-def _matches(said: Any, printed: Any) -> bool:
-    if isinstance(said, str) and isinstance(printed, str):
-        return _same_text(said, printed) if said else printed == ""
-    if isinstance(said, dict) and isinstance(printed, dict):
-        return [*said] == [*printed] and all(_matches(said[name], printed[name]) for name in said)
-    if isinstance(said, list) and isinstance(printed, list):
-        return len(said) == len(printed) and all(map(_matches, said, printed))
-    return type(said) is type(printed) and said == printed
+def _matches(expected: Any, printed: Any) -> bool:
+    if isinstance(expected, str) and isinstance(printed, str):
+        return _same_text(expected, printed) if expected else printed == ""
+    if isinstance(expected, dict) and isinstance(printed, dict):
+        return [*expected] == [*printed] and all(_matches(expected[name], printed[name]) for name in expected)
+    if isinstance(expected, list) and isinstance(printed, list):
+        return len(expected) == len(printed) and all(map(_matches, expected, printed))
+    return type(expected) is type(printed) and expected == printed
 
 
 def _shimmed(text: str) -> str:

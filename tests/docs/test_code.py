@@ -49,29 +49,29 @@ def test_python_compiles_and_json_parses(page):
 
 
 def test_the_plugins_of_the_guide_load(tmp_path):
-    found = [block for block in blocks(DOCS / "how-to" / "write-a-plugin.md") if block.language == "python"]
-    assert len(found) >= 3
-    for block in found:
+    plugin_blocks = [block for block in blocks(DOCS / "how-to" / "write-a-plugin.md") if block.language == "python"]
+    assert len(plugin_blocks) >= 3
+    for block in plugin_blocks:
         path = tmp_path / block.info
         path.write_text(block.text)
         assert registry.load([str(path)], installed=False).names()[6:], f"{block.info} registers nothing"
 
 
 async def test_the_answer_in_the_readme_is_the_real_one(tmp_path):
-    shown = next(block.text for block in blocks(ROOT / "README.md") if block.language == "json")
-    said = json.loads(shown)
+    text = next(block.text for block in blocks(ROOT / "README.md") if block.language == "json")
+    example = json.loads(text)
     async with service(tmp_path) as running:
         headers = {"Content-Type": "application/x-ndjson"}
         taken = await running.client.post("/api/v1/records", content=SAMPLE.read_bytes(), headers=headers)
         assert taken.json()["refused"] == []
-        answer = (await running.profile(said["customerId"])).json()
-    assert said["tenantId"] == TENANT
-    assert {**answer, "computedAt": None} == {**said, "computedAt": None}
-    assert _COMPUTED.fullmatch(said["computedAt"])
-    assert '"confidence": 1.0' in shown, "a confidence is written as a float"
+        answer = (await running.profile(example["customerId"])).json()
+    assert example["tenantId"] == TENANT
+    assert {**answer, "computedAt": None} == {**example, "computedAt": None}
+    assert _COMPUTED.fullmatch(example["computedAt"])
+    assert '"confidence": 1.0' in text, "a confidence is written as a float"
 
 
-def test_the_readme_names_what_there_is():
+def test_the_readme_names_make_targets_that_exist():
     text = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     for command in ("demo", "test"):
@@ -79,11 +79,11 @@ def test_the_readme_names_what_there_is():
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
 
 
-def test_the_readme_asks_as_the_demo_says():
-    said = serve._calls("http://127.0.0.1:8080", serve.DEMO_DATABASE)
+def test_the_calls_of_the_readme_are_the_demos():
+    demo_calls = serve._calls("http://127.0.0.1:8080", serve.DEMO_DATABASE)
     asked = [block.text for block in blocks(ROOT / "README.md") if block.text.startswith("curl")]
     assert len(asked) == 2
-    assert [call for call in asked if call not in said] == []
+    assert [call for call in asked if call not in demo_calls] == []
 
 
 def test_the_picture_is_what_the_command_prints(tmp_path):
@@ -107,7 +107,7 @@ def test_the_picture_is_what_the_command_prints(tmp_path):
 
 
 def _draw(profile: str) -> None:
-    """Write the picture, without the font and the address that the format would fetch and name."""
+    """Write the picture, without the font that the format would fetch and the address that it would name."""
     console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
     portrait_view.show({**msgspec.json.decode(profile), "computedAt": _SHOWN_AT}, console)
     bare = re.sub(r"@font-face \{\{.*?\}\}\s*|<!--.*?-->\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)

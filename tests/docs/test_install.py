@@ -1,4 +1,4 @@
-"""What the page on installing hands out: a unit that systemd takes, and an image that can be made of the checkout."""
+"""The files of the page on installing: a unit that systemd takes, and an image that the checkout can build."""
 
 import configparser
 import re
@@ -31,7 +31,7 @@ def test_the_unit_keeps_what_is_written_private_and_tries_again(unit):
 
 
 def test_systemd_takes_the_unit(unit, tmp_path):
-    """The program's path alone is another's: systemd looks whether it is there."""
+    """Only the program's path is changed: systemd checks that it exists."""
     program = Path(sys.executable).with_name("portrait")
     path = tmp_path / "portrait.service"
     path.write_text(unit.replace("/opt/portrait/bin/portrait", str(program)))
@@ -44,7 +44,7 @@ def test_systemd_takes_the_unit(unit, tmp_path):
     assert [line for line in done.stderr.splitlines() if "portrait" in line] == []
 
 
-def test_the_image_is_made_of_what_there_is():
+def test_the_image_copies_files_that_exist():
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     copied = {name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE) for name in line.split()}
     ignored, *kept = (ROOT / ".dockerignore").read_text().split()
@@ -52,7 +52,7 @@ def test_the_image_is_made_of_what_there_is():
     assert {name.removeprefix("!") for name in kept} == copied
     assert all((ROOT / name).exists() for name in copied)
     assert "--require-hashes -r requirements/run.txt" in text
-    given = {name.lower() for name in re.findall(r"PORTRAIT_(\w+)=", text)}
-    assert given
-    assert given <= SETTINGS.keys()
+    variables = {name.lower() for name in re.findall(r"PORTRAIT_(\w+)=", text)}
+    assert variables
+    assert variables <= SETTINGS.keys()
     assert re.search(r"^USER portrait$", text, re.MULTILINE)

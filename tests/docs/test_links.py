@@ -1,4 +1,4 @@
-"""What the pages point to exists, and what must not be written anywhere is not."""
+"""Links and paths in the pages lead to files that exist, and no file has forbidden text."""
 
 import re
 
@@ -13,7 +13,7 @@ OUTSIDE = (
     "https://keepachangelog.com/",
     "https://sqlite.org/",
 )
-"""Where links may lead beyond the repository: standards, and the one page of SQLite's that a choice rests on."""
+"""Where links may lead outside the repository: standards, and the page of SQLite on which a choice rests."""
 
 _PATH = re.compile(
     r"`((?:src|tests|docs|examples|bench|mutants|requirements|findings|\.ci)/[\w./-]*|Makefile|\w+\.(?:md|toml))`"
@@ -41,14 +41,14 @@ def test_every_path_that_is_named_exists(page):
 
 
 @pytest.mark.parametrize("page", pages(), ids=relative)
-def test_no_page_holds_the_marks_of_two_versions(page):
+def test_no_page_has_conflict_markers(page):
     assert not re.search(r"^(<{7}|>{7}) ", page.read_text(), re.MULTILINE)
 
 
 def test_every_page_is_on_the_map():
     index = DOCS / "README.md"
-    found = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}
-    assert [relative(page) for page in DOCS.rglob("*.md") if page != index and page not in found] == []
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in links(index)}
+    assert [relative(page) for page in DOCS.rglob("*.md") if page != index and page not in linked] == []
 
 
 def test_every_decision_has_its_parts():
@@ -85,21 +85,21 @@ _MACHINE = re.compile(r"(?<![\w.:/-])/(?:home|root|Users|work|private|workspace)
 
 
 def test_no_file_names_a_registry_or_a_path_of_some_machine():
-    found = []
+    mentions = []
     for path in files():
         try:
             text = path.read_text()
         except UnicodeDecodeError:
             continue
-        found += [f"{relative(path)}: {host}" for host in REGISTRIES if host in text]
-        found += [f"{relative(path)}: {place}" for place in _MACHINE.findall(text)]
-    assert found == []
+        mentions += [f"{relative(path)}: {host}" for host in REGISTRIES if host in text]
+        mentions += [f"{relative(path)}: {machine_path}" for machine_path in _MACHINE.findall(text)]
+    assert mentions == []
 
 
-def test_no_file_holds_what_a_merge_left_open():
+def test_no_file_has_conflict_markers():
     marks = tuple(mark * 7 + " " for mark in "<>|")
-    found = [relative(path) for path in files() if any(line.startswith(marks) for line in _lines(path))]
-    assert found == []
+    marked = [relative(path) for path in files() if any(line.startswith(marks) for line in _lines(path))]
+    assert marked == []
 
 
 def _lines(path):

@@ -1,4 +1,4 @@
-"""Names in the code: no two classes have one name."""
+"""Names in the code: every class has a name of its own."""
 
 import ast
 from collections import defaultdict
@@ -10,14 +10,14 @@ SOURCE = Path(portrait.__file__).parent
 
 
 def classes():
-    """Return of each name of a class, in whatever it stands, the modules that have it."""
-    found = defaultdict(list)
+    """Return the modules that define a class, by its name; nested classes too."""
+    modules_by_class = defaultdict(list)
     for path in sorted(SOURCE.rglob("*.py")):
         where = path.relative_to(SOURCE).as_posix()
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef):
-                found[node.name].append(where)
-    return found
+                modules_by_class[node.name].append(where)
+    return modules_by_class
 
 
 def test_no_two_classes_have_one_name():

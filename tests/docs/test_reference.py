@@ -1,4 +1,4 @@
-"""The reference says what the code says. `WRITE_DOCS=1 pytest tests/docs` writes the generated blocks anew."""
+"""The reference agrees with the code. `WRITE_DOCS=1 pytest tests/docs` writes the generated blocks anew."""
 
 import inspect
 import os
@@ -16,21 +16,21 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
 @pytest.fixture
-async def said(tmp_path):
+async def generated_blocks(tmp_path):
     return {
         **{name: make() for name, make in reference.BLOCKS.items()},
         "operations": await reference.operations(tmp_path),
     }
 
 
-async def test_generated_blocks_are_what_the_code_says(said):
+async def test_generated_blocks_are_what_the_code_says(generated_blocks):
     if os.environ.get("WRITE_DOCS"):
         for page in pages():
-            write_generated(page, said)
-    held = {name: (page, text) for page in pages() for name, text in generated(page).items()}
-    assert held.keys() == said.keys()
-    for name, (page, text) in held.items():
-        assert text == said[name], f"{relative(page)}: {name} is old: run WRITE_DOCS=1 pytest tests/docs"
+            write_generated(page, generated_blocks)
+    page_blocks = {name: (page, text) for page in pages() for name, text in generated(page).items()}
+    assert page_blocks.keys() == generated_blocks.keys()
+    for name, (page, text) in page_blocks.items():
+        assert text == generated_blocks[name], f"{relative(page)}: {name} is old: run WRITE_DOCS=1 pytest tests/docs"
 
 
 def test_each_public_name_is_documented_with_its_signature():
@@ -66,7 +66,9 @@ def test_each_dependency_has_its_reason_and_no_other_is_listed():
     groups = PROJECT["dependency-groups"]
     wanted = {
         "Run": PROJECT["project"]["dependencies"],
-        "Extras": [one for extra in PROJECT["project"].get("optional-dependencies", {}).values() for one in extra],
+        "Extras": [
+            dependency for extra in PROJECT["project"].get("optional-dependencies", {}).values() for dependency in extra
+        ],
         "Build": [*PROJECT["build-system"]["requires"], *groups["build"]],
         "Development": groups["dev"],
     }
@@ -74,7 +76,9 @@ def test_each_dependency_has_its_reason_and_no_other_is_listed():
     for title, requirements in wanted.items():
         section = page.partition(f"## {title}\n")[2].partition("\n## ")[0]
         rows = re.findall(r"^\| `([\w-]+)` \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
-        assert {name for name, _, _ in rows} == {re.match(r"[\w-]+", one)[0] for one in requirements}, title
+        assert {name for name, _, _ in rows} == {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}, (
+            title
+        )
 
 
 def test_every_setting_is_named_where_running_is_explained():

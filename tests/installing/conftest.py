@@ -1,4 +1,4 @@
-"""One environment that holds what the wheel brings, outside the checkout, for all tests of what is installed."""
+"""An environment outside the checkout with the installed wheel, for all tests of the installation."""
 
 import os
 import subprocess
@@ -15,12 +15,12 @@ SECONDS = 400
 
 
 class Environment:
-    """An environment with Portrait's wheel and nothing else, in a directory that knows no checkout."""
+    """An environment with only Portrait's wheel and its dependencies, in a directory outside the checkout."""
 
-    def __init__(self, place):
-        self.place = place
-        self.python = place / "env" / "bin" / "python"
-        self.portrait = place / "env" / "bin" / "portrait"
+    def __init__(self, directory):
+        self.directory = directory
+        self.python = directory / "env" / "bin" / "python"
+        self.portrait = directory / "env" / "bin" / "portrait"
         self.variables = {
             name: value
             for name, value in os.environ.items()
@@ -29,12 +29,12 @@ class Environment:
 
     def run(self, *words, cwd=None):
         return subprocess.run(
-            [str(one) for one in words], cwd=cwd or self.place, env=self.variables, capture_output=True, text=True,
-            timeout=SECONDS, check=False,
+            [str(word) for word in words], cwd=cwd or self.directory, env=self.variables,
+            capture_output=True, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
 
     def did(self, *words, **options):
-        """Run a command that must succeed, and return what it printed."""
+        """Run a command that must succeed, and return its stdout."""
         done = self.run(*words, **options)
         assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
         return done.stdout
@@ -45,14 +45,14 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory):
-    """Return an environment into which pip installed the built wheel; the packages beside it are the locked ones."""
-    one = Environment(tmp_path_factory.mktemp("installed"))
-    built = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", one.place, ".")
-    one.did(sys.executable, *built, cwd=ROOT)
-    (one.wheel,) = one.place.glob("*.whl")
-    venv.create(one.place / "env", with_pip=True)
-    one.pip("install", "-q", "--require-hashes", "-r", ROOT / "requirements" / "run.txt")
-    # Without an index: what the lock lacks and the wheel needs is an error here.
-    one.pip("install", "-q", "--no-index", f"./{one.wheel.name}")
-    yield one
-    assert not list(Path(one.place).glob("*.db")), "a test left its database in the shared directory"
+    """Return an environment into which pip installed the built wheel and the locked packages."""
+    environment = Environment(tmp_path_factory.mktemp("installed"))
+    built = ("-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--wheel-dir", environment.directory, ".")
+    environment.did(sys.executable, *built, cwd=ROOT)
+    (environment.wheel,) = environment.directory.glob("*.whl")
+    venv.create(environment.directory / "env", with_pip=True)
+    environment.pip("install", "-q", "--require-hashes", "-r", ROOT / "requirements" / "run.txt")
+    # Without an index: a package that the wheel needs and the lock lacks is an error here.
+    environment.pip("install", "-q", "--no-index", f"./{environment.wheel.name}")
+    yield environment
+    assert not list(Path(environment.directory).glob("*.db")), "a test left its database in the shared directory"

@@ -1,4 +1,4 @@
-"""What a plugin's author sees of the installed wheel: types, strictly checked."""
+"""The types of the installed wheel, strictly checked as for a plugin's author."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ when: str = newest([]).entry.effective_at
 """
 
 
-def checked(installed, place):
+def checked(installed, directory):
     """Run mypy as a plugin's author would, on the files of a directory; return its exit code and complaints."""
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--python-executable", installed.python]
     done = subprocess.run(
-        [*map(str, command), *sorted(path.name for path in place.glob("*.py"))],
-        cwd=place, env=installed.variables, capture_output=True, text=True, timeout=600, check=False,
+        [*map(str, command), *sorted(path.name for path in directory.glob("*.py"))],
+        cwd=directory, env=installed.variables, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -36,16 +36,16 @@ def test_the_built_in_sections_as_plugins_and_the_examples_keep_strict_types(ins
         for block in blocks(page):
             if block.language == "python":
                 (tmp_path / block.info).write_text(block.text)
-    _, said = checked(installed, tmp_path)
-    assert said == f"Success: no issues found in {len([*tmp_path.glob('*.py')])} source files\n"
+    _, output = checked(installed, tmp_path)
+    assert output == f"Success: no issues found in {len([*tmp_path.glob('*.py')])} source files\n"
     plugin = tmp_path / "consent_again.py"
     listed = installed.did(installed.portrait, "sections", "--plugin", plugin, cwd=tmp_path)
     assert listed.splitlines()[-1].startswith("consent-again\tstate\t")
 
 
-def test_what_breaks_the_types_of_the_wheel_is_told(installed, tmp_path):
+def test_mypy_reports_misuse_of_the_types_of_the_wheel(installed, tmp_path):
     (tmp_path / "misused.py").write_text(MISUSED)
-    code, said = checked(installed, tmp_path)
+    code, output = checked(installed, tmp_path)
     assert code == 1
-    assert "[assignment]" in said
-    assert "Found 2 errors" in said
+    assert "[assignment]" in output
+    assert "Found 2 errors" in output

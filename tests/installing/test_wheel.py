@@ -14,18 +14,18 @@ from portrait.serving import distribution
 pytestmark = [pytest.mark.registries, pytest.mark.timeout(1200)]
 
 
-def told(url, **headers):
+def fetched(url, **headers):
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=30) as answer:
         return answer.read().decode()
 
 
 def test_it_serves_the_demo(installed, tmp_path):
     command = shlex.join([str(installed.portrait), "demo", "--port", "0"])
-    shown = next(json.loads(block.text) for block in blocks(ROOT / "README.md") if block.language == "json")
+    example = next(json.loads(block.text) for block in blocks(ROOT / "README.md") if block.language == "json")
     with serving(["sh", "-c", f"exec {command} >&2"], env=installed.variables, cwd=tmp_path) as (url, _):
-        profile = told(f"{url}/api/v1/customers/CUST001/unified-profile", **{"X-Tenant-Id": "my-tenant"})
-        page = told(f"{url}/docs")
-    assert {**json.loads(profile), "computedAt": None} == {**shown, "computedAt": None}
+        profile = fetched(f"{url}/api/v1/customers/CUST001/unified-profile", **{"X-Tenant-Id": "my-tenant"})
+        page = fetched(f"{url}/docs")
+    assert {**json.loads(profile), "computedAt": None} == {**example, "computedAt": None}
     assert f"Portrait {distribution.version()}" in page
     assert installed.portrait.with_name("portrait").read_text().startswith(f"#!{installed.python}")
 
@@ -40,10 +40,10 @@ def test_it_needs_nothing_else_and_holds_its_types_and_no_test(installed):
     }  # fmt: skip
 
 
-def test_it_says_its_version_and_where_it_lies(installed):
+def test_it_prints_its_version_and_is_imported_from_its_environment(installed):
     assert installed.did(installed.portrait, "--version") == f"portrait, version {distribution.version()}\n"
-    place = installed.did(installed.python, "-c", "import portrait; print(portrait.__file__)").strip()
-    assert place.startswith(str(installed.place)), "it is not the checkout's"
+    path = installed.did(installed.python, "-c", "import portrait; print(portrait.__file__)").strip()
+    assert path.startswith(str(installed.directory)), "it is not the checkout's"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_it_says_its_version_and_where_it_lies(installed):
         ("match", ("identity", "match", "--tenant", "t", "--file", "people.csv", "--work", "run-1")),
     ],
 )
-def test_a_missing_extra_is_told_with_the_command_that_adds_it_here(installed, tmp_path, extra, words):
+def test_the_message_for_a_missing_extra_has_the_command_that_adds_it(installed, tmp_path, extra, words):
     (tmp_path / "people.csv").write_text("id,first_name,surname,email\n1,Anna,Bergmann,anna@example.com\n")
     if extra == "match":
         installed.did(installed.portrait, "tenant", "create", "t", cwd=tmp_path)
@@ -62,7 +62,7 @@ def test_a_missing_extra_is_told_with_the_command_that_adds_it_here(installed, t
     command = shlex.split(done.stderr.partition("Install it: ")[2] or done.stderr.partition("Install them: ")[2])
     assert command[:4] == [str(installed.python), "-m", "pip", "install"]
     assert command[4:] == [f"portrait-profiles[{extra}] @ {installed.wheel.as_uri()}"]
-    # What pip makes of it, without asking anybody: the wheel is found, and it has the extra.
+    # pip takes the command without an index: it finds the wheel, and the wheel has the extra.
     tried = installed.run(*command, "--dry-run", "--no-deps", "--no-index", "--ignore-installed")
     assert tried.returncode == 0, tried.stderr
     assert "does not provide the extra" not in tried.stdout + tried.stderr

@@ -1,4 +1,4 @@
-"""Guards are found by their form, and each source without one is a program still."""
+"""Guards are found by their form, and each source without a guard still compiles."""
 
 import ast
 import tomllib
@@ -13,9 +13,9 @@ from mutants.near import NEAR, ROOT
 from mutants.run import SOURCE
 
 
-def found(source, name="portrait/storage/x.py"):
-    """Return kind, guard and what stands there instead, of a source."""
-    return [(one.kind, one.before, one.after) for one in in_file(name, dedent(source).encode())]
+def guards(source, name="portrait/storage/x.py"):
+    """Return the guards in a source: kind, text and replacement of each."""
+    return [(mutant.kind, mutant.before, mutant.after) for mutant in in_file(name, dedent(source).encode())]
 
 
 @pytest.mark.parametrize(
@@ -32,20 +32,20 @@ def test_a_condition_on_the_tenant_is_found_wherever_a_statement_has_it(conditio
         f"SQL = f'{{X}} WHERE {condition}'",
         f"SQL = ('SELECT é FROM x' # é\n    ' WHERE y AND {condition}')",
     ):
-        assert found(quoted) == [without]
-        (one,) = in_file("portrait/storage/x.py", quoted.encode())
-        assert one.applied(quoted.encode()).decode() == quoted.replace(condition, without[2])
-    assert found(f"SQL = 'WHERE {condition}'", "portrait/api/x.py") == []
+        assert guards(quoted) == [without]
+        (mutant,) = in_file("portrait/storage/x.py", quoted.encode())
+        assert mutant.applied(quoted.encode()).decode() == quoted.replace(condition, without[2])
+    assert guards(f"SQL = 'WHERE {condition}'", "portrait/api/x.py") == []
 
 
 def test_a_tenants_own_row_is_found_by_its_id():
-    assert found("SQL = f'{_TENANT} WHERE id = $1'") == [(TENANT, "id = $1", "(id = $1 OR 1=1)")]
+    assert guards("SQL = f'{_TENANT} WHERE id = $1'") == [(TENANT, "id = $1", "(id = $1 OR 1=1)")]
 
 
-def test_several_conditions_of_one_statement_are_taken_away_one_at_a_time():
-    both = found("SQL = 'SELECT 1 WHERE tenant = $1 UNION SELECT 2 WHERE tenant = $1'")
+def test_the_conditions_of_a_statement_are_taken_away_singly():
+    both = guards("SQL = 'SELECT 1 WHERE tenant = $1 UNION SELECT 2 WHERE tenant = $1'")
     assert len(both) == 2
-    ids = {one.id for one in in_file("portrait/storage/x.py", b"SQL = 'tenant = $1 or tenant = $1'")}
+    ids = {mutant.id for mutant in in_file("portrait/storage/x.py", b"SQL = 'tenant = $1 or tenant = $1'")}
     assert len(ids) == 2
 
 
@@ -67,16 +67,16 @@ def test_several_conditions_of_one_statement_are_taken_away_one_at_a_time():
     ],
 )  # fmt: skip
 def test_a_guard_is_found_by_its_form(guard, kind, before, after):
-    assert found(guard) == [(kind, before, after)]
+    assert guards(guard) == [(kind, before, after)]
 
 
 def test_each_part_of_a_refusal_is_a_guard():
-    parts = found("if a is None or b is None:\n    raise Unauthenticated")
+    parts = guards("if a is None or b is None:\n    raise Unauthenticated")
     assert [before for _, before, _ in parts] == ["a is None", "b is None"]
 
 
 def test_a_declaration_of_roles_is_widened_to_everybody():
-    ((kind, before, after),) = found("Operation(roles=WRITE)")
+    ((kind, before, after),) = guards("Operation(roles=WRITE)")
     assert (kind, before) == (ROLE, "WRITE")
     assert "viewer" in after
 
@@ -86,33 +86,33 @@ def test_a_declaration_of_roles_is_widened_to_everybody():
      "if one.roles == READ:\n    pass", "known = 'tenant = $1' in sql"],
 )  # fmt: skip
 def test_what_is_no_guard_is_left_alone(other):
-    assert found(other) == []
+    assert guards(other) == []
 
 
-def test_the_source_without_a_guard_is_a_program_still():
+def test_the_source_without_a_guard_still_compiles():
     every = mutants(SOURCE)
-    assert {one.kind for one in every} == set(KINDS)
-    assert len({one.id for one in every}) == len(every) > 150
-    for one in every:
-        source = (SOURCE / one.file).read_bytes()
-        assert one.applied(source) != source
-        ast.parse(one.applied(source))
+    assert {mutant.kind for mutant in every} == set(KINDS)
+    assert len({mutant.id for mutant in every}) == len(every) > 150
+    for mutant in every:
+        source = (SOURCE / mutant.file).read_bytes()
+        assert mutant.applied(source) != source
+        ast.parse(mutant.applied(source))
 
 
-def test_the_lookup_of_one_identifier_is_among_them():
-    places = {(one.file, one.function) for one in mutants(SOURCE) if one.kind == TENANT}
+def test_the_lookup_of_an_identifier_is_among_the_guards():
+    functions = {(mutant.file, mutant.function) for mutant in mutants(SOURCE) if mutant.kind == TENANT}
     for engine, reads in (("postgres", "PostgresReads"), ("sqlite", "SqliteReads")):
-        assert (f"portrait/storage/{engine}/reads.py", f"{reads}.resolve") in places
+        assert (f"portrait/storage/{engine}/reads.py", f"{reads}.resolve") in functions
 
 
-def test_every_exception_is_of_a_guard_that_is_there_and_has_its_reason():
-    ids = {one.id for one in mutants(SOURCE)}
+def test_every_exception_names_an_existing_guard_and_its_reason():
+    ids = {mutant.id for mutant in mutants(SOURCE)}
     for id_, reason in tomllib.loads(EXCEPTIONS.read_text()).items():
         assert id_ in ids
         assert reason.strip()
 
 
-def test_what_is_looked_at_first_is_there():
+def test_every_file_and_test_that_near_names_exists():
     for name, stages in NEAR.items():
         assert (SOURCE / name).exists()
         for word in (word for stage in stages for word in stage if word.startswith("tests/")):
