@@ -71,7 +71,7 @@ class Service:
     async def record(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> httpx.Response:
         return await self.client.post(f"/api/v1/customers/{customer_id}/{section}", json=body, **options)
 
-    async def told(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> Any:
+    async def recorded(self, section: str, body: Any, customer_id: str = "c1", **options: Any) -> Any:
         """Record, and assert that the record was taken."""
         response = await self.record(section, body, customer_id, **options)
         assert response.status_code == 201, response.text

@@ -191,7 +191,7 @@ async def test_a_key_is_minted_listed_and_taken_back_by_an_admin(guarded):
     assert made["mintedBy"] == admin["X-API-Key"].split("_")[1]
     assert made["key"].endswith(made["lastFour"])
     minted = {"X-API-Key": made["key"]}
-    await guarded.told("segments", RECORDS["segments"], headers=minted)
+    await guarded.recorded("segments", RECORDS["segments"], headers=minted)
     listed = await guarded.client.get("/api/v1/keys", headers=admin)
     keys_by_id = {credential["id"]: credential for credential in listed.json()["data"]}
     assert keys_by_id[made["id"]].pop("lastUsedAt") is not None
@@ -249,7 +249,7 @@ async def test_the_platforms_key_makes_tenants_and_their_keys_and_reads_no_custo
     assert [tenant["id"] for tenant in listed["data"]] == ["third"]
     named = {**platform, "X-Tenant-Id": "third"}
     key = (await guarded.client.post("/api/v1/keys", json={"role": "editor"}, headers=named)).json()["key"]
-    await guarded.told("segments", RECORDS["segments"], headers={"X-API-Key": key})
+    await guarded.recorded("segments", RECORDS["segments"], headers={"X-API-Key": key})
     for path in ("/api/v1/customers", "/api/v1/customers/c1/unified-profile", "/api/v1/customers/c1/segments"):
         assert (await guarded.client.get(path, headers=named)).status_code == 403
     for role in ("viewer", "editor", "admin"):
@@ -327,7 +327,7 @@ def test_everybody_is_let_in_on_this_machine_only(tmp_path, host):
     "host", ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:80", "127.1.2.3", "[::1]:8080"]
 )
 async def test_open_mode_answers_to_this_machines_names(running, host):
-    await running.told("segments", RECORDS["segments"])
+    await running.recorded("segments", RECORDS["segments"])
     assert (await running.profile(headers={"Host": host})).status_code == 200
 
 
@@ -336,7 +336,7 @@ async def test_open_mode_answers_to_this_machines_names(running, host):
     ["example.org", "localhost.example.org", "127.0.0.1.example.org", "0.0.0.0", "", "x:80", "localhost:x", "::1"],
 )
 async def test_open_mode_answers_to_no_other_name(running, host):
-    await running.told("segments", RECORDS["segments"])
+    await running.recorded("segments", RECORDS["segments"])
     for answer in (
         await running.profile(headers={"Host": host}),
         await running.record("segments", {**RECORDS["segments"], "segmentId": "x"}, headers={"Host": host}),

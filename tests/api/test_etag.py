@@ -19,7 +19,7 @@ async def etag(running, customer_id="c1", sections=None, **options):
 @pytest.fixture
 async def filled(extended):
     for name, record in RECORDS.items():
-        await extended.told(name, record)
+        await extended.recorded(name, record)
     return extended
 
 
@@ -27,14 +27,14 @@ async def test_the_etag_is_weak_and_the_same_while_the_content_is(filled):
     first = await etag(filled, sections=",".join(NAMES))
     assert first.startswith('W/"')
     filled.clock.advance(86_400)
-    await filled.told("segments", SEGMENT)
+    await filled.recorded("segments", SEGMENT)
     assert await etag(filled, sections=",".join(NAMES)) == first
 
 
 @pytest.mark.parametrize("section", NAMES)
 async def test_the_etag_changes_with_the_content_shown_and_only_with_it(running, section):
     for name, record in RECORDS.items():
-        await running.told(name, record)
+        await running.recorded(name, record)
     before = {name: await etag(running, sections=name) for name in NAMES} | {"": await etag(running)}
     (listed_record,) = (await running.listed(section))["data"]
     assert (await running.client.delete(f"/api/v1/customers/c1/{section}/{listed_record['key']}")).status_code == 204
@@ -44,18 +44,18 @@ async def test_the_etag_changes_with_the_content_shown_and_only_with_it(running,
 
 
 async def test_the_same_content_again_is_the_same_etag(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     before = await etag(running)
-    await running.told("segments", {**SEGMENT, "segmentName": "Other"})
+    await running.recorded("segments", {**SEGMENT, "segmentName": "Other"})
     assert await etag(running) != before
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     assert await etag(running) == before
 
 
 async def test_every_selection_order_and_customer_has_an_etag_of_its_own(filled):
-    await filled.told("segments", SEGMENT, "c2")
+    await filled.recorded("segments", SEGMENT, "c2")
     for name, record in RECORDS.items():
-        await filled.told(name, record, "c2")
+        await filled.recorded(name, record, "c2")
     selections = [",".join(names) for size in (1, 2) for names in itertools.permutations(NAMES, size)]
     etags = [await etag(filled, name, selection) for name in ("c1", "c2") for selection in selections]
     assert len(set(etags)) == len(etags)
@@ -63,7 +63,7 @@ async def test_every_selection_order_and_customer_has_an_etag_of_its_own(filled)
 
 
 async def test_empty_sections_count_too(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     assert await etag(running, sections="journeys") != await etag(running, sections="consent")
     assert await etag(running, sections="segments,journeys") != await etag(running, sections="segments")
 
@@ -71,9 +71,9 @@ async def test_empty_sections_count_too(running):
 async def test_a_rebuild_leaves_every_etag_as_it_was(running):
     for number in range(25):
         at = f"2026-05-{number + 1:02}T00:00:00Z"
-        await running.told("interactions", {**RECORDS["interactions"], "id": f"e{number}", "timestamp": at})
+        await running.recorded("interactions", {**RECORDS["interactions"], "id": f"e{number}", "timestamp": at})
     for name, record in RECORDS.items():
-        await running.told(name, record)
+        await running.recorded(name, record)
     running.clock.advance(1)
     before = [await etag(running, sections=name) for name in (None, *NAMES)]
     running.services.store._connection.execute("DELETE FROM documents")
@@ -84,7 +84,7 @@ async def test_a_rebuild_leaves_every_etag_as_it_was(running):
 
 async def test_a_rebuild_after_the_clock_was_set_back_leaves_every_etag_as_it_was(running):
     for name, record in RECORDS.items():
-        await running.told(name, record)
+        await running.recorded(name, record)
     before = [await etag(running, sections=name) for name in NAMES]
     running.clock.advance(-3600)
     await running.checked()
@@ -100,9 +100,9 @@ async def test_an_answer_with_a_computed_section_has_no_etag_and_is_never_304(fi
 
 
 async def test_time_alone_changes_the_etag(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     at = time.rfc3339(START + 60 * time.SECOND)
-    await running.told("segments", {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": at})
+    await running.recorded("segments", {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": at})
     before = await etag(running)
     running.clock.advance(60)
     after = await etag(running)
@@ -119,7 +119,7 @@ async def test_time_alone_changes_the_etag(running):
     ],
 )  # fmt: skip
 async def test_if_none_match_takes_lists_and_a_star_and_compares_weakly(running, known, status):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     weak = await etag(running)
     strong = weak.removeprefix("W/")
     value = known.format(etag=weak, strong=strong, bare=strong.strip('"'))
@@ -137,16 +137,16 @@ async def test_an_unknown_customer_is_404_whatever_if_none_match_says(running):
 
 
 async def test_two_services_over_one_database_give_the_same_etag(running, tmp_path):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     async with service(tmp_path, tenants=()) as other:
         other.client.headers["X-Tenant-Id"] = "my-tenant"
         assert await etag(other) == await etag(running)
 
 
 async def test_a_304_reads_no_bodies_unless_time_overtook_the_document(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     later = {"record": {**SEGMENT, "segmentName": "Later"}, "effectiveAt": "2026-06-02T00:00:00Z"}
-    await running.told("segments", later)
+    await running.recorded("segments", later)
     store, read = running.services.store, []
     documents = store.documents
 
@@ -176,7 +176,7 @@ async def test_an_etag_is_keyed_by_its_tenant(running):
     tags = {}
     for tenant in ("my-tenant", "other"):
         headers = {"X-Tenant-Id": tenant}
-        await running.told("segments", SEGMENT, headers=headers)
+        await running.recorded("segments", SEGMENT, headers=headers)
         tags[tenant] = await etag(running, sections="segments", headers=headers)
     assert len(set(tags.values())) == 2
     reader = running.services.reader
@@ -189,7 +189,7 @@ async def test_an_unmerge_gives_back_every_etag_as_it_was(running):
     for customer_id in ("c1", "c2"):
         for name, record in RECORDS.items():
             own = {"value": f"{customer_id}@example.org"} if name == "identities" else {}
-            await running.told(name, {**record, **own}, customer_id)
+            await running.recorded(name, {**record, **own}, customer_id)
     before = [await etag(running, customer_id) for customer_id in ("c1", "c2")]
     await running.services.identities.merge("my-tenant", "c1", "c2", None)
     assert await etag(running, "c1") not in before

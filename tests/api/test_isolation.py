@@ -51,14 +51,14 @@ async def filled(guarded):
     owner = {"X-API-Key": await guarded.key("admin")}
     foreign = Foreign()
     for name, record in BODIES.items():
-        await guarded.told(name, record, THEIRS, headers=owner)
+        await guarded.recorded(name, record, THEIRS, headers=owner)
         guarded.clock.advance(1)
         page = (await guarded.client.get(f"/api/v1/customers/{THEIRS}/{name}", headers=owner)).json()
         foreign.keys[name] = page["data"][0]["key"]
-    await guarded.told("segments", {**RECORDS["segments"], "segmentId": "s2"}, THEIRS, headers=owner)
-    await guarded.told("segments", RECORDS["segments"], "theirs-2", headers=owner)
+    await guarded.recorded("segments", {**RECORDS["segments"], "segmentId": "s2"}, THEIRS, headers=owner)
+    await guarded.recorded("segments", RECORDS["segments"], "theirs-2", headers=owner)
     for name in ("theirs-2", "theirs-3"):  # two links that wait for review
-        await guarded.told("identities", RECORDS["identities"], name, headers=owner)
+        await guarded.recorded("identities", RECORDS["identities"], name, headers=owner)
     guarded.clock.advance(1)
     lists = ("/api/v1/customers", "/api/v1/keys", "/api/v1/identity/candidates")
     for path in (f"/api/v1/customers/{THEIRS}/segments", *lists):

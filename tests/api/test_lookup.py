@@ -130,7 +130,7 @@ async def test_a_profile_in_short_has_the_surest_of_each_type(filled):
 
 async def test_a_plugins_section_shows_its_first_record(extended):
     ticket = {"ticketId": "t1", "subject": "s", "openedAt": "2026-05-01T00:00:00Z"}
-    await extended.told("tickets", [ticket, {**ticket, "ticketId": "t0", "openedAt": "2026-04-01T00:00:00Z"}], "A")
+    await extended.recorded("tickets", [ticket, {**ticket, "ticketId": "t0", "openedAt": "2026-04-01T00:00:00Z"}], "A")
     answer = (await extended.client.get("/api/v1/profiles/A")).json()
     assert answer["schemas"] == {"loyalty": {"tier": "gold"}, "tickets": ticket}
 

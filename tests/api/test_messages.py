@@ -213,8 +213,8 @@ async def test_an_action_names_the_key_that_acted_whatever_source_it_gives(guard
         for type_, value in (("phone", "+4930901820"), ("email", "a@example.org"), ("cookie_id", "c-1"))
     )
     for customer in ("A", "B"):
-        await running.told("segments", SEGMENT, customer, **mine)
-    await running.told("identities", [email], "A", **mine)
+        await running.recorded("segments", SEGMENT, customer, **mine)
+    await running.recorded("identities", [email], "A", **mine)
     await act(running, keys["editor"], "link", canonicalId="A", identifiers=[phone], source="crm")
     await act(running, keys["admin"], "merge", targetId="A", sourceId="B", source="crm")
     for _ in range(2):
@@ -230,7 +230,7 @@ async def test_an_action_names_the_key_that_acted_whatever_source_it_gives(guard
         await running.services.upkeep.rebuild()
     await act(running, keys["editor"], "unmerge", targetId="A", sourceId="B")
     await act(running, keys["admin"], "unlink", canonicalId="A", identifier=phone)
-    await running.told("identities", [cookie], "B", **mine)
+    await running.recorded("identities", [cookie], "B", **mine)
     await act(running, keys["admin"], "cannot-link", identifier=email, other=cookie, source="desk")
     apart = (await explained(running, keys["editor"], "A"))["apart"]
     assert {(pair["rule"], pair["source"], pair["credential"]) for pair in apart} == {

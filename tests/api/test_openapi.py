@@ -192,7 +192,7 @@ async def test_a_plugins_names_that_are_taken_get_a_number(tmp_path):
     async with service(tmp_path, plugins=(str(tmp_path / "same.py"),)) as running:
         document = (await running.client.get("/openapi.json")).json()
         record = {"key": "k", "more": None}
-        await running.told("a_b", record)
+        await running.recorded("a_b", record)
         answer = (await running.profile(sections="a_b")).json()
     sections = sections_of(document)
     names = [
@@ -230,9 +230,9 @@ async def test_a_plugins_sections_appear(document):
 
 async def test_real_answers_keep_their_schemas(document, extended):
     for name, record in RECORDS.items():
-        await extended.told(name, record)
-    await extended.told("interactions", {**RECORDS["interactions"], "id": "more", "price": 1})
-    await extended.told("consent", PREFERENCE)
+        await extended.recorded(name, record)
+    await extended.recorded("interactions", {**RECORDS["interactions"], "id": "more", "price": 1})
+    await extended.recorded("consent", PREFERENCE)
     extended.clock.advance(1)
     profile = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]
     schema = validator(document, profile["responses"]["200"]["content"]["application/json"]["schema"])

@@ -313,7 +313,7 @@ async def test_a_bulk_stops_when_its_client_leaves(tmp_path, monkeypatch):
         await until(lambda: not places._taken)
         lock.execute("ROLLBACK")
         lock.close()
-        await running.told("interactions", interaction(500))
+        await running.recorded("interactions", interaction(500))
         page = await running.listed("interactions", limit=100)
         assert len(page["data"]) <= 11, "at most the piece that had begun"
 

@@ -13,7 +13,7 @@ from portrait.model import time
 
 @row("sections omitted")
 async def test_without_sections_all_six_come_in_the_seeds_order_then_registered_ones(extended):
-    await extended.told("segments", RECORDS["segments"])
+    await extended.recorded("segments", RECORDS["segments"])
     answer = (await extended.profile()).json()
     assert [section["name"] for section in answer["sections"]] == [*NAMES, "loyalty", "tickets", "guarded"]
 
@@ -31,7 +31,7 @@ async def test_without_sections_all_six_come_in_the_seeds_order_then_registered_
     ],
 )
 async def test_the_sections_asked_for_come_in_the_order_asked_each_once(extended, asked, expected):
-    await extended.told("segments", RECORDS["segments"])
+    await extended.recorded("segments", RECORDS["segments"])
     answer = (await extended.profile(sections=asked)).json()
     assert [section["name"] for section in answer["sections"]] == expected
 
@@ -39,7 +39,7 @@ async def test_the_sections_asked_for_come_in_the_order_asked_each_once(extended
 @row("sections=a,b")
 async def test_only_the_sections_asked_for_are_loaded(extended, monkeypatch):
     for name, record in RECORDS.items():
-        await extended.told(name, record)
+        await extended.recorded(name, record)
     store = extended.services.store
     fetched = []
     documents = store.documents
@@ -62,7 +62,7 @@ async def test_only_the_sections_asked_for_are_loaded(extended, monkeypatch):
 @row("sections= (empty), or an unknown name")
 @pytest.mark.parametrize("asked", ["", ",", "segments,", "nothing", "segments,nothing", "Segments", "unified-profile"])
 async def test_an_empty_or_unknown_section_is_refused_with_the_valid_names(extended, asked):
-    await extended.told("segments", RECORDS["segments"])
+    await extended.recorded("segments", RECORDS["segments"])
     answer = await extended.profile(sections=asked)
     assert answer.status_code == 400
     assert answer.json()["code"] == "unknown_section"
@@ -72,7 +72,7 @@ async def test_an_empty_or_unknown_section_is_refused_with_the_valid_names(exten
 
 @row("an unknown query parameter")
 async def test_an_unknown_query_parameter_is_refused_with_the_known_ones(running):
-    await running.told("segments", RECORDS["segments"])
+    await running.recorded("segments", RECORDS["segments"])
     base = "/api/v1/customers/c1"
     for path, known in (
         ("/unified-profile?section=segments", "sections"),
@@ -88,7 +88,7 @@ async def test_an_unknown_query_parameter_is_refused_with_the_known_ones(running
 async def test_an_unknown_customer_is_404_and_a_section_without_records_is_empty(running):
     assert (await running.profile("nobody")).status_code == 404
     assert (await running.profile("nobody")).json()["code"] == "customer_not_found"
-    await running.told("segments", RECORDS["segments"])
+    await running.recorded("segments", RECORDS["segments"])
     answer = await running.profile()
     assert answer.status_code == 200
     assert {section["name"]: section["data"] for section in answer.json()["sections"]} == {
@@ -100,7 +100,7 @@ async def test_an_unknown_customer_is_404_and_a_section_without_records_is_empty
 @row("a custom section fails or exceeds its deadline")
 @pytest.mark.parametrize(("name", "code"), [("broken", "section_failed"), ("slow", "deadline_exceeded")])
 async def test_a_failing_section_says_so_and_the_others_are_complete(extended, name, code):
-    await extended.told("segments", RECORDS["segments"])
+    await extended.recorded("segments", RECORDS["segments"])
     answer = await extended.profile(sections=f"segments,{name},loyalty")
     assert answer.status_code == 200
     whole, failed, computed = answer.json()["sections"]
@@ -115,8 +115,8 @@ async def test_a_failing_section_says_so_and_the_others_are_complete(extended, n
 
 @row("an id that was merged away")
 async def test_a_merged_id_answers_as_its_survivor_and_names_its_path(running):
-    await running.told("segments", RECORDS["segments"], "c%2F%C3%B6")
-    await running.told("consent", PREFERENCE, "c2")
+    await running.recorded("segments", RECORDS["segments"], "c%2F%C3%B6")
+    await running.recorded("consent", PREFERENCE, "c2")
     await merge(running, "c2", "c/ö")
     answer = await running.profile("c2")
     assert answer.status_code == 200
@@ -142,15 +142,15 @@ async def test_a_merged_id_answers_as_its_survivor_and_names_its_path(running):
     ],
 )
 async def test_a_timestamp_is_shown_in_utc_with_z_and_without_an_empty_fraction(running, timestamp, expected):
-    await running.told("segments", {**RECORDS["segments"], "memberSince": timestamp})
+    await running.recorded("segments", {**RECORDS["segments"], "memberSince": timestamp})
     assert (await running.section("segments"))[0]["memberSince"] == expected
-    await running.told("consent", {"record": {**PREFERENCE, "updatedAt": None}, "effectiveAt": timestamp})
+    await running.recorded("consent", {"record": {**PREFERENCE, "updatedAt": None}, "effectiveAt": timestamp})
     assert (await running.listed("consent"))["data"][0]["effectiveAt"] == expected
 
 
 @row("timestamps")
 async def test_a_fraction_of_a_second_is_kept(running):
-    await running.told("segments", {**RECORDS["segments"], "memberSince": "2026-01-15T01:00:00.25+01:00"})
+    await running.recorded("segments", {**RECORDS["segments"], "memberSince": "2026-01-15T01:00:00.25+01:00"})
     member_since = (await running.section("segments"))[0]["memberSince"]
     assert re.fullmatch(r"2026-01-15T00:00:00\.250*Z", member_since)
 
@@ -177,7 +177,7 @@ async def test_a_timestamp_without_an_offset_or_not_in_rfc_3339_is_refused(runni
 
 @row("timestamps")
 async def test_computed_at_is_the_moment_of_the_answer_with_three_digits(running):
-    await running.told("segments", RECORDS["segments"])
+    await running.recorded("segments", RECORDS["segments"])
     for seconds in (0, 0.25, 3600, 86_400.125):
         running.clock.now = START
         running.clock.advance(seconds)
@@ -220,16 +220,16 @@ OPTIONAL = [
 async def test_an_unset_optional_field_is_null_never_absent(running, section, record, names):
     bare = {name: value for name, value in record.items() if name not in names}
     unset = bare | dict.fromkeys(names)
-    await running.told(section, bare)
+    await running.recorded(section, bare)
     assert await running.section(section) == [unset]
     assert (await running.listed(section))["data"][0]["record"] == unset
-    assert await running.told(section, unset) == {"recorded": 0, "duplicates": 1}
+    assert await running.recorded(section, unset) == {"recorded": 0, "duplicates": 1}
 
 
 @row("unset optional field")
 async def test_other_fields_of_an_interaction_go_into_properties(running):
     record = RECORDS["interactions"]
-    await running.told("interactions", {**record, "price": 9.5, "tags": ["a"], "properties": {"page": "/x"}})
+    await running.recorded("interactions", {**record, "price": 9.5, "tags": ["a"], "properties": {"page": "/x"}})
     assert await running.section("interactions") == [
         {**record, "properties": {"page": "/x", "price": 9.5, "tags": ["a"]}}
     ]
@@ -238,7 +238,7 @@ async def test_other_fields_of_an_interaction_go_into_properties(running):
 @row("unset optional field")
 @pytest.mark.parametrize("empty", [{}, {"properties": {}}])
 async def test_properties_are_present_only_if_there_are_any(running, empty):
-    await running.told("interactions", {**RECORDS["interactions"], **empty})
+    await running.recorded("interactions", {**RECORDS["interactions"], **empty})
     assert await running.section("interactions") == [RECORDS["interactions"]]
 
 
@@ -301,16 +301,16 @@ async def test_records_are_shown_in_one_order_whatever_the_order_of_recording(ru
         expected = list(records)
         for _ in range(number):
             shuffle.shuffle(records)
-        await running.told(section, records[0], customer_id)
+        await running.recorded(section, records[0], customer_id)
         for record in records[1:]:
-            await running.told(section, record, customer_id)
+            await running.recorded(section, record, customer_id)
         assert await running.section(section, customer_id) == expected
 
 
 @row("order inside a section")
 async def test_the_same_request_gives_the_same_bytes(running):
     for name in NAMES:
-        await running.told(name, ORDERED[name])
+        await running.recorded(name, ORDERED[name])
     answers = [re.sub(rb'"computedAt":"[^"]+"', b"", (await running.profile()).content) for _ in range(5)]
     assert len(set(answers)) == 1
     assert b"computedAt" not in answers[0]
@@ -320,7 +320,7 @@ async def test_the_same_request_gives_the_same_bytes(running):
 
 @row("caching")
 async def test_an_answer_carries_a_weak_etag_and_says_what_it_varies_by(extended):
-    await extended.told("segments", RECORDS["segments"])
+    await extended.recorded("segments", RECORDS["segments"])
     answer = await extended.profile(sections="segments,consent")
     assert re.fullmatch(r'W/"[!#-~]+"', answer.headers["etag"])
     assert answer.headers["vary"] == "X-Tenant-Id, Authorization, X-API-Key"
@@ -341,7 +341,7 @@ async def test_an_answer_carries_a_weak_etag_and_says_what_it_varies_by(extended
 async def test_the_etag_is_the_same_again_after_an_unmerge(running):
     for name, customer_id in itertools.product(NAMES, ("c1", "c2")):
         own = {"value": f"{customer_id}@example.org"} if name == "identities" else {}
-        await running.told(name, {**RECORDS[name], **own}, customer_id)
+        await running.recorded(name, {**RECORDS[name], **own}, customer_id)
     before = (await running.profile("c2")).headers["etag"]
     await merge(running, "c2", "c1")
     merged = (await running.profile("c2")).headers["etag"]
@@ -352,7 +352,7 @@ async def test_the_etag_is_the_same_again_after_an_unmerge(running):
 
 @row("customer ids")
 async def test_the_answer_names_customer_and_tenant(running):
-    await running.told("segments", RECORDS["segments"], "C1")
+    await running.recorded("segments", RECORDS["segments"], "C1")
     answer = (await running.profile("C1")).json()
     assert list(answer) == ["customerId", "tenantId", "sections", "computedAt"]
     assert (answer["customerId"], answer["tenantId"]) == ("C1", TENANT)

@@ -40,7 +40,7 @@ async def test_no_wrong_or_expired_credential_is_401_with_www_authenticate(guard
 @row("tenant missing")
 async def test_a_missing_tenant_is_taken_from_the_credential(guarded):
     headers = {"Authorization": f"Bearer {await guarded.key('editor')}"}
-    await guarded.told("segments", SEGMENT, headers=headers)
+    await guarded.recorded("segments", SEGMENT, headers=headers)
     assert (await guarded.profile(headers=headers)).json()["tenantId"] == TENANT
 
 
@@ -90,7 +90,7 @@ async def test_an_unknown_tenant_is_403_for_a_key_bound_to_none(guarded):
 async def test_another_tenants_customer_answers_as_an_unknown_one(guarded):
     owner = {"X-API-Key": await guarded.key("editor")}
     stranger = {"X-API-Key": await guarded.key("admin", "other")}
-    await guarded.told("segments", SEGMENT, "theirs", headers=owner)
+    await guarded.recorded("segments", SEGMENT, "theirs", headers=owner)
     anothers, unknown = [await guarded.profile(name, headers=stranger) for name in ("theirs", "nobody")]
     assert anothers.status_code == unknown.status_code == 404
     assert shape(anothers.json()) == shape(unknown.json())
@@ -100,7 +100,7 @@ async def test_another_tenants_customer_answers_as_an_unknown_one(guarded):
 @row("a section that the role may not read")
 async def test_a_section_not_for_the_role_is_left_out_and_403_by_name(guarded):
     admin, viewer = [{"X-API-Key": await guarded.key(role)} for role in ("admin", "viewer")]
-    await guarded.told("guarded", {"id": "g1"}, headers=admin)
+    await guarded.recorded("guarded", {"id": "g1"}, headers=admin)
     whole, partial = [(await guarded.profile(headers=headers)).json()["sections"] for headers in (admin, viewer)]
     assert {"name": "guarded", "data": [{"id": "g1"}]} in whole
     assert partial == [section for section in whole if section["name"] != "guarded"]

@@ -30,7 +30,7 @@ RECORDS = {
 async def golden(tmp_path):
     async with service(tmp_path) as running:
         for section, records in RECORDS.items():
-            await running.told(section, records, "CUST001")
+            await running.recorded(section, records, "CUST001")
         yield running
 
 

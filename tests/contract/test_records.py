@@ -32,13 +32,13 @@ async def test_a_record_without_a_required_field_is_refused_by_its_name(running,
 @pytest.mark.parametrize("section", NAMES)
 async def test_the_required_fields_suffice(running, section):
     names = REQUIRED[section]
-    await running.told(section, {name: RECORDS[section][name] for name in names})
+    await running.recorded(section, {name: RECORDS[section][name] for name in names})
     assert len(await running.section(section)) == 1
 
 
 @row("record: identities")
 async def test_confidence_is_1_if_absent(running):
-    await running.told("identities", {"type": "email", "value": "a@x.org"})
+    await running.recorded("identities", {"type": "email", "value": "a@x.org"})
     assert await running.section("identities") == [{"type": "email", "value": "a@x.org", "confidence": 1.0}]
 
 
@@ -54,8 +54,8 @@ SAME_KEY = [
 @row("bullet: State", "record: segments", "record: journeys")
 @pytest.mark.parametrize(("section", "record", "change"), SAME_KEY)
 async def test_the_newest_record_of_a_key_counts(running, section, record, change):
-    await running.told(section, record)
-    await running.told(section, record | change)
+    await running.recorded(section, record)
+    await running.recorded(section, record | change)
     assert await running.section(section) == [record | change]
     assert [listed_record["record"] for listed_record in (await running.listed(section))["data"]] == [record | change]
 
@@ -78,28 +78,30 @@ OTHER_KEY = [
 @row("record: identities", "record: interactions", "record: journeys", "record: consent")
 @pytest.mark.parametrize(("section", "record", "change"), OTHER_KEY)
 async def test_another_key_is_another_record(running, section, record, change):
-    await running.told(section, [record, record | change])
+    await running.recorded(section, [record, record | change])
     assert len(await running.section(section)) == 2
 
 
 @row("record: identities")
 async def test_identities_are_matched_normalised_and_shown_as_given(running):
     for value in ("Ann@Example.com", " ann@example.COM ", "ann@example.com"):
-        await running.told("identities", {"type": "email", "value": value})
+        await running.recorded("identities", {"type": "email", "value": value})
         assert [identity["value"] for identity in await running.section("identities")] == [value]
 
 
 @row("record: consent")
 async def test_a_consent_and_a_preference_never_meet_under_one_key(running):
-    await running.told("consent", [{**RECORDS["consent"], "purpose": "k", "channel": None}, {**PREFERENCE, "key": "k"}])
+    await running.recorded(
+        "consent", [{**RECORDS["consent"], "purpose": "k", "channel": None}, {**PREFERENCE, "key": "k"}]
+    )
     assert {consent["kind"] for consent in await running.section("consent")} == {"consent", "preference"}
 
 
 @row("bullet: Events", "record: interactions")
 async def test_a_repeated_event_is_a_duplicate_and_another_body_is_409(running):
     record = RECORDS["interactions"]
-    assert await running.told("interactions", [record, record]) == {"recorded": 1, "duplicates": 1}
-    assert await running.told("interactions", record) == {"recorded": 0, "duplicates": 1}
+    assert await running.recorded("interactions", [record, record]) == {"recorded": 1, "duplicates": 1}
+    assert await running.recorded("interactions", record) == {"recorded": 0, "duplicates": 1}
     for change in ({"channelId": None}, {"timestamp": "2026-03-28T10:30:01Z"}, {"extra": 1}):
         answer = await running.record("interactions", record | change)
         assert (answer.status_code, answer.json()["code"]) == (409, "event_conflict")
@@ -112,8 +114,8 @@ async def test_a_repeated_event_is_a_duplicate_and_another_body_is_409(running):
 @pytest.mark.parametrize("section", [name for name in NAMES if name != "interactions"])
 async def test_a_record_equal_to_the_newest_is_a_duplicate(running, section):
     record = RECORDS[section]
-    assert await running.told(section, record) == {"recorded": 1, "duplicates": 0}
-    assert await running.told(section, record) == {"recorded": 0, "duplicates": 1}
+    assert await running.recorded(section, record) == {"recorded": 1, "duplicates": 0}
+    assert await running.recorded(section, record) == {"recorded": 0, "duplicates": 1}
     (listed_record,) = (await running.listed(section))["data"]
     history = await running.client.get(f"/api/v1/customers/c1/{section}/{listed_record['key']}/history")
     assert len(history.json()["data"]) == 1
@@ -122,7 +124,7 @@ async def test_a_record_equal_to_the_newest_is_a_duplicate(running, section):
 @row("bullet: State")
 async def test_a_delete_is_a_fact_effective_when_recorded(running):
     record = RECORDS["segments"]
-    await running.told("segments", record)
+    await running.recorded("segments", record)
     path = "/api/v1/customers/c1/segments/seg_001"
     before = running.clock.now
     assert (await running.client.delete(path)).status_code == 204
@@ -132,24 +134,24 @@ async def test_a_delete_is_a_fact_effective_when_recorded(running):
     assert newest["effectiveAt"] == newest["recordedAt"]
     assert time.parse(newest["effectiveAt"]) >= before
     # The delete overrules a record that is recorded later with an earlier effectiveAt, but not one effective now.
-    await running.told("segments", {"record": record | {"segmentName": "x"}, "effectiveAt": "2026-01-01T00:00:00Z"})
+    await running.recorded("segments", {"record": record | {"segmentName": "x"}, "effectiveAt": "2026-01-01T00:00:00Z"})
     assert await running.section("segments") == []
-    assert await running.told("segments", record) == {"recorded": 1, "duplicates": 0}
+    assert await running.recorded("segments", record) == {"recorded": 1, "duplicates": 0}
     assert await running.section("segments") == [record]
 
 
 @row("bullet: State")
 async def test_a_section_holds_1000_live_keys_and_no_more(running):
     records = [{**RECORDS["segments"], "segmentId": f"s{number:04}"} for number in range(1001)]
-    await running.told("segments", records[:1000])
+    await running.recorded("segments", records[:1000])
     answer = await running.record("segments", records[1000])
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_keys")
-    await running.told("segments", {**records[0], "segmentName": "known keys may change"})
+    await running.recorded("segments", {**records[0], "segmentName": "known keys may change"})
     await running.client.delete("/api/v1/customers/c1/segments/s0001")
-    await running.told("segments", records[1000])
+    await running.recorded("segments", records[1000])
     assert len(await running.section("segments")) == 1000
     for section, kept in (("consent", RECORDS["consent"]), ("segments", RECORDS["segments"])):
-        await running.told(section, kept, "c1" if section == "consent" else "c2")
+        await running.recorded(section, kept, "c1" if section == "consent" else "c2")
     many = await running.record("segments", records, "c3")
     assert many.status_code == 422
     assert (await running.profile("c3")).status_code == 404
@@ -181,7 +183,7 @@ TIMES = [
 @row("bullet: When it was true")
 @pytest.mark.parametrize(("section", "record", "effective_at"), TIMES)
 async def test_effective_at_comes_from_the_record_else_from_recorded_at(running, section, record, effective_at):
-    await running.told(section, record)
+    await running.recorded(section, record)
     (listed_record,) = (await running.listed(section))["data"]
     assert listed_record["effectiveAt"] == (effective_at or listed_record["recordedAt"])
     assert START < time.parse(listed_record["recordedAt"]) < START + time.SECOND
@@ -190,7 +192,7 @@ async def test_effective_at_comes_from_the_record_else_from_recorded_at(running,
 @row("bullet: When it was true")
 @pytest.mark.parametrize(("section", "record", "effective_at"), TIMES)
 async def test_an_explicit_effective_at_goes_first(running, section, record, effective_at):
-    await running.told(section, {"record": record, "effectiveAt": GIVEN})
+    await running.recorded(section, {"record": record, "effectiveAt": GIVEN})
     (listed_record,) = (await running.listed(section))["data"]
     assert listed_record["effectiveAt"] == GIVEN
 
@@ -201,11 +203,11 @@ async def test_records_count_by_effective_at_not_by_recorded_at(running):
     for number, order in enumerate(itertools.permutations(days)):
         for at in order:
             record = {**RECORDS["segments"], "segmentName": at}
-            await running.told("segments", {"record": record, "effectiveAt": at}, f"c{number}")
+            await running.recorded("segments", {"record": record, "effectiveAt": at}, f"c{number}")
         assert [segment["segmentName"] for segment in await running.section("segments", f"c{number}")] == [days[-1]]
     for name in ("first", "second"):
         body = {"record": {**RECORDS["segments"], "segmentName": name}, "effectiveAt": GIVEN}
-        await running.told("segments", body, "tie")
+        await running.recorded("segments", body, "tie")
     assert (await running.section("segments", "tie"))[0]["segmentName"] == "second"
 
 
@@ -215,11 +217,11 @@ async def test_a_denial_wins_an_equal_time(running):
     for number, order in enumerate(itertools.permutations(["granted", "revoked", "pending", "granted"])):
         for status in order:
             body = {"record": {**consent, "status": status}, "effectiveAt": GIVEN}
-            await running.told("consent", body, f"c{number}")
+            await running.recorded("consent", body, f"c{number}")
         assert [consent_shown["status"] for consent_shown in await running.section("consent", f"c{number}")] == [
             "revoked"
         ]
-    await running.told("consent", {**consent, "status": "granted", "grantedAt": "2026-04-01T00:00:01Z"}, "c0")
+    await running.recorded("consent", {**consent, "status": "granted", "grantedAt": "2026-04-01T00:00:01Z"}, "c0")
     assert [consent_shown["status"] for consent_shown in await running.section("consent", "c0")] == ["granted"]
 
 
@@ -228,7 +230,7 @@ async def test_a_denial_wins_an_equal_time(running):
 async def test_a_record_effective_in_the_future_shows_from_then_on(running, section):
     record = RECORDS[section]
     at = time.rfc3339(START + 3600 * time.SECOND)
-    await running.told(section, {"record": record, "effectiveAt": at})
+    await running.recorded(section, {"record": record, "effectiveAt": at})
     assert await running.section(section) == []
     before = (await running.profile()).headers["etag"]
     running.clock.advance(3590)
@@ -244,8 +246,8 @@ async def test_a_record_effective_in_the_future_shows_from_then_on(running, sect
 @row("bullet: When it was true")
 async def test_the_earlier_record_is_shown_until_a_future_record_takes_effect(running):
     now, soon = RECORDS["segments"], {**RECORDS["segments"], "segmentName": "Soon"}
-    await running.told("segments", now)
-    await running.told("segments", {"record": soon, "effectiveAt": time.rfc3339(START + 3600 * time.SECOND)})
+    await running.recorded("segments", now)
+    await running.recorded("segments", {"record": soon, "effectiveAt": time.rfc3339(START + 3600 * time.SECOND)})
     assert await running.section("segments") == [now]
     running.clock.advance(3600)
     assert await running.section("segments") == [soon]
@@ -263,7 +265,7 @@ async def test_an_interaction_more_than_24_hours_ahead_is_refused(running):
         answer = await running.record("interactions", body)
         assert answer.status_code == 422
     record = {**RECORDS["interactions"], "timestamp": ahead(24)}
-    await running.told("interactions", record)
+    await running.recorded("interactions", record)
     assert await running.section("interactions") == []
     running.clock.advance(24 * 3600)
     assert await running.section("interactions") == [record]
@@ -272,9 +274,9 @@ async def test_an_interaction_more_than_24_hours_ahead_is_refused(running):
 @row("bullet: When it was true")
 @pytest.mark.parametrize("section", NAMES)
 async def test_a_record_is_shown_and_listed_at_once_even_after_the_clock_was_set_back(running, section):
-    await running.told("identities", {"type": "email", "value": "x@example.org"})
+    await running.recorded("identities", {"type": "email", "value": "x@example.org"})
     running.clock.advance(-3600)
-    await running.told(section, RECORDS[section])
+    await running.recorded(section, RECORDS[section])
     assert RECORDS[section] in await running.section(section)
     assert RECORDS[section] in [listed_record["record"] for listed_record in (await running.listed(section))["data"]]
 
@@ -287,7 +289,7 @@ async def joined(running, section, ours, theirs):
             for record in records:
                 # An identifier belongs to one person.
                 own = {"value": names[0][0] + record["value"]} if section == "identities" else {}
-                await running.told(section, {**record, **own}, name)
+                await running.recorded(section, {**record, **own}, name)
         loser, survivor = names if names[0] == "a1" else names[::-1]
         await merge(running, loser, survivor)
         answers.append(await running.section(section, loser))
@@ -352,8 +354,8 @@ async def test_the_stricter_of_joined_consents_counts_whichever_is_newer(running
             {**RECORDS["consent"], "purpose": name, "status": status, "grantedAt": f"2026-01-0{day}T00:00:00Z"}
             for status, day in zip((ours, theirs), days, strict=True)
         ]
-        await running.told("consent", first, "c1")
-        await running.told("consent", other, "c2")
+        await running.recorded("consent", first, "c1")
+        await running.recorded("consent", other, "c2")
     await merge(running, "c2", "c1")
     assert {consent["purpose"]: consent["status"] for consent in await running.section("consent")} == {
         "old": stricter,

@@ -14,7 +14,7 @@ async def test_a_journey_has_this_shape_and_shows_while_active_or_completed(runn
         ("active", True),
     ):  # fmt: skip
         journey = {**record, "status": status, "completedAt": "2026-03-01T00:00:00Z" if status == "completed" else None}
-        await running.told("journeys", journey)
+        await running.recorded("journeys", journey)
         data = await running.section("journeys")
         assert data == ([journey] if visible else [])
         assert [list(visible_journey) for visible_journey in data] == [list(record)] * visible
@@ -25,7 +25,7 @@ async def test_a_journey_has_this_shape_and_shows_while_active_or_completed(runn
 async def test_an_experiment_has_this_shape(running):
     record = RECORDS["experiments"]
     assert list(record) == ["experimentId", "experimentName", "variant", "assignedAt"]
-    await running.told("experiments", record)
+    await running.recorded("experiments", record)
     (experiment,) = await running.section("experiments")
     assert experiment == record
     assert list(experiment) == list(record)
@@ -36,7 +36,7 @@ async def test_an_experiment_has_this_shape(running):
 async def test_a_consent_has_this_shape(running, status):
     record = {**RECORDS["consent"], "status": status}
     assert list(record) == ["kind", "purpose", "channel", "status", "grantedAt", "revokedAt", "source"]
-    await running.told("consent", record)
+    await running.recorded("consent", record)
     (consent,) = await running.section("consent")
     assert consent == record
     assert list(consent) == list(record)
@@ -47,7 +47,7 @@ async def test_a_consent_has_this_shape(running, status):
 async def test_a_preference_has_this_shape_and_any_value(running, value):
     record = {**PREFERENCE, "value": value}
     assert list(record) == ["kind", "key", "value", "updatedAt", "source"]
-    await running.told("consent", record)
+    await running.recorded("consent", record)
     (preference,) = await running.section("consent")
     assert preference == record
     assert list(preference) == list(record)

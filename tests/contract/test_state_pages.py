@@ -32,7 +32,7 @@ class Pair:
         name = self.names[who]
         if kind == "record":
             record = {**RECORDS["segments"], "segmentId": key, "segmentName": str(self._running.clock())}
-            await self._running.told("segments", record, name)
+            await self._running.recorded("segments", record, name)
         elif kind == "delete":
             await self._running.client.delete(f"/api/v1/customers/{name}/segments/{key}")
         elif kind == "merge":

@@ -42,7 +42,7 @@ async def test_a_body_is_a_record_or_an_array_bare_or_in_envelopes(extended, sec
 @row("POST /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("unset", [{"effectiveAt": None}, {"source": None}, {"effectiveAt": None, "source": None}])
 async def test_an_unset_time_or_source_counts_as_absent(running, unset):
-    assert await running.told("segments", {"record": SEGMENT, **unset}) == {"recorded": 1, "duplicates": 0}
+    assert await running.recorded("segments", {"record": SEGMENT, **unset}) == {"recorded": 1, "duplicates": 0}
     (listed_record,) = (await running.listed("segments"))["data"]
     assert (listed_record["effectiveAt"], listed_record["source"]) == (listed_record["recordedAt"], "api")
     bulk = ndjson([{"customerId": "c2", "section": "segments", "record": SEGMENT, **unset}])
@@ -75,7 +75,7 @@ async def test_what_is_no_record_is_refused(running, body):
 @row("GET /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize("section", STORED)
 async def test_the_list_gives_each_record_with_its_source_and_times(extended, section):
-    await extended.told(section, {"record": ALL[section], "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"})
+    await extended.recorded(section, {"record": ALL[section], "effectiveAt": "2026-05-01T00:00:00Z", "source": "crm"})
     page = await extended.listed(section)
     assert page.keys() == {"data", "pagination"}
     assert page["pagination"] == {"cursor": None, "hasMore": False}
@@ -91,7 +91,7 @@ async def test_the_list_gives_each_record_with_its_source_and_times(extended, se
 @row("GET /api/v1/customers/{customerId}/{section}")
 async def test_the_list_of_events_has_all_history_newest_first_in_pages(running):
     events = [interaction(number, f"2026-05-01T00:{number % 7:02}:00Z") for number in range(57)]
-    await running.told("interactions", events)
+    await running.recorded("interactions", events)
     assert len(await running.section("interactions")) == 20
     for limit in (None, 1, 7, 56, 57, 100):
         listed, cursor = [], None
@@ -114,7 +114,7 @@ async def test_the_list_of_events_has_all_history_newest_first_in_pages(running)
 @row("GET /api/v1/customers/{customerId}/{section}")
 async def test_the_list_of_state_has_the_records_that_count_by_key_in_pages(running):
     for number in (*range(0, 25, 2), *range(1, 25, 2)):
-        await running.told("segments", segments(number, 0))
+        await running.recorded("segments", segments(number, 0))
         running.clock.advance(1)
     for limit in (1, 10, 24, 25):
         pages = [page async for page in every_page(running, "/api/v1/customers/c1/segments", limit)]
@@ -126,19 +126,19 @@ async def test_the_list_of_state_has_the_records_that_count_by_key_in_pages(runn
 
 @row("GET /api/v1/customers/{customerId}/{section}")
 async def test_a_record_changed_between_two_pages_is_seen_once_and_hides_no_other(running):
-    await running.told("segments", segments(*range(6)))
+    await running.recorded("segments", segments(*range(6)))
     pages = []
     async for page in every_page(running, "/api/v1/customers/c1/segments", 2):
         pages.append([listed_record["key"] for listed_record in page])
-        await running.told("segments", {**SEGMENT, "segmentId": "s0000", "segmentName": f"renamed {len(pages)}"})
-        await running.told("segments", {**SEGMENT, "segmentId": "s0003", "segmentName": f"renamed {len(pages)}"})
+        await running.recorded("segments", {**SEGMENT, "segmentId": "s0000", "segmentName": f"renamed {len(pages)}"})
+        await running.recorded("segments", {**SEGMENT, "segmentId": "s0003", "segmentName": f"renamed {len(pages)}"})
     assert pages == [["s0000", "s0001"], ["s0002", "s0003"], ["s0004", "s0005"]]
 
 
 @row("GET /api/v1/customers/{customerId}/{section}")
 async def test_a_merge_between_two_pages_hides_no_record(running):
-    await running.told("segments", segments(0, 2, 4), "a")
-    await running.told("segments", segments(1, 3, 5), "b")
+    await running.recorded("segments", segments(0, 2, 4), "a")
+    await running.recorded("segments", segments(1, 3, 5), "b")
     pages = []
     async for page in every_page(running, "/api/v1/customers/a/segments", 1):
         pages += [listed_record["key"] for listed_record in page]
@@ -184,7 +184,7 @@ def cursor(position):
     ],
 )  # fmt: skip
 async def test_an_invalid_limit_or_cursor_is_400(running, section, params):
-    await running.told(section, RECORDS[section])
+    await running.recorded(section, RECORDS[section])
     (listed_record,) = (await running.listed(section))["data"]
     for path in (section, f"{section}/{listed_record['key']}/history"):
         answer = await running.client.get(f"/api/v1/customers/c1/{path}", params=params)
@@ -195,7 +195,7 @@ async def test_an_invalid_limit_or_cursor_is_400(running, section, params):
 @row("GET /api/v1/customers/{customerId}/{section}")
 @pytest.mark.parametrize(("section", "position"), [("segments", (1, b"x")), ("interactions", "s0001")])
 async def test_a_cursor_of_another_kind_of_list_is_refused(running, section, position):
-    await running.told(section, RECORDS[section])
+    await running.recorded(section, RECORDS[section])
     answer = await running.client.get(f"/api/v1/customers/c1/{section}", params={"cursor": cursor(position)})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
 
@@ -206,7 +206,7 @@ async def test_the_history_gives_every_fact_with_its_source_and_times(extended, 
     record = ALL[section]
     for day, source in enumerate(("crm", "shop", None), 1):
         body = {"record": record, "effectiveAt": f"2026-05-0{day}T00:00:00Z"}
-        await extended.told(section, body if source is None else {**body, "source": source})
+        await extended.recorded(section, body if source is None else {**body, "source": source})
     (listed_record,) = (await extended.listed(section))["data"]
     path = f"/api/v1/customers/c1/{section}/{listed_record['key']}"
     assert (await extended.client.delete(path)).status_code == 204
@@ -226,7 +226,7 @@ async def test_the_history_comes_in_pages_newest_first_over_all_identifiers(runn
     names = [f"n{number:02}" for number in range(25)]
     for number, name in enumerate(names):
         body = {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": f"2026-05-{number // 3 + 1:02}T00:00:00Z"}
-        await running.told("segments", body, f"c{number % 2}")
+        await running.recorded("segments", body, f"c{number % 2}")
     await merge(running, "c1", "c0")
     path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}/history"
     for limit in (1, 10, 24, 25, 100):
@@ -239,7 +239,7 @@ async def test_the_history_comes_in_pages_newest_first_over_all_identifiers(runn
 @row("GET …/{section}/{key}/history", "DELETE …/{section}/{key}")
 @pytest.mark.parametrize("section", STORED)
 async def test_a_key_that_is_not_there_is_404(extended, section):
-    await extended.told(section, ALL[section])
+    await extended.recorded(section, ALL[section])
     path = f"/api/v1/customers/c1/{section}/none"
     for answer in (await extended.client.get(f"{path}/history"), await extended.client.delete(path)):
         assert (answer.status_code, answer.json()["code"]) == (404, "record_not_found")
@@ -251,7 +251,7 @@ async def test_a_key_that_is_not_there_is_404(extended, section):
 @row("DELETE …/{section}/{key}")
 @pytest.mark.parametrize("section", STORED)
 async def test_a_delete_ends_the_record_once(extended, section):
-    await extended.told(section, ALL[section])
+    await extended.recorded(section, ALL[section])
     (listed_record,) = (await extended.listed(section))["data"]
     path = f"/api/v1/customers/c1/{section}/{listed_record['key']}"
     answer = await extended.client.delete(path)
@@ -265,7 +265,7 @@ async def test_a_delete_ends_the_record_once(extended, section):
 @row("DELETE …/{section}/{key}")
 async def test_a_delete_ends_the_record_for_every_identifier_that_holds_it(running):
     for customer_id in ("c1", "c2"):
-        await running.told("segments", SEGMENT, customer_id)
+        await running.recorded("segments", SEGMENT, customer_id)
     await merge(running, "c2", "c1")
     assert (await running.client.delete("/api/v1/customers/c2/segments/seg_001")).status_code == 204
     assert await running.section("segments") == []
@@ -276,7 +276,7 @@ async def test_a_delete_ends_the_record_for_every_identifier_that_holds_it(runni
 @row("DELETE …/{section}/{key}")
 async def test_a_key_is_url_safe_and_free_of_personal_data(extended):
     for section in STORED:
-        await extended.told(section, ALL[section])
+        await extended.recorded(section, ALL[section])
         extended.clock.advance(1)
         (listed_record,) = (await extended.listed(section))["data"]
         if section in {"interactions", "segments", "experiments", "tickets"}:
@@ -291,7 +291,7 @@ async def test_an_opaque_key_differs_from_tenant_to_tenant(guarded):
     keys = set()
     for tenant in ("my-tenant", "other"):
         headers = {"X-API-Key": await guarded.key("editor", tenant)}
-        await guarded.told("identities", RECORDS["identities"], headers=headers)
+        await guarded.recorded("identities", RECORDS["identities"], headers=headers)
         page = await guarded.client.get("/api/v1/customers/c1/identities", headers=headers)
         keys.add(page.json()["data"][0]["key"])
     assert len(keys) == 2
@@ -385,11 +385,11 @@ async def test_customers_are_listed_by_id_in_pages(running):
 
 @row("GET /api/v1/customers")
 async def test_a_customer_is_known_since_its_first_record_and_updated_by_its_newest(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     (first,) = (await running.client.get("/api/v1/customers")).json()["data"]
     assert first["createdAt"] == first["updatedAt"]
     running.clock.advance(60)
-    await running.told("consent", RECORDS["consent"])
+    await running.recorded("consent", RECORDS["consent"])
     (second,) = (await running.client.get("/api/v1/customers")).json()["data"]
     assert second["createdAt"] == first["createdAt"]
     assert time.parse(second["updatedAt"]) - time.parse(first["updatedAt"]) >= 60 * time.SECOND

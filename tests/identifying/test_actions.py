@@ -70,7 +70,7 @@ async def test_a_merge_keeps_the_targets_id_and_everything_of_both(two):
     assert [event["id"] for event in await two.section("interactions", "A")] == ["ih_012", "ih_002", "ih_011", "ih_001"]
     assert await act(two, "merge", targetId="B", sourceId="A") == {**effect, "before": effect["after"]}
     # Facts recorded under the old id from now on are the survivor's.
-    await two.told("segments", {**SEGMENT, "segmentId": "later"}, "A")
+    await two.recorded("segments", {**SEGMENT, "segmentId": "later"}, "A")
     assert "later" in [segment["segmentId"] for segment in await two.section("segments", "B")]
     await two.checked()
 

@@ -38,7 +38,7 @@ async def free(running):
 
 
 async def warned(running, customer_id, *records):
-    answer = await running.told("identities", list(records), customer_id)
+    answer = await running.recorded("identities", list(records), customer_id)
     return [(warning["index"], warning["code"]) for warning in answer.get("warnings", [])]
 
 
@@ -81,7 +81,7 @@ async def test_a_named_identifier_without_facts_gets_no_profile(running):
 
 
 async def test_a_claim_refused_by_a_rule_leaves_its_record_accepted(running):
-    await running.told("identities", evidence("email:b@example.org"), "B")
+    await running.recorded("identities", evidence("email:b@example.org"), "B")
     before = await running.section("identities", "B")
     assert await warned(
         running,
@@ -119,7 +119,7 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
         evidence("customer_id:A"),
     ]
     lines = [line(name, "identities", record) for name, record in zip("AAAA", records, strict=True)]
-    await running.told("identities", records[1], "B")
+    await running.recorded("identities", records[1], "B")
     expected = [(1, "unique_type"), (2, "unknown_type"), (3, "self_link")]
     answer = await running.client.post("/api/v1/records", json=[{"section": "nothing"}, *lines, lines[0]])
     outcome = answer.json()

@@ -86,15 +86,17 @@ async def test_visitors_who_log_in_as_undefined_are_not_one_customer(anywhere):
 
 @pytest.mark.parametrize("name", ["NULL", "0", "undefined"])
 async def test_a_customer_id_that_means_none_is_recorded_with_a_warning_and_linked_with_nothing(anywhere, name):
-    outcome = await anywhere.told("identities", [evidence(f"email:e{number}@example.org") for number in range(3)], name)
+    outcome = await anywhere.recorded(
+        "identities", [evidence(f"email:e{number}@example.org") for number in range(3)], name
+    )
     assert {(warning["index"], warning["code"]) for warning in outcome["warnings"]} == {
         (number, code) for number in range(3) for code in ("null_customer_id", "blocked_value")
     }
     assert await anywhere.section("identities", name) == []
-    outcome = await anywhere.told("segments", SEGMENT, name)
+    outcome = await anywhere.recorded("segments", SEGMENT, name)
     assert outcome["warnings"] == [{"index": 0, "code": "null_customer_id"}]
     answer = await anywhere.client.put("/api/v1/identity/rules", json={"allowedValues": [name.lower()]})
     assert answer.status_code == 200
-    assert "warnings" not in await anywhere.told("identities", evidence("email:f@example.org"), name)
+    assert "warnings" not in await anywhere.recorded("identities", evidence("email:f@example.org"), name)
     assert len(await anywhere.section("identities", name)) == 1
     await anywhere.checked()

@@ -33,7 +33,7 @@ def plugged(tmp_path):
         async with service(tmp_path, plugins=(str(plugin),), **options) as running:
             for tenant in options.get("tenants", (TENANT,)):
                 key = await running.key("editor", tenant)
-                await running.told("segments", SEGMENT, headers={"X-API-Key": key, "X-Tenant-Id": tenant})
+                await running.recorded("segments", SEGMENT, headers={"X-API-Key": key, "X-Tenant-Id": tenant})
             yield running
 
     return opened
@@ -137,7 +137,7 @@ async def test_an_answer_is_kept_for_its_time_per_tenant_and_customer(plugged, k
         f"{kind} counted(ctx):\n    calls.append(1)\n    return [len(calls), ctx.tenant_id, ctx.customer_id]\n"
     )
     async with plugged(source, tenants=(TENANT, "other")) as running:
-        await running.told("segments", SEGMENT, "c2")
+        await running.recorded("segments", SEGMENT, "c2")
 
         async def counted(customer_id="c1", tenant=TENANT):
             by_name = await sections(running, "counted", customer_id, headers={"X-Tenant-Id": tenant})
@@ -205,7 +205,7 @@ async def test_a_section_reads_other_sections_of_its_customer(plugged, kind, rea
         f"    return [one['segmentName'] for one in {read}('segments')]\n"
     )
     async with plugged(source) as running:
-        await running.told("segments", SEGMENT | {"segmentName": "Other"}, "c2")
+        await running.recorded("segments", SEGMENT | {"segmentName": "Other"}, "c2")
         assert (await sections(running, "tiers"))["tiers"]["data"] == ["High Value"]
         assert (await sections(running, "tiers", "c2"))["tiers"]["data"] == ["Other"]
 
@@ -226,7 +226,7 @@ async def test_a_section_is_told_the_tenant_the_customer_and_its_identifiers(plu
         "    return [ctx.tenant_id, ctx.customer_id, *[identifier.tag for identifier in ctx.identifiers]]\n"
     )
     async with plugged(source) as running:
-        await running.told("identities", {"type": "email", "value": "a@example.com"})
+        await running.recorded("identities", {"type": "email", "value": "a@example.com"})
         running.clock.advance(1)
         assert (await sections(running, "tags"))["tags"]["data"] == [
             TENANT,
@@ -259,7 +259,7 @@ async def test_a_busy_section_comes_back_when_its_calls_have_ended(plugged):
         "def slow(ctx):\n    time.sleep(0.3 if ctx.customer_id == 'c1' else 0)\n    return [1]\n"
     )
     async with plugged(source) as running:
-        await running.told("segments", SEGMENT, "c2")
+        await running.recorded("segments", SEGMENT, "c2")
         await asyncio.gather(*(sections(running, "slow") for _ in range(40)))
         assert (await sections(running, "slow", "c2"))["slow"]["error"]["code"] == "section_busy"
         await asyncio.sleep(0.5)
@@ -279,7 +279,7 @@ async def test_a_kept_answer_is_of_the_person_as_it_is_now(plugged, kind):
         f"{kind} tags(ctx):\n    return sorted(identifier.tag for identifier in ctx.identifiers)\n"
     )
     async with plugged(source) as running:
-        await running.told("identities", {"type": "email", "value": "b@example.com"}, "c2")
+        await running.recorded("identities", {"type": "email", "value": "b@example.com"}, "c2")
         identities = running.services.identities
 
         async def tags_of(name):

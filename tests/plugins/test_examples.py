@@ -31,7 +31,7 @@ def purchase(number, cents, currency="EUR"):
 async def running(tmp_path):
     async with service(tmp_path, plugins=tuple(map(str, EXAMPLES))) as opened:
         segment = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
-        await opened.told("segments", segment, "CUST001")
+        await opened.recorded("segments", segment, "CUST001")
         yield opened
 
 
@@ -72,14 +72,14 @@ async def test_open_support_tickets_come_newest_first(running):
 
 
 async def test_a_customer_missing_from_a_source_has_an_empty_section(running):
-    await running.told("reviews", REVIEW, "c9")
+    await running.recorded("reviews", REVIEW, "c9")
     assert await running.section("loyalty", "c9") == []
     assert await running.section("support-tickets", "c9") == []
 
 
 async def test_a_stored_plugin_section_has_all_routes_and_its_history(running):
-    assert await running.told("reviews", REVIEW) == {"recorded": 1, "duplicates": 0}
-    assert await running.told("reviews", REVIEW) == {"recorded": 0, "duplicates": 1}
+    assert await running.recorded("reviews", REVIEW) == {"recorded": 1, "duplicates": 0}
+    assert await running.recorded("reviews", REVIEW) == {"recorded": 0, "duplicates": 1}
     conflict = await running.record("reviews", REVIEW | {"rating": 1})
     assert (conflict.status_code, conflict.json()["code"]) == (409, "event_conflict")
     refused = await running.record("reviews", REVIEW | {"reviewId": "r2", "rating": 6})
@@ -108,10 +108,10 @@ async def test_a_stored_plugin_section_takes_bulk_lines(running):
 
 
 async def test_lifetime_value_is_the_sum_of_what_was_not_deleted(running):
-    await running.told("lifetime-value", [purchase(1, 100), purchase(2, 250), purchase(3, 7, "JPY")])
+    await running.recorded("lifetime-value", [purchase(1, 100), purchase(2, 250), purchase(3, 7, "JPY")])
     eur, jpy = {"currency": "EUR", "cents": 350}, {"currency": "JPY", "cents": 7}
     assert await running.section("lifetime-value") == [eur, jpy]
-    await running.told("lifetime-value", purchase(2, 250))
+    await running.recorded("lifetime-value", purchase(2, 250))
     assert await running.section("lifetime-value") == [eur, jpy]
     assert (await running.client.delete("/api/v1/customers/c1/lifetime-value/p2")).status_code == 204
     assert await running.section("lifetime-value") == [eur | {"cents": 100}, jpy]
@@ -122,8 +122,8 @@ async def test_lifetime_value_is_the_sum_of_what_was_not_deleted(running):
 
 @pytest.mark.parametrize("name", NAMES.values())
 async def test_an_example_section_keeps_its_openapi_schema(running, name):
-    await running.told("reviews", REVIEW, "CUST001")
-    await running.told("lifetime-value", purchase(1, 100), "CUST001")
+    await running.recorded("reviews", REVIEW, "CUST001")
+    await running.recorded("lifetime-value", purchase(1, 100), "CUST001")
     document = (await running.client.get("/openapi.json")).json()
     path = document["paths"]["/api/v1/customers/{customerId}/unified-profile"]["get"]
     schema = path["responses"]["200"]["content"]["application/json"]["schema"]

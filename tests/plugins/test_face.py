@@ -51,7 +51,7 @@ async def test_consent_written_as_a_plugin_is_recorded_and_read_as_the_built_in_
     ]  # fmt: skip
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         for name in ("consent", f"consent{AGAIN}"):
-            assert await running.told(name, decisions) == {"recorded": 3, "duplicates": 0}
+            assert await running.recorded(name, decisions) == {"recorded": 3, "duplicates": 0}
         own, others = [await running.section(name) for name in ("consent", f"consent{AGAIN}")]
         assert own == others
         assert [record.get("status") for record in own] == ["revoked", None]

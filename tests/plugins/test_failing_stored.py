@@ -31,9 +31,9 @@ async def failing(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(SOURCE)
     async with service(tmp_path, plugins=(str(plugin),)) as running:
-        await running.told("segments", SEGMENT)
-        await running.told("tiers", {"id": "a", "rank": 1})
-        await running.told("tiers", LATER)
+        await running.recorded("segments", SEGMENT)
+        await running.recorded("tiers", {"id": "a", "rank": 1})
+        await running.recorded("tiers", LATER)
         assert (await running.profile(sections="tiers")).json()["sections"][0]["data"] == [{"id": "a", "rank": 1}]
         running.clock.advance(60)
         yield running
@@ -79,8 +79,8 @@ async def test_a_list_that_is_no_json_is_the_sections_failure(tmp_path):
     plugin = tmp_path / "plugin.py"
     plugin.write_text(SOURCE)
     async with service(tmp_path, plugins=(str(plugin),)) as running:
-        await running.told("segments", SEGMENT)
-        await running.told("tiers", {"id": "a", "rank": 1})
+        await running.recorded("segments", SEGMENT)
+        await running.recorded("tiers", {"id": "a", "rank": 1})
     for upgrade in ('{"id": None}', "1 / 0", "[]"):
         plugin.write_text(
             SOURCE.replace('order="rank"', f'order="rank", version=2, upgrade=lambda version, record: {upgrade}')
@@ -107,7 +107,7 @@ async def test_a_section_that_is_too_large_shows_that_wherever_it_is_shown(tmp_p
     plugin = tmp_path / "plugin.py"
     plugin.write_text(SOURCE + "\n@register_profile_section('wide')\ndef wide(ctx):\n    return ['x' * 2000]\n")
     async with service(tmp_path, plugins=(str(plugin),)) as running:
-        await running.told("tiers", [{"id": f"{number:03}", "rank": number} for number in range(80)])
+        await running.recorded("tiers", [{"id": f"{number:03}", "rank": number} for number in range(80)])
     async with service(tmp_path, plugins=(str(plugin),), tenants=(), max_section_bytes=1024) as running:
         running.client.headers["X-Tenant-Id"] = "my-tenant"
         running.services.store._connection.execute("UPDATE documents SET version = 0 WHERE section = 'tiers'")

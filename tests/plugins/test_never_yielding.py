@@ -47,7 +47,7 @@ async def plugged(tmp_path):
     plugin.write_text(SOURCE.format(deadline=DEADLINE, released=str(released)))
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         for name in ("hangs1", "hangs2", "good", "other"):
-            await running.told("segments", SEGMENT, name)
+            await running.recorded("segments", SEGMENT, name)
         yield Plugged(running, released)
         released.touch()
 
@@ -138,7 +138,7 @@ async def test_a_loop_that_a_plugin_stops_is_replaced(tmp_path):
     async with service(tmp_path, plugins=(str(plugin),)) as running:
         plugged = Plugged(running, tmp_path / "released")
         for name in ("stops", "good"):
-            await running.told("segments", SEGMENT, name)
+            await running.recorded("segments", SEGMENT, name)
         assert await plugged.tier("stops") == "section_failed"
         await until(lambda: loops() == 0)
         assert await plugged.tier("good") == ["good"]

@@ -192,8 +192,8 @@ async def test_facts_of_a_section_no_longer_registered_are_kept_and_reported(tmp
     path = plugin(tmp_path, BADGES)
     segment = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
     async with service(tmp_path, plugins=(path,)) as running:
-        await running.told("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
-        await running.told("segments", segment)
+        await running.recorded("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
+        await running.recorded("segments", segment)
     running.clock.advance(1)
     async with service(tmp_path, clock=running.clock, tenants=()) as without:
         without.client.headers["X-Tenant-Id"] = TENANT

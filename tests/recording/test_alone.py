@@ -157,7 +157,7 @@ async def test_a_sections_own_array_is_refused_whole_and_names_the_record(ranked
 
 
 async def test_a_single_record_that_fails_harms_none_that_share_its_transaction(ranked):
-    await ranked.told("ranked", {"id": "a", "rank": 1}, "B")
+    await ranked.recorded("ranked", {"id": "a", "rank": 1}, "B")
     incoming = [ranked.record("ranked", {"id": f"n{number}"}, "B") for number in range(3)]
     incoming += [ranked.record("segments", segment("s"), "B"), ranked.record("ranked", {"id": "x"}, "C")]
     statuses = [answer.status_code for answer in await asyncio.gather(*incoming)]
@@ -166,7 +166,7 @@ async def test_a_single_record_that_fails_harms_none_that_share_its_transaction(
 
 async def test_a_merge_goes_through_though_a_sections_code_fails_and_the_section_says_so(ranked):
     await bulk(ranked, line("A", "ranked", {"id": "a", "rank": 1}), line("B", "ranked", {"id": "b"}))
-    await ranked.told("segments", segment("s"), "B")
+    await ranked.recorded("segments", segment("s"), "B")
     await ranked.services.identities.merge(TENANT, "A", "B", None)
     profile = (await ranked.profile("A")).json()
     sections = {section["name"]: section for section in profile["sections"]}
@@ -364,15 +364,15 @@ async def test_no_section_exceeds_its_size_and_every_accepted_record_is_shown(tm
 
 async def test_a_merge_by_hand_that_a_section_has_no_room_for_is_refused_and_a_link_is_not(small):
     for name in "AB":
-        await small.told("blob", blob(name, 1500), name)
+        await small.recorded("blob", blob(name, 1500), name)
     body = {"action": "merge", "targetId": "A", "sourceId": "B"}
     answer = await small.client.post("/api/v1/identity", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "section_too_large")
     assert [record["id"] for record in await small.section("blob", "B")] == ["B"]
-    await small.told("identities", email("a@example.org"), "A")
+    await small.recorded("identities", email("a@example.org"), "A")
     blob_line = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
     assert (await bulk(small, blob_line))["recorded"] == 1
-    await small.told("identities", email("e@example.org"), "A")
+    await small.recorded("identities", email("e@example.org"), "A")
     section = (await small.profile("A", "blob")).json()["sections"][0]
     assert section["data"] == []
     assert section["error"] == {
@@ -436,7 +436,7 @@ async def test_a_service_without_a_plugin_parts_the_plugins_section(tmp_path, ea
 
 async def test_a_login_at_a_service_without_a_plugin_joins_the_plugins_section(tmp_path, each_url):
     async with opened(tmp_path, each_url) as running:
-        await running.told("ranked", {"id": "penicillin", "rank": 2}, "A")
+        await running.recorded("ranked", {"id": "penicillin", "rank": 2}, "A")
         ranked_line = {
             "identifier": {"type": "device_id", "value": "d"},
             "section": "ranked",
@@ -445,7 +445,7 @@ async def test_a_login_at_a_service_without_a_plugin_joins_the_plugins_section(t
         assert (await bulk(running, ranked_line))["recorded"] == 1
     async with opened(tmp_path, each_url, None, tenants=()) as lacking:
         lacking.client.headers["X-Tenant-Id"] = TENANT
-        await lacking.told("identities", {"type": "device_id", "value": "d"}, "A")
+        await lacking.recorded("identities", {"type": "device_id", "value": "d"}, "A")
     async with opened(tmp_path, each_url, tenants=()) as running:
         running.client.headers["X-Tenant-Id"] = TENANT
         assert {record["id"] for record in await running.section("ranked", "A")} == {"penicillin", "nuts"}
@@ -461,9 +461,9 @@ def test_a_failure_names_its_section_and_keeps_the_words_of_the_exception_to_its
 
 
 async def test_a_section_that_is_too_large_says_nothing_of_a_customer_to_matching(small):
-    await small.told("blob", blob("A", 1500), "A")
+    await small.recorded("blob", blob("A", 1500), "A")
     blob_line = {"identifier": email("e@example.org"), "section": "blob", "record": blob("E", 1500)}
     assert (await bulk(small, blob_line))["recorded"] == 1
-    await small.told("identities", email("e@example.org"), "A")
+    await small.recorded("identities", email("e@example.org"), "A")
     rows = [row async for row in small.services.matches.attributes(TENANT, ["blob"], "batch")]
     assert rows == [{"email": "e@example.org", "id": "A"}]

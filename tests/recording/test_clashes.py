@@ -27,7 +27,7 @@ def event(id_, minutes, **more):
 async def joined(running, first, second):
     """Record events of two customers, and merge them."""
     for name, events in (("a", first), ("b", second)):
-        await running.told("interactions", events, name)
+        await running.recorded("interactions", events, name)
     await merge(running, "b", "a")
 
 
@@ -77,11 +77,11 @@ async def test_a_delete_ends_all_equal_events_of_an_id(anywhere):
 
 async def test_an_event_of_a_used_id_recorded_after_the_merge_does_not_show(anywhere):
     await joined(anywhere, FIRST, event("other", -1))
-    await anywhere.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": FIRST["timestamp"]}, "b")
+    await anywhere.recorded("segments", {"segmentId": "s", "segmentName": "s", "memberSince": FIRST["timestamp"]}, "b")
     line = {"identifier": {"type": "customer_id", "value": "b"}, "section": "interactions", "record": SECOND}
     assert (await anywhere.client.post("/api/v1/records", json=[line])).json()["recorded"] == 1
     assert await visible_events(anywhere) == [("other", None), ("e", {"from_": "a"})]
-    await anywhere.told("interactions", event("new", 0), "a")
+    await anywhere.recorded("interactions", event("new", 0), "a")
     assert await visible_events(anywhere) == [("new", None), ("other", None), ("e", {"from_": "a"})]
     await anywhere.checked()
 

@@ -64,7 +64,7 @@ MOMENTS = [
 @pytest.mark.parametrize(("decisions", "expected"), MOMENTS)
 async def test_a_decision_counts_from_the_moment_of_its_own_status(running, decisions, expected):
     for record in decisions:
-        await running.told("consent", record)
+        await running.recorded("consent", record)
         running.clock.advance(1)
     assert await status(running) == expected
     await running.checked()
@@ -73,7 +73,7 @@ async def test_a_decision_counts_from_the_moment_of_its_own_status(running, deci
 async def test_a_grant_with_an_end_is_granted_until_then_and_revoked_after_however_far_ahead(running):
     years = 5 * 365 * 24 * 60
     grant = decision("granted", -100, years)
-    await running.told("consent", grant)
+    await running.recorded("consent", grant)
     assert await running.section("consent") == [grant]
     assert [
         stored_record["record"] for stored_record in (await running.listed("consent", upcoming="true"))["data"]
@@ -88,8 +88,8 @@ async def test_a_grant_with_an_end_is_granted_until_then_and_revoked_after_howev
 
 
 async def test_a_grant_that_ran_out_takes_nothing_from_a_later_one(running):
-    await running.told("consent", decision("granted", -100, 60))
-    await running.told("consent", decision("granted", -50))
+    await running.recorded("consent", decision("granted", -100, 60))
+    await running.recorded("consent", decision("granted", -50))
     running.clock.advance(2 * 3600)
     assert await status(running) == "granted"
 
@@ -111,14 +111,14 @@ async def test_a_decision_more_than_24_hours_ahead_is_refused(running, body):
 
 
 async def test_a_decision_within_24_hours_counts_when_it_comes(running):
-    await running.told("consent", decision("granted", 24 * 60 - 1))
+    await running.recorded("consent", decision("granted", 24 * 60 - 1))
     assert await status(running) == NOWHERE
     running.clock.advance(24 * 3600)
     assert await status(running) == "granted"
 
 
 async def test_a_preference_can_be_planned(running):
-    await running.told("consent", {"kind": "preference", "key": "k", "value": 1, "updatedAt": at(60 * 24 * 30)})
+    await running.recorded("consent", {"kind": "preference", "key": "k", "value": 1, "updatedAt": at(60 * 24 * 30)})
 
 
 # --- in any order, repeated, deleted ---
@@ -176,7 +176,7 @@ def test_decisions_lead_to_one_status_in_any_order_repeated_and_deleted(opened, 
 
     async def work(running):
         who = f"p{next(numbers)}"
-        await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
+        await running.recorded("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
         chunk = []
         for deed, cut in zip(order, cuts, strict=True):
             chunk.append(line_of(who, deed))
@@ -194,9 +194,9 @@ def test_decisions_lead_to_one_status_in_any_order_repeated_and_deleted(opened, 
 
 
 async def test_a_withdrawal_ends_a_grant_recorded_before_it_by_a_fast_clock(running):
-    await running.told("consent", decision("granted", 5))
+    await running.recorded("consent", decision("granted", 5))
     running.clock.advance(60)
-    await running.told("consent", decision("revoked", None, 1))
+    await running.recorded("consent", decision("revoked", None, 1))
     running.clock.advance(5 * 60)
     assert await status(running) == "revoked"
     assert (await running.listed("consent", upcoming="true"))["data"] == []
@@ -204,46 +204,46 @@ async def test_a_withdrawal_ends_a_grant_recorded_before_it_by_a_fast_clock(runn
 
 
 async def test_a_withdrawal_recorded_late_ends_a_grant_recorded_before_its_moment(running):
-    await running.told("consent", decision("granted", 5))
+    await running.recorded("consent", decision("granted", 5))
     running.clock.advance(3600)
     assert await status(running) == "granted"
-    await running.told("consent", decision("revoked", None, 1))
+    await running.recorded("consent", decision("revoked", None, 1))
     assert await status(running) == "revoked"
     await running.checked()
 
 
 async def test_a_withdrawal_by_a_slow_clock_ends_grants_that_lie_ahead(running):
     running.clock.advance(60)
-    await running.told("consent", decision("granted", 10))
-    await running.told("consent", decision("revoked", None, 0))
+    await running.recorded("consent", decision("granted", 10))
+    await running.recorded("consent", decision("revoked", None, 0))
     running.clock.advance(3600)
     assert await status(running) == "revoked"
 
 
 async def test_a_grant_recorded_after_a_withdrawal_counts_from_its_moment(running):
-    await running.told("consent", decision("revoked"))
-    await running.told("consent", decision("granted", 5))
+    await running.recorded("consent", decision("revoked"))
+    await running.recorded("consent", decision("granted", 5))
     running.clock.advance(600)
     assert await status(running) == "granted"
 
 
 async def test_a_withdrawal_at_one_identifier_ends_grants_ahead_at_another_of_the_person(running):
     for name in ("c1", "c2"):
-        await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, name)
+        await running.recorded("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, name)
     await merge(running, "c2", "c1")
     running.clock.advance(60)
-    await running.told("consent", decision("granted", 6), "c2")
+    await running.recorded("consent", decision("granted", 6), "c2")
     running.clock.advance(60)
-    await running.told("consent", decision("revoked"), "c1")
+    await running.recorded("consent", decision("revoked"), "c1")
     running.clock.advance(600)
     assert await status(running) == "revoked"
-    await running.told("consent", decision("granted"), "c2")
+    await running.recorded("consent", decision("granted"), "c2")
     assert await status(running) == "granted"
     await running.checked()
 
 
 async def test_a_delete_ends_a_decision_to_come_and_a_second_is_404(running):
-    await running.told("consent", decision("granted", 5))
+    await running.recorded("consent", decision("granted", 5))
     (ahead,) = (await running.listed("consent", upcoming="true"))["data"]
     path = f"/api/v1/customers/c1/consent/{ahead['key']}"
     assert (await running.client.delete(path)).status_code == 204
@@ -266,7 +266,7 @@ def test_a_withdrawal_or_a_delete_ends_all_that_lies_ahead_and_nothing_else(open
         who = f"a{next(numbers)}"
         running.clock.now = (running.clock.now // MINUTE + 1) * MINUTE
         begun, history = running.clock.now, []
-        await running.told("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
+        await running.recorded("segments", {"segmentId": "s", "segmentName": "s", "memberSince": at(0)}, who)
         for index, (kind, minutes) in enumerate(steps):
             if kind == "wait":
                 running.clock.advance(minutes * 60)
@@ -280,7 +280,7 @@ def test_a_withdrawal_or_a_delete_ends_all_that_lies_ahead_and_nothing_else(open
             if kind == NOWHERE:
                 await bulk(running, line(who, CONSENT, op="delete", effectiveAt=time.rfc3339(moment)))
             else:
-                await running.told("consent", {"record": record, "effectiveAt": time.rfc3339(moment)}, who)
+                await running.recorded("consent", {"record": record, "effectiveAt": time.rfc3339(moment)}, who)
             running.clock.advance(1)
         for _ in range(4):
             due = [deed for deed in history if deed.moment <= running.clock.now]
@@ -297,13 +297,13 @@ async def test_a_line_without_a_moment_loaded_again_after_a_withdrawal_changes_n
     granted = line("c1", decision("granted"), source="crm")
     outcome = await bulk(running, granted)
     assert (outcome["recorded"], outcome["warnings"]) == (1, [{"index": 0, "code": "no_moment"}])
-    await running.told("consent", decision("revoked"))
+    await running.recorded("consent", decision("revoked"))
     running.clock.advance(3600)
     again = await bulk(running, granted, granted)
     assert (again["recorded"], again["duplicates"]) == (0, 2)
     assert again["warnings"] == [{"index": index, "code": "no_moment"} for index in (0, 1)]
     assert await status(running) == "revoked"
-    await running.told("consent", {"record": decision("granted"), "source": "crm"})
+    await running.recorded("consent", {"record": decision("granted"), "source": "crm"})
     assert await status(running) == "revoked"
 
 
@@ -318,14 +318,14 @@ async def test_a_line_without_a_moment_loaded_again_after_a_delete_changes_nothi
 async def test_a_new_decision_of_a_person_counts_without_a_moment(running):
     """Single records are not sent again as a file is."""
     for choice in ("granted", "revoked", "granted", "revoked"):
-        await running.told("consent", decision(choice))
+        await running.recorded("consent", decision(choice))
         assert await status(running) == choice
 
 
 async def test_a_line_with_a_moment_grants_again(running):
     granted = line("c1", decision("granted"), source="crm")
     await bulk(running, granted)
-    await running.told("consent", decision("revoked"))
+    await running.recorded("consent", decision("revoked"))
     running.clock.advance(3600)
     assert (await bulk(running, granted | {"effectiveAt": at(30)}))["recorded"] == 1
     assert await status(running) == "granted"
@@ -336,7 +336,7 @@ async def test_a_preference_repeated_without_a_moment_leaves_the_newer_one(runni
         return {"kind": "preference", "key": "k", "value": value}
 
     await bulk(running, line("c1", preference("weekly"), source="crm"))
-    await running.told("consent", preference("daily"))
+    await running.recorded("consent", preference("daily"))
     await bulk(running, line("c1", preference("weekly"), source="crm"))
     assert [consent["value"] for consent in await running.section("consent")] == ["daily"]
     await bulk(running, line("c1", preference("never"), source="crm"))
@@ -356,7 +356,7 @@ def test_lines_without_moments_sent_again_never_make_a_status_less_strict(opened
         lines = [line(who, decision(status_), source=source) for source, status_ in statements]
         await bulk(running, *lines)
         if customers_own:
-            await running.told("consent", decision("revoked"), who)
+            await running.recorded("consent", decision("revoked"), who)
         before = await status(running, who)
         await bulk(running, *(line(who, decision(status_), source=source) for source, status_ in again))
         after = await status(running, who)

@@ -45,10 +45,10 @@ def calls(monkeypatch):
 
 
 async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls):
-    await running.told("segments", SEGMENT)
-    await running.told("interactions", EVENT)
+    await running.recorded("segments", SEGMENT)
+    await running.recorded("interactions", EVENT)
     calls.clear()
-    await running.told("identities", DEVICE)
+    await running.recorded("identities", DEVICE)
     (documents,) = (changes.documents for name, changes in calls if name == "apply")
     assert {section for _, section in documents} == {"", "identities"}
     assert not {"states_of", "hashes"} & {name for name, _ in calls}
@@ -57,9 +57,9 @@ async def test_a_new_identifier_leaves_the_other_documents_alone(running, calls)
 
 async def test_an_identifier_that_had_records_brings_them_along(running, calls):
     await tell(running, SEGMENT, "segments", identifier=DEVICE)
-    await running.told("interactions", EVENT)
+    await running.recorded("interactions", EVENT)
     calls.clear()
-    await running.told("identities", DEVICE)
+    await running.recorded("identities", DEVICE)
     documents = next(changes.documents for name, changes in calls if name == "apply")
     assert {section for _, section in documents} == {"", "identities", "segments", "interactions"}
     await running.checked()
@@ -67,7 +67,7 @@ async def test_an_identifier_that_had_records_brings_them_along(running, calls):
 
 @pytest.mark.parametrize("named", [{"customerId": "c1"}, {"identifier": DEVICE}])
 async def test_all_is_read_before_anything_is_put(running, calls, named):
-    await running.told("identities", DEVICE)
+    await running.recorded("identities", DEVICE)
     calls.clear()
     await tell(running, EVENT, "interactions", **named)
     names = [name for name, _ in calls]

@@ -149,7 +149,7 @@ def test_any_order_of_arrival_and_any_repetition_give_the_same_profile_bytes(dat
         async with running() as opened:
             for name, statement in sequence:
                 body = {"record": statement.record, "effectiveAt": rfc3339(statement.effective_at)}
-                await opened.told(name, body, statement.customer_id)
+                await opened.recorded(name, body, statement.customer_id)
             opened.clock.now = START + 60 * MINUTE
             return await portraits(opened)
 
@@ -165,9 +165,11 @@ async def test_a_state_may_hold_more_than_can_still_count_and_is_no_difference(t
     """How many superseded records a state still holds depends on the order of recording; its document does not."""
     segment = {"segmentName": "s", "memberSince": "2026-01-15T00:00:00Z"}
     async with service(tmp_path) as opened:
-        await opened.told("segments", {"record": {**segment, "segmentId": "a"}})
+        await opened.recorded("segments", {"record": {**segment, "segmentId": "a"}})
         later = {**segment, "segmentId": "a", "segmentName": "later"}
-        await opened.told("segments", {"record": later, "effectiveAt": "2026-06-01T12:10:00Z"})
+        await opened.recorded("segments", {"record": later, "effectiveAt": "2026-06-01T12:10:00Z"})
         opened.clock.advance(20 * 60)
-        await opened.told("segments", {"record": {**segment, "segmentId": "b"}, "effectiveAt": "2026-02-01T00:00:00Z"})
+        await opened.recorded(
+            "segments", {"record": {**segment, "segmentId": "b"}, "effectiveAt": "2026-02-01T00:00:00Z"}
+        )
         await opened.checked()

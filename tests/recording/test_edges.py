@@ -17,7 +17,7 @@ async def running(tmp_path):
 async def test_after_a_delete_events_of_one_moment_are_chosen_as_before(running):
     """More events at one moment than are shown, recorded in another order than that of their ids."""
     numbers = [(7 * n) % 60 for n in range(60)]
-    await running.told("interactions", [interaction(n) for n in numbers])
+    await running.recorded("interactions", [interaction(n) for n in numbers])
     path = "/api/v1/customers/c1/interactions/ih_059"
     assert (await running.client.delete(path)).status_code == 204
     assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(58, 38, -1)]
@@ -28,7 +28,7 @@ async def test_a_delete_among_past_events_leaves_those_ahead_and_fills_up(runnin
     ahead = [interaction(n, f"2026-06-02T{n % 12:02}:{n:02}:00Z") for n in range(30, 55)]
     past = [interaction(n, f"2026-05-{n + 1:02}T00:00:00Z") for n in range(25)]
     running.clock.now = time.parse("2026-06-01T23:00:00Z")
-    await running.told("interactions", past + ahead)
+    await running.recorded("interactions", past + ahead)
     await running.client.delete("/api/v1/customers/c1/interactions/ih_024")
     assert [event["id"] for event in await running.section("interactions")] == [f"ih_{n:03}" for n in range(23, 3, -1)]
     await running.checked()
@@ -37,7 +37,7 @@ async def test_a_delete_among_past_events_leaves_those_ahead_and_fills_up(runnin
 async def test_facts_of_one_customer_from_a_clock_ahead_date_no_other_customer(running):
     at = running.clock.now
     running.clock.now = time.parse("2099-01-01T00:00:00Z")
-    await running.told(
+    await running.recorded(
         "segments", {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"}, "late"
     )
     running.clock.now = at
@@ -55,25 +55,25 @@ async def test_facts_of_one_customer_from_a_clock_ahead_date_no_other_customer(r
 
 async def test_an_absent_section_and_an_emptied_one_have_one_etag(running):
     segment = {"segmentId": "s", "segmentName": "S", "memberSince": "2026-01-01T00:00:00Z"}
-    await running.told("interactions", interaction(1))
+    await running.recorded("interactions", interaction(1))
     before = (await running.profile()).headers["etag"]
-    await running.told("segments", segment)
+    await running.recorded("segments", segment)
     assert (await running.profile()).headers["etag"] != before
     await running.client.delete("/api/v1/customers/c1/segments/s")
     assert (await running.profile()).headers["etag"] == before
 
 
 async def test_an_interaction_may_have_a_field_called_record(running):
-    await running.told("interactions", interaction(1, record="gold", source="web"))
+    await running.recorded("interactions", interaction(1, record="gold", source="web"))
     assert (await running.section("interactions"))[0]["properties"] == {"record": "gold", "source": "web"}
-    await running.told("interactions", {"record": interaction(2), "source": "web"})
+    await running.recorded("interactions", {"record": interaction(2), "source": "web"})
     assert (await running.listed("interactions"))["data"][0]["source"] == "web"
 
 
 async def test_an_empty_channel_is_refused_and_no_channel_is_its_own_key(running):
     consent = {"kind": "consent", "purpose": "p", "status": "granted"}
     assert (await running.record("consent", {**consent, "channel": ""})).status_code == 422
-    await running.told("consent", [consent, {**consent, "channel": "email"}])
+    await running.recorded("consent", [consent, {**consent, "channel": "email"}])
     assert len(await running.section("consent")) == 2
 
 
@@ -85,8 +85,8 @@ async def test_changes_ahead_of_one_key_are_bounded(running):
     ]
     answer = await running.record("consent", records)
     assert (answer.status_code, answer.json()["code"]) == (422, "too_many_keys")
-    await running.told("consent", records[:1000])
-    await running.told("consent", {**base, "value": "now"})
+    await running.recorded("consent", records[:1000])
+    await running.recorded("consent", {**base, "value": "now"})
 
 
 async def test_an_array_for_one_section_has_at_most_2000_records(running):
@@ -130,7 +130,7 @@ async def test_the_later_of_two_lines_in_different_chunks_is_recorded_later(tmp_
 
 
 async def test_a_database_that_was_removed_takes_no_more_writes_and_is_not_ready(running, tmp_path):
-    await running.told("interactions", interaction(1))
+    await running.recorded("interactions", interaction(1))
     for path in tmp_path.glob("portrait.db*"):
         path.unlink()
     answer = await running.record("interactions", interaction(2))

@@ -64,7 +64,7 @@ async def ended(running, section, key, customer_id="c1", **params):
 @pytest.mark.parametrize("section", STATE)
 async def test_a_record_to_come_is_listed_and_can_be_deleted(anywhere, section):
     body = {"record": RECORDS[section], "effectiveAt": at(60 * 23)}
-    await anywhere.told(section, body)
+    await anywhere.recorded(section, body)
     assert (await anywhere.listed(section))["data"] == []
     (stored_record,) = (await anywhere.listed(section, upcoming="true"))["data"]
     assert (stored_record["record"], stored_record["effectiveAt"]) == (RECORDS[section], at(60 * 23))
@@ -80,8 +80,8 @@ async def test_records_to_come_are_listed_in_pages_the_soonest_first(running):
     years = [2062, 2031, 2045, 2028]
     for number, year in enumerate(years):
         record = {**SEGMENT, "segmentId": f"s{number}"}
-        await running.told("segments", {"record": record, "effectiveAt": f"{year}-01-01T00:00:00Z"})
-    await running.told("segments", SEGMENT)
+        await running.recorded("segments", {"record": record, "effectiveAt": f"{year}-01-01T00:00:00Z"})
+    await running.recorded("segments", SEGMENT)
     seen, cursor = [], None
     while True:
         more = {} if cursor is None else {"cursor": cursor}
@@ -97,7 +97,7 @@ async def test_records_to_come_are_listed_in_pages_the_soonest_first(running):
 
 async def test_events_to_come_are_listed_alone(running):
     event = RECORDS["interactions"]
-    await running.told("interactions", [event, {**event, "id": "ahead", "timestamp": at(60)}])
+    await running.recorded("interactions", [event, {**event, "id": "ahead", "timestamp": at(60)}])
     assert [stored_record["key"] for stored_record in (await running.listed("interactions"))["data"]] == [
         "ahead",
         event["id"],
@@ -110,7 +110,7 @@ async def test_events_to_come_are_listed_alone(running):
 
 
 async def test_a_record_counts_until_the_moment_of_its_delete(anywhere):
-    await anywhere.told("segments", SEGMENT)
+    await anywhere.recorded("segments", SEGMENT)
     assert await ended(anywhere, "segments", SEGMENT["segmentId"], effectiveAt=at(60)) == 204
     assert await anywhere.section("segments") == [SEGMENT]
     anywhere.clock.advance(3600)
@@ -124,21 +124,21 @@ async def test_a_record_counts_until_the_moment_of_its_delete(anywhere):
 
 async def test_a_delete_of_an_earlier_moment_leaves_newer_records(running):
     for minutes, name in ((-60, "Then"), (-10, "Now")):
-        await running.told("segments", {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": at(minutes)})
+        await running.recorded("segments", {"record": {**SEGMENT, "segmentName": name}, "effectiveAt": at(minutes)})
     assert await ended(running, "segments", SEGMENT["segmentId"], effectiveAt=at(-30)) == 204
     assert [segment["segmentName"] for segment in await running.section("segments")] == ["Now"]
 
 
 async def test_a_delete_at_a_records_own_moment_ends_it_whatever_its_rank(running):
     revoked = {**RECORDS["consent"], "status": "revoked", "revokedAt": at(-10)}
-    await running.told("consent", revoked)
+    await running.recorded("consent", revoked)
     (stored_record,) = (await running.listed("consent"))["data"]
     assert await ended(running, "consent", stored_record["key"], effectiveAt=at(-10)) == 204
     assert await running.section("consent") == []
 
 
 async def test_a_delete_with_an_invalid_moment_is_refused_by_the_parameters_name(running):
-    await running.told("segments", SEGMENT)
+    await running.recorded("segments", SEGMENT)
     for moment in ("tomorrow", "2026-06-01T12:00:00", ""):
         path = f"/api/v1/customers/c1/segments/{SEGMENT['segmentId']}"
         answer = await running.client.delete(path, params={"effectiveAt": moment})
@@ -148,7 +148,7 @@ async def test_a_delete_with_an_invalid_moment_is_refused_by_the_parameters_name
 
 @pytest.mark.parametrize("section", ["interactions", "identities"])
 async def test_a_record_that_ends_at_once_cannot_end_far_ahead(running, section):
-    await running.told(section, RECORDS[section])
+    await running.recorded(section, RECORDS[section])
     (stored_record,) = (await running.listed(section))["data"]
     answer = await running.client.delete(
         f"/api/v1/customers/c1/{section}/{stored_record['key']}",
@@ -168,7 +168,7 @@ async def test_a_line_ends_a_record_by_the_fields_of_its_key_and_by_its_key(anyw
     record = RECORDS[section]
     for by_key in (False, True):
         who = f"c{by_key}"
-        await anywhere.told("segments", {**SEGMENT, "segmentId": "other"}, who)
+        await anywhere.recorded("segments", {**SEGMENT, "segmentId": "other"}, who)
         own = {**record, "value": f"{who}@x.org"} if section == "identities" else record
         await bulk(anywhere, putting(section, own, who))
         line = ending(section, own, who)
@@ -210,7 +210,7 @@ async def test_a_line_that_ends_evidence_withdraws_its_link_unless_the_evidence_
 
 async def test_a_line_ends_a_record_for_every_identifier_of_the_customer(anywhere):
     for name in ("c1", "c2"):
-        await anywhere.told("segments", SEGMENT, name)
+        await anywhere.recorded("segments", SEGMENT, name)
     await merge(anywhere, "c2", "c1")
     assert counted(await bulk(anywhere, ending("segments", SEGMENT))) == (1, 0, [])
     assert await anywhere.section("segments") == []
@@ -259,7 +259,7 @@ async def test_an_end_makes_no_customer_known(anywhere):
 
 
 async def test_an_end_with_a_moment_counts_though_it_arrives_before_its_record(anywhere):
-    await anywhere.told("segments", {**SEGMENT, "segmentId": "other"})
+    await anywhere.recorded("segments", {**SEGMENT, "segmentId": "other"})
     end = ending("segments", SEGMENT, effectiveAt=at(-10))
     assert counted(await bulk(anywhere, end, end)) == (1, 1, [])
     assert counted(await bulk(anywhere, putting("segments", SEGMENT, effectiveAt=at(-20)))) == (1, 0, [])

@@ -49,7 +49,7 @@ async def test_events_and_moments_repeated_in_nanoseconds_are_duplicates(any_eng
                 ("interactions", interaction(1, f"{MOMENT}{digits}Z")),
                 ("segments", segment | {"effectiveAt": f"{MOMENT}{digits}Z"}),
             ):
-                answer = await running.told(section, body)
+                answer = await running.recorded(section, body)
                 assert (answer["recorded"], answer["duplicates"]) == expected
 
 

@@ -273,7 +273,7 @@ async def test_requests_that_come_together_share_transactions_and_answer_each_fo
             return await write(tenant, work)
 
         store.write = counted
-        await running.told("interactions", interaction(1))
+        await running.recorded("interactions", interaction(1))
         wrong = {**interaction(1), "interactionType": "other"}
         sent = [interaction(number) for number in range(2, 22)] + [wrong, interaction(1), {"id": ""}]
         answers = await asyncio.gather(*(running.record("interactions", record) for record in sent))

@@ -113,8 +113,8 @@ def rows(database):
 async def running(tmp_path):
     async with service(tmp_path) as opened:
         for customer_id in ("c1", "c2"):
-            await opened.told("segments", SEGMENT, customer_id)
-            await opened.told("interactions", [interaction(1), interaction(2)], customer_id)
+            await opened.recorded("segments", SEGMENT, customer_id)
+            await opened.recorded("interactions", [interaction(1), interaction(2)], customer_id)
         opened.clock.advance(1)
         yield opened
 

@@ -27,7 +27,7 @@ async def ids(running, customer_id="c1"):
 
 async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
     async with service(tmp_path) as running:
-        await asyncio.gather(*(running.told("interactions", interaction(number)) for number in range(60)))
+        await asyncio.gather(*(running.recorded("interactions", interaction(number)) for number in range(60)))
         assert sorted(await ids(running)) == [f"ih_{number:03}" for number in range(60)]
         assert len(await running.section("interactions")) == 20
         running.clock.advance(1)
@@ -36,7 +36,7 @@ async def test_many_tasks_on_one_customer_lose_nothing(tmp_path):
 
 async def test_one_record_sent_by_many_at_once_is_recorded_once(tmp_path):
     async with service(tmp_path) as running:
-        outcomes = await asyncio.gather(*(running.told("interactions", interaction(1)) for _ in range(20)))
+        outcomes = await asyncio.gather(*(running.recorded("interactions", interaction(1)) for _ in range(20)))
         assert sum(outcome["recorded"] for outcome in outcomes) == 1
         assert sum(outcome["duplicates"] for outcome in outcomes) == 19
         assert await ids(running) == ["ih_001"]
@@ -46,7 +46,7 @@ async def test_two_services_on_one_database_lose_nothing(tmp_path):
     async with service(tmp_path) as first, service(tmp_path, tenants=(), clock=first.clock) as other:
         other.client.headers["X-Tenant-Id"] = TENANT
         await asyncio.gather(
-            *((first if number % 2 else other).told("interactions", interaction(number)) for number in range(60))
+            *((first if number % 2 else other).recorded("interactions", interaction(number)) for number in range(60))
         )
         assert sorted(await ids(first)) == sorted(await ids(other)) == [f"ih_{number:03}" for number in range(60)]
         first.clock.advance(1)
@@ -58,10 +58,10 @@ async def test_a_rebuild_while_writes_go_on_loses_nothing_and_finds_nothing_wron
     async with service(tmp_path) as running:
         customers = [f"c{number}" for number in range(10)]
         for customer_id in customers:
-            await running.told("interactions", interaction(0), customer_id)
+            await running.recorded("interactions", interaction(0), customer_id)
         writing = asyncio.gather(
             *(
-                running.told("interactions", interaction(number), customer_id)
+                running.recorded("interactions", interaction(number), customer_id)
                 for number in range(1, 11)
                 for customer_id in customers
             )

@@ -45,7 +45,7 @@ async def upgraded(tmp_path):
     plugin = tmp_path / "badges.py"
     plugin.write_text(FIRST)
     async with service(tmp_path, plugins=(str(plugin),)) as running:
-        await running.told("badges", OLD)
+        await running.recorded("badges", OLD)
         assert await running.section("badges") == [OLD]
     plugin.write_text(SECOND)
     async with service(tmp_path, clock=running.clock, plugins=(str(plugin),), tenants=()) as running:
@@ -73,14 +73,14 @@ async def test_refresh_renders_anew_the_old_documents_that_were_read(upgraded, t
 
 
 async def test_a_write_brings_the_whole_state_forward(upgraded, tmp_path):
-    await upgraded.told("badges", {"badgeId": "b2", "name": "Second", "level": 3})
+    await upgraded.recorded("badges", {"badgeId": "b2", "name": "Second", "level": 3})
     assert stored(tmp_path)[0] == 2
     assert {badge["badgeId"]: badge["level"] for badge in await upgraded.section("badges")} == {"b1": 1, "b2": 3}
     await upgraded.checked()
 
 
 async def test_a_record_equal_to_an_old_one_brought_forward_is_a_duplicate(upgraded):
-    assert await upgraded.told("badges", NEW) == {"recorded": 0, "duplicates": 1}
+    assert await upgraded.recorded("badges", NEW) == {"recorded": 0, "duplicates": 1}
 
 
 async def test_the_check_reports_no_difference_in_rows_of_older_code(upgraded):

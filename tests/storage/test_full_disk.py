@@ -105,7 +105,7 @@ async def test_work_that_goes_on_after_a_full_disk_keeps_nothing_either(store):
 
 async def test_a_service_answers_503_with_retry_after_and_goes_on_when_there_is_room(tmp_path):
     async with harness.service(tmp_path) as running:
-        await running.told("interactions", harness.interaction(1))
+        await running.recorded("interactions", harness.interaction(1))
         await limit_pages(running.services.store, 0)
         large = harness.interaction(2, offerId="x" * 100_000)
         refused = await running.record("interactions", large)
@@ -115,7 +115,7 @@ async def test_a_service_answers_503_with_retry_after_and_goes_on_when_there_is_
         assert refused.json()["code"] == "storage_full"
         assert [event["id"] for event in await running.section("interactions")] == ["ih_001"]
         await limit_pages(running.services.store, MANY_PAGES)
-        await running.told("interactions", large)
+        await running.recorded("interactions", large)
         assert [event["id"] for event in await running.section("interactions")] == ["ih_002", "ih_001"]
         await running.checked()
 

@@ -29,8 +29,8 @@ async def write_records(running, customer_id, number, moments=3):
         {"record": {**SEGMENT, "segmentId": f"s{number}.{ahead}"}, "effectiveAt": rfc3339_millis(now + ahead * 10_000)}
         for ahead in range(1, moments + 1)
     ]
-    await running.told("segments", later, customer_id)
-    await running.told("interactions", {**CLICK, "id": f"i{number}"}, customer_id)
+    await running.recorded("segments", later, customer_id)
+    await running.recorded("interactions", {**CLICK, "id": f"i{number}"}, customer_id)
     await running.client.delete(f"/api/v1/customers/{customer_id}/interactions/i{number - 3}")
 
 
@@ -90,7 +90,7 @@ async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
 
 @pytest.mark.parametrize("what", ["a customer's document", "one without ground"])
 async def test_a_stale_document_is_to_be_rendered_and_no_difference(opened, what):
-    await opened.told("segments", SEGMENT)
+    await opened.recorded("segments", SEGMENT)
     name = "segments" if what == "a customer's document" else "journeys"
     store = opened.services.store
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c1": [stale(name)]}))))
@@ -124,9 +124,9 @@ def plugin(tmp_path):
 
 async def test_facts_and_documents_of_an_unregistered_section_are_counted_and_kept(database, plugin):
     async with service(None, database=database, plugins=(str(plugin),)) as running:
-        await running.told("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
-        await running.told("badges", {"badgeId": "b3"}, "c2")
-        await running.told("segments", SEGMENT, "c2")
+        await running.recorded("badges", [{"badgeId": "b1"}, {"badgeId": "b2"}])
+        await running.recorded("badges", {"badgeId": "b3"}, "c2")
+        await running.recorded("segments", SEGMENT, "c2")
         store = running.services.store
         await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c2": [stale("badges")]}))))
     async with service(None, database=database, tenants=()) as without:
@@ -144,8 +144,8 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
     plugin.write_text(BADGES)
     async with service(None, database=database, plugins=(str(plugin),)) as running:
         for customer_id, badge in (("c1", "short"), ("c2", "longer")):
-            await running.told("badges", {"badgeId": badge}, customer_id)
-            await running.told("segments", SEGMENT, customer_id)
+            await running.recorded("badges", {"badgeId": badge}, customer_id)
+            await running.recorded("segments", SEGMENT, customer_id)
         store = running.services.store
         await store.write(
             TENANT, lambda tx: tx.apply(TENANT, Changes(documents=dict.fromkeys(("c1", name) for name in ["segments"])))
@@ -179,7 +179,7 @@ async def test_a_section_whose_code_raises_is_reported_and_does_not_stop_the_res
 async def test_the_command_reports_unchecked_sections_and_its_exit_code_tells_faults(tmp_path, plugin):
     database = tmp_path / "portrait.db"
     async with service(tmp_path, plugins=(str(plugin),)) as running:
-        await running.told("badges", {"badgeId": "short"})
+        await running.recorded("badges", {"badgeId": "short"})
     checked = portrait("db", "check", database=database)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "1 facts and 1 documents of section badges could not be checked" in checked.stdout

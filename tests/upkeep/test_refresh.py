@@ -169,7 +169,7 @@ async def test_a_document_of_a_busy_customer_is_skipped_and_stays_due(opened, mo
 async def test_no_document_is_written_of_an_empty_section(opened):
     """A read finds a document overtaken; then the identifier belongs to another customer, or to none."""
     await due_later(opened, ["c1"])
-    await opened.told(
+    await opened.recorded(
         "interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}, "c2"
     )
     for customer_id, section in (("c2", "segments"), ("c1", "journeys"), ("nobody", "segments")):
@@ -182,7 +182,9 @@ async def test_no_document_is_written_of_an_empty_section(opened):
 
 async def test_a_refresh_after_an_unmerge_writes_nothing_unfounded(opened):
     await due_later(opened, ["b"])
-    await opened.told("interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}, "a")
+    await opened.recorded(
+        "interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}, "a"
+    )
 
     async def act(action):
         body = {"action": action, "targetId": "a", "sourceId": "b"}
@@ -202,7 +204,9 @@ async def test_a_refresh_after_an_unmerge_writes_nothing_unfounded(opened):
 async def test_an_unfounded_due_document_is_removed(opened, whose):
     customer_ids = ids() if whose == "nobody" else ["c1"]
     if whose != "nobody":
-        await opened.told("interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"})
+        await opened.recorded(
+            "interactions", {"id": "i", "interactionType": "click", "timestamp": "2026-05-01T00:00:00Z"}
+        )
     await due_later(opened, ["last"])
     stray = Document("segments", b"[]", b"", START, 1)
     await opened.services.store.write(
