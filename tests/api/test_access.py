@@ -9,8 +9,7 @@ import pytest
 
 from contract.given import RECORDS
 from harness import TENANT, portrait, service
-from portrait.access import keys
-from portrait.access import service as access_service
+from portrait.access import cache, keys
 from portrait.api.application import Application
 from portrait.api.operation import Answer, Operation
 from portrait.model import time
@@ -176,8 +175,8 @@ async def test_a_revocation_reaches_other_processes_within_a_second(guarded, tmp
     async with service(tmp_path, auth="keys", tenants=()) as other:
         assert (await other.client.get("/api/v1/customers", headers=headers)).status_code == 200
         await guarded.services.access.revoke_key(TENANT, minted.credential.id)
-        monotonic = access_service.time.monotonic
-        monkeypatch.setattr(access_service, "time", SimpleNamespace(monotonic=lambda: monotonic() + 1))
+        monotonic = cache.time.monotonic
+        monkeypatch.setattr(cache, "time", SimpleNamespace(monotonic=lambda: monotonic() + 1))
         assert (await other.client.get("/api/v1/customers", headers=headers)).status_code == 401
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from growth import LINEAR, growth
 from harness import TENANT, service
 from identifying.acting import act, bulk, named, tie, tried
-from portrait.access import service as access_service
+from portrait.access import cache
 from portrait.api import bulk as bulk_route
 from portrait.api import operation, pages, profile
 from portrait.api.bodies import MAX_INLINE
@@ -427,7 +427,7 @@ async def test_a_tenant_is_remembered_for_a_while_and_not_for_ever(running, monk
 
     monkeypatch.setattr(running.services.store, "tenant", tenant)
     for seconds, times in ((3600, 1), (0, 3)):
-        monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", seconds)
+        monkeypatch.setattr(cache, "FRESH_SECONDS", seconds)
         running.services.access.changed(TENANT)
         asked.clear()
         for _ in range(3):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from api.test_access import ROLES, call, declared
 from harness import TENANT, ndjson, service
-from portrait.access import service as access_service
+from portrait.access import cache
 from portrait.access.keys import mint
 from portrait.api.paths import Paths
 from portrait.model import time
@@ -250,7 +250,7 @@ async def test_the_last_use_of_a_key_is_noted_within_ten_minutes_and_costs_no_re
     guarded_anywhere, monkeypatch
 ):
     running, clock = guarded_anywhere, guarded_anywhere.clock
-    monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", 0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0)
     admin, viewer = await running.key("admin"), await running.key("viewer")
     ends = await running.key("viewer", expires_at=clock.now + time.HOUR)
     ids = [key.split("_")[1] for key in (admin, viewer, ends)]

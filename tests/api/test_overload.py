@@ -13,8 +13,7 @@ import pytest
 import uvicorn
 
 from harness import TENANT, interaction, ndjson, service
-from portrait.access import keys, strangers
-from portrait.access import service as access_service
+from portrait.access import cache, keys, strangers
 from portrait.api.connections import Limits
 from portrait.api.wire import protocol
 from portrait.serving import admission, leaving
@@ -107,8 +106,8 @@ async def test_a_wrong_key_is_refused_from_memory_for_a_while(guarded, monkeypat
     assert len(asked) == 1
     good = await guarded.key("viewer")
     assert (await guarded.client.get("/api/v1/customers", headers={"X-API-Key": good})).status_code == 200
-    access._refused.clear()
-    monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", 0.0)
+    access._credentials._refused.clear()
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     asked.clear()
     for _ in range(3):
         assert (await guarded.client.get("/api/v1/customers", headers=headers)).status_code == 401
@@ -116,22 +115,22 @@ async def test_a_wrong_key_is_refused_from_memory_for_a_while(guarded, monkeypat
 
 
 async def test_made_up_keys_fill_no_memory_and_push_no_good_key_out(guarded, monkeypatch):
-    monkeypatch.setattr(access_service, "MAX_REMEMBERED", 10)
+    monkeypatch.setattr(cache, "MAX_SIZE", 10)
     access = guarded.services.access
     good = {"X-API-Key": await guarded.key("viewer")}
     assert (await guarded.client.get("/api/v1/customers", headers=good)).status_code == 200
     for _ in range(50):
         wrong = {"X-API-Key": str(keys.mint())}
         assert (await guarded.client.get("/api/v1/customers", headers=wrong)).status_code == 401
-    assert len(access._refused) <= 10
-    assert len(access._credentials) == 1
+    assert len(access._credentials._refused) <= 10
+    assert len(access._credentials._credentials) == 1
 
 
 async def test_unknown_keys_are_looked_up_few_at_a_time_and_do_not_delay_known_keys(guarded, monkeypatch):
     monkeypatch.setattr(strangers, "A_SECOND", 3.0)
     access = guarded.services.access
-    access._strangers = strangers.Strangers(lambda: 0.0)
-    monkeypatch.setattr(access_service, "REMEMBERED_SECONDS", 0.0)
+    access._credentials._strangers = strangers.Strangers(lambda: 0.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(admission, "BURST_SECONDS", 0.05)
     good = {"X-API-Key": await guarded.key("viewer")}
     assert (await guarded.client.get("/api/v1/customers", headers=good)).status_code == 200
@@ -165,7 +164,7 @@ async def test_callers_with_a_key_being_looked_up_share_the_lookup(guarded, monk
 
 
 async def test_only_the_latest_tenants_are_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(access_service, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(cache, "MAX_SIZE", 3)
     names = [f"t{number}" for number in range(8)]
     async with service(tmp_path, tenants=names) as running:
         for name in names:
