@@ -260,7 +260,7 @@ class IdentityResource:
         async for some in self._explainer.waiting(call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])):
             found += some.waiting
             gone_through += some.identifiers
-            place = found[limit - 1].place if len(found) > limit else (some.last, 2**63 - 1, b"")
+            place = found[limit - 1].cursor if len(found) > limit else (some.last, 2**63 - 1, b"")
             if len(found) > limit or gone_through >= MAX_GONE_THROUGH:
                 break
         else:
@@ -409,7 +409,7 @@ def _explained(found: Explanation, begin: int, limit: int) -> ExplanationAnswer:
 
 
 def _reasoned(one: Why) -> Reasoned:
-    return Reasoned(**msgspec.structs.asdict(one.shown.record), path=[_link(link) for link in one.path])
+    return Reasoned(**msgspec.structs.asdict(one.identified.record), path=[_link(link) for link in one.path])
 
 
 def _merge(one: Merge) -> ShownMerge:
@@ -419,7 +419,7 @@ def _merge(one: Merge) -> ShownMerge:
 
 
 def _apart(one: Apart) -> ShownApart:
-    told = one.told
+    told = one.record
     return ShownApart(
         [Named(*one.a), Named(*one.b)], told.rule, told.source, told.credential, rfc3339(told.recorded_at)
     )
@@ -442,7 +442,7 @@ def _listed(one: Waiting) -> ListedCandidate:
 
 
 def _candidate(one: Candidate) -> ShownCandidate:
-    told = one.told
+    told = one.record
     return ShownCandidate(
         Named(*one.a), Named(one.b.type, told.value), one.reason, WORDS[one.reason], told.source,
         float(told.confidence), rfc3339(told.recorded_at),

@@ -17,7 +17,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.time import rfc3339
 from portrait.reads.lists import Listed, Lists
 from portrait.sections.base import StoredSection
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 from portrait.writes.recording import Recorder
 
 T = TypeVar("T")
@@ -206,9 +206,9 @@ def _of(generic: Any, record: Any) -> Any:
     return generic[record]
 
 
-def _place(call: Call) -> Place | None:
+def _place(call: Call) -> Cursor | None:
     place = pages.position(call, tuple[pages.Int64, bytes])
-    return Place(*place) if place else None
+    return Cursor(*place) if place else None
 
 
 def _listed(one: Listed) -> ListedRecord[msgspec.Raw]:

@@ -111,7 +111,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
     found = run(options, work)
     say(f"customer {found.customer_id}")
     for one in found.why:
-        say(f"  {one.shown.identifier.type} {one.shown.record.value}  {one.shown.record.confidence:g}")
+        say(f"  {one.identified.identifier.type} {one.identified.record.value}  {one.identified.record.confidence:g}")
         for link in one.path:
             say(f"    {_link(link)}")
     for merge in found.merges:
@@ -119,7 +119,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
             f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.first_evidence)}"
         )
     for apart in found.apart:
-        say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.told.rule, apart.told)}")
+        say(f"kept apart: {_shown(apart.a)} and {_shown(apart.b)}: {_said(apart.record.rule, apart.record)}")
     for candidate in found.candidates:
         reason = candidate.reason
         say(f"waits for review: {_shown(candidate.a)} and {_shown(candidate.b)}: {reason.value}. {WORDS[reason]}")
@@ -258,14 +258,14 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
         count, surest = 0, list[Candidate]()
         async for gone_through in services.explainer.waiting(tenant.id):
             found = gone_through.waiting
-            some = [one.candidate for one in found if by is None or one.candidate.told.source == by]
+            some = [one.candidate for one in found if by is None or one.candidate.record.source == by]
             count += len(some)
-            surest = heapq.nsmallest(skip + limit, [*surest, *some], key=lambda one: (-one.told.confidence, one))
+            surest = heapq.nsmallest(skip + limit, [*surest, *some], key=lambda one: (-one.record.confidence, one))
         return count, surest[skip:]
 
     count, surest = run(options, work)
     for one in surest:
-        say(f"{one.told.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.told)}")
+        say(f"{one.record.confidence:g}  {_shown(one.a)}  {_shown(one.b)}  {_said(one.reason, one.record)}")
     say(f"{count:,} wait for review.", err=True)
 
 

@@ -106,26 +106,26 @@ class Reader:
             SectionForbidden: one is named that the role may not read.
         """
         if names is None:
-            sections = tuple(one for one in self._registry if one.default and role in one.roles)
+            sections = tuple(section for section in self._registry if section.default and role in section.roles)
         else:
             sections = tuple(self._asked(role, name) for name in dict.fromkeys(names))
             if not sections:
                 raise self._registry.unknown()
-        stored = tuple(one.name for one in sections if isinstance(one, StoredSection))
+        stored = tuple(section.name for section in sections if isinstance(section, StoredSection))
         parts = tuple(
             Planned(
-                one.name,
-                b'%b{"name":%b,"data":' % (b"}," if place else b"", _encode_json(one.name)),
-                one,
-                shown_by(one).version if isinstance(one, StoredSection) else None,
+                section.name,
+                b'%b{"name":%b,"data":' % (b"}," if index else b"", _encode_json(section.name)),
+                section,
+                shown_by(section).version if isinstance(section, StoredSection) else None,
             )
-            for place, one in enumerate(sections)
+            for index, section in enumerate(sections)
         )
         return Plan(
             parts,
             None if len(stored) == len(self._registry.all_stored()) else stored,
-            tuple(one for one in sections if isinstance(one, ComputedSection)),
-            b"".join(one.opening for one in parts),
+            tuple(section for section in sections if isinstance(section, ComputedSection)),
+            b"".join(part.opening for part in parts),
         )
 
     def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
@@ -153,23 +153,23 @@ class Reader:
             Unavailable: the database does not answer.
         """
         rows = await self._store.documents(tenant, customer_id, plan.names)
-        held = {row.section: row for row in rows}
-        head = held.get(HEAD)
+        documents = {row.section: row for row in rows}
+        head = documents.get(HEAD)
         if head is None:
             raise CustomerNotFound
         known = read_head(head.body)
         if known.merged_into is not None:
             return await self.load(tenant, known.merged_into, plan)
         now = self._now(known)
-        shown = _encode_json(customer_id)
-        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
-        hashes = [plan.identity, shown]
+        encoded_id = _encode_json(customer_id)
+        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (encoded_id, _encode_json(tenant))]
+        hashes = [plan.identity, encoded_id]
         whole = not plan.computed
         for name, opening, section, version in plan.parts:
             parts.append(opening)
             if version is None:
                 parts.append(b"")
-            elif (row := held.get(name)) is None:
+            elif (row := documents.get(name)) is None:
                 parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
             elif _holds(row, version, now):
@@ -197,9 +197,9 @@ class Reader:
         profile = loaded.profile
         computed = iter(await self._compute(loaded, plan, deadlines))
         parts = list(profile.parts)
-        for place, (_, _, _, version) in enumerate(plan.parts):
+        for index, (_, _, _, version) in enumerate(plan.parts):
             if version is None:
-                parts[2 * place + 2] = _spliced(next(computed))
+                parts[2 * index + 2] = _spliced(next(computed))
         return profile._replace(parts=tuple(parts))
 
     async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, bytes] | None:
@@ -207,8 +207,8 @@ class Reader:
 
         None: that cannot be told without reading it, or there is no such customer.
         """
-        held = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
-        head = held.get(HEAD)
+        documents = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
+        head = documents.get(HEAD)
         if plan.computed or head is None:
             return None
         known = read_head(head.body)
@@ -217,7 +217,7 @@ class Reader:
         now = self._now(known)
         hashes = [plan.identity, _encode_json(customer_id)]
         for name, _, _, version in plan.parts:
-            row = held.get(name)
+            row = documents.get(name)
             if row is not None and not _holds(row, version, now):
                 return None
             hashes.append(_EMPTY_HASH if row is None else row.hash)
@@ -261,8 +261,8 @@ class Reader:
             return records
 
         links = await projection.load_joined(self._store, tenant, LINKS, members, loaded.now)
-        given = (Identifier(one.record.type, one.record.value) for one in identified(links, loaded.now))
-        identifiers = tuple(dict.fromkeys([*members, *given]))
+        linked = (Identifier(member.record.type, member.record.value) for member in identified(links, loaded.now))
+        identifiers = tuple(dict.fromkeys([*members, *linked]))
         context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())
         return await self._computed.run(plan.computed, context, deadlines)
 

@@ -37,7 +37,7 @@ class Changes(NamedTuple):
     """By customer id and section, `HEAD` among them."""
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a page of facts ended: the next begins just below it."""
 
     effective_at: int
@@ -123,7 +123,7 @@ class FactReads(Protocol):
     """The facts themselves. Orders are by (effective_at, id), which is (effective_at, recorded_at, id)."""
 
     async def events(
-        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Cursor | None, limit: int
     ) -> list[Fact]:
         """Return up to `limit` puts below `before` whose key their identifier has not deleted, newest first.
 
@@ -137,7 +137,7 @@ class FactReads(Protocol):
         identifiers: Collection[Identifier],
         section: str,
         key: str,
-        before: Place | None,
+        before: Cursor | None,
         limit: int,
     ) -> list[Fact]:
         """Return up to `limit` facts of a key below `before`, newest first.

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,8 +47,8 @@ def newest_first(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
 
 
-_FIRST = Place(-(2**63), b"")
-_LAST = Place(2**63 - 1, b"\xff" * 17)
+_FIRST = Cursor(-(2**63), b"")
+_LAST = Cursor(2**63 - 1, b"\xff" * 17)
 """Places below and above every fact: ids have 16 bytes."""
 
 
@@ -60,7 +60,7 @@ class RowPage:
         limit: how many facts it holds at most.
     """
 
-    def __init__(self, below: Place | None, limit: int) -> None:
+    def __init__(self, below: Cursor | None, limit: int) -> None:
         self.below = below or _LAST
         self.above = _FIRST
         """The place that further facts must lie above: once the page is full, its end."""
@@ -71,4 +71,4 @@ class RowPage:
         """Take in what an identifier has between `above` and `below`, as far as it belongs on the page."""
         self.facts = newest_first([*self.facts, *facts])[: self._limit]
         if len(self.facts) == self._limit and self.facts:
-            self.above = Place(self.facts[-1].effective_at, self.facts[-1].id)
+            self.above = Cursor(self.facts[-1].effective_at, self.facts[-1].id)

@@ -90,8 +90,8 @@ async def _keeps_statements(connection: Connection, url: str) -> None:
     name = f"portrait_{token_hex(8)}"
     other = await asyncpg.connect(url, timeout=START_PATIENCE, statement_cache_size=0)
     try:
-        for one in (connection, other):
-            await (await one.prepare("SELECT 1", name=name)).fetchval()
+        for session in (connection, other):
+            await (await session.prepare("SELECT 1", name=name)).fetchval()
     except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
         raise DatabaseRefused(f"{without_password(url)} is {HANDED_ON}.") from None
     finally:
@@ -127,10 +127,10 @@ async def _once(url: str, patience: float | None, work: Callable[[Connection], A
                 await connection.close(timeout=1)
     except (*FAULTS, ValueError, OverflowError, IndexError) as error:  # the last three: URLs that nobody checks
         if isinstance(error, TimeoutError) and connection is not None:
-            said = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
+            message = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
         else:
-            said = _refusal(error)
-        raise DatabaseRefused(f"{without_password(url)} {said}.") from None
+            message = _refusal(error)
+        raise DatabaseRefused(f"{without_password(url)} {message}.") from None
 
 
 def _look_up(url: str) -> None:
@@ -162,10 +162,10 @@ def _names(url: str) -> list[str]:
     """Return what a URL calls its servers, as libpq reads it; none where one is a socket."""
     parts = urlsplit(url)
     listed = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ()))
-    found = [unquote(one) for one in (listed or os.environ.get("PGHOST", "")).split(",") if one]
-    if any(one.startswith(("/", "[")) for one in found):
+    hosts = [unquote(host) for host in (listed or os.environ.get("PGHOST", "")).split(",") if host]
+    if any(host.startswith(("/", "[")) for host in hosts):
         return []
-    return [one.partition(":")[0] for one in found]
+    return [host.partition(":")[0] for host in hosts]
 
 
 async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
@@ -185,9 +185,9 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
                 await connection.execute(statement)
     lacking = await connection.fetch(_LACKING, [*citus.DISTRIBUTED, "tenants", "credentials"])
     if lacking:
-        shown = ", ".join(row[0] for row in lacking)
+        tables = ", ".join(row[0] for row in lacking)
         raise DatabaseRefused(
-            f"{without_password(url)} gives this user too few rights on: {shown}."
+            f"{without_password(url)} gives this user too few rights on: {tables}."
             " Grant it SELECT, INSERT, UPDATE and DELETE on them."
         )
     return await citus.is_distributed(connection, without_password(url))
@@ -244,9 +244,9 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
 def _refusal(error: Exception) -> str:
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):  # asyncpg has no class for it
         return "does not speak TLS, which sslmode asks for. Turn it on there, or write another sslmode"
-    for kinds, said in _REFUSALS:
+    for kinds, message in _REFUSALS:
         if isinstance(error, kinds):
-            return said
+            return message
     if isinstance(error, asyncpg.PostgresError):
         return f"cannot be used: PostgreSQL reports {type(error).__name__}"
     return "is not a URL that can be used. Write postgresql://user:password@host:5432/database"
@@ -300,7 +300,7 @@ _AT_WORK: tuple[tuple[tuple[type[BaseException], ...], PortraitError], ...] = (
 
 def translated(error: BaseException) -> PortraitError:
     """Return an error of PostgreSQL's at work as one of the tree's."""
-    for kinds, said in _AT_WORK:
+    for kinds, failure in _AT_WORK:
         if isinstance(error, kinds):
-            return type(said)(said.detail)
+            return type(failure)(failure.detail)
     return StorageFailed(f"The database reports {type(error).__name__}. Try again.")

@@ -39,14 +39,14 @@ OWNERS = (
 )
 """Looks any identifiers up."""
 STATES = (
-    "SELECT w.place, s.body, s.version"
-    " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
+    "SELECT w.ordinal, s.body, s.version"
+    " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, ordinal)"
     " CROSS JOIN LATERAL (SELECT body, version FROM states"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section OFFSET 0) s"
 )
 KNOWN = (
-    "SELECT w.place, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
-    " WITH ORDINALITY w (type, value, section, key, moment, place)"
+    "SELECT w.ordinal, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
+    " WITH ORDINALITY w (type, value, section, key, moment, ordinal)"
     f" CROSS JOIN LATERAL (SELECT {FACT_COLUMNS} FROM facts"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section AND key = w.key"
     " AND (w.moment IS NULL OR effective_at = w.moment) OFFSET 0) f"
@@ -96,27 +96,27 @@ class GatheredTransaction(PostgresTransaction):
         filled it.
         """
         looked = self._looked.pop(tenant, {})
-        if unseen := [one for one in customer_ids if one not in looked]:
+        if unseen := [customer_id for customer_id in customer_ids if customer_id not in looked]:
             await self._look(tenant, unseen)
             looked |= self._looked.pop(tenant)
-        heads = {one: looked[one] for one in customer_ids}
-        if missing := sorted(one for one, body in heads.items() if body is None):
+        heads = {customer_id: looked[customer_id] for customer_id in customer_ids}
+        if missing := sorted(customer_id for customer_id, body in heads.items() if body is None):
             # To make a row is to wait for whoever makes it too, and there is no INSERT that does not.
             if self._is_late(tenant) and set(missing) - self._absent[tenant] - self.held[tenant]:
                 raise self._out_of_turn(tenant, customer_ids)
-            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing]
+            new = [(tenant, customer_id, HEAD, b"", b"", None, 0) for customer_id in missing]
             made = {row[1]: b"" for row in await self._kept(put.PLACEHOLDERS.many, *columns(new, len(new[0])))}
             self._placeholders.setdefault(tenant, set()).update(made)
             self._absent[tenant].clear()
             self.held[tenant].update(made)
             heads |= made
             # One that another writer makes or takes back meanwhile is in neither answer.
-            if others := [one for one in missing if one not in made]:
+            if others := [customer_id for customer_id in missing if customer_id not in made]:
                 await self._look(tenant, others)
                 heads |= self._looked.pop(tenant)
                 if None in heads.values():
                     raise self._out_of_turn(tenant, customer_ids)
-        return {one: known_head(body or b"") for one, body in heads.items()}
+        return {customer_id: known_head(body or b"") for customer_id, body in heads.items()}
 
     async def _look(self, tenant: str, customer_ids: Collection[str], *, merged: bool = True) -> list[Any]:
         """Look customers up, and lock the heads of those that have one; of those merged away only if they are wanted.
@@ -145,18 +145,22 @@ class GatheredTransaction(PostgresTransaction):
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
-        return {asked[place - 1]: StoredState(body, version) for place, body, version in rows}
+        return {asked[ordinal - 1]: StoredState(body, version) for ordinal, body, version in rows}
 
     async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(
-            KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
+            KNOWN,
+            tenant,
+            *columns(
+                [(*question.identifier, question.section, question.key, question.moment) for question in asked], 5
+            ),
         )
-        found: dict[FactsAsked, list[Fact]] = {}
-        for place, *fact in rows:
-            found.setdefault(asked[place - 1], []).append(fact_of(fact))
-        return found
+        facts: dict[FactsAsked, list[Fact]] = {}
+        for ordinal, *fact in rows:
+            facts.setdefault(asked[ordinal - 1], []).append(fact_of(fact))
+        return facts
 
     async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """Lock nothing: what was made here is seen all at once."""

@@ -64,11 +64,11 @@ class PostgresTransaction(PostgresReads):
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
-        found = await super().all_documents(tenant, customer_ids)
+        documents = await super().all_documents(tenant, customer_ids)
         for customer_id in self._placeholders.get(tenant, ()):
-            if rest := [document for document in found.pop(customer_id, ()) if document.section != HEAD]:
-                found[customer_id] = rest
-        return found
+            if rest := [document for document in documents.pop(customer_id, ()) if document.section != HEAD]:
+                documents[customer_id] = rest
+        return documents
 
     async def hold(self, customers: Mapping[str, Collection[str]]) -> None:
         """Lock customers of some tenants before anything else is done."""
@@ -107,7 +107,7 @@ class PostgresTransaction(PostgresReads):
             OutOfTurn: others are held already, and another has one of these.
         """
         late = self._is_late(tenant)
-        wanted = sorted((citus.lock_key(tenant, one), one) for one in customer_ids)
+        wanted = sorted((citus.lock_key(tenant, customer_id), customer_id) for customer_id in customer_ids)
         # Not by `_rows`: the statement goes to no shard.
         rows = await self._connection.fetch(citus.TRY_LOCKS if late else citus.LOCKS, *columns(wanted, 2))
         if late and not all(taken for taken, _, _ in rows):
@@ -120,7 +120,7 @@ class PostgresTransaction(PostgresReads):
 
     async def _lock(self, tenant: str, wanted: list[str]) -> dict[str, Head | None]:
         heads: dict[str, Head | None] = {}
-        while missing := [one for one in wanted if one not in heads]:
+        while missing := [customer_id for customer_id in wanted if customer_id not in heads]:
             rows = await self._rows(
                 "SELECT customer_id, body FROM documents WHERE tenant = $1 AND section = $2"
                 " AND customer_id = ANY($3::text[]) ORDER BY customer_id FOR UPDATE",
@@ -128,7 +128,9 @@ class PostgresTransaction(PostgresReads):
             )  # fmt: skip
             heads |= {customer_id: known_head(body) for customer_id, body in rows}
             # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
-            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing if one not in heads]
+            new = [
+                (tenant, customer_id, HEAD, b"", b"", None, 0) for customer_id in missing if customer_id not in heads
+            ]
             made = [row[1] for row in await self._put(put.PLACEHOLDERS, new)]
             heads |= dict.fromkeys(made)
             self._placeholders.setdefault(tenant, set()).update(made)

@@ -78,15 +78,15 @@ def restore(path: Path, copy: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _copied(original: apsw.Connection, shown: Path, *, beside: Path) -> Iterator[Path]:
+def _copied(original: apsw.Connection, path: Path, *, beside: Path) -> Iterator[Path]:
     """Give a copy of a database, checked and on the disk, next to where it is to be; what is left of it then goes.
 
     Raises:
         DatabaseRefused: the database is none of Portrait's, of a newer version, or corrupt.
     """
     if original.pragma("application_id") != APPLICATION_ID:
-        raise DatabaseRefused(f"{shown} is no database of Portrait's. Name another file.")
-    migrations.needed("sqlite", schema_version(original), str(shown), upgrade=True)
+        raise DatabaseRefused(f"{path} is no database of Portrait's. Name another file.")
+    migrations.needed("sqlite", schema_version(original), str(path), upgrade=True)
     number, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)  # for its owner's eyes only
     os.close(number)
     made = Path(name)
@@ -98,7 +98,7 @@ def _copied(original: apsw.Connection, shown: Path, *, beside: Path) -> Iterator
             # Written over the original, it must show.
             connection.pragma("user_version", secrets.randbelow(2**31 - 1) + 1)
             if connection.execute("PRAGMA quick_check(1)").get != "ok":
-                raise DatabaseRefused(f"{shown} is corrupt. Restore it from a backup; keep the file for inspection.")
+                raise DatabaseRefused(f"{path} is corrupt. Restore it from a backup; keep the file for inspection.")
         with made.open("rb") as file:
             os.fsync(file.fileno())
         yield made

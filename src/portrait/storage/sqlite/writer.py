@@ -170,8 +170,8 @@ class Writer:
             if isinstance(error, apsw.BusyError):
                 # Those that have waited for half of their time would wait as long again, in vain.
                 taken += self._take_those_until(time.monotonic() + self._patience / 2)
-            told = translated(error) if isinstance(error, apsw.Error) else error
-            return [(one, None, told) for one in taken]
+            failure = translated(error) if isinstance(error, apsw.Error) else error
+            return [(job, None, failure) for job in taken]
         return answers
 
     def _in_savepoint(self, connection: apsw.Connection, transaction: SqliteTransaction, job: _Job) -> _Answer:
