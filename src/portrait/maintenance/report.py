@@ -46,6 +46,6 @@ class Report(msgspec.Struct):
         self.differences += other.differences
         self.failed += other.failed
         for section, counted in other.unregistered.items():
-            held = self.of_unregistered(section)
-            held.facts += counted.facts
-            held.documents += counted.documents
+            counts = self.of_unregistered(section)
+            counts.facts += counted.facts
+            counts.documents += counted.documents
