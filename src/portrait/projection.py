@@ -16,7 +16,7 @@ from portrait.storage.contract import Cursor, FactsAsked, Reads, StoredState
 
 T = TypeVar("T")
 MAX_OVERTAKEN = 10_000
-"""How many documents found overtaken are remembered at most."""
+"""How many overtaken documents are remembered at most."""
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _encode_state = msgspec.msgpack.Encoder().encode
 
@@ -24,8 +24,8 @@ _encode_state = msgspec.msgpack.Encoder().encode
 class Overtaken:
     """Documents that reads found overtaken, by time or by newer code, for the background to render anew.
 
-    A read renders them for its own answer and writes nothing. Those that nobody reads may wait: bounded, the rest is
-    found at the next read.
+    A read renders them for its own answer and writes nothing. How many are remembered is bounded: the next read notes
+    the rest.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Overtaken:
             self._documents[tenant, customer_id, section] = None
 
     def take(self) -> list[tuple[str, str, str]]:
-        """Return all that were found since, as (tenant, customer id, section), and forget them."""
+        """Return all remembered documents, as (tenant, customer id, section), and forget them."""
         documents, self._documents = list(self._documents), {}
         return documents
 
@@ -82,7 +82,7 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
 
     Args:
         section: the section; facts of others are passed over.
-        facts: the facts. A state's are folded as they were told.
+        facts: the facts. Those of a state section are folded in the order in which they were recorded.
         state: where to begin; None: before any fact.
 
     Raises:
@@ -127,8 +127,8 @@ async def _newest(
 ) -> list[Fact]:
     """Return the newest events that are due: a window of them, and all that happened with the last of these.
 
-    Among those of one moment the fold chooses by key, which is not the order in which they were told. Of several
-    identifiers, one person's, an event comes once.
+    Among events of one moment the fold chooses by key, which is not the order in which they were recorded. An event
+    that several identifiers of one person have comes once.
     """
     window = section.fold.window or 0
     events: dict[tuple[str, bytes], Fact] = {}
@@ -146,7 +146,7 @@ async def _newest(
 async def first_recorded(
     reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier], facts: Sequence[Fact]
 ) -> list[Fact]:
-    """Return those of some events of one person's identifiers whose key was not told with another body before.
+    """Return the events, of one person's identifiers, whose key was not recorded with another body before.
 
     Raises:
         SectionFailed: the section's own code raised an error.
@@ -162,7 +162,7 @@ async def _contradicted(
     identifiers: Collection[Identifier],
     events: Iterable[tuple[str, bytes]],
 ) -> set[tuple[str, bytes]]:
-    """Return those of some events, by key and body, whose key another of the identifiers was told with another body."""
+    """Return the events, by key and body, whose key was first recorded with another body for one of the identifiers."""
     if len(identifiers) < 2 or not isinstance(section.fold, Events):
         return set()
     bodies: dict[str, set[bytes]] = {}
@@ -180,9 +180,9 @@ async def _contradicted(
 
 
 def first_body(section: StoredSection, facts: Iterable[Fact]) -> bytes | None:
-    """Return the body with which an event was told first, as the code reads it now; None: it was not told.
+    """Return the body with which an event was first recorded, as the code reads it now; None: it was not recorded.
 
-    Where two identifiers were told of one key with other bodies, and are one person's, this one counts.
+    Where two identifiers of one person have one key with different bodies, this body counts.
 
     Raises:
         SectionFailed: the section's own code raised an error.
@@ -192,7 +192,7 @@ def first_body(section: StoredSection, facts: Iterable[Fact]) -> bytes | None:
 
 
 def without_contradicted(section: StoredSection, facts: Mapping[T, Sequence[Fact]]) -> dict[T, list[Fact]]:
-    """Return a person's facts, by identifier, in a section of events, but those whose key was told otherwise first."""
+    """Return a person's facts in a section of events, by identifier, without puts of another body than `first_body`."""
     by_key: dict[str, list[Fact]] = {}
     for own_facts in facts.values():
         for fact in own_facts:
@@ -232,7 +232,7 @@ def is_state_too_large(section: StoredSection, stored: StoredState) -> bool:
 
 
 def joined(section: StoredSection, states: Iterable[Any]) -> Any:
-    """Return the one state of a customer with these states of its identifiers, most of which hold nothing.
+    """Return the one state of a customer with these states of its identifiers, most of which are empty.
 
     Raises:
         SectionFailed: the section's own code raised an error.
@@ -243,7 +243,7 @@ def joined(section: StoredSection, states: Iterable[Any]) -> Any:
     with section.own_code():
         empty = section.fold.empty()
         parts = [state for state in parts if state != empty] or [empty]
-        while len(parts) > 1:  # by twos, and those by twos: what many hold is gone through a few times
+        while len(parts) > 1:  # by twos, and their joins by twos: each record is gone through a few times only
             parts = [
                 section.fold.join(*parts[index : index + 2]) if index + 1 < len(parts) else parts[index]
                 for index in range(0, len(parts), 2)
@@ -276,14 +276,14 @@ def linked(state: Any, links: Iterable[LinksState]) -> Any:
 
 
 def may_clash(section: StoredSection, states: Iterable[Any]) -> bool:
-    """Tell whether events of several identifiers meet, which may have been told of one key otherwise."""
+    """Tell whether several identifiers have events, which may have one key with different bodies."""
     return isinstance(section.fold, Events) and sum(state.told_at > 0 for state in states) > 1
 
 
 async def settled(
     reads: Reads, tenant: str, section: StoredSection, states: Mapping[Identifier, EventsState], now: int
 ) -> EventsState:
-    """Return the joined state of events that may clash: of each key as it was told first.
+    """Return the joined state of events that may clash: of each key as it was recorded first.
 
     Args:
         reads: where the facts are.
@@ -319,7 +319,7 @@ async def load_joined(
 def render(section: StoredSection, state: Any, now: int) -> Document:
     """Return a section's document at a moment, from the joined state of a customer's identifiers.
 
-    One of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
+    A document of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
 
     Raises:
         SectionFailed: the section's own code raised an error, or made what is no JSON.
@@ -367,7 +367,7 @@ def new_heads(
         owners: whose each identifier is.
         members: the identifiers of each customer.
         heads: the heads as they were; None: of a customer that is new.
-        merged: customers that were merged away, with those that stay.
+        merged: the surviving customer of each customer that was merged away.
     """
     first: dict[str, Fact] = {}
     last: dict[str, int] = {}

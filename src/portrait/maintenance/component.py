@@ -1,4 +1,4 @@
-"""Identifiers that are linked: what the facts say of their customers, beside what is held."""
+"""Identifiers that are linked: what their facts lead to, beside what is stored."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -24,22 +24,22 @@ from portrait.writes.evidence import Pair, Said
 
 
 class Component:
-    """Identifiers that are linked: what the facts say of their customers, beside what is held.
+    """Identifiers that are linked: what their facts lead to, beside what is stored.
 
     A section whose own code raises an error, at whatever step, is counted and passed over, for the customer concerned.
 
     Args:
         registry: the sections.
         tenant: whose identifiers they are.
-        now: a moment at which all that is held had been rendered, in microseconds.
+        now: a moment by which all stored documents had been rendered, in microseconds.
         report: where to count.
         region: where the tenant's phone numbers without a country's prefix are from.
         facts: all facts of each identifier.
         graph: what links the identifiers.
         owners: the customer id under which each identifier is registered.
-        documents: the documents and heads held, by customer id and section.
-        states: the states held.
-        evidence: what is held of evidence at further identifiers, with which links wait for review.
+        documents: the stored documents and heads, by customer id and section.
+        states: the stored states.
+        evidence: the stored evidence at further identifiers, with which links wait for review.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Component:
         self._failed_states: set[tuple[Identifier, str]] = set()
         self._failed_documents: set[tuple[str, str]] = set()
         self._failed: set[tuple[str, str]] = set()
-        """The same by customer, or by identifier where it is nobody's."""
+        """The same by customer, or by identifier where no customer has it."""
         report.facts += sum(map(len, facts.values()))
         folded = {identifier: self._fold(identifier, own_facts) for identifier, own_facts in facts.items()}
         self._live_claims, self._decided_claims = _links(registry, region, folded, evidence)
@@ -109,7 +109,7 @@ class Component:
         return states
 
     def _derive(self, profile: Profile, owner: str, folded: Mapping[Identifier, dict[str, Any]]) -> None:
-        """Make one customer's documents and heads from the facts, beside what is held."""
+        """Make one customer's documents and heads from the facts."""
         moments = [fact.recorded_at for identifier in profile.members for fact in self._facts[identifier]]
         now = max(self._now, *moments)
         self.owners |= dict.fromkeys(profile.members, owner)
@@ -165,9 +165,9 @@ class Component:
 
     @property
     def changes(self) -> Changes:
-        """What the facts lead to; what is held and has no ground in them is removed.
+        """What the facts lead to; what is stored and does not follow from them is removed.
 
-        In place of a document that failed stands a stale one.
+        A document that failed is replaced by a stale one.
         """
         registered = {HEAD, *(section.name for section in self._registry.all_stored())}
         owners = dict.fromkeys(self._stored_owners.keys() - self.owners.keys())
@@ -182,13 +182,13 @@ class Component:
 
     @property
     def pairs(self) -> set[Pair]:
-        """The pairs of which records claim other than what was decided on."""
+        """The pairs whose live claims differ from the claims that were decided on."""
         return {pair for pair, _ in self._live_claims ^ self._decided_claims}
 
     def compare(self) -> None:
-        """Report how what is held differs from what the facts say.
+        """Report how what is stored differs from what the facts lead to.
 
-        What live records claim is found without what was decided on: a second, independent way.
+        The live claims are read from the records and not from the decisions: a second, independent way.
         """
         for claim in sorted(self._live_claims ^ self._decided_claims, key=str):
             reason: Literal["missing", "unfounded"] = "missing" if claim in self._live_claims else "unfounded"
@@ -208,7 +208,7 @@ class Component:
         self._compare("document", self._documents, documents, self._same_document)
 
     def _is_judged(self, key: tuple[str, str], document: Document) -> bool:
-        """Tell whether a document says anything: one that is stale and has no ground is rendered as none."""
+        """Tell whether a document is compared: a stale document without facts behind it renders as no document."""
         return self._registry.find_stored(key[1]) is not None and (document.version != STALE or key in self._documents)
 
     def _compare(
@@ -238,8 +238,8 @@ class Component:
         if stored.version != derived.version:
             return True  # folded by older code: the next use folds it anew
         ours, theirs = projection.read_state(section, derived), projection.read_state(section, stored)
-        # Joined with itself a state lets go of all that can no longer count: how much of that it still holds depends on
-        # the order in which it was told.
+        # Joined with itself a state lets go of all that can no longer count: how much of that it still has depends on
+        # the order in which its facts were recorded.
         try:
             with section.own_code():
                 return theirs is not None and bool(section.fold.join(ours, ours) == section.fold.join(theirs, theirs))
@@ -261,7 +261,7 @@ def _links(
     folded: Mapping[Identifier, Mapping[str, Any]],
     evidence: Mapping[Identifier, LatestState],
 ) -> tuple[set[tuple[Pair, str | None]], set[tuple[Pair, str | None]]]:
-    """Return what live records claim, by pair and source, and on which of their claims something was decided."""
+    """Return what live records claim, by pair and source, and the claims that were decided on."""
     section = registry.find_stored(LINKS.document)
     if section is None or not isinstance(section.fold, EvidenceFold):
         return set(), set()
@@ -269,7 +269,7 @@ def _links(
     claimed = {((word.a, word.b), word.source) for word in words.values() if word.rule == Rule.RECORD}
     own = {identifier: states[section.name] for identifier, states in folded.items() if section.name in states}
     elsewhere = Said(section, region, evidence).claims()
-    # What only a further identifier says is judged with that.
+    # A claim of a further identifier alone is judged with that identifier.
     live_claims = Said(section, region, own).claims() | (elsewhere & claimed)
     known = folded.keys() | evidence.keys()
     return live_claims, {claim for claim in claimed if claim in live_claims or known >= {*claim[0]}}

@@ -1,7 +1,7 @@
 """Rendering anew what time or newer code has overtaken, beside everything else that goes on.
 
-Several processes may do so over one database. Nobody claims anything, so nobody waits for what a dead process had
-claimed: each takes some of the oldest at random, and looks under the customer's lock whether another was faster.
+Several processes may do so over one database. No process reserves a document, so none waits for what a dead process
+had reserved: each takes some of the oldest at random, and looks under the customer's lock whether another was faster.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _log = logging.getLogger("portrait.upkeep")
 LOOK = 500
 """How many documents that are due are looked at, to choose from."""
 STEP = 100
-"""How many are rendered before what is due is looked at anew."""
+"""How many documents are rendered before what is due is looked at anew."""
 WIDTH = 4
-"""How many are rendered at once: on SQLite these share a commit, on PostgreSQL each takes a connection."""
+"""How many documents are rendered at once: on SQLite they share a commit, on PostgreSQL each takes a connection."""
 
 DocumentKey = tuple[str, str, str]
 """A document: tenant, customer id, section."""
@@ -43,7 +43,7 @@ class Refresher:
         self._overtaken = overtaken
 
     async def refresh(self) -> int:
-        """Render anew what reads found overtaken, then all that is due; return how many documents that were.
+        """Render anew what reads found overtaken, then all that is due; return how many documents were rendered.
 
         Half of the time is left to others. What a section's code fails at is set aside: stored as stale, it is not due
         any more, and a read renders it for its answer or shows the section's error. What the database was too busy for
@@ -82,7 +82,7 @@ class _Round:
         """By section: how many were set aside, and why the first was."""
 
     def left(self, due: Iterable[DocumentKey]) -> list[DocumentKey]:
-        """Return those of some documents that were not passed over."""
+        """Return the documents that were not passed over."""
         return [key for key in due if key not in self._passed]
 
     async def step(self, keys: Sequence[DocumentKey]) -> None:
@@ -141,7 +141,7 @@ class _Round:
 async def rendered(tx: Transaction, tenant: str, customer_id: str, section: StoredSection, now: int) -> bool:
     """Render a stored document anew where it is overtaken, and tell whether it was.
 
-    Nothing is stored of a section of which the customer holds no state: what stands there has no ground and goes.
+    Where the customer has no state in a section, its document is removed.
 
     Raises:
         SectionFailed: the section's own code raised an error, or renders what is overtaken at once.

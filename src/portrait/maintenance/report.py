@@ -7,7 +7,7 @@ import msgspec
 
 
 class Difference(NamedTuple):
-    """One place where what is held is not what the facts say."""
+    """A stored row that differs from what the facts lead to."""
 
     tenant: str
     kind: Literal["document", "state", "identifier", "head", "link"]
@@ -40,7 +40,7 @@ class Report(msgspec.Struct):
         return self.unregistered.setdefault(section, Unregistered())
 
     def add(self, other: Self) -> None:
-        """Take in what a part of the same walk found."""
+        """Add the report of a part of the same walk."""
         self.customers += other.customers
         self.facts += other.facts
         self.differences += other.differences

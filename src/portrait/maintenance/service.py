@@ -37,7 +37,7 @@ class Upkeep:
         self._refresher = Refresher(store, registry, clock, overtaken)
 
     async def check(self, progress: Progress | None = None) -> Report:
-        """Derive everything anew beside what is held, compare, and report; nothing is written.
+        """Derive everything anew, compare it with what is stored, and report; nothing is written.
 
         A service may go on serving: each customer is judged as it stands at one moment.
         """
@@ -53,7 +53,7 @@ class Upkeep:
         return report
 
     async def rebuild(self, progress: Progress | None = None) -> Report:
-        """Derive everything anew, report what was held otherwise, and put it right, a few customers at a time.
+        """Derive everything anew, report what was stored otherwise, and put it right, a few customers at a time.
 
         A service may go on serving: each customer is locked while it is compared and replaced.
         """
@@ -69,7 +69,7 @@ class Upkeep:
         """Render anew the documents whose moment has come, or that reads found overtaken; return how many.
 
         Raises:
-            Unavailable: the database cannot write now; what is left is due still.
+            Unavailable: the database cannot write now; the remaining documents are due still.
         """
         return await self._refresher.refresh()
 
@@ -91,7 +91,7 @@ class Upkeep:
         return report
 
     async def _decide(self, tx: Transaction, tenant: str, pairs: Collection[Pair]) -> None:
-        """Decide anew on what records claim of some pairs."""
+        """Decide anew on the claims of some pairs."""
         ends = {identifier for pair in pairs for identifier in pair}
         known = (await tx.resolve(tenant, ends)).keys()
         sections = {section.name: section for section in self._registry.all_stored()}
@@ -104,9 +104,9 @@ class Upkeep:
     async def _components(
         self, reads: Reads, tenant: str, identifiers: list[Identifier], report: Report
     ) -> list[Component]:
-        """Return what is linked with some identifiers, with all that is told and all that is held of it.
+        """Return the connected sets of some identifiers, with all their facts and all that is stored of them.
 
-        A connected set is returned with the first of its identifiers only: each is met once, however many it has.
+        A set is returned with the first of its identifiers only: each set comes once, however many identifiers it has.
         """
         facts: dict[Identifier, list[Fact]] = {}
         links: dict[Identifier, LinksState] = {}
@@ -138,7 +138,7 @@ class Upkeep:
         evidence = await self._evidence(reads, tenant, links, components)
         row = await reads.tenant(tenant)
         rules = read(row.rules if row else None)
-        now = self._clock()  # once all is read: whatever is held was rendered before
+        now = self._clock()  # once all is read: every stored document was rendered before
         return [
             Component(
                 self._registry, tenant, now, report, region=rules.region,
@@ -168,7 +168,7 @@ class Upkeep:
     async def _evidence(
         self, reads: Reads, tenant: str, links: Mapping[Identifier, LinksState], components: Collection[set[Identifier]]
     ) -> dict[Identifier, LatestState]:
-        """Return what is held of evidence at identifiers that are linked, or wait for it, where it can be read."""
+        """Return the stored evidence at identifiers that are linked, or wait for it, where it can be read."""
         section = self._registry.find_stored(LINKS.document)
         further = {
             other
@@ -201,7 +201,7 @@ class Upkeep:
             after = page[-1].id
 
     async def _identifiers(self, tenant: str) -> AsyncIterator[list[Identifier]]:
-        """Yield all identifiers in chunks: those that facts speak of, then those that only derived rows know."""
+        """Yield all identifiers in chunks: those with facts, then those that only derived rows have."""
         known: Identifier | None = None
         while page := await self._store.fact_identifiers(tenant, known, CHUNK):
             yield page
@@ -222,7 +222,7 @@ class Upkeep:
 
 
 def _together(changes: Sequence[Changes]) -> Changes:
-    """Return several changes as one: what one customer holds without ground may be another's with it."""
+    """Return several changes as one: a row that one component removes may be set by another."""
     owners: dict[Identifier, str | None] = {}
     states: dict[tuple[Identifier, str], StoredState | None] = {}
     documents: dict[tuple[str, str], Document | None] = {}

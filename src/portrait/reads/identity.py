@@ -37,32 +37,32 @@ class Candidate(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A candidate, and whose its two ends are."""
+    """A candidate, and the customers that its two ends belong to."""
 
     customer_id: str
     other_id: str | None
-    """None: the other end is nobody's yet."""
+    """None: the other end belongs to no customer yet."""
     candidate: Candidate
 
     @property
     def cursor(self) -> tuple[str, int, bytes]:
-        """Where it stands among all of its tenant's."""
+        """Where it stands among all waiting candidates of its tenant."""
         return self.customer_id, self.candidate.record.recorded_at, self.candidate.record.id
 
 
 class Reviewed(NamedTuple):
-    """Some customers that were gone through for what waits for review."""
+    """The candidates that wait for review at some customers."""
 
     last: str
     """The last customer id."""
     waiting: list[Waiting]
-    """What was found, in order."""
+    """The waiting candidates, in order."""
     identifiers: int
-    """How many identifiers they have."""
+    """How many identifiers the customers have."""
 
 
 class Why(NamedTuple):
-    """One identifier of a customer's, and the path of links that says so."""
+    """One identifier of a customer's, and the path of links that makes it the customer's."""
 
     identified: Identified
     path: tuple[Link, ...]
@@ -74,7 +74,7 @@ class Apart(NamedTuple):
     a: Identifier
     b: Identifier
     record: LinkRecord
-    """Who said so, when, and by what."""
+    """The record that keeps them apart."""
 
 
 class Explanation(NamedTuple):
@@ -99,11 +99,11 @@ class Explainer:
     async def waiting(self, tenant: str, after: tuple[str, int, bytes] | None = None) -> AsyncIterator[Reviewed]:
         """Yield what waits for review, some customers at a time.
 
-        By customer, of each what was told first; a link that waits at two customers' ends is the lower one's.
+        By customer, for each the earliest recorded first. A link that waits at two customers is listed at the lower id.
 
         Args:
             tenant: the tenant.
-            after: the place after which to begin; None: at the start.
+            after: the cursor after which to begin; None: at the start.
         """
         name = None
         if after is not None:
@@ -186,7 +186,7 @@ class Explainer:
         paths = graph.confidences(customer(survivor), now)
         return Explanation(
             survivor,
-            # One that was taken from the customer between the two reads has no path any more.
+            # An identifier that left the customer between the two reads has no path any more.
             tuple(
                 Why(member, paths[member.identifier][1])
                 for member in identified(state, now)
@@ -204,7 +204,7 @@ class Explainer:
         )
 
     def _now(self, head: Head) -> int:
-        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        """Return the present moment, for one customer: never before its last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
@@ -248,7 +248,7 @@ async def crossovers_of(
 
 
 def refused(records: Sequence[LinkRecord], *, one_person: bool = False) -> LinkRecord | None:
-    """Return the newest claim of a link that was refused, where no source's holds; None where there is none.
+    """Return the newest refused claim of a link; None where a claim holds or no claim was refused.
 
     What an earlier version split off is refused, unless the two are one person for another reason.
     """

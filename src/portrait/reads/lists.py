@@ -22,7 +22,7 @@ _key = attrgetter("key")
 
 
 class Listed(NamedTuple):
-    """One record with what is known of its telling."""
+    """One record, and when and by whom it was recorded."""
 
     key: str
     body: bytes
@@ -68,7 +68,7 @@ class Lists:
     ) -> Some[Listed]:
         """Return up to `limit` records of a state section that will count, the soonest first.
 
-        Each says from when on; `after` is the moment and the key with which a page ended.
+        Each record has the moment from which it counts; `after` is the moment and the key with which a page ended.
 
         Raises:
             CustomerNotFound: the tenant knows no such customer.
@@ -91,7 +91,7 @@ class Lists:
     ) -> Some[Listed]:
         """Return up to `limit` events that were not deleted, newest first, below `before`.
 
-        With `upcoming` those alone that lie ahead.
+        With `upcoming` only the events that lie ahead.
 
         Raises:
             CustomerNotFound: the tenant knows no such customer.
@@ -155,7 +155,7 @@ class Lists:
             return await projection.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
 
     def _now(self, head: Head) -> int:
-        """Return the present moment: never before the last that was told, whatever the clock says."""
+        """Return the present moment: never before the last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
@@ -198,7 +198,7 @@ def _due(row: Held) -> tuple[int, str]:
 def _page(
     section: StoredSection, ordered: Sequence[Held], cursor: Callable[[Held], Any], after: Any, limit: int
 ) -> Some[Listed]:
-    """Return up to `limit` records above a place; those of one place are not parted."""
+    """Return up to `limit` records above the cursor `after`; records with the same cursor stay on one page."""
     begin = 0 if after is None else bisect_right(ordered, after, key=cursor)
     end = begin + limit
     while begin < end < len(ordered) and cursor(ordered[end]) == cursor(ordered[end - 1]):

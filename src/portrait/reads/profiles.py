@@ -28,7 +28,7 @@ class Planned(NamedTuple):
 
     name: str
     opening: bytes
-    """The JSON between the section before, or the head, and this one's data."""
+    """The JSON between the section before, or the head, and the data of this section."""
     section: StoredSection | ComputedSection
     version: int | None
     """The version that a stored document must have; None: the section is computed."""
@@ -49,7 +49,7 @@ class ProfileAnswer(NamedTuple):
     """A unified profile, ready to send but for its moment."""
 
     customer_id: str
-    """The surviving id, where the one asked for was merged away."""
+    """The surviving id, where the customer asked for was merged away."""
     contents: bytes | None
     """What differs whenever the answer does, `computedAt` aside; None where a section was computed, or failed."""
     parts: tuple[bytes, ...]
@@ -102,8 +102,8 @@ class Reader:
         """Return the plan for the sections asked for, or for the full profile (None).
 
         Raises:
-            UnknownSection: none is named, or one that is not registered.
-            SectionForbidden: one is named that the role may not read.
+            UnknownSection: no section is named, or a section that is not registered.
+            SectionForbidden: a section is named that the role may not read.
         """
         if names is None:
             sections = tuple(section for section in self._registry if section.default and role in section.roles)
@@ -205,7 +205,7 @@ class Reader:
     async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, bytes] | None:
         """Return a customer's surviving id and the profile's `contents`, without reading what it shows.
 
-        None: that cannot be told without reading it, or there is no such customer.
+        None: the `contents` cannot be known without reading it, or there is no such customer.
         """
         documents = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
         head = documents.get(HEAD)
@@ -224,7 +224,7 @@ class Reader:
         return customer_id, b"".join(hashes)
 
     def _now(self, head: Head) -> int:
-        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        """Return the present moment, for one customer: never before its last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _render(

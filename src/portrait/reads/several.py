@@ -20,7 +20,7 @@ too."""
 
 
 class ProfileAsked(NamedTuple):
-    """One profile asked for."""
+    """Which profile is asked for."""
 
     customer_id: str
     plan: Plan
@@ -33,7 +33,7 @@ async def profiles(reader: Reader, tenant: str, asked: Sequence[ProfileAsked], m
     """Return the profiles asked for, or what keeps each from being shown, in order.
 
     What is asked for twice is read once. A section's deadline counts for all profiles together. Once the profiles have
-    as many bytes as they may, no more is read, and those left are left out.
+    as many bytes as they may, no more is read, and the remaining profiles are left out.
 
     Args:
         reader: reads profiles.
@@ -67,7 +67,7 @@ class _Several:
         self._size = 0
 
     async def read(self, asked: Sequence[ProfileAsked]) -> list[Outcome]:
-        """Return profiles in order; those after the last that has room may be left out."""
+        """Return profiles in order; profiles after the last that has room may be left out."""
         loaded: list[Loaded | CustomerNotFound] = []
         size = 0
         while len(loaded) < len(asked) and size < self._most:
@@ -99,7 +99,7 @@ class _Several:
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what works come to, run beside each other; where one raises, none of them goes on."""
+    """Return the results of works, run beside each other; where one raises, the others are cancelled."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)

@@ -49,21 +49,21 @@ def newest_first(facts: Iterable[Fact]) -> list[Fact]:
 
 _FIRST = Cursor(-(2**63), b"")
 _LAST = Cursor(2**63 - 1, b"\xff" * 17)
-"""Places below and above every fact: ids have 16 bytes."""
+"""Cursors below and above every fact: ids have 16 bytes."""
 
 
 class RowPage:
     """One page of facts, the newest first, gathered from one identifier after another.
 
     Args:
-        below: the place that all lie below; None: any.
-        limit: how many facts it holds at most.
+        below: the cursor that all facts lie below; None: any fact may be on the page.
+        limit: how many facts the page has at most.
     """
 
     def __init__(self, below: Cursor | None, limit: int) -> None:
         self.below = below or _LAST
         self.above = _FIRST
-        """The place that further facts must lie above: once the page is full, its end."""
+        """The cursor that further facts must lie above: once the page is full, its end."""
         self.facts: list[Fact] = []
         self._limit = limit
 

@@ -168,7 +168,7 @@ async def test_only_its_own_tenant_or_the_platform_revokes_a_credential(store: S
 
 
 async def test_several_credentials_are_revoked_at_once_and_those_are_named(store: Store) -> None:
-    """`revoke_credentials`: the ids of those that were live and this tenant's; the others stay as they were."""
+    """`revoke_credentials`: the ids of live credentials of this tenant; the other credentials stay as they were."""
     await put_credentials(store, *map(credential, "abc"), credential("theirs", OTHER), credential("platform's", None))
     assert await revoke(store, TENANT, "b", 7)
     wanted = ["a", "b", "c", "theirs", "platform's", "unknown"]

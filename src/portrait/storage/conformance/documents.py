@@ -80,7 +80,7 @@ async def test_a_put_replaces_the_document_of_its_section_alone(store: Store) ->
 
 
 async def test_documents_of_several_customers_are_put_at_once(store: Store) -> None:
-    """`apply`: takes many customers; one without documents, or none at all, changes nothing."""
+    """`apply`: takes many customers; a customer without documents, or no customer at all, changes nothing."""
     await store.write(
         TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c": [CONSENT], "d": [SEGMENTS], "e": []})))
     )
@@ -164,7 +164,7 @@ async def test_a_merged_customer_is_not_listed_and_its_head_tells_where_it_went(
 
 
 async def test_all_documents_of_several_customers_come_together(store: Store) -> None:
-    """`all_documents`: heads and documents of those asked for; one that has nothing is absent."""
+    """`all_documents`: heads and documents of the customers asked for; a customer without any is absent."""
     await put_documents(store, "c", THE_HEAD, CONSENT)
     await put_documents(store, "d", SEGMENTS)
     await put_documents(store, "e", SEGMENTS)

@@ -27,7 +27,7 @@ async def test_events_come_newest_first(store: Store) -> None:
 
 
 async def test_no_identifiers_have_no_events(store: Store) -> None:
-    """`events`: an empty collection, and identifiers that nobody spoke of, have none."""
+    """`events`: an empty collection, and identifiers without facts, have no events."""
     await append(store, fact(C, 1))
     assert await _events(store) == []
     assert await _events(store, customer("C"), D) == []
@@ -50,7 +50,7 @@ async def test_a_page_has_at_most_its_limit(store: Store) -> None:
 
 
 async def test_pages_give_every_event_once(store: Store) -> None:
-    """`events`: `before` is the place where a page ended, and the next begins just below it, also within a moment."""
+    """`events`: `before` is the cursor where a page ended; the next page begins just below it, also within a moment."""
     events = [
         fact((C, D)[n % 2], n, at=at, key=f"{n}")
         for n, at in enumerate([MIN, MIN, -1, 0, 0, 0, 0, 0, 1, 2, 2, 3, MAX - 1, MAX, MAX])
@@ -68,7 +68,7 @@ async def test_pages_give_every_event_once(store: Store) -> None:
 
 
 async def test_a_page_may_begin_where_nothing_stands(store: Store) -> None:
-    """`events`: `before` need not be an event's place."""
+    """`events`: `before` need not be the cursor of an event."""
     await append(store, fact(C, 1, at=1, key="1"), fact(C, 3, at=3, key="3"))
     assert await _events(store, C, before=Cursor(2, b"")) == [fact(C, 1, at=1, key="1")]
     assert await _events(store, C, before=Cursor(3, b"\xff" * 16)) == [
@@ -78,7 +78,7 @@ async def test_a_page_may_begin_where_nothing_stands(store: Store) -> None:
 
 
 async def test_a_delete_hides_every_put_of_its_key(store: Store) -> None:
-    """`events`: none whose key was deleted, whether told before, after or at the delete; deletes are none either."""
+    """`events`: no event whose key was deleted, whether recorded before, after or at the delete; and no delete."""
     for at in (0, 5, 9):
         await append(store, fact(C, at, at=at, key="ended", body=b"%d" % at))
     await append(store, fact(C, 20, at=5, key="ended", op=Op.DELETE, body=b""), fact(C, 21, at=4, key="kept"))

@@ -31,13 +31,13 @@ async def test_facts_come_back_as_they_were_appended(store: Store) -> None:
 
 
 async def test_nothing_appended_is_nothing_told(store: Store) -> None:
-    """`apply`, `facts`: no facts are no change, and an identifier that nobody spoke of has none."""
+    """`apply`, `facts`: appending no facts changes nothing, and an unknown identifier has no facts."""
     await append(store)
     assert await _facts(store, C) == []
 
 
 async def test_facts_are_only_added_to(store: Store) -> None:
-    """`apply`: facts of one key and moment stand beside each other, however often it is told."""
+    """`apply`: facts of one key and moment stand beside each other, however often they are recorded."""
     for number in range(3):
         await append(store, fact(C, number))
     assert [fact.recorded_at for fact in await _facts(store, C)] == [0, 1, 2]
@@ -82,7 +82,7 @@ async def test_history_is_every_fact_of_a_key_newest_first(store: Store) -> None
 
 
 async def test_history_comes_in_pages_that_give_every_fact_once(store: Store) -> None:
-    """`history`: at most `limit`, below `before`, the place where a page ended; also within a moment."""
+    """`history`: at most `limit`, below `before`, the cursor where a page ended; also within a moment."""
     moments = [MIN, MIN, -1, 0, 0, 0, 0, 0, 1, 2, 2, 3, MAX - 1, MAX, MAX]
     facts = [
         fact((C, D)[n % 2], n, at=at, op=Op.DELETE if n % 3 == 0 else Op.PUT, body=b"") for n, at in enumerate(moments)

@@ -46,7 +46,7 @@ async def test_an_identifier_that_moves_belongs_to_its_new_customer_alone(store:
 
 
 async def test_an_identifier_is_claimed_once(store: Store) -> None:
-    """`claim`: sets the customer id of those that have none, and returns these."""
+    """`claim`: sets the customer id of the identifiers that have none, and returns these."""
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={EMAIL: "c"})))
     assert await store.write(TENANT, lambda tx: tx.claim(TENANT, {EMAIL: "d", PHONE: "d"})) == {PHONE}
     assert await store.write(TENANT, lambda tx: tx.claim(TENANT, {EMAIL: "e", PHONE: "e"})) == set()

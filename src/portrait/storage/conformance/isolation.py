@@ -29,7 +29,7 @@ C = customer("c")
 E = Identifier("email", "e")
 
 AROUND = (OTHER, TENANT.upper(), TENANT + " ", TENANT[:-1], "")
-"""Tenants on both sides of `TENANT` in every order, and such as look like it."""
+"""Tenants on both sides of `TENANT` in every order, and tenants that look like it."""
 
 READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "documents": lambda reads, tenant: reads.documents(tenant, "c", None),
@@ -133,7 +133,7 @@ async def test_one_work_may_write_for_two_tenants(store: Store) -> None:
 
 
 SIZES = (1, 2, 33)
-"""How many are asked for or written at once. Engines have statements of their own for one, for few and for many."""
+"""How many are asked for or written at once. Engines have statements of their own for one row, for few and for many."""
 
 
 def _wanted(type_: str, size: int) -> tuple[list[Identifier], list[str]]:

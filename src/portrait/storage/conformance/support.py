@@ -126,7 +126,7 @@ async def documents_of(
 
 
 async def paged(page: Callable[[Any, int], Awaitable[list[T]]], cursor: Callable[[T], Any], limit: int) -> list[T]:
-    """Return what all pages of a listing hold, each asked for with the place where the one before ended."""
+    """Return what all pages of a listing hold, each asked for with the cursor where the page before ended."""
     listed: list[T] = []
     after = None
     while rows := await page(after, limit):

@@ -32,7 +32,7 @@ class Broken(Exception):
 
 
 async def count(tx: Transaction, customer_id: str) -> int:
-    """Read a number from a document and write the next: two at once would lose one."""
+    """Read a number from a document and write the next: two works at once would lose a number."""
     await tx.lock(TENANT, [customer_id])
     rows = [row for row in await tx.documents(TENANT, customer_id, ["count"]) if row.section == "count"]
     number = int(rows[0].body) + 1 if rows else 1
@@ -213,7 +213,7 @@ async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None
 
 
 async def test_a_customer_that_was_only_locked_stays_unknown(store: Store) -> None:
-    """`lock`: an engine may store an empty head for it, but nobody is shown it."""
+    """`lock`: an engine may store an empty head for it, but no read returns it."""
     for _ in range(2):
         assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
     assert await documents_of(store, "c") == []

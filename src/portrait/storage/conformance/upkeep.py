@@ -42,7 +42,7 @@ async def test_identifiers_that_have_facts_are_paged_in_order(store: Store) -> N
 
 
 async def test_identifiers_without_facts_are_left_out(store: Store) -> None:
-    """`with_facts`: those of the identifiers asked for that have facts, by their bytes; however many they have."""
+    """`with_facts`: the identifiers asked for that have facts, by their bytes, however many facts they have."""
     recorded, registered = customer("c"), Identifier("email", "e")
     await append(store, fact(recorded, 1), fact(recorded, 2), fact(recorded, 3, section="other"))
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={registered: "c", recorded: "c"})))
@@ -52,7 +52,7 @@ async def test_identifiers_without_facts_are_left_out(store: Store) -> None:
 
 
 async def test_customers_of_which_anything_is_derived_are_paged_in_order(store: Store) -> None:
-    """`derived_customers`: those with any document, head or identifier; each once, by the bytes of the id."""
+    """`derived_customers`: the customers with any document, head or identifier; each once, by the bytes of the id."""
     assert await ask(store, lambda reads: reads.derived_customers(TENANT, None, 10)) == []
     by_document, by_head, by_identifier, by_all = NAMES[::4], NAMES[1::4], NAMES[2::4], NAMES[3::4]
     documents = [document("consent", b"[]", None, 1), document("segments", b"[]", None, 1)]
@@ -77,7 +77,7 @@ async def test_customers_of_which_anything_is_derived_are_paged_in_order(store: 
 
 
 async def test_identifiers_of_which_anything_is_derived_are_paged_in_order(store: Store) -> None:
-    """`derived_identifiers`: those registered or with states; each once, by type and value."""
+    """`derived_identifiers`: the identifiers registered or with states; each once, by type and value."""
     assert await ask(store, lambda reads: reads.derived_identifiers(TENANT, None, 10)) == []
     registered, stated = [*ORDERED[::3], *ORDERED[1::3]], [*ORDERED[1::3], *ORDERED[2::3]]
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=dict.fromkeys(registered, "c"))))
@@ -99,7 +99,7 @@ async def _due(store: Store, sections: Collection[str], now: int, limit: int = 1
 
 
 async def test_due_documents_come_oldest_first_of_every_tenant(store: Store) -> None:
-    """`due`: those whose `valid_until` has come, that very moment included, by it; never those that have none."""
+    """`due`: documents whose `valid_until` has come, that very moment included, by it; never documents without it."""
     moments = {"a": 5, "b": MIN, "c": 7, "d": None, "e": 6, "f": MAX, "g": 0}
     for number, (customer_id, moment) in enumerate(moments.items()):
         row = Document(SECTION, b"", b"", moment, 1)

@@ -50,9 +50,9 @@ def statements(script: str) -> list[str]:
 def pending(dialect: str, current: str | None) -> str | None:
     """Return the SQL that leads from a revision (None: an empty database) to `LATEST`; None where there is no way.
 
-    There is none from a revision that this code does not know: one of a newer version.
+    No way leads from a revision that this code does not know: it is of a newer version.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told by the command that asked for it
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command that asked for it prints what it does
     # Alembic and SQLAlchemy take most of a second to import: only a start that migrates pays for it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415

@@ -9,8 +9,8 @@ from portrait.storage.postgres.pool import Connection
 DISTRIBUTED = {"documents": "customer_id", "facts": "value", "states": "value", "identifiers": "value"}
 """The tables that are distributed, and the column whose hash names a row's shard.
 
-The value of an identifier of type `customer_id` is the customer's id: what is told of a customer under its own id lies
-in the shard of its documents, and a write stays there.
+The value of an identifier of type `customer_id` is the customer's id: what is recorded under its own id lies in the
+shard of its documents, and a write stays there.
 """
 REFERENCE = ("tenants", "credentials", migrations.VERSION_TABLE)
 """Small tables that every server holds whole, so that any of them answers."""
@@ -26,13 +26,13 @@ _LOCKS = (
     " FROM unnest($1::bigint[], $2::text[]) w (key, customer_id)"
 )
 LOCKS = _LOCKS.format("pg_advisory_xact_lock")
-"""Takes customers' locks, one after another, and says in which shard of `documents` each lies."""
+"""Takes customers' locks, one after another, and returns in which shard of `documents` each customer lies."""
 TRY_LOCKS = _LOCKS.format("pg_try_advisory_xact_lock")
-"""The same, but waits for nobody, and says which it has."""
+"""The same, but waits for no lock, and returns which locks it took."""
 
 
 def lock_key(tenant: str, customer_id: str) -> int:
-    """Return the number of a customer's lock on the coordinator. Two that share one wait for each other, no more."""
+    """Return the number of a customer's lock on the coordinator. Customers that share it wait for each other."""
     digest = blake2b(f"{tenant}\0{customer_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
@@ -60,7 +60,7 @@ async def is_distributed(connection: Connection, database: str) -> bool:
     """Tell whether the tables of a database are distributed.
 
     Raises:
-        DatabaseRefused: some are and some are not, or otherwise than this code's statements need.
+        DatabaseRefused: only some tables are, or they are distributed otherwise than this code's statements need.
     """
     tables = await _managed_tables(connection)
     if not tables:
@@ -80,7 +80,7 @@ async def is_distributed(connection: Connection, database: str) -> bool:
 
 
 async def distribute(connection: Connection, database: str, shards: int) -> list[str]:
-    """Distribute the tables that are not yet, with the rows they hold. Return their names.
+    """Distribute the tables that are not distributed yet, with their rows. Return their names.
 
     Args:
         connection: to the coordinator, in a transaction; its user may create tables and call Citus's functions.
@@ -137,7 +137,7 @@ async def _managed_tables(connection: Connection) -> dict[str, tuple[str | None,
 
 
 def _faults(tables: dict[str, tuple[str | None, int]]) -> list[str]:
-    """Say of each table that stands otherwise than it must how it stands."""
+    """Return a line for each table that is not distributed as it must be: how it is and how it must be."""
     faults = []
     for table, (column, _) in tables.items():
         wanted = DISTRIBUTED.get(table)

@@ -29,9 +29,9 @@ LOOK = (
     f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}'"
     " AND ($3 OR i.customer_id IS NULL OR i.customer_id = w.id) OFFSET 0 FOR UPDATE) d ON true"
 )
-"""Looks customer ids up and locks their heads, one after another: all, or those that were not merged away."""
+"""Looks customer ids up and locks their heads, one after another: all heads, or those of customers not merged away."""
 LOOK_AT_ONCE = LOOK.replace("FOR UPDATE", "FOR UPDATE NOWAIT")
-"""The same, but waits for nobody."""
+"""The same, but waits for no lock."""
 OWNERS = (
     "SELECT w.type, w.value, i.customer_id FROM unnest($2::text[], $3::text[]) w (type, value)"
     " CROSS JOIN LATERAL (SELECT customer_id FROM identifiers"
@@ -61,9 +61,9 @@ class GatheredTransaction(PostgresTransaction):
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(connection)
         self._looked: dict[str, dict[str, bytes | None]] = {}
-        """Of each tenant the heads that were locked by a look-up and not asked for yet; None: there is none."""
+        """Of each tenant the heads that a look-up has locked and `lock` has not returned yet; None: no head."""
         self._absent: defaultdict[str, set[str]] = defaultdict(set)
-        """Of each tenant who had no head when nothing was held yet: whoever makes it meanwhile may be waited for."""
+        """Of each tenant the customers without a head before the first lock: whoever makes it may be waited for."""
         self._keeps_plans = True
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -80,8 +80,8 @@ class GatheredTransaction(PostgresTransaction):
     async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract.
 
-        Customers that are asked for by their ids are locked. One that was merged away is not: a write wants the
-        customer that it went into.
+        Customers that are asked for by their ids are locked. A merged customer is not: a write wants the customer that
+        it went into.
         """
         if any(type_ != CUSTOMER_ID for type_, _ in identifiers):
             rows = await self._kept(OWNERS, tenant, *columns(identifiers, 2))
@@ -110,7 +110,7 @@ class GatheredTransaction(PostgresTransaction):
             self._absent[tenant].clear()
             self.held[tenant].update(made)
             heads |= made
-            # One that another writer makes or takes back meanwhile is in neither answer.
+            # A row that another writer makes or takes back meanwhile is in neither answer.
             if others := [customer_id for customer_id in missing if customer_id not in made]:
                 await self._look(tenant, others)
                 heads |= self._looked.pop(tenant)
@@ -119,10 +119,10 @@ class GatheredTransaction(PostgresTransaction):
         return {customer_id: known_head(body or b"") for customer_id, body in heads.items()}
 
     async def _look(self, tenant: str, customer_ids: Collection[str], *, merged: bool = True) -> list[Any]:
-        """Look customers up, and lock the heads of those that have one; of those merged away only if they are wanted.
+        """Look customers up, and lock the heads of those that have one; heads of merged customers only with `merged`.
 
         Raises:
-            OutOfTurn: others are held already, and another has one of these.
+            OutOfTurn: other customers are locked already, and another transaction has locked one of these.
         """
         late = self._is_late(tenant)
         try:

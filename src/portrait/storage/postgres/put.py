@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, Literal
 
 FEW = 8
-"""Up to so many rows go as VALUES, which Citus sends to one shard where all belong there; more go as arrays.
+"""Up to so many rows go as VALUES, which Citus sends to one shard where all belong there; more rows go as arrays.
 
 Of 500 rows arrays are faster everywhere, of one row they take Citus three times as long (ADR 0012).
 """

@@ -1,8 +1,8 @@
 """Writing to PostgreSQL, inside one transaction at READ COMMITTED, under locks on the customers.
 
-A transaction waits for customers as long as it holds none, for all that it asks for in one order. For one that it finds
-out about later it does not wait: if another has it, all is given back and begun again with the whole in one go. So
-nobody waits for somebody who waits for him.
+A transaction waits for customers only before it holds any lock, and takes them in one order. It does not wait for a
+customer that it needs later: if another transaction holds that lock, all locks are given back and the work begins again
+with all customers at once. So no two transactions wait for each other.
 
 Statement after statement, as Citus takes them; `gathered.py` sends fewer to a server that stands alone.
 """
@@ -29,7 +29,8 @@ COPY_FROM = 32
 _RULES = 0x506F7277
 """The advisory lock on a tenant's rules, the first number of two: the second is the tenant's."""
 _MINTING = 0x506F7276
-"""The advisory lock that whoever mints shares, and whoever revokes has alone. One for all: both are rare and short."""
+"""The advisory lock that whoever mints shares, and whoever revokes has alone. All tenants share
+it: both are rare and short."""
 
 
 class PostgresTransaction(PostgresReads):
@@ -100,11 +101,12 @@ class PostgresTransaction(PostgresReads):
     async def _take(self, tenant: str, customer_ids: Collection[str]) -> list[list[str]]:
         """Take customers' locks on the coordinator; return them in groups, of one shard each.
 
-        A row's lock on one server ends while the same commit is on its way to another: who went by it would read there
-        what was before. The coordinator gives its locks back when all is done. Citus locks rows of one shard at a time.
+        A row's lock on one server ends while the same commit is on its way to another server: whoever took that lock
+        would read there what was before the commit. The coordinator gives its locks back when all is done. Citus locks
+        rows of one shard at a time.
 
         Raises:
-            OutOfTurn: others are held already, and another has one of these.
+            OutOfTurn: other customers are locked already, and another transaction has locked one of these.
         """
         late = self._is_late(tenant)
         wanted = sorted((citus.lock_key(tenant, customer_id), customer_id) for customer_id in customer_ids)
@@ -127,7 +129,7 @@ class PostgresTransaction(PostgresReads):
                 tenant, HEAD, missing,
             )  # fmt: skip
             heads |= {customer_id: known_head(body) for customer_id, body in rows}
-            # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
+            # A row that another writer makes or takes back meanwhile is in neither answer: it is tried again.
             new = [
                 (tenant, customer_id, HEAD, b"", b"", None, 0) for customer_id in missing if customer_id not in heads
             ]
@@ -231,7 +233,7 @@ class PostgresTransaction(PostgresReads):
     async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:
         """See the contract."""
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        # A statement of its own: the next one sees what whoever held them alone has set.
+        # A statement of its own: the next statement sees the rules that the last sole holder has set.
         await self._rows(f"SELECT {lock}({_RULES}, hashtext($1))", tenant)
         return await self.tenant(tenant)
 

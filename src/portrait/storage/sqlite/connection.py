@@ -132,7 +132,7 @@ def refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
 
 
 def translated(error: apsw.Error) -> PortraitError:
-    """Return an error of SQLite's at work as one of the tree's."""
+    """Return the error of Portrait's for an error of SQLite's at work."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return StorageBusy("The database is busy with another writer; nothing was kept. Try again.")
