@@ -12,11 +12,11 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import Events, EventsState, JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
-from portrait.storage.contract import FactsAsked, Place, Reads, StoredState
+from portrait.storage.contract import Cursor, FactsAsked, Reads, StoredState
 
 T = TypeVar("T")
 MAX_OVERTAKEN = 10_000
-"""How many documents found overtaken are remembered at most."""
+"""How many overtaken documents are remembered at most."""
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
 _encode_state = msgspec.msgpack.Encoder().encode
 
@@ -24,22 +24,22 @@ _encode_state = msgspec.msgpack.Encoder().encode
 class Overtaken:
     """Documents that reads found overtaken, by time or by newer code, for the background to render anew.
 
-    A read renders them for its own answer and writes nothing. Those that nobody reads may wait: bounded, the rest is
-    found at the next read.
+    A read renders them for its own answer and writes nothing. How many are remembered is bounded: the next read notes
+    the rest.
     """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, str], None] = {}
+        self._documents: dict[tuple[str, str, str], None] = {}
 
     def note(self, tenant: str, customer_id: str, section: str) -> None:
         """Remember one document."""
-        if len(self._found) < MAX_OVERTAKEN:
-            self._found[tenant, customer_id, section] = None
+        if len(self._documents) < MAX_OVERTAKEN:
+            self._documents[tenant, customer_id, section] = None
 
     def take(self) -> list[tuple[str, str, str]]:
-        """Return all that were found since, as (tenant, customer id, section), and forget them."""
-        found, self._found = list(self._found), {}
-        return found
+        """Return all remembered documents, as (tenant, customer id, section), and forget them."""
+        documents, self._documents = list(self._documents), {}
+        return documents
 
 
 async def load_states(
@@ -64,8 +64,8 @@ async def readable_states(
     states: dict[Identifier, Any] = {}
     unreadable: dict[Identifier, PortraitError] = {}
     for identifier in identifiers:
-        held = stored.get((identifier, section.name))
-        state = section.fold.empty() if held is None else read_state(section, held)
+        stored_state = stored.get((identifier, section.name))
+        state = section.fold.empty() if stored_state is None else read_state(section, stored_state)
         if state is None:
             facts = await reads.facts(tenant, [identifier])
             try:
@@ -82,7 +82,7 @@ def fold_facts(section: StoredSection, facts: Iterable[Fact], state: Any = None)
 
     Args:
         section: the section; facts of others are passed over.
-        facts: the facts. A state's are folded as they were told.
+        facts: the facts. Those of a state section are folded in the order in which they were recorded.
         state: where to begin; None: before any fact.
 
     Raises:
@@ -127,62 +127,62 @@ async def _newest(
 ) -> list[Fact]:
     """Return the newest events that are due: a window of them, and all that happened with the last of these.
 
-    Among those of one moment the fold chooses by key, which is not the order in which they were told. Of several
-    identifiers, one person's, an event comes once.
+    Among events of one moment the fold chooses by key, which is not the order in which they were recorded. An event
+    that several identifiers of one person have comes once.
     """
     window = section.fold.window or 0
-    found: dict[tuple[str, bytes], Fact] = {}
-    before = Place(until + 1, b"")
+    events: dict[tuple[str, bytes], Fact] = {}
+    before = Cursor(until + 1, b"")
     while page := await reads.events(tenant, identifiers, section.name, before, window):
-        for fact in await first_told(reads, tenant, section, identifiers, page):
-            found.setdefault((fact.key, fact.body), fact)
-        before = Place(page[-1].effective_at, page[-1].id)
-        last = list(found.values())[window - 1] if len(found) >= window else None
+        for fact in await first_recorded(reads, tenant, section, identifiers, page):
+            events.setdefault((fact.key, fact.body), fact)
+        before = Cursor(page[-1].effective_at, page[-1].id)
+        last = list(events.values())[window - 1] if len(events) >= window else None
         if len(page) < window or (last is not None and before.effective_at < last.effective_at):
             break
-    return list(found.values())
+    return list(events.values())
 
 
-async def first_told(
+async def first_recorded(
     reads: Reads, tenant: str, section: StoredSection, identifiers: Collection[Identifier], facts: Sequence[Fact]
 ) -> list[Fact]:
-    """Return those of some events of one person's identifiers whose key was not told with another body before.
+    """Return the events, of one person's identifiers, whose key was not recorded with another body before.
 
     Raises:
         SectionFailed: the section's own code raised an error.
     """
-    hidden = await _told_otherwise(reads, tenant, section, identifiers, ((fact.key, fact.body) for fact in facts))
+    hidden = await _contradicted(reads, tenant, section, identifiers, ((fact.key, fact.body) for fact in facts))
     return [fact for fact in facts if (fact.key, fact.body) not in hidden]
 
 
-async def _told_otherwise(
+async def _contradicted(
     reads: Reads,
     tenant: str,
     section: StoredSection,
     identifiers: Collection[Identifier],
     events: Iterable[tuple[str, bytes]],
 ) -> set[tuple[str, bytes]]:
-    """Return those of some events, by key and body, whose key another of the identifiers was told with another body."""
+    """Return the events, by key and body, whose key was first recorded with another body for one of the identifiers."""
     if len(identifiers) < 2 or not isinstance(section.fold, Events):
         return set()
     bodies: dict[str, set[bytes]] = {}
     for key, body in events:
         bodies.setdefault(key, set()).add(body)
-    asked = {FactsAsked(one, section.name, key, None) for one in identifiers for key in bodies}
-    told: dict[str, list[Fact]] = {}
+    asked = {FactsAsked(identifier, section.name, key, None) for identifier in identifiers for key in bodies}
+    by_key: dict[str, list[Fact]] = {}
     for facts in (await reads.known(tenant, asked)).values() if asked else ():
-        told.setdefault(facts[0].key, []).extend(facts)
+        by_key.setdefault(facts[0].key, []).extend(facts)
     hidden: set[tuple[str, bytes]] = set()
-    for key, facts in told.items():
+    for key, facts in by_key.items():
         counts = first_body(section, facts)
         hidden.update((key, body) for body in bodies[key] if body != counts)
     return hidden
 
 
 def first_body(section: StoredSection, facts: Iterable[Fact]) -> bytes | None:
-    """Return the body with which an event was told first, as the code reads it now; None: it was not told.
+    """Return the body with which an event was first recorded, as the code reads it now; None: it was not recorded.
 
-    Where two identifiers were told of one key with other bodies, and are one person's, this one counts.
+    Where two identifiers of one person have one key with different bodies, this body counts.
 
     Raises:
         SectionFailed: the section's own code raised an error.
@@ -191,16 +191,18 @@ def first_body(section: StoredSection, facts: Iterable[Fact]) -> bytes | None:
     return None if first is None else section.bring_forward(first).body
 
 
-def without_told_otherwise(section: StoredSection, facts: Mapping[T, Sequence[Fact]]) -> dict[T, list[Fact]]:
-    """Return a person's facts, by identifier, in a section of events, but those whose key was told otherwise first."""
+def without_contradicted(section: StoredSection, facts: Mapping[T, Sequence[Fact]]) -> dict[T, list[Fact]]:
+    """Return a person's facts in a section of events, by identifier, without puts of another body than `first_body`."""
     by_key: dict[str, list[Fact]] = {}
-    for told in facts.values():
-        for fact in told:
+    for own_facts in facts.values():
+        for fact in own_facts:
             by_key.setdefault(fact.key, []).append(fact)
-    counts = {key: first_body(section, told) for key, told in by_key.items()}
+    counts = {key: first_body(section, key_facts) for key, key_facts in by_key.items()}
     return {
-        one: [fact for fact in told if fact.op is Op.DELETE or section.bring_forward(fact).body == counts[fact.key]]
-        for one, told in facts.items()
+        identifier: [
+            fact for fact in own_facts if fact.op is Op.DELETE or section.bring_forward(fact).body == counts[fact.key]
+        ]
+        for identifier, own_facts in facts.items()
     }
 
 
@@ -230,23 +232,23 @@ def is_state_too_large(section: StoredSection, stored: StoredState) -> bool:
 
 
 def joined(section: StoredSection, states: Iterable[Any]) -> Any:
-    """Return the one state of a customer with these states of its identifiers, most of which hold nothing.
+    """Return the one state of a customer with these states of its identifiers, most of which are empty.
 
     Raises:
         SectionFailed: the section's own code raised an error.
     """
-    held = list(states)
-    if len(held) == 1:  # most customers have one identifier
-        return held[0]
+    parts = list(states)
+    if len(parts) == 1:  # most customers have one identifier
+        return parts[0]
     with section.own_code():
         empty = section.fold.empty()
-        held = [state for state in held if state != empty] or [empty]
-        while len(held) > 1:  # by twos, and those by twos: what many hold is gone through a few times
-            held = [
-                section.fold.join(*held[place : place + 2]) if place + 1 < len(held) else held[place]
-                for place in range(0, len(held), 2)
+        parts = [state for state in parts if state != empty] or [empty]
+        while len(parts) > 1:  # by twos, and their joins by twos: each record is gone through a few times only
+            parts = [
+                section.fold.join(*parts[index : index + 2]) if index + 1 < len(parts) else parts[index]
+                for index in range(0, len(parts), 2)
             ]
-        return held[0]
+        return parts[0]
 
 
 def is_by_join(section: StoredSection) -> bool:
@@ -267,21 +269,21 @@ def linked(state: Any, links: Iterable[LinksState]) -> Any:
         links: the links of the same identifiers.
     """
     times: dict[str, dict[str, int]] = {}
-    for (one, other), at in graph_of(links).joined_at().items():
-        times.setdefault(one.tag, {})[other.tag] = at
-        times.setdefault(other.tag, {})[one.tag] = at
+    for (identifier, other), at in graph_of(links).joined_at().items():
+        times.setdefault(identifier.tag, {})[other.tag] = at
+        times.setdefault(other.tag, {})[identifier.tag] = at
     return JoinedState(state.histories, times)
 
 
 def may_clash(section: StoredSection, states: Iterable[Any]) -> bool:
-    """Tell whether events of several identifiers meet, which may have been told of one key otherwise."""
+    """Tell whether several identifiers have events, which may have one key with different bodies."""
     return isinstance(section.fold, Events) and sum(state.told_at > 0 for state in states) > 1
 
 
 async def settled(
     reads: Reads, tenant: str, section: StoredSection, states: Mapping[Identifier, EventsState], now: int
 ) -> EventsState:
-    """Return the joined state of events that may clash: of each key as it was told first.
+    """Return the joined state of events that may clash: of each key as it was recorded first.
 
     Args:
         reads: where the facts are.
@@ -291,13 +293,14 @@ async def settled(
         now: the present moment, in microseconds.
     """
     state: EventsState = joined(section, states.values())
-    told = [one for one, each in states.items() if each.told_at > 0]
-    shown = ((event.key, event.body) for event in state.events)
-    hidden = await _told_otherwise(reads, tenant, section, told, shown)
+    identifiers = [identifier for identifier, each in states.items() if each.told_at > 0]
+    events = ((event.key, event.body) for event in state.events)
+    hidden = await _contradicted(reads, tenant, section, identifiers, events)
     if not hidden:
         return state
     ahead = [event for event in state.events if event.effective_at > now and (event.key, event.body) not in hidden]
-    return fold_facts(section, await _newest(reads, tenant, section, told, now), EventsState(state.told_at, ahead))  # type: ignore[no-any-return]  # a state of events is folded into one
+    newest = await _newest(reads, tenant, section, identifiers, now)
+    return fold_facts(section, newest, EventsState(state.told_at, ahead))  # type: ignore[no-any-return]  # a state of events is folded into one
 
 
 async def load_joined(
@@ -316,7 +319,7 @@ async def load_joined(
 def render(section: StoredSection, state: Any, now: int) -> Document:
     """Return a section's document at a moment, from the joined state of a customer's identifiers.
 
-    One of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
+    A document of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
 
     Raises:
         SectionFailed: the section's own code raised an error, or made what is no JSON.
@@ -341,11 +344,11 @@ def _too_large(section: StoredSection) -> bytes:
 
 def head_of(facts: Iterable[Fact]) -> Head | None:
     """Return the head of a customer with these facts; None where there are none."""
-    told = [(fact.recorded_at, fact.id) for fact in facts]
-    if not told:
+    moments = [(fact.recorded_at, fact.id) for fact in facts]
+    if not moments:
         return None
-    created_at, profile_id = min(told)
-    return Head(profile_id, created_at, max(told)[0])
+    created_at, profile_id = min(moments)
+    return Head(profile_id, created_at, max(moments)[0])
 
 
 def new_heads(
@@ -364,7 +367,7 @@ def new_heads(
         owners: whose each identifier is.
         members: the identifiers of each customer.
         heads: the heads as they were; None: of a customer that is new.
-        merged: customers that were merged away, with those that stay.
+        merged: the surviving customer of each customer that was merged away.
     """
     first: dict[str, Fact] = {}
     last: dict[str, int] = {}

@@ -9,7 +9,7 @@ from portrait.model.fact import Op
 from portrait.model.identifier import customer
 from portrait.storage import postgres
 from portrait.storage.conformance.support import MAX, SECTION, TENANT, append, fact
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 from portrait.storage.sqlite.connection import connect
 from portrait.storage.sqlite.reads import SqliteReads
 
@@ -40,8 +40,8 @@ async def costs(events, touched):
     asked = {
         "short": ([C], None, LIMIT),
         "long": ([L], None, LIMIT),
-        "middle": ([L], Place(LONG // 2, b""), LIMIT),
-        "end": ([L], Place(MAX, b""), 1),
+        "middle": ([L], Cursor(LONG // 2, b""), LIMIT),
+        "end": ([L], Cursor(MAX, b""), 1),
         "many": ([L, *CROWD], None, LIMIT),
     }
     spent_by_page = {}

@@ -8,7 +8,7 @@ import pytest
 from portrait.model.identifier import customer
 from portrait.storage import postgres
 from portrait.storage.conformance.support import SECTION, TENANT, append, fact
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 from portrait.storage.sqlite.connection import connect
 from portrait.storage.sqlite.reads import SqliteReads
 
@@ -32,7 +32,7 @@ async def filled(store):
                 await append(store, *facts)
 
 
-PLACES = {"each": Place(150, b""), "one": Place(7, b"\xff" * 16)}
+PLACES = {"each": Cursor(150, b""), "one": Cursor(7, b"\xff" * 16)}
 
 
 async def read(reads, key):

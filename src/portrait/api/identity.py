@@ -274,7 +274,7 @@ class IdentityResource:
         async for some in self._explainer.waiting(call.tenant.id, pages.position(call, tuple[str, pages.Int64, bytes])):
             waiting += some.waiting
             gone_through += some.identifiers
-            cursor = waiting[limit - 1].place if len(waiting) > limit else (some.last, 2**63 - 1, b"")
+            cursor = waiting[limit - 1].cursor if len(waiting) > limit else (some.last, 2**63 - 1, b"")
             if len(waiting) > limit or gone_through >= MAX_GONE_THROUGH:
                 break
         else:
@@ -424,7 +424,7 @@ def _explained(explanation: Explanation, begin: int, limit: int) -> ExplanationA
 
 
 def _reasoned(why: Why) -> Reasoned:
-    return Reasoned(**msgspec.structs.asdict(why.shown.record), path=[_link(link) for link in why.path])
+    return Reasoned(**msgspec.structs.asdict(why.identified.record), path=[_link(link) for link in why.path])
 
 
 def _merge(merge: Merge) -> ShownMerge:
@@ -434,7 +434,7 @@ def _merge(merge: Merge) -> ShownMerge:
 
 
 def _apart(apart: Apart) -> ShownApart:
-    evidence = apart.told
+    evidence = apart.record
     return ShownApart(
         [Named(*apart.a), Named(*apart.b)],
         evidence.rule,
@@ -466,7 +466,7 @@ def _listed(waiting: Waiting) -> ListedCandidate:
 
 
 def _candidate(candidate: Candidate) -> ShownCandidate:
-    evidence = candidate.told
+    evidence = candidate.record
     return ShownCandidate(
         Named(*candidate.a), Named(candidate.b.type, evidence.value), candidate.reason, WORDS[candidate.reason],
         evidence.source, float(evidence.confidence), rfc3339(evidence.recorded_at),

@@ -17,7 +17,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.time import rfc3339
 from portrait.reads.lists import Listed, Lists
 from portrait.sections.base import StoredSection
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 from portrait.writes.recording import Recorder
 
 T = TypeVar("T")
@@ -206,9 +206,9 @@ def _of(generic: Any, record: Any) -> Any:
     return generic[record]
 
 
-def _cursor(call: Call) -> Place | None:
+def _cursor(call: Call) -> Cursor | None:
     cursor = pages.position(call, tuple[pages.Int64, bytes])
-    return Place(*cursor) if cursor else None
+    return Cursor(*cursor) if cursor else None
 
 
 def _listed(record: Listed) -> ListedRecord[msgspec.Raw]:

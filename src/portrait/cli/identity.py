@@ -111,7 +111,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
     explanation = run(options, work)
     say(f"customer {explanation.customer_id}")
     for why in explanation.why:
-        say(f"  {why.shown.identifier.type} {why.shown.record.value}  {why.shown.record.confidence:g}")
+        say(f"  {why.identified.identifier.type} {why.identified.record.value}  {why.identified.record.confidence:g}")
         for link in why.path:
             say(f"    {_link(link)}")
     for merge in explanation.merges:
@@ -119,7 +119,7 @@ def explain(customer_id: str, tenant_id: str, **options: Any) -> None:
             f"merged: {merge.source} into {merge.into}, {rfc3339(merge.link.since)}, by {_teller(merge.first_evidence)}"
         )
     for apart in explanation.apart:
-        say(f"kept apart: {_label(apart.a)} and {_label(apart.b)}: {_decision(apart.told.rule, apart.told)}")
+        say(f"kept apart: {_label(apart.a)} and {_label(apart.b)}: {_decision(apart.record.rule, apart.record)}")
     for candidate in explanation.candidates:
         reason = candidate.reason
         say(f"waits for review: {_label(candidate.a)} and {_label(candidate.b)}: {reason.value}. {WORDS[reason]}")
@@ -258,17 +258,17 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
         count, surest = 0, list[Candidate]()
         async for gone_through in services.explainer.waiting(tenant.id):
             waiting = gone_through.waiting
-            some = [pending.candidate for pending in waiting if by is None or pending.candidate.told.source == by]
+            some = [pending.candidate for pending in waiting if by is None or pending.candidate.record.source == by]
             count += len(some)
             surest = heapq.nsmallest(
-                skip + limit, [*surest, *some], key=lambda candidate: (-candidate.told.confidence, candidate)
+                skip + limit, [*surest, *some], key=lambda candidate: (-candidate.record.confidence, candidate)
             )
         return count, surest[skip:]
 
     count, surest = run(options, work)
     for candidate in surest:
-        decision = _decision(candidate.reason, candidate.told)
-        say(f"{candidate.told.confidence:g}  {_label(candidate.a)}  {_label(candidate.b)}  {decision}")
+        decision = _decision(candidate.reason, candidate.record)
+        say(f"{candidate.record.confidence:g}  {_label(candidate.a)}  {_label(candidate.b)}  {decision}")
     say(f"{count:,} wait for review.", err=True)
 
 

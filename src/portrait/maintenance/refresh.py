@@ -1,7 +1,7 @@
 """Rendering anew what time or newer code has overtaken, beside everything else that goes on.
 
-Several processes may do so over one database. Nobody claims anything, so nobody waits for what a dead process had
-claimed: each takes some of the oldest at random, and looks under the customer's lock whether another was faster.
+Several processes may do so over one database. No process reserves a document, so none waits for what a dead process
+had reserved: each takes some of the oldest at random, and looks under the customer's lock whether another was faster.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ _log = logging.getLogger("portrait.upkeep")
 LOOK = 500
 """How many documents that are due are looked at, to choose from."""
 STEP = 100
-"""How many are rendered before what is due is looked at anew."""
+"""How many documents are rendered before what is due is looked at anew."""
 WIDTH = 4
-"""How many are rendered at once: on SQLite these share a commit, on PostgreSQL each takes a connection."""
+"""How many documents are rendered at once: on SQLite they share a commit, on PostgreSQL each takes a connection."""
 
-Place = tuple[str, str, str]
+DocumentKey = tuple[str, str, str]
 """A document: tenant, customer id, section."""
 
 
@@ -43,7 +43,7 @@ class Refresher:
         self._overtaken = overtaken
 
     async def refresh(self) -> int:
-        """Render anew what reads found overtaken, then all that is due; return how many documents that were.
+        """Render anew what reads found overtaken, then all that is due; return how many documents were rendered.
 
         Half of the time is left to others. What a section's code fails at is set aside: stored as stale, it is not due
         any more, and a read renders it for its answer or shows the section's error. What the database was too busy for
@@ -54,19 +54,19 @@ class Refresher:
         """
         sections = [section.name for section in self._registry.all_stored()]
         this = _Round(self._store, self._registry, self._clock)
-        noted: deque[Place] = deque()
+        noted: deque[DocumentKey] = deque()
         try:
             while True:
                 noted.extend(self._overtaken.take())
-                if found := this.left(noted.popleft() for _ in range(min(STEP, len(noted)))):
-                    await this.step(found)
+                if overtaken := this.left(noted.popleft() for _ in range(min(STEP, len(noted)))):
+                    await this.step(overtaken)
                 due = this.left(await self._store.due(sections, self._clock(), LOOK))
                 if due:
                     await this.step(random.sample(due, min(STEP, len(due))))
-                elif not found and not noted:
+                elif not overtaken and not noted:
                     return this.rendered
         finally:
-            this.tell()
+            this.log_failures()
 
 
 class _Round:
@@ -77,45 +77,45 @@ class _Round:
         self._registry = registry
         self._clock = clock
         self.rendered = 0
-        self._passed: set[Place] = set()
+        self._passed: set[DocumentKey] = set()
         self._failed: dict[str, tuple[int, str]] = {}
         """By section: how many were set aside, and why the first was."""
 
-    def left(self, due: Iterable[Place]) -> list[Place]:
-        """Return those of some documents that were not passed over."""
-        return [one for one in due if one not in self._passed]
+    def left(self, due: Iterable[DocumentKey]) -> list[DocumentKey]:
+        """Return the documents that were not passed over."""
+        return [key for key in due if key not in self._passed]
 
-    async def step(self, places: Sequence[Place]) -> None:
+    async def step(self, keys: Sequence[DocumentKey]) -> None:
         """Render some documents, then leave as much time to others.
 
         Raises:
             Unavailable: the database could write none of them.
         """
         began = time.monotonic()
-        waiting = iter(places)
+        waiting = iter(keys)
         errors: list[Unavailable] = []
         async with asyncio.TaskGroup() as group:
             for _ in range(WIDTH):
                 group.create_task(self._render_each(waiting, errors))
-        if errors and len(errors) == len(places):
+        if errors and len(errors) == len(keys):
             raise errors[0]
         await asyncio.sleep(time.monotonic() - began)
 
-    def tell(self) -> None:
+    def log_failures(self) -> None:
         """Write to the log what was set aside: a line a section."""
         for section, (count, why) in self._failed.items():
             _log.error("%d documents of section %s were not refreshed and are set aside: %s", count, section, why)
 
-    async def _render_each(self, waiting: Iterator[Place], errors: list[Unavailable]) -> None:
-        for place in waiting:
+    async def _render_each(self, waiting: Iterator[DocumentKey], errors: list[Unavailable]) -> None:
+        for key in waiting:
             try:
-                await self._render(place)
+                await self._render(key)
             except Unavailable as error:
-                self._passed.add(place)
+                self._passed.add(key)
                 errors.append(error)
 
-    async def _render(self, place: Place) -> None:
-        tenant, customer_id, name = place
+    async def _render(self, key: DocumentKey) -> None:
+        tenant, customer_id, name = key
         section = self._registry.stored(name)
         now = self._clock()
         try:
@@ -126,7 +126,7 @@ class _Round:
         except Exception as error:  # noqa: BLE001  # what one document fails at must not keep the others waiting
             count, why = self._failed.get(name, (0, _cause(error)))
             self._failed[name] = count + 1, why
-            self._passed.add(place)
+            self._passed.add(key)
             await self._set_aside(tenant, customer_id, name)
 
     async def _set_aside(self, tenant: str, customer_id: str, name: str) -> None:
@@ -141,27 +141,27 @@ class _Round:
 async def rendered(tx: Transaction, tenant: str, customer_id: str, section: StoredSection, now: int) -> bool:
     """Render a stored document anew where it is overtaken, and tell whether it was.
 
-    Nothing is stored of a section of which the customer holds no state: what stands there has no ground and goes.
+    Where the customer has no state in a section, its document is removed.
 
     Raises:
         SectionFailed: the section's own code raised an error, or renders what is overtaken at once.
     """
     head = (await tx.lock(tenant, [customer_id]))[customer_id]
-    shown = {row.section: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
-    if shown is None:
+    stored = {row.section: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
+    if stored is None:
         return False
     source = shown_by(section)
     now = max(now, head.updated_at if head else 0)
-    if shown.version == source.version and (shown.valid_until is None or shown.valid_until > now):
+    if stored.version == source.version and (stored.valid_until is None or stored.valid_until > now):
         return False
     members = () if head is None or head.merged_into is not None else head.identifiers(customer_id)
-    states = await tx.states(tenant, [(one, source.name) for one in members])
+    states = await tx.states(tenant, [(identifier, source.name) for identifier in members])
     if not states:
         await tx.apply(tenant, Changes(documents={(customer_id, section.name): None}))
         return True
-    older = [one for (one, _), state in states.items() if projection.read_state(source, state) is None]
+    older = [identifier for (identifier, _), state in states.items() if projection.read_state(source, state) is None]
     anew = await projection.load_states(tx, tenant, source, older) if older else {}
-    folded = {(one, source.name): projection.store_state(source, state) for one, state in anew.items()}
+    folded = {(identifier, source.name): projection.store_state(source, state) for identifier, state in anew.items()}
     fresh = projection.render(source, await projection.load_joined(tx, tenant, source, members, now), now)
     if fresh.valid_until is not None and fresh.valid_until <= now:
         raise SectionFailed.of(section.name)
@@ -172,8 +172,8 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
 async def set_aside(tx: Transaction, tenant: str, customer_id: str, name: str) -> None:
     """Store a stale document in place of one that cannot be rendered, so that it is not due any more."""
     await tx.lock(tenant, [customer_id])
-    shown = {row.section: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
-    if shown is not None and shown.version != STALE:
+    stored = {row.section: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
+    if stored is not None and stored.version != STALE:
         await tx.apply(tenant, Changes(documents={(customer_id, name): stale(name)}))
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Difference(NamedTuple):
-    """One place where what is held is not what the facts say."""
+    """A stored row that differs from what the facts lead to."""
 
     tenant: str
     kind: Literal["document", "state", "identifier", "head", "link"]
@@ -40,12 +40,12 @@ class Report(msgspec.Struct):
         return self.unregistered.setdefault(section, Unregistered())
 
     def add(self, other: Self) -> None:
-        """Take in what a part of the same walk found."""
+        """Add the report of a part of the same walk."""
         self.customers += other.customers
         self.facts += other.facts
         self.differences += other.differences
         self.failed += other.failed
         for section, counted in other.unregistered.items():
-            held = self.of_unregistered(section)
-            held.facts += counted.facts
-            held.documents += counted.documents
+            counts = self.of_unregistered(section)
+            counts.facts += counted.facts
+            counts.documents += counted.documents

@@ -37,7 +37,7 @@ class Upkeep:
         self._refresher = Refresher(store, registry, clock, overtaken)
 
     async def check(self, progress: Progress | None = None) -> Report:
-        """Derive everything anew beside what is held, compare, and report; nothing is written.
+        """Derive everything anew, compare it with what is stored, and report; nothing is written.
 
         A service may go on serving: each customer is judged as it stands at one moment.
         """
@@ -45,15 +45,15 @@ class Upkeep:
 
         async def compare(tenant: str, identifiers: list[Identifier]) -> None:
             async with self._store.snapshot() as reads:
-                held = await self._components_held(reads, tenant, identifiers, report)
-            for one in held:
-                one.compare()
+                components = await self._components(reads, tenant, identifiers, report)
+            for component in components:
+                component.compare()
 
         await self._each(compare, progress)
         return report
 
     async def rebuild(self, progress: Progress | None = None) -> Report:
-        """Derive everything anew, report what was held otherwise, and put it right, a few customers at a time.
+        """Derive everything anew, report what was stored otherwise, and put it right, a few customers at a time.
 
         A service may go on serving: each customer is locked while it is compared and replaced.
         """
@@ -69,7 +69,7 @@ class Upkeep:
         """Render anew the documents whose moment has come, or that reads found overtaken; return how many.
 
         Raises:
-            Unavailable: the database cannot write now; what is left is due still.
+            Unavailable: the database cannot write now; the remaining documents are due still.
         """
         return await self._refresher.refresh()
 
@@ -77,22 +77,22 @@ class Upkeep:
         locked: set[str] = set()
         while True:
             report = Report()
-            held = await self._components_held(tx, tenant, identifiers, report)
-            needed = {customer_id for one in held for customer_id in one.customer_ids} - locked
+            components = await self._components(tx, tenant, identifiers, report)
+            needed = {customer_id for component in components for customer_id in component.customer_ids} - locked
             if not needed:
                 break
             await tx.lock(tenant, sorted(needed))
             locked |= needed
-        for one in held:
-            one.compare()
-        await tx.apply(tenant, _together([one.changes for one in held]))
-        if pairs := {pair for one in held for pair in one.pairs}:
+        for component in components:
+            component.compare()
+        await tx.apply(tenant, _together([component.changes for component in components]))
+        if pairs := {pair for component in components for pair in component.pairs}:
             await self._decide(tx, tenant, pairs)
         return report
 
     async def _decide(self, tx: Transaction, tenant: str, pairs: Collection[Pair]) -> None:
-        """Decide anew on what records claim of some pairs."""
-        ends = {one for pair in pairs for one in pair}
+        """Decide anew on the claims of some pairs."""
+        ends = {identifier for pair in pairs for identifier in pair}
         known = (await tx.resolve(tenant, ends)).keys()
         sections = {section.name: section for section in self._registry.all_stored()}
         async with opened(tx, tenant, self._clock(), sections, known, ends - known) as (_, linker):
@@ -101,25 +101,25 @@ class Upkeep:
             linker.decide()
             await linker.apply()
 
-    async def _components_held(
+    async def _components(
         self, reads: Reads, tenant: str, identifiers: list[Identifier], report: Report
     ) -> list[Component]:
-        """Return what is linked with some identifiers, with all that is told and all that is held of it.
+        """Return the connected sets of some identifiers, with all their facts and all that is stored of them.
 
-        A connected set is returned with the first of its identifiers only: each is met once, however many it has.
+        A set is returned with the first of its identifiers only: each set comes once, however many identifiers it has.
         """
         facts: dict[Identifier, list[Fact]] = {}
         links: dict[Identifier, LinksState] = {}
         components = []
-        ahead = {one: {one} for one in identifiers}
+        ahead = {identifier: {identifier} for identifier in identifiers}
         while ahead:
-            missing = {one for members in ahead.values() for one in members} - facts.keys()
-            facts |= {one: [] for one in missing}
+            missing = {identifier for members in ahead.values() for identifier in members} - facts.keys()
+            facts |= {identifier: [] for identifier in missing}
             for fact in await reads.facts(tenant, missing):
                 facts[fact.identifier].append(fact)
-            links |= {one: projection.fold_facts(LINKS, facts[one]) for one in missing}
+            links |= {identifier: projection.fold_facts(LINKS, facts[identifier]) for identifier in missing}
             for first, members in list(ahead.items()):
-                wider = members | {link for one in members for link in linked(links[one], one)}
+                wider = members | {link for identifier in members for link in linked(links[identifier], identifier)}
                 if min(wider) < first:
                     del ahead[first]
                 elif wider == members:
@@ -127,8 +127,8 @@ class Upkeep:
                     components.append(members)
                 else:
                     ahead[first] = wider
-        everyone = {one for members in components for one in members}
-        names = {one.value for one in everyone if one.type == CUSTOMER_ID}
+        everyone = {identifier for members in components for identifier in members}
+        names = {identifier.value for identifier in everyone if identifier.type == CUSTOMER_ID}
         owners = await reads.resolve(tenant, everyone)
         registered = await reads.members(tenant, names)
         documents = await reads.all_documents(tenant, names)
@@ -136,27 +136,31 @@ class Upkeep:
         for (identifier, section), state in (await reads.states_of(tenant, everyone)).items():
             states.setdefault(identifier, {})[section] = state
         evidence = await self._evidence(reads, tenant, links, components)
-        held = await reads.tenant(tenant)
-        rules = read(held.rules if held else None)
-        now = self._clock()  # once all is read: whatever is held was rendered before
+        row = await reads.tenant(tenant)
+        rules = read(row.rules if row else None)
+        now = self._clock()  # once all is read: every stored document was rendered before
         return [
             Component(
                 self._registry, tenant, now, report, region=rules.region,
-                evidence={one: state for one, state in evidence.items() if one not in members},
-                facts={one: facts[one] for one in sorted(members)},
-                graph=graph_of((links[one] for one in members), members),
-                owners={one: owners[one] for one in members if one in owners}
+                evidence={identifier: state for identifier, state in evidence.items() if identifier not in members},
+                facts={identifier: facts[identifier] for identifier in sorted(members)},
+                graph=graph_of((links[identifier] for identifier in members), members),
+                owners={identifier: owners[identifier] for identifier in members if identifier in owners}
                 | {
-                    other: one.value
-                    for one in members if one.type == CUSTOMER_ID
-                    for other in registered.get(one.value, ())
+                    other: identifier.value
+                    for identifier in members if identifier.type == CUSTOMER_ID
+                    for other in registered.get(identifier.value, ())
                 },
                 documents={
-                    (one.value, document.section): document
-                    for one in members if one.type == CUSTOMER_ID
-                    for document in documents.get(one.value, ())
+                    (identifier.value, document.section): document
+                    for identifier in members if identifier.type == CUSTOMER_ID
+                    for document in documents.get(identifier.value, ())
                 },
-                states={(one, section): state for one in members for section, state in states.get(one, {}).items()},
+                states={
+                    (identifier, section): state
+                    for identifier in members
+                    for section, state in states.get(identifier, {}).items()
+                },
             )
             for members in components
         ]  # fmt: skip
@@ -164,16 +168,21 @@ class Upkeep:
     async def _evidence(
         self, reads: Reads, tenant: str, links: Mapping[Identifier, LinksState], components: Collection[set[Identifier]]
     ) -> dict[Identifier, LatestState]:
-        """Return what is held of evidence at identifiers that are linked, or wait for it, where it can be read."""
+        """Return the stored evidence at identifiers that are linked, or wait for it, where it can be read."""
         section = self._registry.find_stored(LINKS.document)
-        further = {other for members in components for one in members for other in ends_of(links[one], one)}
+        further = {
+            other
+            for members in components
+            for identifier in members
+            for other in ends_of(links[identifier], identifier)
+        }
         if section is None or not further:
             return {}
-        held = await reads.states(tenant, [(one, section.name) for one in further])
-        states = {one: projection.read_state(section, state) for (one, _), state in held.items()}
-        unread = {one for one, state in states.items() if state is None}
+        stored = await reads.states(tenant, [(identifier, section.name) for identifier in further])
+        states = {identifier: projection.read_state(section, state) for (identifier, _), state in stored.items()}
+        unread = {identifier for identifier, state in states.items() if state is None}
         none = dict.fromkeys(further - unread, section.fold.empty())
-        return none | {one: state for one, state in states.items() if state is not None}
+        return none | {identifier: state for identifier, state in states.items() if state is not None}
 
     async def _each(self, work: Callable[[str, list[Identifier]], Awaitable[None]], progress: Progress | None) -> None:
         done = 0
@@ -192,7 +201,7 @@ class Upkeep:
             after = page[-1].id
 
     async def _identifiers(self, tenant: str) -> AsyncIterator[list[Identifier]]:
-        """Yield all identifiers in chunks: those that facts speak of, then those that only derived rows know."""
+        """Yield all identifiers in chunks: those with facts, then those that only derived rows have."""
         known: Identifier | None = None
         while page := await self._store.fact_identifiers(tenant, known, CHUNK):
             yield page
@@ -209,11 +218,11 @@ class Upkeep:
     async def _strays(self, tenant: str, identifiers: Iterable[Identifier]) -> list[Identifier]:
         wanted = list(identifiers)
         founded = await self._store.with_facts(tenant, wanted)
-        return [one for one in wanted if one not in founded]
+        return [identifier for identifier in wanted if identifier not in founded]
 
 
 def _together(changes: Sequence[Changes]) -> Changes:
-    """Return several changes as one: what one customer holds without ground may be another's with it."""
+    """Return several changes as one: a row that one component removes may be set by another."""
     owners: dict[Identifier, str | None] = {}
     states: dict[tuple[Identifier, str], StoredState | None] = {}
     documents: dict[tuple[str, str], Document | None] = {}

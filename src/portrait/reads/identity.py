@@ -28,43 +28,43 @@ class Candidate(NamedTuple):
 
     a: Identifier
     b: Identifier
-    told: LinkRecord
+    record: LinkRecord
 
     @property
     def reason(self) -> Reason:
         """Why it was refused."""
-        return Reason.SHARED_IDENTIFIER if self.told.status == RETRACTED else Reason(self.told.status)
+        return Reason.SHARED_IDENTIFIER if self.record.status == RETRACTED else Reason(self.record.status)
 
 
 class Waiting(NamedTuple):
-    """A candidate, and whose its two ends are."""
+    """A candidate, and the customers that its two ends belong to."""
 
     customer_id: str
     other_id: str | None
-    """None: the other end is nobody's yet."""
+    """None: the other end belongs to no customer yet."""
     candidate: Candidate
 
     @property
-    def place(self) -> tuple[str, int, bytes]:
-        """Where it stands among all of its tenant's."""
-        return self.customer_id, self.candidate.told.recorded_at, self.candidate.told.id
+    def cursor(self) -> tuple[str, int, bytes]:
+        """Where it stands among all waiting candidates of its tenant."""
+        return self.customer_id, self.candidate.record.recorded_at, self.candidate.record.id
 
 
 class Reviewed(NamedTuple):
-    """Some customers that were gone through for what waits for review."""
+    """The candidates that wait for review at some customers."""
 
     last: str
     """The last customer id."""
     waiting: list[Waiting]
-    """What was found, in order."""
+    """The waiting candidates, in order."""
     identifiers: int
-    """How many identifiers they have."""
+    """How many identifiers the customers have."""
 
 
 class Why(NamedTuple):
-    """One identifier of a customer's, and the path of links that says so."""
+    """One identifier of a customer's, and the path of links that makes it the customer's."""
 
-    shown: Identified
+    identified: Identified
     path: tuple[Link, ...]
 
 
@@ -73,8 +73,8 @@ class Apart(NamedTuple):
 
     a: Identifier
     b: Identifier
-    told: LinkRecord
-    """Who said so, when, and by what."""
+    record: LinkRecord
+    """The record that keeps them apart."""
 
 
 class Explanation(NamedTuple):
@@ -99,19 +99,19 @@ class Explainer:
     async def waiting(self, tenant: str, after: tuple[str, int, bytes] | None = None) -> AsyncIterator[Reviewed]:
         """Yield what waits for review, some customers at a time.
 
-        By customer, of each what was told first; a link that waits at two customers' ends is the lower one's.
+        By customer, for each the earliest recorded first. A link that waits at two customers is listed at the lower id.
 
         Args:
             tenant: the tenant.
-            after: the place after which to begin; None: at the start.
+            after: the cursor after which to begin; None: at the start.
         """
         name = None
         if after is not None:
-            name, *told = after
+            name, *cursor = after
             head = await known_head_of(self._store, tenant, name)
             if head is not None and head.merged_into is None:
                 some = await self._reviewed(tenant, {name: head.identifiers(name)})
-                yield some._replace(waiting=[one for one in some.waiting if one.place[1:] > tuple(told)])
+                yield some._replace(waiting=[link for link in some.waiting if link.cursor[1:] > tuple(cursor)])
         while page := await self._store.customers(tenant, name, CUSTOMERS_AT_ONCE):
             members: dict[str, Sequence[Identifier]] = {}
             for name, head in page:
@@ -122,25 +122,35 @@ class Explainer:
 
     async def _reviewed(self, tenant: str, members: Mapping[str, Sequence[Identifier]]) -> Reviewed:
         """Go through some customers, in order, for what waits for review."""
-        of = {one: name for name, held in members.items() for one in held}
-        everyone = {name: frozenset(held) for name, held in members.items()}
+        of = {identifier: name for name, identifiers in members.items() for identifier in identifiers}
+        everyone = {name: frozenset(identifiers) for name, identifiers in members.items()}
         candidates: list[tuple[str, Candidate]] = []
         bans: dict[str, list[LinksState]] = {name: [] for name in members}
-        async for one, state in self._links_of(tenant, of):
-            candidates += ((of[one], each) for each in _refusals(state, one, everyone[of[one]]))
-            bans[of[one]].append(only_bans(state))
+        async for identifier, state in self._links_of(tenant, of):
+            candidates += ((of[identifier], each) for each in _refusals(state, identifier, everyone[of[identifier]]))
+            bans[of[identifier]].append(only_bans(state))
         apart = {(name, frozenset(pair)) for name, some in bans.items() for pair in bans_of(some)}
-        waiting = [(name, one) for name, one in candidates if (name, frozenset((one.a, one.b))) not in apart]
-        others = {one.b for _, one in waiting}
-        owners = await self._store.resolve(tenant, others) if others else {}
-        below = {(name, one) for name, one in waiting if one.b in owners and owners[one.b] < name}
-        theirs = {one: state async for one, state in self._links_of(tenant, {one.b for _, one in below})}
-        found = [
-            Waiting(name, owners.get(one.b), one)
-            for name, one in waiting
-            if (name, one) not in below or refused(ends_of(theirs[one.b], one.b).get(one.a, ())) is None
+        waiting = [
+            (name, candidate)
+            for name, candidate in candidates
+            if (name, frozenset((candidate.a, candidate.b))) not in apart
         ]
-        return Reviewed(max(members), sorted(found, key=lambda one: one.place), len(of))
+        others = {candidate.b for _, candidate in waiting}
+        owners = await self._store.resolve(tenant, others) if others else {}
+        below = {
+            (name, candidate) for name, candidate in waiting if candidate.b in owners and owners[candidate.b] < name
+        }
+        theirs = {
+            identifier: state
+            async for identifier, state in self._links_of(tenant, {candidate.b for _, candidate in below})
+        }
+        undecided = [
+            Waiting(name, owners.get(candidate.b), candidate)
+            for name, candidate in waiting
+            if (name, candidate) not in below
+            or refused(ends_of(theirs[candidate.b], candidate.b).get(candidate.a, ())) is None
+        ]
+        return Reviewed(max(members), sorted(undecided, key=lambda link: link.cursor), len(of))
 
     async def _links_of(
         self, tenant: str, identifiers: Collection[Identifier]
@@ -149,8 +159,8 @@ class Explainer:
         wanted = list(identifiers)
         for begin in range(0, len(wanted), IDENTIFIERS_AT_ONCE):
             some = wanted[begin : begin + IDENTIFIERS_AT_ONCE]
-            for one, state in (await projection.load_states(self._store, tenant, LINKS, some)).items():
-                yield one, state
+            for identifier, state in (await projection.load_states(self._store, tenant, LINKS, some)).items():
+                yield identifier, state
             await asyncio.sleep(0)  # reading from SQLite gives nobody a turn
 
     async def cluster(self, tenant: str, customer_id: str) -> tuple[str, list[Identified]]:
@@ -176,21 +186,25 @@ class Explainer:
         paths = graph.confidences(customer(survivor), now)
         return Explanation(
             survivor,
-            # One that was taken from the customer between the two reads has no path any more.
-            tuple(Why(one, paths[one.identifier][1]) for one in identified(state, now) if one.identifier in paths),
+            # An identifier that left the customer between the two reads has no path any more.
+            tuple(
+                Why(member, paths[member.identifier][1])
+                for member in identified(state, now)
+                if member.identifier in paths
+            ),
             tuple(graph.merges()),
-            tuple(Apart(*pair, told) for pair, told in bans_of([state]).items()),
+            tuple(Apart(*pair, record) for pair, record in bans_of([state]).items()),
             tuple(
                 each
-                for one in members
-                for each in _refusals(state, one, everyone)
-                if frozenset((one, each.b)) not in graph.apart
+                for identifier in members
+                for each in _refusals(state, identifier, everyone)
+                if frozenset((identifier, each.b)) not in graph.apart
             ),
             await crossovers_of(self._store, tenant, self._registry, members, self._clock()),
         )
 
     def _now(self, head: Head) -> int:
-        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        """Return the present moment, for one customer: never before its last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _links(self, tenant: str, members: Sequence[Identifier]) -> LinksState:
@@ -233,20 +247,20 @@ async def crossovers_of(
     return crossovers(section, state, max(now, told_at))
 
 
-def refused(told: Sequence[LinkRecord], *, one_person: bool = False) -> LinkRecord | None:
-    """Return the newest claim of a link that was refused, where no source's holds; None where there is none.
+def refused(records: Sequence[LinkRecord], *, one_person: bool = False) -> LinkRecord | None:
+    """Return the newest refused claim of a link; None where a claim holds or no claim was refused.
 
     What an earlier version split off is refused, unless the two are one person for another reason.
     """
-    if any(one.status == LINKED for one in told):
+    if any(record.status == LINKED for record in records):
         return None
-    every = (one for one in told if one.status != RETRACTED or not one_person)
-    return max(every, key=lambda one: (one.at, one.confidence, one.source or ""), default=None)
+    every = (record for record in records if record.status != RETRACTED or not one_person)
+    return max(every, key=lambda record: (record.at, record.confidence, record.source or ""), default=None)
 
 
 def _refusals(state: LinksState, identifier: Identifier, everyone: Collection[Identifier]) -> Iterator[Candidate]:
     """Yield the links of one of a profile's identifiers that were refused and may be decided on, bans aside."""
     for other, each in sorted(ends_of(state, identifier).items()):
-        told = refused(each, one_person=other in everyone)
-        if told is not None and told.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}:
-            yield Candidate(identifier, other, told)
+        record = refused(each, one_person=other in everyone)
+        if record is not None and record.status not in {Reason.BLOCKED_VALUE, Reason.UNKNOWN_TYPE}:
+            yield Candidate(identifier, other, record)

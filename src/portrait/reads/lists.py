@@ -15,14 +15,14 @@ from portrait.model.identifier import Identifier
 from portrait.model.time import Clock
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import Held
-from portrait.storage.contract import Place, Store
+from portrait.storage.contract import Cursor, Store
 
 T = TypeVar("T")
 _key = attrgetter("key")
 
 
 class Listed(NamedTuple):
-    """One record with what is known of its telling."""
+    """One record, and when and by whom it was recorded."""
 
     key: str
     body: bytes
@@ -61,14 +61,14 @@ class Lists:
         state, now = await self._state(tenant, customer_id, section)
         with self._own_code(tenant, section):
             live = section.state_fold.live(state, now)
-            return _page(section, sorted(live, key=lambda one: (one.key, one.history)), _key, after, limit)
+            return _page(section, sorted(live, key=lambda row: (row.key, row.history)), _key, after, limit)
 
     async def upcoming(
         self, tenant: str, customer_id: str, section: StoredSection, after: tuple[int, str] | None, limit: int
     ) -> Some[Listed]:
         """Return up to `limit` records of a state section that will count, the soonest first.
 
-        Each says from when on; `after` is the moment and the key with which a page ended.
+        Each record has the moment from which it counts; `after` is the moment and the key with which a page ended.
 
         Raises:
             CustomerNotFound: the tenant knows no such customer.
@@ -77,54 +77,54 @@ class Lists:
         state, now = await self._state(tenant, customer_id, section)
         with self._own_code(tenant, section):
             ahead = section.state_fold.upcoming(state, now)
-            return _page(section, sorted(ahead, key=lambda one: (*_due(one), one.history)), _due, after, limit)
+            return _page(section, sorted(ahead, key=lambda row: (*_due(row), row.history)), _due, after, limit)
 
     async def events(
         self,
         tenant: str,
         customer_id: str,
         section: StoredSection,
-        before: Place | None,
+        before: Cursor | None,
         limit: int,
         *,
         upcoming: bool = False,
     ) -> Some[Listed]:
         """Return up to `limit` events that were not deleted, newest first, below `before`.
 
-        With `upcoming` those alone that lie ahead.
+        With `upcoming` only the events that lie ahead.
 
         Raises:
             CustomerNotFound: the tenant knows no such customer.
             SectionFailed: the section's own code failed.
         """
         survivor, head = await self._head(tenant, customer_id)
-        facts = await self._shown(tenant, section, head.identifiers(survivor), before, limit + 1)
+        facts = await self._visible(tenant, section, head.identifiers(survivor), before, limit + 1)
         if upcoming:
             now = self._now(head)
-            facts = [one for one in facts if one.effective_at > now]
+            facts = [fact for fact in facts if fact.effective_at > now]
         return Some(
             [
-                Listed(one.key, one.body, one.effective_at, one.recorded_at, one.source, one.id)
-                for one in self._brought_forward(tenant, section, facts[:limit])
+                Listed(fact.key, fact.body, fact.effective_at, fact.recorded_at, fact.source, fact.id)
+                for fact in self._brought_forward(tenant, section, facts[:limit])
             ],
             len(facts) > limit,
         )
 
-    async def _shown(
-        self, tenant: str, section: StoredSection, members: Sequence[Identifier], before: Place | None, limit: int
+    async def _visible(
+        self, tenant: str, section: StoredSection, members: Sequence[Identifier], before: Cursor | None, limit: int
     ) -> list[Fact]:
         """Return up to `limit` events that a customer shows, newest first, below `before`."""
-        found: list[Fact] = []
+        facts: list[Fact] = []
         while page := await self._store.events(tenant, members, section.name, before, limit):
             with self._own_code(tenant, section):
-                found += await projection.first_told(self._store, tenant, section, members, page)
-            before = Place(page[-1].effective_at, page[-1].id)
-            if len(found) >= limit or len(page) < limit:
+                facts += await projection.first_recorded(self._store, tenant, section, members, page)
+            before = Cursor(page[-1].effective_at, page[-1].id)
+            if len(facts) >= limit or len(page) < limit:
                 break
-        return found[:limit]
+        return facts[:limit]
 
     async def history(
-        self, tenant: str, customer_id: str, section: StoredSection, key: str, before: Place | None, limit: int
+        self, tenant: str, customer_id: str, section: StoredSection, key: str, before: Cursor | None, limit: int
     ) -> Some[Fact]:
         """Return up to `limit` facts of a record's key, newest first, below `before`.
 
@@ -139,8 +139,8 @@ class Lists:
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> Some[tuple[str, Head]]:
         """Return up to `limit` customers with ids above `after`, by id."""
-        found = await self._store.customers(tenant, after, limit + 1)
-        return Some(found[:limit], len(found) > limit)
+        customers = await self._store.customers(tenant, after, limit + 1)
+        return Some(customers[:limit], len(customers) > limit)
 
     async def _state(self, tenant: str, customer_id: str, section: StoredSection) -> tuple[Any, int]:
         """Return a customer's state in a section, and the present moment.
@@ -155,7 +155,7 @@ class Lists:
             return await projection.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
 
     def _now(self, head: Head) -> int:
-        """Return the present moment: never before the last that was told, whatever the clock says."""
+        """Return the present moment: never before the last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
@@ -190,24 +190,24 @@ class Lists:
             raise SectionFailed.of(section.name) from error
 
 
-def _due(held: Held) -> tuple[int, str]:
+def _due(row: Held) -> tuple[int, str]:
     """Return from when on a record counts, and its key."""
-    return held.entry.since, held.key
+    return row.entry.since, row.key
 
 
 def _page(
-    section: StoredSection, ordered: Sequence[Held], place: Callable[[Held], Any], after: Any, limit: int
+    section: StoredSection, ordered: Sequence[Held], cursor: Callable[[Held], Any], after: Any, limit: int
 ) -> Some[Listed]:
-    """Return up to `limit` records above a place; those of one place are not parted."""
-    begin = 0 if after is None else bisect_right(ordered, after, key=place)
+    """Return up to `limit` records above the cursor `after`; records with the same cursor stay on one page."""
+    begin = 0 if after is None else bisect_right(ordered, after, key=cursor)
     end = begin + limit
-    while begin < end < len(ordered) and place(ordered[end]) == place(ordered[end - 1]):
+    while begin < end < len(ordered) and cursor(ordered[end]) == cursor(ordered[end - 1]):
         end += 1
     items = [
         Listed(
-            one.key, section.shape.encode(one.record), one.entry.since, one.entry.recorded_at, one.entry.source,
-            one.entry.id,
+            row.key, section.shape.encode(row.record), row.entry.since, row.entry.recorded_at, row.entry.source,
+            row.entry.id,
         )
-        for one in ordered[begin:end]
+        for row in ordered[begin:end]
     ]  # fmt: skip
     return Some(items, end < len(ordered))

@@ -28,7 +28,7 @@ class Planned(NamedTuple):
 
     name: str
     opening: bytes
-    """The JSON between the section before, or the head, and this one's data."""
+    """The JSON between the section before, or the head, and the data of this section."""
     section: StoredSection | ComputedSection
     version: int | None
     """The version that a stored document must have; None: the section is computed."""
@@ -49,7 +49,7 @@ class ProfileAnswer(NamedTuple):
     """A unified profile, ready to send but for its moment."""
 
     customer_id: str
-    """The surviving id, where the one asked for was merged away."""
+    """The surviving id, where the customer asked for was merged away."""
     contents: bytes | None
     """What differs whenever the answer does, `computedAt` aside; None where a section was computed, or failed."""
     parts: tuple[bytes, ...]
@@ -102,30 +102,30 @@ class Reader:
         """Return the plan for the sections asked for, or for the full profile (None).
 
         Raises:
-            UnknownSection: none is named, or one that is not registered.
-            SectionForbidden: one is named that the role may not read.
+            UnknownSection: no section is named, or a section that is not registered.
+            SectionForbidden: a section is named that the role may not read.
         """
         if names is None:
-            sections = tuple(one for one in self._registry if one.default and role in one.roles)
+            sections = tuple(section for section in self._registry if section.default and role in section.roles)
         else:
             sections = tuple(self._asked(role, name) for name in dict.fromkeys(names))
             if not sections:
                 raise self._registry.unknown()
-        stored = tuple(one.name for one in sections if isinstance(one, StoredSection))
+        stored = tuple(section.name for section in sections if isinstance(section, StoredSection))
         parts = tuple(
             Planned(
-                one.name,
-                b'%b{"name":%b,"data":' % (b"}," if place else b"", _encode_json(one.name)),
-                one,
-                shown_by(one).version if isinstance(one, StoredSection) else None,
+                section.name,
+                b'%b{"name":%b,"data":' % (b"}," if index else b"", _encode_json(section.name)),
+                section,
+                shown_by(section).version if isinstance(section, StoredSection) else None,
             )
-            for place, one in enumerate(sections)
+            for index, section in enumerate(sections)
         )
         return Plan(
             parts,
             None if len(stored) == len(self._registry.all_stored()) else stored,
-            tuple(one for one in sections if isinstance(one, ComputedSection)),
-            b"".join(one.opening for one in parts),
+            tuple(section for section in sections if isinstance(section, ComputedSection)),
+            b"".join(part.opening for part in parts),
         )
 
     def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
@@ -153,23 +153,23 @@ class Reader:
             Unavailable: the database does not answer.
         """
         rows = await self._store.documents(tenant, customer_id, plan.names)
-        held = {row.section: row for row in rows}
-        head = held.get(HEAD)
+        documents = {row.section: row for row in rows}
+        head = documents.get(HEAD)
         if head is None:
             raise CustomerNotFound
         known = read_head(head.body)
         if known.merged_into is not None:
             return await self.load(tenant, known.merged_into, plan)
         now = self._now(known)
-        shown = _encode_json(customer_id)
-        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (shown, _encode_json(tenant))]
-        hashes = [plan.identity, shown]
+        encoded_id = _encode_json(customer_id)
+        parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (encoded_id, _encode_json(tenant))]
+        hashes = [plan.identity, encoded_id]
         whole = not plan.computed
         for name, opening, section, version in plan.parts:
             parts.append(opening)
             if version is None:
                 parts.append(b"")
-            elif (row := held.get(name)) is None:
+            elif (row := documents.get(name)) is None:
                 parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
             elif _holds(row, version, now):
@@ -197,18 +197,18 @@ class Reader:
         profile = loaded.profile
         computed = iter(await self._compute(loaded, plan, deadlines))
         parts = list(profile.parts)
-        for place, (_, _, _, version) in enumerate(plan.parts):
+        for index, (_, _, _, version) in enumerate(plan.parts):
             if version is None:
-                parts[2 * place + 2] = _spliced(next(computed))
+                parts[2 * index + 2] = _spliced(next(computed))
         return profile._replace(parts=tuple(parts))
 
     async def unchanged(self, tenant: str, customer_id: str, plan: Plan) -> tuple[str, bytes] | None:
         """Return a customer's surviving id and the profile's `contents`, without reading what it shows.
 
-        None: that cannot be told without reading it, or there is no such customer.
+        None: the `contents` cannot be known without reading it, or there is no such customer.
         """
-        held = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
-        head = held.get(HEAD)
+        documents = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
+        head = documents.get(HEAD)
         if plan.computed or head is None:
             return None
         known = read_head(head.body)
@@ -217,14 +217,14 @@ class Reader:
         now = self._now(known)
         hashes = [plan.identity, _encode_json(customer_id)]
         for name, _, _, version in plan.parts:
-            row = held.get(name)
+            row = documents.get(name)
             if row is not None and not _holds(row, version, now):
                 return None
             hashes.append(_EMPTY_HASH if row is None else row.hash)
         return customer_id, b"".join(hashes)
 
     def _now(self, head: Head) -> int:
-        """Return the present moment, for one customer: never before the last that was told, whatever the clock says."""
+        """Return the present moment, for one customer: never before its last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
 
     async def _render(
@@ -261,8 +261,8 @@ class Reader:
             return records
 
         links = await projection.load_joined(self._store, tenant, LINKS, members, loaded.now)
-        given = (Identifier(one.record.type, one.record.value) for one in identified(links, loaded.now))
-        identifiers = tuple(dict.fromkeys([*members, *given]))
+        linked = (Identifier(member.record.type, member.record.value) for member in identified(links, loaded.now))
+        identifiers = tuple(dict.fromkeys([*members, *linked]))
         context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())
         return await self._computed.run(plan.computed, context, deadlines)
 

@@ -20,7 +20,7 @@ too."""
 
 
 class ProfileAsked(NamedTuple):
-    """One profile asked for."""
+    """Which profile is asked for."""
 
     customer_id: str
     plan: Plan
@@ -33,7 +33,7 @@ async def profiles(reader: Reader, tenant: str, asked: Sequence[ProfileAsked], m
     """Return the profiles asked for, or what keeps each from being shown, in order.
 
     What is asked for twice is read once. A section's deadline counts for all profiles together. Once the profiles have
-    as many bytes as they may, no more is read, and those left are left out.
+    as many bytes as they may, no more is read, and the remaining profiles are left out.
 
     Args:
         reader: reads profiles.
@@ -45,12 +45,12 @@ async def profiles(reader: Reader, tenant: str, asked: Sequence[ProfileAsked], m
         Unavailable: the database does not answer.
     """
     several = _Several(reader, tenant, most)
-    wanted = {(one.customer_id, one.plan.identity): one for one in asked}
-    found = dict(zip(wanted, await several.read(list(wanted.values())), strict=True))
+    wanted = {(question.customer_id, question.plan.identity): question for question in asked}
+    outcomes = dict(zip(wanted, await several.read(list(wanted.values())), strict=True))
     size = 0
     answered: list[Outcome] = []
-    for one in asked:
-        outcome = found[one.customer_id, one.plan.identity]
+    for question in asked:
+        outcome = outcomes[question.customer_id, question.plan.identity]
         if isinstance(outcome, ProfileAnswer):
             size += outcome.size
         answered.append(_too_large(most) if isinstance(outcome, ProfileAnswer) and size > most else outcome)
@@ -63,43 +63,43 @@ class _Several:
         self._tenant = tenant
         self._most = most
         self._deadlines = Deadlines()
-        self._places = asyncio.Semaphore(COMPUTED_AT_ONCE)
+        self._slots = asyncio.Semaphore(COMPUTED_AT_ONCE)
         self._size = 0
 
     async def read(self, asked: Sequence[ProfileAsked]) -> list[Outcome]:
-        """Return profiles in order; those after the last that has room may be left out."""
+        """Return profiles in order; profiles after the last that has room may be left out."""
         loaded: list[Loaded | CustomerNotFound] = []
         size = 0
         while len(loaded) < len(asked) and size < self._most:
-            found = await _all(self._load(one) for one in asked[len(loaded) : len(loaded) + LOADED_AT_ONCE])
-            size += sum(one.profile.size for one in found if isinstance(one, Loaded))
-            loaded += found
+            batch = await _all(self._load(question) for question in asked[len(loaded) : len(loaded) + LOADED_AT_ONCE])
+            size += sum(outcome.profile.size for outcome in batch if isinstance(outcome, Loaded))
+            loaded += batch
             await asyncio.sleep(0)  # reading from SQLite gives nobody a turn
-        completed = await _all(self._complete(one, each) for one, each in zip(asked, loaded, strict=False))
+        completed = await _all(self._complete(question, each) for question, each in zip(asked, loaded, strict=False))
         return [*completed, *(_too_large(self._most) for _ in asked[len(loaded) :])]
 
-    async def _load(self, one: ProfileAsked) -> Loaded | CustomerNotFound:
+    async def _load(self, question: ProfileAsked) -> Loaded | CustomerNotFound:
         try:
-            return await self._reader.load(self._tenant, one.customer_id, one.plan)
+            return await self._reader.load(self._tenant, question.customer_id, question.plan)
         except CustomerNotFound as error:
             return error
 
-    async def _complete(self, one: ProfileAsked, loaded: Loaded | CustomerNotFound) -> Outcome:
+    async def _complete(self, question: ProfileAsked, loaded: Loaded | CustomerNotFound) -> Outcome:
         if not isinstance(loaded, Loaded):
             return loaded
-        if not one.plan.computed:
+        if not question.plan.computed:
             return loaded.profile
-        async with self._places:
+        async with self._slots:
             # They begin in order: what has ended comes before this one in the answer, and leaves it no room.
             if self._size >= self._most:
                 return _too_large(self._most)
-            profile = await self._reader.complete(loaded, one.plan, self._deadlines)
+            profile = await self._reader.complete(loaded, question.plan, self._deadlines)
         self._size += profile.size
         return profile
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what works come to, run beside each other; where one raises, none of them goes on."""
+    """Return the results of works, run beside each other; where one raises, the others are cancelled."""
     tasks = [asyncio.ensure_future(work) for work in works]
     try:
         return await asyncio.gather(*tasks)

@@ -37,8 +37,8 @@ class Changes(NamedTuple):
     """By customer id and section, `HEAD` among them."""
 
 
-class Place(NamedTuple):
-    """Where a page of facts ended: the next begins just below it."""
+class Cursor(NamedTuple):
+    """Where a page of facts ended: the next page begins just below it."""
 
     effective_at: int
     id: bytes
@@ -80,9 +80,9 @@ class Credential(NamedTuple):
     expires_at: int | None
     revoked_at: int | None
     minted_by: str | None = None
-    """The id of the credential that minted it; None: none did, it was made on the command line."""
+    """The id of the credential that minted it; None: it was made on the command line."""
     last_used_at: int | None = None
-    """The last use that was noted; None: none was yet."""
+    """The last use that was noted; None: no use was noted yet."""
 
 
 class ProfileReads(Protocol):
@@ -105,7 +105,7 @@ class ProfileReads(Protocol):
         ...
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
-        """Return all that is stored of several customers, heads among it; one that has nothing is absent."""
+        """Return all documents of several customers, heads among them; a customer without documents is absent."""
         ...
 
     async def states(
@@ -115,7 +115,7 @@ class ProfileReads(Protocol):
         ...
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> list[tuple[str, Head]]:
-        """Return up to `limit` customers with ids above `after`, by id; none that was merged away."""
+        """Return up to `limit` customers with ids above `after`, by id, without merged ones."""
         ...
 
 
@@ -123,7 +123,7 @@ class FactReads(Protocol):
     """The facts themselves. Orders are by (effective_at, id), which is (effective_at, recorded_at, id)."""
 
     async def events(
-        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Cursor | None, limit: int
     ) -> list[Fact]:
         """Return up to `limit` puts below `before` whose key their identifier has not deleted, newest first.
 
@@ -137,7 +137,7 @@ class FactReads(Protocol):
         identifiers: Collection[Identifier],
         section: str,
         key: str,
-        before: Place | None,
+        before: Cursor | None,
         limit: int,
     ) -> list[Fact]:
         """Return up to `limit` facts of a key below `before`, newest first.
@@ -147,7 +147,7 @@ class FactReads(Protocol):
         ...
 
     async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
-        """Return the facts that each asks for, in no order; one that has none is absent."""
+        """Return the facts that each question asks for, in no order; a question without facts is absent."""
         ...
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
@@ -177,9 +177,10 @@ class AccessReads(Protocol):
     async def descendants(
         self, tenant: str | None, credential_id: str, after: str | None, limit: int
     ) -> list[Credential]:
-        """Return up to `limit` of those that a credential minted, and that these minted in turn, by id, above `after`.
+        """Return up to `limit` credentials that a credential minted, directly or in turn, by id, above `after`.
 
-        Only a tenant's own, which only its own connect; None: of all tenants, for what a key of the platform's minted.
+        Of a tenant only its own credentials, connected through its own alone. None: credentials of all tenants, for a
+        key of the platform's.
         """
         ...
 
@@ -199,7 +200,7 @@ class UpkeepReads(Protocol):
         ...
 
     async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
-        """Return those of some identifiers that have facts."""
+        """Return the identifiers, among these, that have facts."""
         ...
 
     async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
@@ -232,20 +233,20 @@ class FactWrites(Protocol):
     """What recording does, inside a transaction."""
 
     async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
-        """Return what `resolve` does, of customers that are locked next: an engine may lock them by the way."""
+        """Return what `resolve` does. The customers are locked next: an engine may lock them here already."""
         ...
 
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         """Lock customers until the transaction ends, in byte order, and return their heads.
 
-        A customer that has none is locked too (an engine may store an empty head for it) and is returned as None.
-        Where others are held already and another transaction has one of these, the work may be run again, with all of
-        them locked before it begins.
+        A customer without a head is locked too (an engine may store an empty head for it) and is returned as None.
+        Where this transaction has locked other customers already and another transaction has locked one of these, the
+        work may be run again, with all of them locked before it begins.
         """
         ...
 
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
-        """Set the customer id of those identifiers that have none, and return them.
+        """Set the customer id of the identifiers that have none, and return these identifiers.
 
         Another transaction that claims one of them waits until this one ends.
         """
@@ -271,12 +272,13 @@ class AccessWrites(Protocol):
 
         Args:
             tenant: the tenant.
-            alone: whether nobody else holds them either: whoever sets them then sees all that was recorded under them.
+            alone: whether no other transaction may hold the rules: whoever sets them then sees all that was recorded
+                under them.
         """
         ...
 
     async def set_rules(self, tenant: str, rules: bytes | None) -> None:
-        """Set a tenant's identity rules, which are held alone; None: all as by default."""
+        """Set a tenant's identity rules, which this transaction holds alone; None: all as by default."""
         ...
 
     async def put_credential(self, credential: Credential) -> None:
@@ -286,7 +288,7 @@ class AccessWrites(Protocol):
     async def hold_credential(self, credential_id: str) -> Credential | None:
         """Return a credential by its public id; nobody revokes it, or any other, until this transaction ends.
 
-        Whoever mints asks so for the minter: a transaction that has revoked one then sees all that was ever minted.
+        Whoever mints asks so for the minter: a transaction that has revoked it then sees all that was ever minted.
         """
         ...
 
@@ -295,7 +297,7 @@ class AccessWrites(Protocol):
         ...
 
     async def revoke_credentials(self, tenant: str | None, credential_ids: Collection[str], at: int) -> set[str]:
-        """Mark those of a tenant's (None: the platform's) credentials revoked that are not yet; return their ids."""
+        """Revoke the credentials of a tenant (None: of the platform) that are not revoked yet; return their ids."""
         ...
 
 
@@ -330,7 +332,7 @@ class Store(Reads, Protocol):
 
     @property
     def is_crowded(self) -> bool:
-        """Whether reads wait for the database already, and so many that whoever comes now would wait for long."""
+        """Whether so many reads wait for the database already that a further read would wait for long."""
         ...
 
     def snapshot(self) -> AbstractAsyncContextManager[Reads]:

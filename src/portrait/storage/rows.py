@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Place
+from portrait.storage.contract import Cursor
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,23 +47,23 @@ def newest_first(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: (fact.effective_at, fact.id), reverse=True)
 
 
-_FIRST = Place(-(2**63), b"")
-_LAST = Place(2**63 - 1, b"\xff" * 17)
-"""Places below and above every fact: ids have 16 bytes."""
+_FIRST = Cursor(-(2**63), b"")
+_LAST = Cursor(2**63 - 1, b"\xff" * 17)
+"""Cursors below and above every fact: ids have 16 bytes."""
 
 
 class RowPage:
     """One page of facts, the newest first, gathered from one identifier after another.
 
     Args:
-        below: the place that all lie below; None: any.
-        limit: how many facts it holds at most.
+        below: the cursor that all facts lie below; None: any fact may be on the page.
+        limit: how many facts the page has at most.
     """
 
-    def __init__(self, below: Place | None, limit: int) -> None:
+    def __init__(self, below: Cursor | None, limit: int) -> None:
         self.below = below or _LAST
         self.above = _FIRST
-        """The place that further facts must lie above: once the page is full, its end."""
+        """The cursor that further facts must lie above: once the page is full, its end."""
         self.facts: list[Fact] = []
         self._limit = limit
 
@@ -71,4 +71,4 @@ class RowPage:
         """Take in what an identifier has between `above` and `below`, as far as it belongs on the page."""
         self.facts = newest_first([*self.facts, *facts])[: self._limit]
         if len(self.facts) == self._limit and self.facts:
-            self.above = Place(self.facts[-1].effective_at, self.facts[-1].id)
+            self.above = Cursor(self.facts[-1].effective_at, self.facts[-1].id)

@@ -6,7 +6,7 @@ metadata = MetaData()
 
 
 def _key(name: str) -> Column[str]:
-    # Text keys compare by bytes everywhere: PostgreSQL needs to be told, SQLite does so by itself.
+    # Text keys compare by bytes everywhere: PostgreSQL needs a collation for it, SQLite does so by itself.
     return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True)
 
 
@@ -38,7 +38,7 @@ facts = Table(
 
 # States and documents are written anew at every record. On SQLite a row of a table with row ids stands on one page if
 # it can; of a table in key order it spills from a quarter of a page on, and a search reads all of each row it passes.
-# On PostgreSQL a row's next version goes to the same page if there is room, and then no index has to be told.
+# On PostgreSQL a row's next version goes to the same page if there is room, and then no index changes.
 states = Table(
     "states",
     metadata,

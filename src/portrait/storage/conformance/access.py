@@ -41,8 +41,8 @@ async def test_a_tenants_rules_are_its_own(store: Store) -> None:
         await store.write(TENANT, lambda tx, name=name: tx.put_tenant(TenantRow(name, name, 0, b"")))  # type: ignore[misc]  # mypy knows no lambda with a default
     await store.write(TENANT, lambda tx: tx.set_rules("a", b"{}"))
     await store.write(TENANT, lambda tx: tx.set_rules("nobody", b"{}"))
-    found = await ask(store, lambda reads: reads.tenants(None, 10))
-    assert [(one.id, one.rules) for one in found] == [("a", b"{}"), ("b", None)]
+    tenants = await ask(store, lambda reads: reads.tenants(None, 10))
+    assert [(row.id, row.rules) for row in tenants] == [("a", b"{}"), ("b", None)]
     await store.write(TENANT, lambda tx: tx.set_rules("a", None))
     assert await ask(store, lambda reads: reads.tenant("a")) == TenantRow("a", "a", 0, b"", None)
 
@@ -50,10 +50,10 @@ async def test_a_tenants_rules_are_its_own(store: Store) -> None:
 async def test_tenants_come_back_as_they_were_put(store: Store) -> None:
     """`put_tenant`, `tenant`: every field and byte is kept; an unknown one is None."""
     put = [TenantRow("a", "A \u00e9\U0001f600", MIN, BINARY), TenantRow("b", "", MAX, b"")]
-    for one in put:
-        assert await put_tenant(store, one) is True
-    for one in put:
-        assert await _tenant(store, one.id) == one
+    for row in put:
+        assert await put_tenant(store, row) is True
+    for row in put:
+        assert await _tenant(store, row.id) == row
     for unknown in ("", "A", "a ", "c"):
         assert await _tenant(store, unknown) is None
 
@@ -90,8 +90,8 @@ async def test_tenants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None
         await put_tenant(store, tenant(name))
     assert await ask(store, lambda reads: reads.tenants(None, 100)) == [tenant(name) for name in NAMES]
     for limit in (1, 4, len(NAMES)):
-        assert [one.id for one in await paged(store.tenants, lambda one: one.id, limit)] == list(NAMES)
-    assert [one.id for one in await store.tenants("aaa", 2)] == ["ab", "a\u0301"]
+        assert [row.id for row in await paged(store.tenants, lambda row: row.id, limit)] == list(NAMES)
+    assert [row.id for row in await store.tenants("aaa", 2)] == ["ab", "a\u0301"]
 
 
 async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
@@ -101,8 +101,8 @@ async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
         Credential("b", None, "platform", "", b"", "", 0, None, None),
     ]
     await put_credentials(store, *put)
-    for one in put:
-        assert await _credential(store, one.id) == one
+    for row in put:
+        assert await _credential(store, row.id) == row
     for unknown in ("", "A", "a ", "c"):
         assert await _credential(store, unknown) is None
 
@@ -131,13 +131,15 @@ async def test_credentials_are_paged_by_the_bytes_of_their_ids(store: Store) -> 
     ids = sorted((name + mark for name in NAMES for mark in "tp"), key=str.encode)
     for owner, mark in ((TENANT, "t"), (None, "p")):
         await put_credentials(store, *(credential(name + mark, owner) for name in reversed(NAMES)))
-        await _pages_are_in_order(store, owner, [one for one in ids if one.endswith(mark)])
+        await _pages_are_in_order(store, owner, [id_ for id_ in ids if id_.endswith(mark)])
 
 
 async def _pages_are_in_order(store: Store, owner: str | None, expected: list[str]) -> None:
     for limit in (1, 4, len(expected)):
-        found = await paged(lambda after, limit: store.credentials(owner, after, limit), lambda one: one.id, limit)
-        assert [one.id for one in found] == expected
+        credentials = await paged(
+            lambda after, limit: store.credentials(owner, after, limit), lambda row: row.id, limit
+        )
+        assert [row.id for row in credentials] == expected
 
 
 async def test_a_credential_is_revoked_once(store: Store) -> None:
@@ -166,14 +168,14 @@ async def test_only_its_own_tenant_or_the_platform_revokes_a_credential(store: S
 
 
 async def test_several_credentials_are_revoked_at_once_and_those_are_named(store: Store) -> None:
-    """`revoke_credentials`: the ids of those that were live and this tenant's; the others stay as they were."""
+    """`revoke_credentials`: the ids of live credentials of this tenant; the other credentials stay as they were."""
     await put_credentials(store, *map(credential, "abc"), credential("theirs", OTHER), credential("platform's", None))
     assert await revoke(store, TENANT, "b", 7)
     wanted = ["a", "b", "c", "theirs", "platform's", "unknown"]
     assert await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, wanted, 8)) == {"a", "c"}
     assert await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, [], 9)) == set()
-    found = await _credentials(store, TENANT, None, 10)
-    assert [one.revoked_at for one in found] == [8, 7, 8]
+    credentials = await _credentials(store, TENANT, None, 10)
+    assert [row.revoked_at for row in credentials] == [8, 7, 8]
     assert await store.credential("theirs") == credential("theirs", OTHER)
     assert await store.credential("platform's") == credential("platform's", None)
 
@@ -188,9 +190,9 @@ _LINE = (
 
 
 async def _descendants(store: Store, owner: str | None, id_: str, after: str | None = None) -> list[str]:
-    found = await ask(store, lambda reads: reads.descendants(owner, id_, after, 10))
-    assert all(one in _LINE for one in found)
-    return [one.id for one in found]
+    descendants = await ask(store, lambda reads: reads.descendants(owner, id_, after, 10))
+    assert all(row in _LINE for row in descendants)
+    return [row.id for row in descendants]
 
 
 async def test_descendants_are_what_a_credential_minted_and_what_that_minted_in_turn(store: Store) -> None:
@@ -209,8 +211,8 @@ async def test_descendants_are_what_a_credential_minted_and_what_that_minted_in_
     assert await _descendants(store, None, "root", "other's") == ["sibling", "tenant's"]
     revoked = await store.write(TENANT, lambda tx: tx.revoke_credentials(TENANT, ["child"], 7))
     assert revoked == {"child"}
-    found = await store.descendants(TENANT, "tenant's", None, 2)
-    assert [(one.id, one.revoked_at) for one in found] == [("child", 7), ("grandchild", None)]
+    descendants = await store.descendants(TENANT, "tenant's", None, 2)
+    assert [(row.id, row.revoked_at) for row in descendants] == [("child", 7), ("grandchild", None)]
 
 
 async def test_another_tenants_credential_connects_none_of_a_tenants(store: Store) -> None:
@@ -220,18 +222,18 @@ async def test_another_tenants_credential_connects_none_of_a_tenants(store: Stor
         credential("d", None, minted_by="a"), credential("e", minted_by="d"), credential("f", minted_by="a"),
         credential("g", OTHER, minted_by="f"), credential("h", minted_by="g"),
     )  # fmt: skip
-    found = await ask(store, lambda reads: reads.descendants(TENANT, "a", None, 10))
-    assert [one.id for one in found] == ["f"]
+    descendants = await ask(store, lambda reads: reads.descendants(TENANT, "a", None, 10))
+    assert [row.id for row in descendants] == ["f"]
 
 
 async def test_descendants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None:
     """`descendants`: up to `limit` above `after`, by id; each once."""
     await put_credentials(store, *(credential(name, minted_by="minter") for name in reversed(NAMES)))
     for limit in (1, 4, len(NAMES)):
-        found = await paged(
-            lambda after, limit: store.descendants(TENANT, "minter", after, limit), lambda one: one.id, limit
+        descendants = await paged(
+            lambda after, limit: store.descendants(TENANT, "minter", after, limit), lambda row: row.id, limit
         )
-        assert [one.id for one in found] == list(NAMES)
+        assert [row.id for row in descendants] == list(NAMES)
 
 
 async def test_a_credential_held_is_revoked_only_after_the_transaction(store: Store) -> None:
@@ -241,18 +243,18 @@ async def test_a_credential_held_is_revoked_only_after_the_transaction(store: St
     assert await store.write(TENANT, lambda tx: tx.hold_credential("k00")) == credential("k00")
 
     async def mint(tx: Transaction, id_: str) -> bool:
-        held = await tx.hold_credential(id_)
-        assert held is not None
-        if held.revoked_at is not None:
+        minter = await tx.hold_credential(id_)
+        assert minter is not None
+        if minter.revoked_at is not None:
             return False
         for _ in range(10):  # long enough for a revocation that does not wait
-            assert await tx.credential(id_) == held
+            assert await tx.credential(id_) == minter
         await tx.put_credential(credential(f"child of {id_}", minted_by=id_))
         return True
 
     async def revoke_and_look(id_: str) -> list[str]:
         assert await revoke(store, TENANT, id_, 7)
-        return [one.id for one in await store.descendants(TENANT, id_, None, 10)]
+        return [row.id for row in await store.descendants(TENANT, id_, None, 10)]
 
     async def both(id_: str) -> None:
         minted, seen = await asyncio.gather(store.write(TENANT, partial(mint, id_=id_)), revoke_and_look(id_))
@@ -266,30 +268,30 @@ async def test_rules_that_are_held_are_set_only_after_the_transaction(store: Sto
     """`hold_rules`: what is recorded under rules is there for whoever holds them alone to set others."""
     assert await store.write(None, lambda tx: tx.hold_rules("unknown")) is None
     tenants = [TenantRow(f"t{number:02}", "", 1, b"k" * 32) for number in range(20)]
-    for one in tenants:
-        assert await put_tenant(store, one)
+    for row in tenants:
+        assert await put_tenant(store, row)
     assert await store.write("t00", lambda tx: tx.hold_rules("t00")) == tenants[0]
     assert await store.write("t00", lambda tx: tx.hold_rules("t00", alone=True)) == tenants[0]
 
     async def record(tx: Transaction, tenant: str) -> bool:
-        held = await tx.hold_rules(tenant)
-        assert held is not None
-        if held.rules is not None:
+        ruled = await tx.hold_rules(tenant)
+        assert ruled is not None
+        if ruled.rules is not None:
             return False
         for _ in range(10):  # long enough for rules that are not waited with
-            assert await tx.tenant(tenant) == held
+            assert await tx.tenant(tenant) == ruled
         await tx.apply(tenant, Changes(facts=[fact(customer("c"), 1)]))
         return True
 
     async def set_and_look(tx: Transaction, tenant: str) -> int:
         await tx.hold_rules(tenant, alone=True)
-        found = len(await tx.fact_identifiers(tenant, None, 10))
+        recorded_count = len(await tx.fact_identifiers(tenant, None, 10))
         await tx.set_rules(tenant, b"{}")
-        return found
+        return recorded_count
 
-    for one in tenants:  # one after another: once connections are there, the two begin together
+    for row in tenants:  # one after another: once connections are there, the two begin together
         recorded, seen = await asyncio.gather(
-            store.write(one.id, partial(record, tenant=one.id)),
-            store.write(one.id, partial(set_and_look, tenant=one.id)),
+            store.write(row.id, partial(record, tenant=row.id)),
+            store.write(row.id, partial(set_and_look, tenant=row.id)),
         )
         assert seen == recorded

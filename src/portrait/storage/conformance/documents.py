@@ -57,12 +57,12 @@ async def test_hashes_are_documents_without_bodies(store: Store) -> None:
     """`hashes`: the rows of `documents`, only the head's with its body."""
     await put_documents(store, "c", THE_HEAD, CONSENT, SEGMENTS)
     for sections in (None, [], ["segments"], ["consent", "never-stored"]):
-        told = await ask(store, lambda reads, asked=sections: reads.hashes(TENANT, "c", asked))  # type: ignore[misc]
+        hashes = await ask(store, lambda reads, asked=sections: reads.hashes(TENANT, "c", asked))  # type: ignore[misc]
         wanted = [
-            (one.section, one.body if one.section == HEAD else b"", *one[2:])
-            for one in await documents_of(store, "c", sections)
+            (document.section, document.body if document.section == HEAD else b"", *document[2:])
+            for document in await documents_of(store, "c", sections)
         ]
-        assert sorted(map(tuple, told)) == wanted
+        assert sorted(map(tuple, hashes)) == wanted
     assert list(await store.hashes(TENANT, "nobody", None)) == []
 
 
@@ -80,12 +80,12 @@ async def test_a_put_replaces_the_document_of_its_section_alone(store: Store) ->
 
 
 async def test_documents_of_several_customers_are_put_at_once(store: Store) -> None:
-    """`apply`: takes many customers; one without documents, or none at all, changes nothing."""
+    """`apply`: takes many customers; a customer without documents, or no customer at all, changes nothing."""
     await store.write(
         TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({"c": [CONSENT], "d": [SEGMENTS], "e": []})))
     )
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(documents=by_key({}))))
-    assert [await documents_of(store, one) for one in "cde"] == [[CONSENT], [SEGMENTS], []]
+    assert [await documents_of(store, customer_id) for customer_id in "cde"] == [[CONSENT], [SEGMENTS], []]
 
 
 async def test_names_that_look_alike_are_different_customers(store: Store) -> None:
@@ -93,14 +93,14 @@ async def test_names_that_look_alike_are_different_customers(store: Store) -> No
     for name in NAMES:
         await put_documents(store, name, document("segments", name.encode(), None, 1))
     for name in NAMES:
-        assert [one.body for one in await documents_of(store, name)] == [name.encode()]
+        assert [document.body for document in await documents_of(store, name)] == [name.encode()]
 
 
 async def test_section_names_compare_by_bytes(store: Store) -> None:
     """Text compares by its bytes: a section is asked for by its very name."""
     await put_documents(store, "c", *(document(name, name.encode(), None, 1) for name in NAMES))
     for name in NAMES:
-        assert [one.body for one in await documents_of(store, "c", [name])] == [name.encode()]
+        assert [document.body for document in await documents_of(store, "c", [name])] == [name.encode()]
 
 
 async def test_drop_removes_the_sections_named_and_no_others(store: Store) -> None:
@@ -142,8 +142,8 @@ async def test_customers_are_paged(store: Store) -> None:
     """`customers`: up to `limit`, above `after`, which need not exist; each once."""
     await put_customers(store, *NAMES)
     for limit in (1, 3, len(NAMES), len(NAMES) + 1):
-        found = await paged(lambda after, limit: store.customers(TENANT, after, limit), lambda row: row[0], limit)
-        assert [customer_id for customer_id, _ in found] == list(NAMES)
+        customers = await paged(lambda after, limit: store.customers(TENANT, after, limit), lambda row: row[0], limit)
+        assert [customer_id for customer_id, _ in customers] == list(NAMES)
     between = [customer_id for customer_id, _ in await store.customers(TENANT, "aaa", 2)]
     assert between == ["ab", "a\u0301"]
 
@@ -164,10 +164,13 @@ async def test_a_merged_customer_is_not_listed_and_its_head_tells_where_it_went(
 
 
 async def test_all_documents_of_several_customers_come_together(store: Store) -> None:
-    """`all_documents`: heads and documents of those asked for; one that has nothing is absent."""
+    """`all_documents`: heads and documents of the customers asked for; a customer without any is absent."""
     await put_documents(store, "c", THE_HEAD, CONSENT)
     await put_documents(store, "d", SEGMENTS)
     await put_documents(store, "e", SEGMENTS)
-    found = await ask(store, lambda reads: reads.all_documents(TENANT, ["c", "d", "C", "nobody"]))
-    assert {one: sorted(held) for one, held in found.items()} == {"c": [THE_HEAD, CONSENT], "d": [SEGMENTS]}
+    documents = await ask(store, lambda reads: reads.all_documents(TENANT, ["c", "d", "C", "nobody"]))
+    assert {customer_id: sorted(rows) for customer_id, rows in documents.items()} == {
+        "c": [THE_HEAD, CONSENT],
+        "d": [SEGMENTS],
+    }
     assert await ask(store, lambda reads: reads.all_documents(TENANT, [])) == {}

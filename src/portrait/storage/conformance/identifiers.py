@@ -25,7 +25,7 @@ async def test_identifiers_resolve_alike_where_their_customers_are_locked_next(s
         async def work(tx: Transaction, asked: list[Identifier] = asked) -> None:
             resolved = await tx.resolve_for_update(TENANT, asked)
             assert resolved == await tx.resolve(TENANT, asked)
-            assert resolved == {one: owners[one] for one in asked if one in owners}
+            assert resolved == {identifier: owners[identifier] for identifier in asked if identifier in owners}
 
         await store.write(TENANT, work)
 
@@ -46,7 +46,7 @@ async def test_an_identifier_that_moves_belongs_to_its_new_customer_alone(store:
 
 
 async def test_an_identifier_is_claimed_once(store: Store) -> None:
-    """`claim`: sets the customer id of those that have none, and returns these."""
+    """`claim`: sets the customer id of the identifiers that have none, and returns these."""
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={EMAIL: "c"})))
     assert await store.write(TENANT, lambda tx: tx.claim(TENANT, {EMAIL: "d", PHONE: "d"})) == {PHONE}
     assert await store.write(TENANT, lambda tx: tx.claim(TENANT, {EMAIL: "e", PHONE: "e"})) == set()
@@ -70,8 +70,8 @@ async def test_members_are_ordered_by_bytes(store: Store) -> None:
     ordered = [Identifier(type_, value) for type_ in ("Z", "a", "\u00e9") for value in NAMES]
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=dict.fromkeys(reversed(ordered), "c"))))
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={EMAIL: "C"})))
-    found = await ask(store, lambda reads: reads.members(TENANT, ["c", "C", "nobody"]))
-    assert found == {"c": ordered, "C": [EMAIL]}
+    members = await ask(store, lambda reads: reads.members(TENANT, ["c", "C", "nobody"]))
+    assert members == {"c": ordered, "C": [EMAIL]}
 
 
 async def test_dropped_identifiers_belong_to_nobody(store: Store) -> None:

@@ -23,13 +23,13 @@ from portrait.storage.conformance.support import (
     filled,
     head,
 )
-from portrait.storage.contract import Changes, FactsAsked, Place, Reads, Store, StoredState, Transaction
+from portrait.storage.contract import Changes, Cursor, FactsAsked, Reads, Store, StoredState, Transaction
 
 C = customer("c")
 E = Identifier("email", "e")
 
 AROUND = (OTHER, TENANT.upper(), TENANT + " ", TENANT[:-1], "")
-"""Tenants on both sides of `TENANT` in every order, and such as look like it."""
+"""Tenants on both sides of `TENANT` in every order, and tenants that look like it."""
 
 READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "documents": lambda reads, tenant: reads.documents(tenant, "c", None),
@@ -42,9 +42,11 @@ READS: dict[str, Callable[[Reads, str], Awaitable[Any]]] = {
     "states": lambda reads, tenant: reads.states(tenant, [(C, SECTION), (E, "segments")]),
     "customers": lambda reads, tenant: reads.customers(tenant, None, 10),
     "events": lambda reads, tenant: reads.events(tenant, [C, E], SECTION, None, 10),
-    "events below a place": lambda reads, tenant: reads.events(tenant, [C], SECTION, Place(MAX, b"\xff" * 16), 10),
+    "events below a cursor": lambda reads, tenant: reads.events(tenant, [C], SECTION, Cursor(MAX, b"\xff" * 16), 10),
     "history": lambda reads, tenant: reads.history(tenant, [C], SECTION, "ended", None, 9),
-    "known": lambda reads, tenant: reads.known(tenant, [FactsAsked(C, SECTION, "ended", one) for one in (None, 0)]),
+    "known": lambda reads, tenant: reads.known(
+        tenant, [FactsAsked(C, SECTION, "ended", moment) for moment in (None, 0)]
+    ),
     "facts": lambda reads, tenant: reads.facts(tenant, [C]),
     "credentials": lambda reads, tenant: reads.credentials(tenant, None, 10),
     "descendants": lambda reads, tenant: reads.descendants(tenant, "one minter", None, 10),
@@ -83,7 +85,7 @@ async def test_the_same_names_in_two_tenants_are_two_things(store: Store) -> Non
     await filled(store, TENANT, b"ours")
     ours = await ask(store, lambda reads: everything(reads, TENANT))
     assert await _of_others(store) == theirs
-    assert all("theirs" in repr(one) and "ours" not in repr(one) for one in theirs.values())
+    assert all("theirs" in repr(rows) and "ours" not in repr(rows) for rows in theirs.values())
     assert "theirs" not in repr(ours)
     assert "ours" in repr(ours)
 
@@ -98,7 +100,7 @@ async def test_what_a_tenant_removes_is_removed_for_it_alone(store: Store) -> No
     ours = await ask(store, lambda reads: everything(reads, TENANT))
     left = ("customers", "documents", "owners", "members", "states", "due")
     assert {name: ours[name] for name in left} == {name: type(ours[name])() for name in left}
-    assert [one.revoked_at for one in ours["credentials"]] == [9]
+    assert [row.revoked_at for row in ours["credentials"]] == [9]
 
 
 async def test_another_tenants_delete_hides_no_event(store: Store) -> None:
@@ -131,13 +133,13 @@ async def test_one_work_may_write_for_two_tenants(store: Store) -> None:
 
 
 SIZES = (1, 2, 33)
-"""How many are asked for or written at once. Engines have statements of their own for one, for few and for many."""
+"""How many are asked for or written at once. Engines have statements of their own for one row, for few and for many."""
 
 
 def _wanted(type_: str, size: int) -> tuple[list[Identifier], list[str]]:
     """Return identifiers, and the ids of the customers that they belong to."""
     ids = [f"c{number:02}" for number in range(size)]
-    return [Identifier(type_, one) for one in ids], ids
+    return [Identifier(type_, customer_id) for customer_id in ids], ids
 
 
 async def _store(tx: Transaction, tenant: str, type_: str, size: int, mark: bytes) -> None:
@@ -145,18 +147,23 @@ async def _store(tx: Transaction, tenant: str, type_: str, size: int, mark: byte
     identifiers, ids = _wanted(type_, size)
     first = int.from_bytes(mark, "big") * 100
     await tx.apply(
-        tenant, Changes(facts=[fact(one, first + place, body=mark) for place, one in enumerate(identifiers)])
+        tenant,
+        Changes(facts=[fact(identifier, first + index, body=mark) for index, identifier in enumerate(identifiers)]),
     )
     await tx.apply(tenant, Changes(owners=dict(zip(identifiers, ids, strict=True))))
-    await tx.apply(tenant, Changes(states={(one, SECTION): StoredState(mark, 1) for one in identifiers}))
+    await tx.apply(tenant, Changes(states={(identifier, SECTION): StoredState(mark, 1) for identifier in identifiers}))
     await tx.apply(
         tenant,
-        Changes(documents=by_key({one: [head_document(head(first)), document(SECTION, mark, None, 1)] for one in ids})),
+        Changes(
+            documents=by_key(
+                {customer_id: [head_document(head(first)), document(SECTION, mark, None, 1)] for customer_id in ids}
+            )
+        ),
     )
 
 
 def _by_id(facts: list[Fact]) -> list[Fact]:
-    return sorted(facts, key=lambda one: one.id)
+    return sorted(facts, key=lambda fact: fact.id)
 
 
 async def _read(reads: Reads, tenant: str, type_: str, size: int) -> dict[str, Any]:
@@ -164,16 +171,18 @@ async def _read(reads: Reads, tenant: str, type_: str, size: int) -> dict[str, A
     identifiers, ids = _wanted(type_, size)
     return {
         "resolve": await reads.resolve(tenant, identifiers),
-        "states": await reads.states(tenant, [(one, SECTION) for one in identifiers]),
+        "states": await reads.states(tenant, [(identifier, SECTION) for identifier in identifiers]),
         "states_of": await reads.states_of(tenant, identifiers),
         "facts": _by_id(await reads.facts(tenant, identifiers)),
         "with_facts": await reads.with_facts(tenant, identifiers),
         "known": await reads.known(
-            tenant, [FactsAsked(one, SECTION, "k", at) for one in identifiers for at in (None, 0)]
+            tenant, [FactsAsked(identifier, SECTION, "k", at) for identifier in identifiers for at in (None, 0)]
         ),
         "events": _by_id(await reads.events(tenant, identifiers, SECTION, None, 100)),
         "history": _by_id(await reads.history(tenant, identifiers, SECTION, "k", None, 100)),
-        "all_documents": {one: sorted(rows) for one, rows in (await reads.all_documents(tenant, ids)).items()},
+        "all_documents": {
+            customer_id: sorted(rows) for customer_id, rows in (await reads.all_documents(tenant, ids)).items()
+        },
         "members": await reads.members(tenant, ids),
     }
 
@@ -190,10 +199,10 @@ async def test_one_two_and_many_are_read_of_one_tenant_alone(store: Store) -> No
     for ours, theirs, type_, size in _cases():
         await store.write(theirs, partial(_store, tenant=theirs, type_=type_, size=size, mark=b"t"))
         none = await ask(store, partial(_read, tenant=ours, type_=type_, size=size))
-        for name, found in none.items():
-            assert not found, f"{name} of {size} gives another tenant's rows"
-        for name, found in (await _read(store, theirs, type_, size)).items():
-            assert len(found) >= size, f"{name} of {size} gives not even its own"
+        for name, rows in none.items():
+            assert not rows, f"{name} of {size} gives another tenant's rows"
+        for name, rows in (await _read(store, theirs, type_, size)).items():
+            assert len(rows) >= size, f"{name} of {size} gives not even its own"
 
 
 async def test_one_two_and_many_are_written_for_one_tenant_alone(store: Store) -> None:
@@ -204,24 +213,24 @@ async def test_one_two_and_many_are_written_for_one_tenant_alone(store: Store) -
         before = await _read(store, theirs, type_, size)
         for mark in (b"o", b"p"):  # new rows, then known ones
             await store.write(ours, partial(_store, tenant=ours, type_=type_, size=size, mark=mark))
-            found = await _read(store, ours, type_, size)
-            assert {state.body for state in found["states"].values()} == {mark}
+            answers = await _read(store, ours, type_, size)
+            assert {state.body for state in answers["states"].values()} == {mark}
             assert await _read(store, theirs, type_, size) == before
 
         async def drop(
             tx: Transaction, ours: str = ours, identifiers: list[Identifier] = identifiers, ids: list[str] = ids
         ) -> None:
             await tx.lock(ours, ids)
-            for one in ids:
-                await tx.apply(ours, Changes(documents=dict.fromkeys((one, name) for name in [HEAD, SECTION])))
-            await tx.apply(ours, Changes(states=dict.fromkeys([(one, SECTION) for one in identifiers])))
+            for customer_id in ids:
+                await tx.apply(ours, Changes(documents=dict.fromkeys((customer_id, name) for name in [HEAD, SECTION])))
+            await tx.apply(ours, Changes(states=dict.fromkeys([(identifier, SECTION) for identifier in identifiers])))
             await tx.apply(ours, Changes(owners=dict.fromkeys(identifiers)))
 
         await store.write(ours, drop)
         assert await _read(store, theirs, type_, size) == before
         left = await _read(store, ours, type_, size)
         dropped = ("resolve", "states", "states_of", "all_documents", "members")
-        assert {name for name, found in left.items() if not found} == {*dropped}
+        assert {name for name, rows in left.items() if not rows} == {*dropped}
 
 
 async def test_one_two_and_many_are_claimed_and_locked_for_one_tenant_alone(store: Store) -> None:
@@ -250,12 +259,12 @@ async def test_pages_are_filled_with_one_tenants_rows_alone(store: Store) -> Non
 
     async def fill_page(tx: Transaction) -> None:
         for tenant, ids in ((OTHER, ("a", "b", "c", "e")), (TENANT, ("b", "d"))):
-            for number, one in enumerate(ids):
-                await tx.apply(tenant, Changes(facts=[fact(customer(one), number + 1)]))
-                await tx.apply(tenant, Changes(owners={customer(one): one}))
-                await tx.apply(tenant, Changes(states={(customer(one), SECTION): StoredState(b"", 1)}))
-                await tx.apply(tenant, Changes(documents=by_key({one: [head_document(head())]})))
-                await tx.put_credential(credential(f"{one} {tenant}", tenant, minted_by="minter"))
+            for number, customer_id in enumerate(ids):
+                await tx.apply(tenant, Changes(facts=[fact(customer(customer_id), number + 1)]))
+                await tx.apply(tenant, Changes(owners={customer(customer_id): customer_id}))
+                await tx.apply(tenant, Changes(states={(customer(customer_id), SECTION): StoredState(b"", 1)}))
+                await tx.apply(tenant, Changes(documents=by_key({customer_id: [head_document(head())]})))
+                await tx.put_credential(credential(f"{customer_id} {tenant}", tenant, minted_by="minter"))
 
     await store.write(None, fill_page)
     lists: dict[str, Callable[[Reads, Any, int], Awaitable[list[Any]]]] = {
@@ -263,14 +272,14 @@ async def test_pages_are_filled_with_one_tenants_rows_alone(store: Store) -> Non
         "derived_customers": lambda reads, after, limit: reads.derived_customers(TENANT, after, limit),
         "credentials": lambda reads, after, limit: reads.credentials(TENANT, after, limit),
         "descendants": lambda reads, after, limit: reads.descendants(TENANT, "minter", after, limit),
-        "fact_identifiers": lambda reads, after, limit: reads.fact_identifiers(TENANT, _place(after), limit),
-        "derived_identifiers": lambda reads, after, limit: reads.derived_identifiers(TENANT, _place(after), limit),
+        "fact_identifiers": lambda reads, after, limit: reads.fact_identifiers(TENANT, _cursor(after), limit),
+        "derived_identifiers": lambda reads, after, limit: reads.derived_identifiers(TENANT, _cursor(after), limit),
     }
     for name, page in lists.items():
         for after, limit, count in ((None, 2, 2), (None, 1, 1), ("c", 2, 1), ("e", 2, 0)):
-            found = await ask(store, partial(_page, page=page, after=after, limit=limit))
-            assert len(found) == count, f"{name} after {after}"
-            assert all("other" not in repr(one) for one in found)
+            rows = await ask(store, partial(_page, page=page, after=after, limit=limit))
+            assert len(rows) == count, f"{name} after {after}"
+            assert all("other" not in repr(row) for row in rows)
 
 
 async def _page(
@@ -279,5 +288,5 @@ async def _page(
     return await page(reads, after, limit)
 
 
-def _place(after: str | None) -> Identifier | None:
+def _cursor(after: str | None) -> Identifier | None:
     return None if after is None else customer(after)

@@ -17,7 +17,7 @@ async def test_close_finishes_the_writes_that_were_accepted(store: Store) -> Non
     await store.close()
     for _ in range(10):
         await asyncio.sleep(0)  # the answers are given; each caller takes its turn
-    assert all(one.done() for one in writes), "close did not wait"
+    assert all(write.done() for write in writes), "close did not wait"
     assert await asyncio.gather(*writes, return_exceptions=True) == [None] * 50
 
 

@@ -11,13 +11,13 @@ STATE = StoredState(b"state", 1)
 
 async def test_states_come_back_as_they_were_put(store: Store) -> None:
     """`apply`, `states`: every byte is kept; of the pairs wanted, those stored are returned."""
-    held = {
+    states = {
         (C, "consent"): StoredState(BINARY, 2**31 - 1),
         (C, "segments"): StoredState(b"", 0),
         (EMAIL, "segments"): STATE,
     }
-    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=held)))
-    assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=states)))
+    assert await ask(store, lambda reads: reads.states(TENANT, list(states))) == states
     wanted = [(C, "segments"), (EMAIL, "consent"), (customer("d"), "segments")]
     assert await ask(store, lambda reads: reads.states(TENANT, wanted)) == {(C, "segments"): StoredState(b"", 0)}
     assert await ask(store, lambda reads: reads.states(TENANT, [])) == {}
@@ -38,10 +38,10 @@ async def test_a_put_replaces_the_state_of_its_pair_alone(store: Store) -> None:
 
 async def test_states_of_names_that_look_alike_are_different(store: Store) -> None:
     """Text compares by its bytes, in identifiers and in sections."""
-    held = {(customer(name), "segments"): StoredState(name.encode(), 1) for name in NAMES}
-    held |= {(C, name): StoredState(name.encode(), 1) for name in NAMES}
-    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=held)))
-    assert await ask(store, lambda reads: reads.states(TENANT, list(held))) == held
+    states = {(customer(name), "segments"): StoredState(name.encode(), 1) for name in NAMES}
+    states |= {(C, name): StoredState(name.encode(), 1) for name in NAMES}
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=states)))
+    assert await ask(store, lambda reads: reads.states(TENANT, list(states))) == states
 
 
 async def test_dropped_states_are_gone(store: Store) -> None:
@@ -66,6 +66,6 @@ async def test_states_of_identifiers_are_all_that_are_stored(store: Store) -> No
         ),
     )
     asked = [C, customer("C"), customer("d")]
-    found = await ask(store, lambda reads: reads.states_of(TENANT, asked))
-    assert found == {(C, "segments"): STATE, (C, "consent"): STATE}
+    states = await ask(store, lambda reads: reads.states_of(TENANT, asked))
+    assert states == {(C, "segments"): STATE, (C, "consent"): STATE}
     assert await ask(store, lambda reads: reads.states_of(TENANT, [])) == {}

@@ -68,19 +68,19 @@ async def append(store: Store, *facts: Fact, tenant: str = TENANT) -> None:
     await store.write(TENANT, lambda tx: tx.apply(tenant, Changes(facts=facts)))
 
 
-async def put_tenant(store: Store, one: TenantRow) -> bool:
+async def put_tenant(store: Store, row: TenantRow) -> bool:
     """Store a tenant; tell whether its id was free."""
-    return await store.write(TENANT, lambda tx: tx.put_tenant(one))
+    return await store.write(TENANT, lambda tx: tx.put_tenant(row))
 
 
 async def put_credentials(store: Store, *credentials: Credential) -> None:
     """Store credentials."""
-    for one in credentials:
-        await _put_credential(store, one)
+    for row in credentials:
+        await _put_credential(store, row)
 
 
-async def _put_credential(store: Store, one: Credential) -> None:
-    await store.write(TENANT, lambda tx: tx.put_credential(one))
+async def _put_credential(store: Store, row: Credential) -> None:
+    await store.write(TENANT, lambda tx: tx.put_credential(row))
 
 
 async def revoke(store: Store, owner: str | None, credential_id: str, at: int) -> bool:
@@ -97,8 +97,10 @@ async def put_customers(store: Store, *customer_ids: str, tenant: str = TENANT) 
     """Make customers known: each with its identifier and a head."""
 
     async def work(tx: Transaction) -> None:
-        await tx.apply(tenant, Changes(owners={customer(one): one for one in customer_ids}))
-        await tx.apply(tenant, Changes(documents=by_key({one: [head_document(head())] for one in customer_ids})))
+        await tx.apply(tenant, Changes(owners={customer(customer_id): customer_id for customer_id in customer_ids}))
+        await tx.apply(
+            tenant, Changes(documents=by_key({customer_id: [head_document(head())] for customer_id in customer_ids}))
+        )
 
     await store.write(TENANT, work)
 
@@ -123,17 +125,17 @@ async def documents_of(
     return await ask(store, question)
 
 
-async def paged(page: Callable[[Any, int], Awaitable[list[T]]], place: Callable[[T], Any], limit: int) -> list[T]:
-    """Return what all pages of a listing hold, each asked for with the place where the one before ended."""
-    found: list[T] = []
+async def paged(page: Callable[[Any, int], Awaitable[list[T]]], cursor: Callable[[T], Any], limit: int) -> list[T]:
+    """Return what all pages of a listing hold, each asked for with the cursor where the page before ended."""
+    listed: list[T] = []
     after = None
     while rows := await page(after, limit):
-        assert len(found) % limit == 0, "a page before the last was not full"
+        assert len(listed) % limit == 0, "a page before the last was not full"
         assert len(rows) <= limit
-        assert len(found) < 1000, "the pages do not end"
-        found += rows
-        after = place(rows[-1])
-    return found
+        assert len(listed) < 1000, "the pages do not end"
+        listed += rows
+        after = cursor(rows[-1])
+    return listed
 
 
 async def raised(kind: type[E], doing: Awaitable[object]) -> E:
@@ -152,23 +154,23 @@ async def raised(kind: type[E], doing: Awaitable[object]) -> E:
 async def fill(tx: Transaction, tenant_id: str, mark: bytes) -> None:
     """Store a row of each kind under names that do not depend on the tenant; the mark tells whose they are."""
     number = int.from_bytes(mark, "big")
-    one, other = customer("c"), Identifier("email", "e")
+    own_id, other = customer("c"), Identifier("email", "e")
     await tx.put_tenant(tenant(tenant_id, name=mark.decode(), secret=mark))
     await tx.put_credential(credential(f"key of {tenant_id}", tenant_id, secret=mark, minted_by="one minter"))
     await tx.apply(
         tenant_id,
         Changes(
             facts=[
-                fact(one, 1, body=mark, key="shown", at=number),
-                fact(one, 2, body=mark, key="ended"),
-                fact(one, 3, body=b"", key="ended", op=Op.DELETE, at=1),
+                fact(own_id, 1, body=mark, key="shown", at=number),
+                fact(own_id, 2, body=mark, key="ended"),
+                fact(own_id, 3, body=b"", key="ended", op=Op.DELETE, at=1),
                 fact(other, 4, body=mark, section="segments"),
             ]
         ),
     )
-    await tx.apply(tenant_id, Changes(owners={one: "c", other: "c"}))
+    await tx.apply(tenant_id, Changes(owners={own_id: "c", other: "c"}))
     await tx.apply(
-        tenant_id, Changes(states={(one, SECTION): StoredState(mark, 1), (other, "segments"): StoredState(mark, 2)})
+        tenant_id, Changes(states={(own_id, SECTION): StoredState(mark, 1), (other, "segments"): StoredState(mark, 2)})
     )
     await tx.apply(
         tenant_id, Changes(documents=by_key({"c": [head_document(head(number)), document(SECTION, mark, number, 1)]}))
@@ -182,10 +184,10 @@ async def filled(store: Store, tenant_id: str, mark: bytes) -> None:
 
 async def clear(tx: Transaction, tenant_id: str) -> None:
     """Remove all that `fill` stores and that can be removed."""
-    one, other = customer("c"), Identifier("email", "e")
+    own_id, other = customer("c"), Identifier("email", "e")
     await tx.apply(tenant_id, Changes(documents=dict.fromkeys(("c", name) for name in [HEAD, SECTION])))
-    await tx.apply(tenant_id, Changes(states=dict.fromkeys([(one, SECTION), (other, "segments")])))
-    await tx.apply(tenant_id, Changes(owners=dict.fromkeys([one, other])))
+    await tx.apply(tenant_id, Changes(states=dict.fromkeys([(own_id, SECTION), (other, "segments")])))
+    await tx.apply(tenant_id, Changes(owners=dict.fromkeys([own_id, other])))
     await tx.revoke_credentials(tenant_id, [f"key of {tenant_id}"], 9)
 
 
@@ -193,16 +195,21 @@ async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
     """Return all that the reads tell of a tenant."""
     owners = await reads.derived_customers(tenant_id, None, 100)
     known = await reads.derived_identifiers(tenant_id, None, 100)
-    told = await reads.fact_identifiers(tenant_id, None, 100)
+    recorded = await reads.fact_identifiers(tenant_id, None, 100)
     return {
         "tenant": await reads.tenant(tenant_id),
         "credentials": await reads.credentials(tenant_id, None, 100),
         "descendants": await reads.descendants(tenant_id, "one minter", None, 100),
         "customers": await reads.customers(tenant_id, None, 100),
-        "documents": {one: sorted(await reads.documents(tenant_id, one, None)) for one in owners},
+        "documents": {
+            customer_id: sorted(await reads.documents(tenant_id, customer_id, None)) for customer_id in owners
+        },
         "owners": await reads.resolve(tenant_id, known),
         "members": await reads.members(tenant_id, owners),
         "states": await reads.states_of(tenant_id, known),
-        "facts": {one: sorted(await reads.facts(tenant_id, [one]), key=lambda fact: fact.id) for one in told},
+        "facts": {
+            identifier: sorted(await reads.facts(tenant_id, [identifier]), key=lambda fact: fact.id)
+            for identifier in recorded
+        },
         "due": sorted(row for row in await reads.due([SECTION], MAX, 1000) if row[0] == tenant_id),
     }

@@ -32,7 +32,7 @@ class Broken(Exception):
 
 
 async def count(tx: Transaction, customer_id: str) -> int:
-    """Read a number from a document and write the next: two at once would lose one."""
+    """Read a number from a document and write the next: two works at once would lose a number."""
     await tx.lock(TENANT, [customer_id])
     rows = [row for row in await tx.documents(TENANT, customer_id, ["count"]) if row.section == "count"]
     number = int(rows[0].body) + 1 if rows else 1
@@ -125,11 +125,11 @@ async def test_a_write_is_read_once_it_is_acknowledged(store: Store) -> None:
     """Reads see everything that was acknowledged before they began, whoever wrote beside it."""
 
     async def write_and_read(number: int) -> None:
-        one = fact(customer(f"c{number % 7}"), number, key=f"{number}")
-        await append(store, one)
-        assert one in await store.facts(TENANT, [one.identifier])
+        new_fact = fact(customer(f"c{number % 7}"), number, key=f"{number}")
+        await append(store, new_fact)
+        assert new_fact in await store.facts(TENANT, [new_fact.identifier])
         async with store.snapshot() as reads:
-            assert one in await reads.facts(TENANT, [one.identifier])
+            assert new_fact in await reads.facts(TENANT, [new_fact.identifier])
 
     await asyncio.gather(*map(write_and_read, range(60)))
 
@@ -138,15 +138,15 @@ async def test_concurrent_works_on_one_customer_lose_nothing(store: Store) -> No
     """`lock`: works that read and write the same customer go one after another."""
     results = await asyncio.gather(*(store.write(TENANT, lambda tx: count(tx, "c")) for _ in range(100)))
     assert sorted(results) == list(range(1, 101))
-    assert [one.body for one in await documents_of(store, "c", ["count"])][-1] == b"100"
+    assert [document.body for document in await documents_of(store, "c", ["count"])][-1] == b"100"
 
 
 async def test_concurrent_works_on_many_customers_are_all_kept(store: Store) -> None:
     """`write`: everything acknowledged is there, however many write at once."""
     facts = [fact(customer(f"c{number % 20}"), number, key=f"{number}") for number in range(400)]
-    await asyncio.gather(*(append(store, one) for one in facts))
-    held = [one for number in range(20) for one in await store.facts(TENANT, [customer(f"c{number}")])]
-    assert sorted(held, key=lambda one: one.id) == facts
+    await asyncio.gather(*(append(store, fact) for fact in facts))
+    stored = [fact for number in range(20) for fact in await store.facts(TENANT, [customer(f"c{number}")])]
+    assert sorted(stored, key=lambda fact: fact.id) == facts
 
 
 async def test_work_that_fails_harms_none_that_runs_beside_it(store: Store) -> None:
@@ -165,9 +165,9 @@ async def test_work_that_fails_harms_none_that_runs_beside_it(store: Store) -> N
         return_exceptions=True,
     )
     assert results == [errors.get(number, number) for number in range(120)]
-    kept = sorted(one.recorded_at for one in await store.facts(TENANT, [C]))
+    kept = sorted(fact.recorded_at for fact in await store.facts(TENANT, [C]))
     assert kept == [number for number in range(120) if number not in errors]
-    assert [one.body for one in await documents_of(store, "c", ["count"])][-1] == b"80"
+    assert [document.body for document in await documents_of(store, "c", ["count"])][-1] == b"80"
 
 
 async def test_works_that_name_the_same_customers_in_another_order_all_finish(store: Store) -> None:
@@ -181,7 +181,7 @@ async def test_works_that_name_the_same_customers_in_another_order_all_finish(st
 
     await asyncio.gather(*(store.write(TENANT, partial(work, number % 5)) for number in range(40)))
     for name in names:
-        assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"40"
+        assert [document.body for document in await documents_of(store, name, ["count"])][-1] == b"40"
 
 
 async def test_works_that_lock_one_customer_after_another_all_finish(store: Store) -> None:
@@ -194,7 +194,7 @@ async def test_works_that_lock_one_customer_after_another_all_finish(store: Stor
 
     await asyncio.gather(*(store.write(TENANT, partial(work, number % 4)) for number in range(16)))
     for name in names:
-        assert [one.body for one in await documents_of(store, name, ["count"])][-1] == b"16"
+        assert [document.body for document in await documents_of(store, name, ["count"])][-1] == b"16"
 
 
 async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None:
@@ -202,7 +202,10 @@ async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None
     heads = {name: head(number) for number, name in enumerate(("a", "A", "a ", "\u00e9"))}
     await store.write(
         TENANT,
-        lambda tx: tx.apply(TENANT, Changes(documents=by_key({one: [head_document(heads[one])] for one in heads}))),
+        lambda tx: tx.apply(
+            TENANT,
+            Changes(documents=by_key({customer_id: [head_document(heads[customer_id])] for customer_id in heads})),
+        ),
     )
     asked = ["unknown", *reversed(heads), "e\u0301"]
     assert await store.write(TENANT, lambda tx: tx.lock(TENANT, asked)) == {**heads, "unknown": None, "e\u0301": None}
@@ -210,7 +213,7 @@ async def test_lock_returns_heads_and_none_for_the_unknown(store: Store) -> None
 
 
 async def test_a_customer_that_was_only_locked_stays_unknown(store: Store) -> None:
-    """`lock`: an engine may store an empty head for it, but nobody is shown it."""
+    """`lock`: an engine may store an empty head for it, but no read returns it."""
     for _ in range(2):
         assert await store.write(TENANT, lambda tx: tx.lock(TENANT, ["c"])) == {"c": None}
     assert await documents_of(store, "c") == []

@@ -28,60 +28,70 @@ ORDERED = [Identifier(type_, value) for type_ in ("Z", "a", "a ", "\u00e9") for 
 async def test_identifiers_that_have_facts_are_paged_in_order(store: Store) -> None:
     """`fact_identifiers`: up to `limit` above `after`, by type and value; each once, however many facts it has."""
     assert await ask(store, lambda reads: reads.fact_identifiers(TENANT, None, 10)) == []
-    told = [(one, key) for one in reversed(ORDERED) for key in ("k", "l")]
-    await append(store, *(fact(one, number, key=key) for number, (one, key) in enumerate(told)))
+    pairs = [(identifier, key) for identifier in reversed(ORDERED) for key in ("k", "l")]
+    await append(store, *(fact(identifier, number, key=key) for number, (identifier, key) in enumerate(pairs)))
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={Identifier("b", "registered only"): "c"})))
     assert await ask(store, lambda reads: reads.fact_identifiers(TENANT, None, 1000)) == ORDERED
     for limit in (1, 7, len(ORDERED)):
-        found = await paged(lambda after, limit: store.fact_identifiers(TENANT, after, limit), lambda one: one, limit)
-        assert found == ORDERED
-    place = Identifier("a", "aaa")
-    assert await store.fact_identifiers(TENANT, place, 2) == [Identifier("a", "ab"), Identifier("a", "a\u0301")]
+        identifiers = await paged(
+            lambda after, limit: store.fact_identifiers(TENANT, after, limit), lambda identifier: identifier, limit
+        )
+        assert identifiers == ORDERED
+    cursor = Identifier("a", "aaa")
+    assert await store.fact_identifiers(TENANT, cursor, 2) == [Identifier("a", "ab"), Identifier("a", "a\u0301")]
 
 
 async def test_identifiers_without_facts_are_left_out(store: Store) -> None:
-    """`with_facts`: those of the identifiers asked for that have facts, by their bytes; however many they have."""
-    told, registered = customer("c"), Identifier("email", "e")
-    await append(store, fact(told, 1), fact(told, 2), fact(told, 3, section="other"))
-    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={registered: "c", told: "c"})))
-    asked = [told, registered, customer("C"), customer("c "), Identifier("email", "c")]
-    assert await ask(store, lambda reads: reads.with_facts(TENANT, asked)) == {told}
+    """`with_facts`: the identifiers asked for that have facts, by their bytes, however many facts they have."""
+    recorded, registered = customer("c"), Identifier("email", "e")
+    await append(store, fact(recorded, 1), fact(recorded, 2), fact(recorded, 3, section="other"))
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners={registered: "c", recorded: "c"})))
+    asked = [recorded, registered, customer("C"), customer("c "), Identifier("email", "c")]
+    assert await ask(store, lambda reads: reads.with_facts(TENANT, asked)) == {recorded}
     assert await ask(store, lambda reads: reads.with_facts(TENANT, [])) == set()
 
 
 async def test_customers_of_which_anything_is_derived_are_paged_in_order(store: Store) -> None:
-    """`derived_customers`: those with any document, head or identifier; each once, by the bytes of the id."""
+    """`derived_customers`: the customers with any document, head or identifier; each once, by the bytes of the id."""
     assert await ask(store, lambda reads: reads.derived_customers(TENANT, None, 10)) == []
     by_document, by_head, by_identifier, by_all = NAMES[::4], NAMES[1::4], NAMES[2::4], NAMES[3::4]
     documents = [document("consent", b"[]", None, 1), document("segments", b"[]", None, 1)]
-    for one in (*by_document, *by_all):
-        await put_documents(store, one, *documents)
-    for one in (*by_head, *by_all):
-        await put_documents(store, one, head_document(head()))
-    owners = {Identifier(type_, one): one for one in (*by_identifier, *by_all) for type_ in ("customer_id", "email")}
+    for customer_id in (*by_document, *by_all):
+        await put_documents(store, customer_id, *documents)
+    for customer_id in (*by_head, *by_all):
+        await put_documents(store, customer_id, head_document(head()))
+    owners = {
+        Identifier(type_, customer_id): customer_id
+        for customer_id in (*by_identifier, *by_all)
+        for type_ in ("customer_id", "email")
+    }
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=owners)))
     await append(store, fact(customer("told only"), 1))
     assert await ask(store, lambda reads: reads.derived_customers(TENANT, None, 1000)) == list(NAMES)
     for limit in (1, 4, len(NAMES)):
-        found = await paged(lambda after, limit: store.derived_customers(TENANT, after, limit), lambda one: one, limit)
-        assert found == list(NAMES)
+        customer_ids = await paged(
+            lambda after, limit: store.derived_customers(TENANT, after, limit), lambda customer_id: customer_id, limit
+        )
+        assert customer_ids == list(NAMES)
     assert await store.derived_customers(TENANT, "aaa", 2) == ["ab", "a\u0301"]
 
 
 async def test_identifiers_of_which_anything_is_derived_are_paged_in_order(store: Store) -> None:
-    """`derived_identifiers`: those registered or with states; each once, by type and value."""
+    """`derived_identifiers`: the identifiers registered or with states; each once, by type and value."""
     assert await ask(store, lambda reads: reads.derived_identifiers(TENANT, None, 10)) == []
     registered, stated = [*ORDERED[::3], *ORDERED[1::3]], [*ORDERED[1::3], *ORDERED[2::3]]
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=dict.fromkeys(registered, "c"))))
-    states = {(one, section): StoredState(b"", 1) for one in stated for section in ("consent", "segments")}
+    states = {
+        (identifier, section): StoredState(b"", 1) for identifier in stated for section in ("consent", "segments")
+    }
     await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(states=states)))
     await append(store, fact(Identifier("a", "told only"), 1))
     assert await ask(store, lambda reads: reads.derived_identifiers(TENANT, None, 1000)) == ORDERED
     for limit in (1, 7, len(ORDERED)):
-        found = await paged(
-            lambda after, limit: store.derived_identifiers(TENANT, after, limit), lambda one: one, limit
+        identifiers = await paged(
+            lambda after, limit: store.derived_identifiers(TENANT, after, limit), lambda identifier: identifier, limit
         )
-        assert found == ORDERED
+        assert identifiers == ORDERED
 
 
 async def _due(store: Store, sections: Collection[str], now: int, limit: int = 100) -> list[tuple[str, ...]]:
@@ -89,13 +99,13 @@ async def _due(store: Store, sections: Collection[str], now: int, limit: int = 1
 
 
 async def test_due_documents_come_oldest_first_of_every_tenant(store: Store) -> None:
-    """`due`: those whose `valid_until` has come, that very moment included, by it; never those that have none."""
+    """`due`: documents whose `valid_until` has come, that very moment included, by it; never documents without it."""
     moments = {"a": 5, "b": MIN, "c": 7, "d": None, "e": 6, "f": MAX, "g": 0}
     for number, (customer_id, moment) in enumerate(moments.items()):
         row = Document(SECTION, b"", b"", moment, 1)
         await put_documents(store, customer_id, row, tenant=(TENANT, OTHER)[number % 2])
     ordered = [(OTHER, "b"), (TENANT, "g"), (TENANT, "a"), (TENANT, "e"), (TENANT, "c"), (OTHER, "f")]
-    expected = [(*one, SECTION) for one in ordered]
+    expected = [(*pair, SECTION) for pair in ordered]
     for now, count in ((MIN, 1), (4, 2), (5, 3), (6, 4), (8, 5), (MAX, 6)):
         assert await _due(store, [SECTION], now) == expected[:count]
     assert await _due(store, [SECTION], MAX, limit=2) == expected[:2]

@@ -16,13 +16,13 @@ LATEST = "0006"
 VERSION_TABLE = "alembic_version"
 
 
-def needed(dialect: str, current: str | None, shown: str, *, upgrade: bool) -> str | None:
+def needed(dialect: str, current: str | None, database: str, *, upgrade: bool) -> str | None:
     """Return the SQL that a database needs before it can serve; None where it needs none.
 
     Args:
         dialect: the engine's name in SQLAlchemy.
         current: the database's revision; None: it has no tables.
-        shown: what people call the database.
+        database: what people call the database.
         upgrade: whether it may be changed.
 
     Raises:
@@ -33,26 +33,26 @@ def needed(dialect: str, current: str | None, shown: str, *, upgrade: bool) -> s
     script = pending(dialect, current)
     if script is None:
         raise DatabaseRefused(
-            f"{shown} was written by a newer version of Portrait (schema {current}; this version knows up to {LATEST})."
-            " Use that version or a later one."
+            f"{database} was written by a newer version of Portrait (schema {current}; this version knows up to"
+            f" {LATEST}). Use that version or a later one."
         )
     if not upgrade:
-        found = f"has an older schema ({current})" if current else "has no tables of Portrait's"
-        raise DatabaseRefused(f"{shown} {found}. Run `portrait db upgrade` first.")
+        fault = f"has an older schema ({current})" if current else "has no tables of Portrait's"
+        raise DatabaseRefused(f"{database} {fault}. Run `portrait db upgrade` first.")
     return script
 
 
 def statements(script: str) -> list[str]:
     """Return the statements of a script, one by one."""
-    return [one for part in script.split(";\n") if (one := part.strip())]
+    return [statement for part in script.split(";\n") if (statement := part.strip())]
 
 
 def pending(dialect: str, current: str | None) -> str | None:
     """Return the SQL that leads from a revision (None: an empty database) to `LATEST`; None where there is no way.
 
-    There is none from a revision that this code does not know: one of a newer version.
+    No way leads from a revision that this code does not know: it is of a newer version.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told by the command that asked for it
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command that asked for it prints what it does
     # Alembic and SQLAlchemy take most of a second to import: only a start that migrates pays for it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415

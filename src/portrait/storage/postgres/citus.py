@@ -9,8 +9,8 @@ from portrait.storage.postgres.pool import Connection
 DISTRIBUTED = {"documents": "customer_id", "facts": "value", "states": "value", "identifiers": "value"}
 """The tables that are distributed, and the column whose hash names a row's shard.
 
-The value of an identifier of type `customer_id` is the customer's id: what is told of a customer under its own id lies
-in the shard of its documents, and a write stays there.
+The value of an identifier of type `customer_id` is the customer's id: what is recorded under its own id lies in the
+shard of its documents, and a write stays there.
 """
 REFERENCE = ("tenants", "credentials", migrations.VERSION_TABLE)
 """Small tables that every server holds whole, so that any of them answers."""
@@ -22,17 +22,17 @@ BEGIN_WRITE = (
 )
 """What a writing transaction begins with. One connection to each server: each takes part in the commit."""
 _LOCKS = (
-    "SELECT {}(key), get_shard_id_for_distribution_column('documents', one), one"
-    " FROM unnest($1::bigint[], $2::text[]) w (key, one)"
+    "SELECT {}(key), get_shard_id_for_distribution_column('documents', customer_id), customer_id"
+    " FROM unnest($1::bigint[], $2::text[]) w (key, customer_id)"
 )
 LOCKS = _LOCKS.format("pg_advisory_xact_lock")
-"""Takes customers' locks, one after another, and says in which shard of `documents` each lies."""
+"""Takes customers' locks, one after another, and returns in which shard of `documents` each customer lies."""
 TRY_LOCKS = _LOCKS.format("pg_try_advisory_xact_lock")
-"""The same, but waits for nobody, and says which it has."""
+"""The same, but waits for no lock, and returns which locks it took."""
 
 
 def lock_key(tenant: str, customer_id: str) -> int:
-    """Return the number of a customer's lock on the coordinator. Two that share one wait for each other, no more."""
+    """Return the number of a customer's lock on the coordinator. Customers that share it wait for each other."""
     digest = blake2b(f"{tenant}\0{customer_id}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
@@ -56,35 +56,35 @@ async def begin_snapshot(connection: Connection, patience: float) -> None:
         raise
 
 
-async def is_distributed(connection: Connection, shown: str) -> bool:
+async def is_distributed(connection: Connection, database: str) -> bool:
     """Tell whether the tables of a database are distributed.
 
     Raises:
-        DatabaseRefused: some are and some are not, or otherwise than this code's statements need.
+        DatabaseRefused: only some tables are, or they are distributed otherwise than this code's statements need.
     """
-    found = await _found(connection)
-    if not found:
+    tables = await _managed_tables(connection)
+    if not tables:
         return False
     if not await connection.fetchval("SELECT citus_is_coordinator()"):
-        raise DatabaseRefused(f"{shown} is a worker of its cluster. Name the coordinator: writers meet there.")
-    faults = _faults(found)
-    missing = sorted({*DISTRIBUTED, *REFERENCE} - found.keys())
+        raise DatabaseRefused(f"{database} is a worker of its cluster. Name the coordinator: writers meet there.")
+    faults = _faults(tables)
+    missing = sorted({*DISTRIBUTED, *REFERENCE} - tables.keys())
     if missing and not faults:
         raise DatabaseRefused(
-            f"{shown} has only some of its tables distributed; missing: {', '.join(missing)}."
+            f"{database} has only some of its tables distributed; missing: {', '.join(missing)}."
             " Run `portrait db distribute` to finish."
         )
     if faults:
-        raise DatabaseRefused(_misplaced(shown, faults))
+        raise DatabaseRefused(_misplaced(database, faults))
     return True
 
 
-async def distribute(connection: Connection, shown: str, shards: int) -> list[str]:
-    """Distribute the tables that are not yet, with the rows they hold. Return their names.
+async def distribute(connection: Connection, database: str, shards: int) -> list[str]:
+    """Distribute the tables that are not distributed yet, with their rows. Return their names.
 
     Args:
         connection: to the coordinator, in a transaction; its user may create tables and call Citus's functions.
-        shown: what people call the database.
+        database: what people call the database.
         shards: over how many shards; where some tables are distributed already, their number stays.
 
     Raises:
@@ -92,17 +92,17 @@ async def distribute(connection: Connection, shown: str, shards: int) -> list[st
     """
     if await connection.fetchval("SELECT 1 FROM pg_extension WHERE extname = 'citus'") is None:
         raise DatabaseRefused(
-            f"{shown} has no Citus. Install the extension on every server, then `CREATE EXTENSION citus` in the"
+            f"{database} has no Citus. Install the extension on every server, then `CREATE EXTENSION citus` in the"
             " database and `citus_add_node` for each worker."
         )
     if not await connection.fetchval("SELECT count(*) FROM pg_dist_node WHERE groupid > 0 AND isactive"):
-        raise DatabaseRefused(f"{shown} has no workers. Add them with `citus_add_node`, then distribute.")
+        raise DatabaseRefused(f"{database} has no workers. Add them with `citus_add_node`, then distribute.")
     await connection.execute("SET LOCAL citus.multi_shard_modify_mode TO 'sequential'")
-    found = await _found(connection)
-    if faults := _faults(found):
-        raise DatabaseRefused(_misplaced(shown, faults))
+    tables = await _managed_tables(connection)
+    if faults := _faults(tables):
+        raise DatabaseRefused(_misplaced(database, faults))
     done = []
-    placed = [table for table in DISTRIBUTED if table in found]
+    placed = [table for table in DISTRIBUTED if table in tables]
     for table, column in DISTRIBUTED.items():
         if table in placed:
             continue
@@ -115,7 +115,7 @@ async def distribute(connection: Connection, shown: str, shards: int) -> list[st
         placed.append(table)
         done.append(table)
     for table in REFERENCE:
-        if table not in found:
+        if table not in tables:
             await connection.execute("SELECT create_reference_table($1)", table)
             done.append(table)
     for table in done:
@@ -123,7 +123,7 @@ async def distribute(connection: Connection, shown: str, shards: int) -> list[st
     return done
 
 
-async def _found(connection: Connection) -> dict[str, tuple[str | None, int]]:
+async def _managed_tables(connection: Connection) -> dict[str, tuple[str | None, int]]:
     """Return the tables that Citus manages: of each the distribution column (None: a reference table) and group."""
     if await connection.fetchval("SELECT to_regclass('pg_catalog.pg_dist_partition')") is None:
         return {}
@@ -136,21 +136,21 @@ async def _found(connection: Connection) -> dict[str, tuple[str | None, int]]:
     return {name: (column, group) for name, column, group in rows}
 
 
-def _faults(found: dict[str, tuple[str | None, int]]) -> list[str]:
-    """Say of each table that stands otherwise than it must how it stands."""
-    said = []
-    for table, (column, _) in found.items():
+def _faults(tables: dict[str, tuple[str | None, int]]) -> list[str]:
+    """Return a line for each table that is not distributed as it must be: how it is and how it must be."""
+    faults = []
+    for table, (column, _) in tables.items():
         wanted = DISTRIBUTED.get(table)
         if column != wanted:
             here = f"by {column}" if column else "whole on every server"
-            said.append(f"{table} stands {here}, not {f'by {wanted}' if wanted else 'whole on every server'}")
-    if not said and len({group for table, (_, group) in found.items() if table in DISTRIBUTED}) > 1:
-        said.append(f"{', '.join(DISTRIBUTED)} are not co-located")
-    return said
+            faults.append(f"{table} stands {here}, not {f'by {wanted}' if wanted else 'whole on every server'}")
+    if not faults and len({group for table, (_, group) in tables.items() if table in DISTRIBUTED}) > 1:
+        faults.append(f"{', '.join(DISTRIBUTED)} are not co-located")
+    return faults
 
 
-def _misplaced(shown: str, faults: list[str]) -> str:
+def _misplaced(database: str, faults: list[str]) -> str:
     return (
-        f"{shown} has tables distributed otherwise than Portrait needs: {'; '.join(faults)}."
+        f"{database} has tables distributed otherwise than Portrait needs: {'; '.join(faults)}."
         " Call undistribute_table() for these, then run `portrait db distribute`."
     )

@@ -27,7 +27,7 @@ from portrait.storage.postgres import citus
 from portrait.storage.postgres.pool import Connection
 
 HANDED_ON = "behind a pooler that keeps no prepared statements. Set prepared to false"
-"""What is said where a connection meets statements that another has prepared, or misses its own."""
+"""The message where a connection meets statements that another connection prepared, or misses its own."""
 START_PATIENCE = 3.0
 """How long a start waits for the server and for another start's migration, in seconds."""
 OLDEST = 150000
@@ -35,10 +35,10 @@ OLDEST = 150000
 
 
 class OutOfTurn(Exception):  # no error: the work is run again
-    """A transaction would have waited for a lock while it holds others: what it waits for may wait for it.
+    """A transaction would have waited for a lock while it holds other locks: the holder may wait for this transaction.
 
     Args:
-        customers: of each tenant those to lock before anything else when the work is run again.
+        customers: of each tenant the customers to lock before anything else when the work is run again.
     """
 
     def __init__(self, customers: Mapping[str, set[str]]) -> None:
@@ -54,7 +54,7 @@ _LACKING = (
     " WHERE NOT (SELECT bool_and(has_table_privilege(name, needed))"
     " FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) needed)"
 )
-"""Those of some tables that the user may not both read and write."""
+"""Selects the tables that the user may not both read and write."""
 
 T = TypeVar("T")
 
@@ -80,18 +80,18 @@ async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:
 
 
 async def _keeps_statements(connection: Connection, url: str) -> None:
-    """Hold that what one connection prepares is its own: a pooler that hands connections on mixes them up.
+    """Check that a statement that a connection prepares is its own: a pooler that hands connections on mixes them up.
 
     Raises:
-        DatabaseRefused: another connection meets it.
+        DatabaseRefused: another connection meets the statement.
     """
     if connection.get_server_pid() == await connection.fetchval("SELECT pg_backend_pid()"):
         return  # nobody stands between: a pooler tells its clients a number of its own
     name = f"portrait_{token_hex(8)}"
     other = await asyncpg.connect(url, timeout=START_PATIENCE, statement_cache_size=0)
     try:
-        for one in (connection, other):
-            await (await one.prepare("SELECT 1", name=name)).fetchval()
+        for session in (connection, other):
+            await (await session.prepare("SELECT 1", name=name)).fetchval()
     except (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError):
         raise DatabaseRefused(f"{without_password(url)} is {HANDED_ON}.") from None
     finally:
@@ -99,7 +99,7 @@ async def _keeps_statements(connection: Connection, url: str) -> None:
 
 
 async def distribute(url: str, shards: int) -> list[str]:
-    """Distribute the tables over a Citus cluster, with the rows they hold; return which were not yet.
+    """Distribute the tables over a Citus cluster, with their rows; return the tables that were not distributed yet.
 
     Raises:
         DatabaseRefused: that cannot be; the detail says why and what to do, and never holds the password.
@@ -127,14 +127,14 @@ async def _once(url: str, patience: float | None, work: Callable[[Connection], A
                 await connection.close(timeout=1)
     except (*FAULTS, ValueError, OverflowError, IndexError) as error:  # the last three: URLs that nobody checks
         if isinstance(error, TimeoutError) and connection is not None:
-            said = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
+            message = f"did not let this start finish within {START_PATIENCE:g} seconds. {_HELD_UP}"
         else:
-            said = _refusal(error)
-        raise DatabaseRefused(f"{without_password(url)} {said}.") from None
+            message = _refusal(error)
+        raise DatabaseRefused(f"{without_password(url)} {message}.") from None
 
 
 def _look_up(url: str) -> None:
-    """Hold that what a URL calls a server is known soon, or known to be none; of several one is enough.
+    """Check that name servers answer soon for the server names in a URL; of several names one answer is enough.
 
     Nothing can end a look-up that waits for a name server: who ends waits for it, unless it is in a thread like this.
 
@@ -159,13 +159,13 @@ def _look_up(url: str) -> None:
 
 
 def _names(url: str) -> list[str]:
-    """Return what a URL calls its servers, as libpq reads it; none where one is a socket."""
+    """Return the server names in a URL, as libpq reads it; no names where one is a socket."""
     parts = urlsplit(url)
     listed = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ()))
-    found = [unquote(one) for one in (listed or os.environ.get("PGHOST", "")).split(",") if one]
-    if any(one.startswith(("/", "[")) for one in found):
+    hosts = [unquote(host) for host in (listed or os.environ.get("PGHOST", "")).split(",") if host]
+    if any(host.startswith(("/", "[")) for host in hosts):
         return []
-    return [one.partition(":")[0] for one in found]
+    return [host.partition(":")[0] for host in hosts]
 
 
 async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
@@ -185,9 +185,9 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
                 await connection.execute(statement)
     lacking = await connection.fetch(_LACKING, [*citus.DISTRIBUTED, "tenants", "credentials"])
     if lacking:
-        shown = ", ".join(row[0] for row in lacking)
+        tables = ", ".join(row[0] for row in lacking)
         raise DatabaseRefused(
-            f"{without_password(url)} gives this user too few rights on: {shown}."
+            f"{without_password(url)} gives this user too few rights on: {tables}."
             " Grant it SELECT, INSERT, UPDATE and DELETE on them."
         )
     return await citus.is_distributed(connection, without_password(url))
@@ -244,9 +244,9 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
 def _refusal(error: Exception) -> str:
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):  # asyncpg has no class for it
         return "does not speak TLS, which sslmode asks for. Turn it on there, or write another sslmode"
-    for kinds, said in _REFUSALS:
+    for kinds, message in _REFUSALS:
         if isinstance(error, kinds):
-            return said
+            return message
     if isinstance(error, asyncpg.PostgresError):
         return f"cannot be used: PostgreSQL reports {type(error).__name__}"
     return "is not a URL that can be used. Write postgresql://user:password@host:5432/database"
@@ -299,8 +299,8 @@ _AT_WORK: tuple[tuple[tuple[type[BaseException], ...], PortraitError], ...] = (
 
 
 def translated(error: BaseException) -> PortraitError:
-    """Return an error of PostgreSQL's at work as one of the tree's."""
-    for kinds, said in _AT_WORK:
+    """Return the error of Portrait's for an error of PostgreSQL's at work."""
+    for kinds, failure in _AT_WORK:
         if isinstance(error, kinds):
-            return type(said)(said.detail)
+            return type(failure)(failure.detail)
     return StorageFailed(f"The database reports {type(error).__name__}. Try again.")

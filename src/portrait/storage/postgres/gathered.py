@@ -29,9 +29,9 @@ LOOK = (
     f" WHERE tenant = $1 AND customer_id = w.id AND section = '{HEAD}'"
     " AND ($3 OR i.customer_id IS NULL OR i.customer_id = w.id) OFFSET 0 FOR UPDATE) d ON true"
 )
-"""Looks customer ids up and locks their heads, one after another: all, or those that were not merged away."""
+"""Looks customer ids up and locks their heads, one after another: all heads, or those of customers not merged away."""
 LOOK_AT_ONCE = LOOK.replace("FOR UPDATE", "FOR UPDATE NOWAIT")
-"""The same, but waits for nobody."""
+"""The same, but waits for no lock."""
 OWNERS = (
     "SELECT w.type, w.value, i.customer_id FROM unnest($2::text[], $3::text[]) w (type, value)"
     " CROSS JOIN LATERAL (SELECT customer_id FROM identifiers"
@@ -39,14 +39,14 @@ OWNERS = (
 )
 """Looks any identifiers up."""
 STATES = (
-    "SELECT w.place, s.body, s.version"
-    " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, place)"
+    "SELECT w.ordinal, s.body, s.version"
+    " FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY w (type, value, section, ordinal)"
     " CROSS JOIN LATERAL (SELECT body, version FROM states"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section OFFSET 0) s"
 )
 KNOWN = (
-    "SELECT w.place, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
-    " WITH ORDINALITY w (type, value, section, key, moment, place)"
+    "SELECT w.ordinal, f.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
+    " WITH ORDINALITY w (type, value, section, key, moment, ordinal)"
     f" CROSS JOIN LATERAL (SELECT {FACT_COLUMNS} FROM facts"
     " WHERE tenant = $1 AND type = w.type AND value = w.value AND section = w.section AND key = w.key"
     " AND (w.moment IS NULL OR effective_at = w.moment) OFFSET 0) f"
@@ -61,9 +61,9 @@ class GatheredTransaction(PostgresTransaction):
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         super().__init__(connection)
         self._looked: dict[str, dict[str, bytes | None]] = {}
-        """Of each tenant the heads that were locked by a look-up and not asked for yet; None: there is none."""
+        """Of each tenant the heads that a look-up has locked and `lock` has not returned yet; None: no head."""
         self._absent: defaultdict[str, set[str]] = defaultdict(set)
-        """Of each tenant who had no head when nothing was held yet: whoever makes it meanwhile may be waited for."""
+        """Of each tenant the customers without a head before the first lock: whoever makes it may be waited for."""
         self._keeps_plans = True
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
@@ -80,8 +80,8 @@ class GatheredTransaction(PostgresTransaction):
     async def resolve_for_update(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract.
 
-        Customers that are asked for by their ids are locked. One that was merged away is not: a write wants the
-        customer that it went into.
+        Customers that are asked for by their ids are locked. A merged customer is not: a write wants the customer that
+        it went into.
         """
         if any(type_ != CUSTOMER_ID for type_, _ in identifiers):
             rows = await self._kept(OWNERS, tenant, *columns(identifiers, 2))
@@ -96,33 +96,33 @@ class GatheredTransaction(PostgresTransaction):
         filled it.
         """
         looked = self._looked.pop(tenant, {})
-        if unseen := [one for one in customer_ids if one not in looked]:
+        if unseen := [customer_id for customer_id in customer_ids if customer_id not in looked]:
             await self._look(tenant, unseen)
             looked |= self._looked.pop(tenant)
-        heads = {one: looked[one] for one in customer_ids}
-        if missing := sorted(one for one, body in heads.items() if body is None):
+        heads = {customer_id: looked[customer_id] for customer_id in customer_ids}
+        if missing := sorted(customer_id for customer_id, body in heads.items() if body is None):
             # To make a row is to wait for whoever makes it too, and there is no INSERT that does not.
             if self._is_late(tenant) and set(missing) - self._absent[tenant] - self.held[tenant]:
                 raise self._out_of_turn(tenant, customer_ids)
-            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing]
+            new = [(tenant, customer_id, HEAD, b"", b"", None, 0) for customer_id in missing]
             made = {row[1]: b"" for row in await self._kept(put.PLACEHOLDERS.many, *columns(new, len(new[0])))}
             self._placeholders.setdefault(tenant, set()).update(made)
             self._absent[tenant].clear()
             self.held[tenant].update(made)
             heads |= made
-            # One that another writer makes or takes back meanwhile is in neither answer.
-            if others := [one for one in missing if one not in made]:
+            # A row that another writer makes or takes back meanwhile is in neither answer.
+            if others := [customer_id for customer_id in missing if customer_id not in made]:
                 await self._look(tenant, others)
                 heads |= self._looked.pop(tenant)
                 if None in heads.values():
                     raise self._out_of_turn(tenant, customer_ids)
-        return {one: known_head(body or b"") for one, body in heads.items()}
+        return {customer_id: known_head(body or b"") for customer_id, body in heads.items()}
 
     async def _look(self, tenant: str, customer_ids: Collection[str], *, merged: bool = True) -> list[Any]:
-        """Look customers up, and lock the heads of those that have one; of those merged away only if they are wanted.
+        """Look customers up, and lock the heads of those that have one; heads of merged customers only with `merged`.
 
         Raises:
-            OutOfTurn: others are held already, and another has one of these.
+            OutOfTurn: other customers are locked already, and another transaction has locked one of these.
         """
         late = self._is_late(tenant)
         try:
@@ -145,18 +145,22 @@ class GatheredTransaction(PostgresTransaction):
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(STATES, tenant, *columns([(*identifier, section) for identifier, section in asked], 3))
-        return {asked[place - 1]: StoredState(body, version) for place, body, version in rows}
+        return {asked[ordinal - 1]: StoredState(body, version) for ordinal, body, version in rows}
 
     async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
         asked = list(wanted)
         rows = await self._kept(
-            KNOWN, tenant, *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5)
+            KNOWN,
+            tenant,
+            *columns(
+                [(*question.identifier, question.section, question.key, question.moment) for question in asked], 5
+            ),
         )
-        found: dict[FactsAsked, list[Fact]] = {}
-        for place, *fact in rows:
-            found.setdefault(asked[place - 1], []).append(fact_of(fact))
-        return found
+        facts: dict[FactsAsked, list[Fact]] = {}
+        for ordinal, *fact in rows:
+            facts.setdefault(asked[ordinal - 1], []).append(fact_of(fact))
+        return facts
 
     async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """Lock nothing: what was made here is seen all at once."""

@@ -153,5 +153,5 @@ class Pool:
 
 def _is_busy(connection: Connection) -> bool:
     """Tell whether a statement is under way still: one whose caller has stopped waiting is being cancelled."""
-    held: Any = connection
-    return bool(held._protocol._is_cancelling())  # noqa: SLF001  # asyncpg's own pool asks just so
+    driver_connection: Any = connection
+    return bool(driver_connection._protocol._is_cancelling())  # noqa: SLF001  # asyncpg's own pool asks just so

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, Literal
 
 FEW = 8
-"""Up to so many rows go as VALUES, which Citus sends to one shard where all belong there; more go as arrays.
+"""Up to so many rows go as VALUES, which Citus sends to one shard where all belong there; more rows go as arrays.
 
 Of 500 rows arrays are faster everywhere, of one row they take Citus three times as long (ADR 0012).
 """
@@ -44,13 +44,13 @@ class Put:
 
     def arrays(self, first: int) -> str:
         """Return the statement that takes an array a column, as parameters from this number on."""
-        arrays = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(self._kinds, first))
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(self._kinds, first))
         return f"{self._into} SELECT * FROM unnest({arrays}){self._after}"
 
     def _values(self, count: int) -> str:
         width = len(self.names)
         rows = (
-            f"({', '.join(f'${place + 1}' for place in range(row * width, (row + 1) * width))})" for row in range(count)
+            f"({', '.join(f'${index + 1}' for index in range(row * width, (row + 1) * width))})" for row in range(count)
         )
         return f"{self._into} VALUES {', '.join(rows)}{self._after}"
 
@@ -83,8 +83,8 @@ def together(puts: tuple[Put, ...]) -> str:
     """Return the one statement that puts rows into several tables; it takes the columns of all, in this order."""
     parts = []
     first = 1
-    for one in puts:
-        parts.append(one.arrays(first))
-        first += len(one.names)
-    before = ", ".join(f"put_{place} AS ({part})" for place, part in enumerate(parts[:-1]))
+    for put in puts:
+        parts.append(put.arrays(first))
+        first += len(put.names)
+    before = ", ".join(f"put_{index} AS ({part})" for index, part in enumerate(parts[:-1]))
     return f"WITH {before} {parts[-1]}" if before else parts[-1]

@@ -7,7 +7,7 @@ from typing import Any
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import FactsAsked, Place, StoredState
+from portrait.storage.contract import Cursor, FactsAsked, StoredState
 from portrait.storage.postgres.access import PostgresAccess
 from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
@@ -58,18 +58,18 @@ class PostgresReads(PostgresAccess):
             tenant,
             list(customer_ids),
         )
-        found: dict[str, list[Document]] = {}
+        documents: dict[str, list[Document]] = {}
         for customer_id, *document in rows:
-            found.setdefault(customer_id, []).append(Document(*document))
-        return found
+            documents.setdefault(customer_id, []).append(Document(*document))
+        return documents
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract."""
         if len(identifiers) == 1:
-            (one,) = identifiers
+            (identifier,) = identifiers
             rows = await self._rows(
                 "SELECT type, value, customer_id FROM identifiers WHERE tenant = $1 AND type = $2 AND value = $3",
-                tenant, *one,
+                tenant, *identifier,
             )  # fmt: skip
         else:
             rows = await self._rows(
@@ -88,10 +88,10 @@ class PostgresReads(PostgresAccess):
             tenant,
             list(customer_ids),
         )
-        found: dict[str, list[Identifier]] = {}
+        members: dict[str, list[Identifier]] = {}
         for customer_id, type_, value in rows:
-            found.setdefault(customer_id, []).append(Identifier(type_, value))
-        return found
+            members.setdefault(customer_id, []).append(Identifier(type_, value))
+        return members
 
     async def states(
         self, tenant: str, wanted: Collection[tuple[Identifier, str]]
@@ -125,7 +125,7 @@ class PostgresReads(PostgresAccess):
         return [(customer_id, read_head(body)) for customer_id, body in heads]
 
     async def events(
-        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Cursor | None, limit: int
     ) -> list[Fact]:
         """See the contract."""
         page = RowPage(before, limit)
@@ -148,18 +148,18 @@ class PostgresReads(PostgresAccess):
         identifiers: Collection[Identifier],
         section: str,
         key: str,
-        before: Place | None,
+        before: Cursor | None,
         limit: int,
     ) -> list[Fact]:
         """See the contract."""
         below = " AND (effective_at, id) < ($7, $8)" if before else ""
         sql = f"{_FACT}{_OF} AND key = $5{below} ORDER BY effective_at DESC, id DESC LIMIT $6"
-        found = [
+        facts = [
             fact_of(row)
             for identifier in identifiers
             for row in await self._rows(sql, tenant, *identifier, section, key, limit, *(before or ()))
         ]
-        return found if len(identifiers) == 1 else newest_first(found)[:limit]
+        return facts if len(identifiers) == 1 else newest_first(facts)[:limit]
 
     async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
@@ -167,19 +167,21 @@ class PostgresReads(PostgresAccess):
             return {}
         asked = list(wanted)
         rows = await self._rows(
-            "SELECT w.place, f.type, f.value, f.section, f.key, f.op, f.body, f.effective_at, f.recorded_at, f.source,"
-            " f.id, f.version"
+            "SELECT w.ordinal, f.type, f.value, f.section, f.key, f.op, f.body, f.effective_at, f.recorded_at,"
+            " f.source, f.id, f.version"
             " FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])"
-            " WITH ORDINALITY w (type, value, section, key, moment, place)"
+            " WITH ORDINALITY w (type, value, section, key, moment, ordinal)"
             " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.section = w.section"
             " AND f.key = w.key AND f.value = ANY($3::text[]) AND (w.moment IS NULL OR f.effective_at = w.moment)",
             tenant,
-            *columns([(*one.identifier, one.section, one.key, one.moment) for one in asked], 5),
+            *columns(
+                [(*question.identifier, question.section, question.key, question.moment) for question in asked], 5
+            ),
         )
-        found: dict[FactsAsked, list[Fact]] = {}
-        for place, *fact in rows:
-            found.setdefault(asked[place - 1], []).append(fact_of(fact))
-        return found
+        facts: dict[FactsAsked, list[Fact]] = {}
+        for ordinal, *fact in rows:
+            facts.setdefault(asked[ordinal - 1], []).append(fact_of(fact))
+        return facts
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""

@@ -15,7 +15,7 @@ import asyncpg
 from portrait.model.errors import ShuttingDown
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Place, Reads, Work
+from portrait.storage.contract import Cursor, Reads, Work
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, OutOfTurn, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.gathered import GatheredTransaction
@@ -78,7 +78,7 @@ class PostgresStore(PostgresReads):
         return await self._read(_whose(sql, values), lambda connection: connection.fetch(sql, *values))
 
     async def events(
-        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Cursor | None, limit: int
     ) -> list[Fact]:
         """See the contract."""
 

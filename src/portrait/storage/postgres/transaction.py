@@ -1,8 +1,8 @@
 """Writing to PostgreSQL, inside one transaction at READ COMMITTED, under locks on the customers.
 
-A transaction waits for customers as long as it holds none, for all that it asks for in one order. For one that it finds
-out about later it does not wait: if another has it, all is given back and begun again with the whole in one go. So
-nobody waits for somebody who waits for him.
+A transaction waits for customers only before it holds any lock, and takes them in one order. It does not wait for a
+customer that it needs later: if another transaction holds that lock, all locks are given back and the work begins again
+with all customers at once. So no two transactions wait for each other.
 
 Statement after statement, as Citus takes them; `gathered.py` sends fewer to a server that stands alone.
 """
@@ -29,7 +29,8 @@ COPY_FROM = 32
 _RULES = 0x506F7277
 """The advisory lock on a tenant's rules, the first number of two: the second is the tenant's."""
 _MINTING = 0x506F7276
-"""The advisory lock that whoever mints shares, and whoever revokes has alone. One for all: both are rare and short."""
+"""The advisory lock that whoever mints shares, and whoever revokes has alone. All tenants share
+it: both are rare and short."""
 
 
 class PostgresTransaction(PostgresReads):
@@ -64,11 +65,11 @@ class PostgresTransaction(PostgresReads):
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
-        found = await super().all_documents(tenant, customer_ids)
+        documents = await super().all_documents(tenant, customer_ids)
         for customer_id in self._placeholders.get(tenant, ()):
-            if rest := [document for document in found.pop(customer_id, ()) if document.section != HEAD]:
-                found[customer_id] = rest
-        return found
+            if rest := [document for document in documents.pop(customer_id, ()) if document.section != HEAD]:
+                documents[customer_id] = rest
+        return documents
 
     async def hold(self, customers: Mapping[str, Collection[str]]) -> None:
         """Lock customers of some tenants before anything else is done."""
@@ -100,14 +101,15 @@ class PostgresTransaction(PostgresReads):
     async def _take(self, tenant: str, customer_ids: Collection[str]) -> list[list[str]]:
         """Take customers' locks on the coordinator; return them in groups, of one shard each.
 
-        A row's lock on one server ends while the same commit is on its way to another: who went by it would read there
-        what was before. The coordinator gives its locks back when all is done. Citus locks rows of one shard at a time.
+        A row's lock on one server ends while the same commit is on its way to another server: whoever took that lock
+        would read there what was before the commit. The coordinator gives its locks back when all is done. Citus locks
+        rows of one shard at a time.
 
         Raises:
-            OutOfTurn: others are held already, and another has one of these.
+            OutOfTurn: other customers are locked already, and another transaction has locked one of these.
         """
         late = self._is_late(tenant)
-        wanted = sorted((citus.lock_key(tenant, one), one) for one in customer_ids)
+        wanted = sorted((citus.lock_key(tenant, customer_id), customer_id) for customer_id in customer_ids)
         # Not by `_rows`: the statement goes to no shard.
         rows = await self._connection.fetch(citus.TRY_LOCKS if late else citus.LOCKS, *columns(wanted, 2))
         if late and not all(taken for taken, _, _ in rows):
@@ -120,15 +122,17 @@ class PostgresTransaction(PostgresReads):
 
     async def _lock(self, tenant: str, wanted: list[str]) -> dict[str, Head | None]:
         heads: dict[str, Head | None] = {}
-        while missing := [one for one in wanted if one not in heads]:
+        while missing := [customer_id for customer_id in wanted if customer_id not in heads]:
             rows = await self._rows(
                 "SELECT customer_id, body FROM documents WHERE tenant = $1 AND section = $2"
                 " AND customer_id = ANY($3::text[]) ORDER BY customer_id FOR UPDATE",
                 tenant, HEAD, missing,
             )  # fmt: skip
             heads |= {customer_id: known_head(body) for customer_id, body in rows}
-            # One that another writer makes or takes back meanwhile is in neither answer: it is tried again.
-            new = [(tenant, one, HEAD, b"", b"", None, 0) for one in missing if one not in heads]
+            # A row that another writer makes or takes back meanwhile is in neither answer: it is tried again.
+            new = [
+                (tenant, customer_id, HEAD, b"", b"", None, 0) for customer_id in missing if customer_id not in heads
+            ]
             made = [row[1] for row in await self._put(put.PLACEHOLDERS, new)]
             heads |= dict.fromkeys(made)
             self._placeholders.setdefault(tenant, set()).update(made)
@@ -229,7 +233,7 @@ class PostgresTransaction(PostgresReads):
     async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:
         """See the contract."""
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        # A statement of its own: the next one sees what whoever held them alone has set.
+        # A statement of its own: the next statement sees the rules that the last sole holder has set.
         await self._rows(f"SELECT {lock}({_RULES}, hashtext($1))", tenant)
         return await self.tenant(tenant)
 

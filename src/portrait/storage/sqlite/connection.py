@@ -115,24 +115,24 @@ def refusal(path: Path, error: apsw.Error) -> DatabaseRefused:
     """Return why a file cannot be used, in the words for whoever runs the service."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
-            said = "is locked by another process. Stop that process, or wait until it is done"
+            message = "is locked by another process. Stop that process, or wait until it is done"
         case apsw.ReadOnlyError() | apsw.PermissionsError():
-            said = "is read-only. Give this user the right to write the file and its directory"
+            message = "is read-only. Give this user the right to write the file and its directory"
         case apsw.NotADBError():
-            said = "is not an SQLite database. Name another file, or move this one away"
+            message = "is not an SQLite database. Name another file, or move this one away"
         case apsw.CorruptError():
-            said = "is corrupt. Restore it from a backup; keep the file for inspection"
+            message = "is corrupt. Restore it from a backup; keep the file for inspection"
         case apsw.CantOpenError():
-            said = "cannot be opened. Check that this user may read and write the file and its directory"
+            message = "cannot be opened. Check that this user may read and write the file and its directory"
         case apsw.FullError() | apsw.IOError() if shutil.disk_usage(path.parent).free < PAGE_SIZE * 16:
-            said = "lies on a full disk. Free some space"
+            message = "lies on a full disk. Free some space"
         case _:
-            said = f"cannot be used: SQLite reports {type(error).__name__}. Check the disk and the file's rights"
-    return DatabaseRefused(f"{path} {said}.")
+            message = f"cannot be used: SQLite reports {type(error).__name__}. Check the disk and the file's rights"
+    return DatabaseRefused(f"{path} {message}.")
 
 
 def translated(error: apsw.Error) -> PortraitError:
-    """Return an error of SQLite's at work as one of the tree's."""
+    """Return the error of Portrait's for an error of SQLite's at work."""
     match error:
         case apsw.BusyError() | apsw.LockedError():
             return StorageBusy("The database is busy with another writer; nothing was kept. Try again.")

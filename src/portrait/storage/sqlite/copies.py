@@ -46,7 +46,7 @@ def backup(path: Path, copy: Path, *, patience: float) -> None:
 
 
 def restore(path: Path, copy: Path) -> Path | None:
-    """Put a copy in the place of a database, and keep what was there before under another name; return that.
+    """Replace a database by a copy, and keep the former file under another name; return that name.
 
     The copy is checked before anything is touched, and takes the place in one step: whoever starts finds one or the
     other whole.
@@ -78,15 +78,15 @@ def restore(path: Path, copy: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _copied(original: apsw.Connection, shown: Path, *, beside: Path) -> Iterator[Path]:
-    """Give a copy of a database, checked and on the disk, next to where it is to be; what is left of it then goes.
+def _copied(original: apsw.Connection, path: Path, *, beside: Path) -> Iterator[Path]:
+    """Give a checked copy of a database, on the disk, next to where it is to be; a copy that was not moved is removed.
 
     Raises:
-        DatabaseRefused: the database is none of Portrait's, of a newer version, or corrupt.
+        DatabaseRefused: the database is not Portrait's, of a newer version, or corrupt.
     """
     if original.pragma("application_id") != APPLICATION_ID:
-        raise DatabaseRefused(f"{shown} is no database of Portrait's. Name another file.")
-    migrations.needed("sqlite", schema_version(original), str(shown), upgrade=True)
+        raise DatabaseRefused(f"{path} is no database of Portrait's. Name another file.")
+    migrations.needed("sqlite", schema_version(original), str(path), upgrade=True)
     number, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)  # for its owner's eyes only
     os.close(number)
     made = Path(name)
@@ -98,7 +98,7 @@ def _copied(original: apsw.Connection, shown: Path, *, beside: Path) -> Iterator
             # Written over the original, it must show.
             connection.pragma("user_version", secrets.randbelow(2**31 - 1) + 1)
             if connection.execute("PRAGMA quick_check(1)").get != "ok":
-                raise DatabaseRefused(f"{shown} is corrupt. Restore it from a backup; keep the file for inspection.")
+                raise DatabaseRefused(f"{path} is corrupt. Restore it from a backup; keep the file for inspection.")
         with made.open("rb") as file:
             os.fsync(file.fileno())
         yield made
@@ -144,7 +144,7 @@ def _opened(copy: Path) -> apsw.Connection:
 
 
 def _inherit(path: Path, made: Path) -> None:
-    """Give a file, where this user may, the owner of the one whose place it takes; of none, that of the directory.
+    """Give a file, where this user may, the owner of the file that it replaces, or else the owner of the directory.
 
     Not its rights: whoever could read the one before, this one is for its owner's eyes only.
     """

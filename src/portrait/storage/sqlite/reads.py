@@ -9,7 +9,7 @@ import msgspec
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, FactsAsked, Place, StoredState, TenantRow
+from portrait.storage.contract import Credential, Cursor, FactsAsked, StoredState, TenantRow
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
@@ -19,7 +19,7 @@ _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts"
 _OF = " WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
 WANTED = "(SELECT value AS w FROM json_each(?)) CROSS JOIN"
-"""Joins what an `array` wants, each as `w`, with a table, in this order: a seek for each."""
+"""Joins the elements of an `array`, each as `w`, with a table, in this order: a seek for each element."""
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
     " last_used_at FROM credentials"
@@ -27,7 +27,7 @@ _CREDENTIAL = (
 
 
 def array(values: Iterable[object]) -> str:
-    """Return values as one JSON array, for `json_each`: one statement for all takes a third of the time of one each."""
+    """Return values as one JSON array, for `json_each`: one statement for all takes a third of the time."""
     return msgspec.json.encode(list(values)).decode()
 
 
@@ -67,8 +67,8 @@ class SqliteReads:
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
-        found = {customer_id: self._documents(_DOCUMENT, (tenant, customer_id)) for customer_id in customer_ids}
-        return {customer_id: documents for customer_id, documents in found.items() if documents}
+        by_customer = {customer_id: self._documents(_DOCUMENT, (tenant, customer_id)) for customer_id in customer_ids}
+        return {customer_id: documents for customer_id, documents in by_customer.items() if documents}
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:
         """See the contract."""
@@ -82,11 +82,11 @@ class SqliteReads:
     async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
         """See the contract."""
         sql = "SELECT type, value FROM identifiers WHERE tenant = ? AND customer_id = ? ORDER BY type, value"
-        found = {
+        by_customer = {
             customer_id: [Identifier(*row) for row in self._rows(sql, (tenant, customer_id))]
             for customer_id in customer_ids
         }
-        return {customer_id: identifiers for customer_id, identifiers in found.items() if identifiers}
+        return {customer_id: identifiers for customer_id, identifiers in by_customer.items() if identifiers}
 
     async def states(
         self, tenant: str, wanted: Collection[tuple[Identifier, str]]
@@ -114,7 +114,7 @@ class SqliteReads:
         return [(customer_id, read_head(body)) for customer_id, body in rows]
 
     async def events(
-        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Place | None, limit: int
+        self, tenant: str, identifiers: Collection[Identifier], section: str, before: Cursor | None, limit: int
     ) -> list[Fact]:
         """See the contract."""
         # Puts come by the primary key, each looked up among the deletes, until there are enough.
@@ -135,36 +135,36 @@ class SqliteReads:
         identifiers: Collection[Identifier],
         section: str,
         key: str,
-        before: Place | None,
+        before: Cursor | None,
         limit: int,
     ) -> list[Fact]:
         """See the contract."""
         below = " AND (effective_at, id) < (?, ?)" if before else ""
         sql = f"{_FACT}{_OF} AND key = ?{below} ORDER BY effective_at DESC, id DESC LIMIT ?"
-        found = [
+        facts = [
             fact_of(row)
             for identifier in identifiers
             for row in self._rows(sql, (tenant, *identifier, section, key, *(before or ()), limit))
         ]
-        return found if len(identifiers) == 1 else newest_first(found)[:limit]
+        return facts if len(identifiers) == 1 else newest_first(facts)[:limit]
 
     async def known(self, tenant: str, wanted: Collection[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
         """See the contract."""
-        found: dict[FactsAsked, list[Fact]] = {}
+        facts: dict[FactsAsked, list[Fact]] = {}
         for timed in (False, True):
-            asked = [one for one in wanted if (one.moment is not None) is timed]
+            asked = [question for question in wanted if (question.moment is not None) is timed]
             if not asked:
                 continue
             at = " AND effective_at = w ->> 4" if timed else ""
             rows = self._rows(
                 f"SELECT {FACT_COLUMNS} FROM {WANTED} facts"
                 f" ON tenant = ? AND type = w ->> 0 AND value = w ->> 1 AND section = w ->> 2 AND key = w ->> 3{at}",
-                (array((*one.identifier, *one[1:]) for one in asked), tenant),
+                (array((*question.identifier, *question[1:]) for question in asked), tenant),
             )
             for fact in map(fact_of, rows):
                 moment = fact.effective_at if timed else None
-                found.setdefault(FactsAsked(fact.identifier, fact.section, fact.key, moment), []).append(fact)
-        return found
+                facts.setdefault(FactsAsked(fact.identifier, fact.section, fact.key, moment), []).append(fact)
+        return facts
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""
@@ -213,12 +213,12 @@ class SqliteReads:
         """See the contract."""
         # One seek an identifier, whatever the number of its facts.
         sql = "SELECT type, value FROM facts WHERE tenant = ? AND (type, value) > (?, ?) ORDER BY type, value LIMIT 1"
-        found: list[Identifier] = []
+        identifiers: list[Identifier] = []
         last = after or Identifier("", "")
-        while len(found) < limit and (rows := self._rows(sql, (tenant, *last))):
+        while len(identifiers) < limit and (rows := self._rows(sql, (tenant, *last))):
             last = Identifier(*rows[0])
-            found.append(last)
-        return found
+            identifiers.append(last)
+        return identifiers
 
     async def with_facts(self, tenant: str, identifiers: Collection[Identifier]) -> set[Identifier]:
         """See the contract."""
@@ -228,20 +228,20 @@ class SqliteReads:
     async def derived_customers(self, tenant: str, after: str | None, limit: int) -> list[str]:
         """See the contract."""
         values = (tenant, after or "", limit)
-        held = self._rows(
+        documented = self._rows(
             "SELECT DISTINCT customer_id FROM documents WHERE tenant = ? AND customer_id > ? ORDER BY 1 LIMIT ?",
             values,
         )
-        owning = self._rows(
+        registered = self._rows(
             "SELECT DISTINCT customer_id FROM identifiers WHERE tenant = ? AND customer_id > ? ORDER BY 1 LIMIT ?",
             values,
         )
-        return sorted({row[0] for row in (*held, *owning)})[:limit]
+        return sorted({row[0] for row in (*documented, *registered)})[:limit]
 
     async def derived_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
         """See the contract."""
         values = (tenant, *(after or ("", "")), limit)
-        found = {
+        identifiers = {
             Identifier(*row)
             for table in ("identifiers", "states")
             for row in self._rows(
@@ -250,7 +250,7 @@ class SqliteReads:
                 values,
             )
         }
-        return sorted(found)[:limit]
+        return sorted(identifiers)[:limit]
 
     async def states_of(
         self, tenant: str, identifiers: Collection[Identifier]

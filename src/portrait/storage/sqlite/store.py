@@ -70,8 +70,8 @@ class SqliteStore(SqliteReads):
 
     async def faults(self) -> list[str]:
         """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
-        found = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
-        return [] if found == ["ok"] else found
+        lines = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
+        return [] if lines == ["ok"] else lines
 
     async def close(self) -> None:
         """See the contract."""

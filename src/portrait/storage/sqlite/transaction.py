@@ -82,7 +82,7 @@ class SqliteTransaction(SqliteReads):
         for sql, rows in (
             (DELETE_OWNERS, [(tenant, *identifier) for identifier in freed]),
             (DELETE_STATES, [(tenant, *identifier, section) for identifier, section in dropped]),
-            (DELETE_DOCUMENTS, [(tenant, *place) for place in removed]),
+            (DELETE_DOCUMENTS, [(tenant, *key) for key in removed]),
             (INSERT_FACTS, fact_rows(tenant, changes.facts)),
             (PUT_OWNERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()]),
             (PUT_STATES, [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()]),

@@ -164,14 +164,14 @@ class Writer:
             self._check()
             connection.execute("COMMIT")
         except (apsw.Error, StorageFailed) as error:
-            # The whole group is undone: every work of it is told so, whatever its own result was.
+            # The whole group is undone: every work of it gets this error, whatever its own result was.
             with contextlib.suppress(apsw.Error):
                 connection.execute("ROLLBACK")
             if isinstance(error, apsw.BusyError):
-                # Those that have waited for half of their time would wait as long again, in vain.
+                # Works that have waited for half of their time would wait as long again, in vain.
                 taken += self._take_those_until(time.monotonic() + self._patience / 2)
-            told = translated(error) if isinstance(error, apsw.Error) else error
-            return [(one, None, told) for one in taken]
+            failure = translated(error) if isinstance(error, apsw.Error) else error
+            return [(job, None, failure) for job in taken]
         return answers
 
     def _in_savepoint(self, connection: apsw.Connection, transaction: SqliteTransaction, job: _Job) -> _Answer:
