@@ -56,12 +56,8 @@ class Identities:
             )
             return unit
 
-        named = [
-            identifier
-            for record in incoming
-            if record.linked
-            for identifier in (record.identifier, record.linked.named.identifier)
-        ]
+        pairs = ((record.identifier, record.linked.named.identifier) for record in incoming if record.linked)
+        named = [identifier for pair in pairs for identifier in pair]
         return await self._effects.of(tenant, list(dict.fromkeys(named)), link, how)
 
     async def merge(self, tenant: str, target: str, source: str, by: str | None, **how: Unpack[How]) -> Effect:
