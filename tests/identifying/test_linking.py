@@ -27,7 +27,7 @@ from identifying.acting import (
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
 from portrait.model.identifier import is_generated
-from portrait.writes import linking, neighbourhood
+from portrait.writes import neighbourhood, regrouping
 from portrait.writes.unit_of_work import UnitOfWork
 
 
@@ -134,7 +134,7 @@ async def test_a_bulk_warns_of_each_record_as_a_single_one_is_warned_of(running,
 
 
 async def test_beyond_the_most_waiting_claims_further_ones_wait_at_their_other_end_alone(running, monkeypatch):
-    monkeypatch.setattr(linking, "MOST_WAITING", 2)
+    monkeypatch.setattr(regrouping, "MOST_WAITING", 2)
     await each(running, *(tie(name, "email:e@example.org") for name in "ABCDEF"))
     for name in "ABCDEF":
         (waits,) = (await explained(running, name))["candidates"]

@@ -92,14 +92,16 @@ async def known(running, tenant):
         explained = await explainer.explain(tenant, survivor)
         made = is_generated(survivor)
         identifiers = (
-            [] if made else [(link.shown.identifier.tag, link.shown.record.confidence) for link in explained.why]
+            []
+            if made
+            else [(link.identified.identifier.tag, link.identified.record.confidence) for link in explained.why]
         )
         members = sorted(
             identifier.tag for identifier in head.identifiers(survivor) if not is_generated(identifier.value)
         )
         people.append(f"{' '.join(members)}: {None if made else survivor}, {sorted(identifiers)}")
         people += [
-            f"{min(claim.a, claim.b).tag} {max(claim.a, claim.b).tag} waits: {claim.reason} {claim.told.confidence}"
+            f"{min(claim.a, claim.b).tag} {max(claim.a, claim.b).tag} waits: {claim.reason} {claim.record.confidence}"
             for claim in explained.candidates
         ]
     return sorted(set(people))

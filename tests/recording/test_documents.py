@@ -131,7 +131,9 @@ statement_lists = st.sampled_from(STORED).flatmap(
         lambda statements: [
             (name, statement)
             for statement in statements
-            if name != "identities" or statement.customer_id == statements[0].customer_id
+            if (name != "identities" or statement.customer_id == statements[0].customer_id)
+            # A withdrawal ends the grants that lie ahead when it is recorded, and none that are recorded later.
+            and (name != "consent" or statement.effective_at <= START)
         ]
     )
 )

@@ -288,7 +288,7 @@ class AccessWrites(Protocol):
     async def hold_credential(self, credential_id: str) -> Credential | None:
         """Return a credential by its public id; nobody revokes it, or any other, until this transaction ends.
 
-        Whoever mints asks so for the minter: a transaction that has revoked it then sees all that was ever minted.
+        Whoever mints asks so for the minter: a transaction that has revoked any then sees all that was ever minted.
         """
         ...
 
