@@ -24,6 +24,7 @@ ANSWERS = {
     b"/large": Answer(201, b"x" * 70_000, {"content-type": "text/plain"}),
     b"/empty": Answer(204, b""),
     b"/same": Answer(304, b"", {"etag": 'W/"2"'}),
+    b"/full": Answer(503, b"busy", {"retry-after": "1"}),
     b"/unknown": Answer(404, b"no", {"www-authenticate": 'Bearer realm="portrait"'}),
 }
 
@@ -46,6 +47,26 @@ async def app(scope, receive, send):
         await to_the_end()
     if reading:
         await reading
+
+
+class Refusing:
+    """The same application, which refuses `GET /full` before a request is made of it."""
+
+    def __init__(self):
+        self.refused = 0
+
+    async def __call__(self, scope, receive, send):
+        await app(scope, receive, send)
+
+    def refusal(self, method, target, headers):
+        """Return the answer behind its status; None: the request is taken."""
+        assert all(isinstance(field, bytes) for header in headers for field in header)
+        if (method, target) != (b"GET", b"/full"):
+            return None
+        self.refused += 1
+        answer = ANSWERS[b"/full"]
+        head = f"{lines(answer.headers)}x-request-id: 7\r\ncontent-length: {len(answer.body)}\r\n\r\n"
+        return head.encode() + answer.body
 
 
 class Transport:
@@ -80,14 +101,14 @@ class Transport:
     resume_reading = pause_reading
 
 
-def exchange(protocol, received, *, access_log=False, paused=False, lost=False):
+def exchange(protocol, received, *, application=app, access_log=False, paused=False, lost=False):
     """Return the transport after a protocol took pieces, a turn of the loop for each, and answered every request.
 
     Its `after` tells whether it was closed, how many requests were counted, and whether an idle client has a deadline.
     """
 
     async def scenario():
-        config = uvicorn.Config(app, log_config=None, lifespan="off", proxy_headers=False)
+        config = uvicorn.Config(application, log_config=None, lifespan="off", proxy_headers=False)
         state = ServerState()
         state.default_headers = [(b"date", b"Mon, 30 Mar 2026 12:00:00 GMT"), (b"x-more", b"1")]
         ours = {"guard": Guard(Limits())} if protocol is OneWrite else {}
@@ -112,7 +133,7 @@ def exchange(protocol, received, *, access_log=False, paused=False, lost=False):
         assert not state.tasks
         closed = transport.closed or transport.ended
         idle = (
-            connection._state == IDLE and connection.cycle.response_complete
+            connection._state == IDLE and (connection.cycle is None or connection.cycle.response_complete)
             if ours
             else connection.timeout_keep_alive_task is not None
         )
@@ -163,6 +184,25 @@ def test_every_byte_is_uvicorns_own(data):
     sent = b"".join(data.draw(st.lists(requests, min_size=1, max_size=5)))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=6)))
     alike([sent[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)])
+
+
+@given(st.data())
+def test_a_refusal_before_a_request_is_made_is_answered_as_one_after_it(data):
+    sent = b"".join(data.draw(st.lists(requests | st.just(asked("GET", "/full")), min_size=1, max_size=6)))
+    received = pieces(data, sent)
+    at_once = exchange(OneWrite, received, application=Refusing())
+    later = exchange(OneWrite, received)
+    assert b"".join(at_once.written) == b"".join(later.written)
+    assert at_once.after == later.after
+
+
+def test_a_refusal_is_made_at_once_where_no_answer_is_owed():
+    application = Refusing()
+    full = asked("GET", "/full")
+    transport = exchange(OneWrite, [full, full + asked("GET", "/whole"), full], application=application)
+    assert application.refused == 3
+    assert [answer.split(b" ", 2)[1] for answer in transport.written] == [b"503", b"503", b"200", b"503"]
+    assert transport.after == (False, 4, True)
 
 
 @pytest.mark.parametrize("lost", [False, True])

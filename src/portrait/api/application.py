@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import cache
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from portrait.api.paths import Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 from portrait.serving import leaving, request
-from portrait.serving.admission import Admission, Gate
+from portrait.serving.admission import Admission, Gate, overloaded
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[None]]
 _log = logging.getLogger("portrait.api")
@@ -32,6 +33,7 @@ _LISTED = frozenset({"if-none-match", "x-request-id"})
 """Headers that may come in several lines: a list, and the request id, which is kept only where it is a single id."""
 _NO_STORE = lines({"cache-control": "no-store"})
 _UUID = re.compile("[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_ANY_ID = b"00000000-0000-4000-8000-000000000000"
 _WITHOUT_BODY = frozenset({204, 304})
 _LOCAL = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
 
@@ -85,7 +87,7 @@ class Application:
         sending: _Sending | None = None
         headers: dict[str, str] = {}
         try:
-            headers = _deciding(scope)
+            headers = _deciding(scope["headers"])
             request_id = _kept(headers) or request_id
             request.answering(request_id)
             if self._access.is_open:
@@ -118,6 +120,26 @@ class Application:
             if sending is not None and sending.begun:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
+
+    def refusal(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+        """Return what answers a read that is refused whatever else it says, behind the status; None: it is not refused.
+
+        So it is where too many requests of its tenant wait; see `Gate.refuse_if_full`.
+        """
+        reads = self._admission.reads
+        if not reads.is_shedding or method != b"GET" or self._access.is_open:
+            return None
+        path = target.partition(b"?")[0].decode("latin-1")
+        if self._gates.get(("GET", path), reads) is not reads:
+            return None
+        try:
+            deciding = _deciding(headers)
+            reads.refuse_if_full(self._access.known(presented_key(deciding), deciding.get("x-tenant-id")))
+        except errors.Overloaded:
+            return _overloaded().replace(_ANY_ID, (_kept(deciding) or api_errors.new_request_id()).encode())
+        except errors.PortraitError:
+            return None
+        return None
 
     def _note(self, error: errors.PortraitError, request_id: str, headers: Mapping[str, str]) -> None:
         """Log what the operator is to know. Where too much is asked for at once, the gates log how much."""
@@ -218,14 +240,22 @@ def _problem(error: errors.PortraitError, request_id: str) -> tuple[int, bytes, 
     return status, body, headers
 
 
-def _deciding(scope: Scope) -> dict[str, str]:
+@cache
+def _overloaded() -> bytes:
+    """Return what answers a read that is refused, behind the status, for a request of any id."""
+    _, body, fields = _problem(overloaded(), _ANY_ID.decode())
+    head = f"{lines(fields)}x-request-id: {_ANY_ID.decode()}\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode("latin-1") + body
+
+
+def _deciding(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers that decide who is asking and what for.
 
     Raises:
         InvalidParameter: a header is given twice: two readers of the request could each take another value.
     """
     headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
+    for name, value in sent:
         known = _DECIDING.get(name)
         if known is not None:
             if known not in headers:

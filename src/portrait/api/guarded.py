@@ -26,6 +26,8 @@ class _Stopped(Exception):
 class Guarded(HttpToolsProtocol):
     """uvicorn's protocol, held to limits: of a head, of a body's end, of what waits, and of time."""
 
+    _taken: Any = None
+    """The scope of the last request whose head was whole."""
     _fed = 0
     """Bytes since a head began; behind a head, since the last piece of the body."""
     url = b""
@@ -72,7 +74,7 @@ class Guarded(HttpToolsProtocol):
         elif state == LEFT:
             patience = limits.linger_seconds
         elif state == IDLE and (cycle is None or cycle.response_complete):
-            patience = limits.head_seconds if cycle is None else limits.keep_alive_seconds
+            patience = limits.head_seconds if self._taken is None else limits.keep_alive_seconds
         else:
             return
         if now - self._since <= patience:
@@ -172,7 +174,7 @@ class Guarded(HttpToolsProtocol):
             if self._fed > limits.head_bytes or len(self.headers) > limits.head_fields:
                 self.stop(self._too_large())
             elif self._state == IDLE:
-                if self.scope is not self.cycle.scope:  # the next request came in one piece with this one
+                if self.scope is not self._taken:  # the next request came in one piece with this one
                     self._state, self._since = HEAD, self.loop.time()
             elif before == IDLE:
                 self._since = self.loop.time()
@@ -195,11 +197,16 @@ class Guarded(HttpToolsProtocol):
         elif self.parser.should_upgrade() and _announces_body(self.headers):
             self.stop(_UPGRADE)  # the parser would take the body for the next request
         else:
-            super().on_headers_complete()
+            if not self.refuse_at_once():
+                super().on_headers_complete()
             # A header field that comes behind the body is not the request's.
-            self._state, self._fed, self.headers = BODY, 0, []
+            self._taken, self._state, self._fed, self.headers = self.scope, BODY, 0, []
             return
         raise _Stopped
+
+    def refuse_at_once(self) -> bool:
+        """Answer a request that is refused whatever else it says; tell whether that was done."""
+        return False
 
     def _size(self) -> int:
         """Return how many bytes a whole head has, counted with only the blanks that it needs."""
@@ -214,8 +221,8 @@ class Guarded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._state, self._fed = IDLE, 0
-        cycle = self.cycle
-        if not cycle.response_complete:
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
 

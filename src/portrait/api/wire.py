@@ -1,6 +1,7 @@
 """Answers on the wire: a whole answer in one write, where the server would check every header and write twice."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from portrait.api.guarded import FULL, Guarded
 from portrait.api.operation import WIRE
 from portrait.serving import leaving
 
+Headers = list[tuple[bytes, bytes]]
+
 
 class OneWrite(Guarded):
     """uvicorn's protocol, with more in the scope of every request.
@@ -21,7 +24,45 @@ class OneWrite(Guarded):
 
     _defaults: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
+    _refusal: Callable[[bytes, bytes, Headers], bytes | None] | None = None
     _answering: "asyncio.Task[None] | None" = None
+
+    def connection_made(  # type: ignore[override]  # as uvicorn has it
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Begin, if there is room."""
+        self._refusal = getattr(self.app, "refusal", None)
+        super().connection_made(transport)
+
+    def refuse_at_once(self) -> bool:
+        """Refuse a read where too many wait, before anything is made for it: what is refused costs others their turn.
+
+        It is left to the application where earlier answers are owed, and where the connection is to end.
+        """
+        if self._refusal is None:
+            return False
+        cycle: Any = self.cycle
+        if (
+            self.pipeline
+            or (cycle is not None and not cycle.response_complete)
+            or self.flow.write_paused
+            or not self.parser.should_keep_alive()
+            or self.access_log
+        ):
+            return False
+        refusal = self._refusal(self.parser.get_method(), self.url, self.headers)
+        if refusal is None:
+            return False
+        self.transport.write(b"".join((STATUS_LINE[503], self._date_lines(), refusal)))
+        self.server_state.total_requests += 1
+        return True
+
+    def _date_lines(self) -> bytes:
+        """Return the lines that begin every answer."""
+        if self._defaults is not self.server_state.default_headers:  # made anew each second, for the date
+            self._defaults = self.server_state.default_headers
+            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in self._defaults)
+        return self._default_lines
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -58,13 +99,10 @@ class OneWrite(Guarded):
             or scope["method"] == "HEAD"
         ):
             return False
-        if self._defaults is not self.server_state.default_headers:  # made anew each second, for the date
-            self._defaults = self.server_state.default_headers
-            self._default_lines = b"".join(b"%b: %b\r\n" % header for header in self._defaults)
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        self.transport.write(b"".join((STATUS_LINE[status], self._default_lines, lines, end, body)))
+        self.transport.write(b"".join((STATUS_LINE[status], self._date_lines(), lines, end, body)))
         cycle.message_event.set()
         if not cycle.keep_alive:
             if cycle.more_body or self._state == FULL:
