@@ -276,7 +276,7 @@ class Machine(RuleBasedStateMachine):
         before = self.run(self.stored_state())
         if (
             self.done(
-                identities.merge(TENANT, into, source, None), self.merging(into, source), self.refusals(into, source)
+                identities.merge(TENANT, into, source, None), self.merging(into, source), self.may_merge(into, source)
             )
             is None
         ):
@@ -295,7 +295,7 @@ class Machine(RuleBasedStateMachine):
         before = self.run(self.stored_state())
         must = self.merging(into, source)
         effect = self.done(
-            self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.refusals(into, source)
+            self.services.identities.merge(TENANT, into, source, None, dry=True), must, self.may_merge(into, source)
         )
         if effect is None:
             return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import TENANT
+from harness import TENANT, interaction
 from identifying.acting import (
     FREE,
     SEGMENT,
@@ -21,7 +21,7 @@ from identifying.acting import (
 )
 from portrait.identity.rules import Rule
 from portrait.model.fact import Fact, Op, fact_id
-from portrait.model.identifier import Identifier
+from portrait.model.identifier import Identifier, is_generated
 from portrait.sections.links import LINKS, Decision, link_key
 from portrait.storage.contract import Changes
 
@@ -207,6 +207,29 @@ async def test_a_move_gives_an_old_number_to_its_new_owner_in_one_action(running
     await each(running, tie("A", P, 0.9), tie(P, "A", source="web"))
     assert await owner(running, P) == "B", "it does not go back by itself"
     assert await refused(running, "move", **fields) == (409, "not_merged", None)
+    await running.checked()
+
+
+def without_made(effect):
+    """Return the profiles of an effect without generated ids, which are made anew each time."""
+    return {
+        when: [
+            (profile["customerId"], [each for each in profile["identifiers"] if not is_generated(each["value"])])
+            for profile in effect[when]
+        ]
+        for when in ("before", "after")
+    }
+
+
+@pytest.mark.parametrize("records", [0, 1])
+async def test_a_move_gives_an_identifier_that_the_new_owner_never_had(running, records):
+    await each(running, tie("A", P), tie("A", E), tie("B", F))
+    await each(running, *[line(P, "interactions", interaction(number)) for number in range(records)])
+    fields = {"sourceId": "A", "targetId": "B", "identifier": {"type": "phone", "value": "+4930901820"}}
+    previewed = await act(running, "preview", of={"action": "move", **fields})
+    assert without_made(await act(running, "move", **fields)) == without_made(previewed)
+    assert (await owner(running, P), await owner(running, E)) == ("B", "A")
+    assert len(await running.section("interactions", "B")) == records
     await running.checked()
 
 

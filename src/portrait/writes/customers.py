@@ -76,7 +76,7 @@ class LockedCustomers:
 
     def is_here(self, identifier: Identifier) -> bool:
         """Tell whether an identifier's customer is locked, or it belongs to nobody and is kept from others."""
-        return identifier in self.owners or identifier in self.new
+        return identifier in self.owners or identifier in self.new or identifier in self._before
 
     def is_known(self, identifier: Identifier) -> bool:
         """Tell whether an identifier belongs to a customer."""
