@@ -124,7 +124,7 @@ class Application:
     def refusal(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         """Return what answers a read that is refused whatever else it says, behind the status; None: it is not refused.
 
-        So it is where too many requests of its tenant wait; see `Gate.refuse_if_full`.
+        So it is where too many requests of its tenant wait; see `Gate.refuses`.
         """
         reads = self._admission.reads
         if not reads.is_shedding or method != b"GET" or self._access.is_open:
@@ -134,12 +134,11 @@ class Application:
             return None
         try:
             deciding = _deciding(headers)
-            reads.refuse_if_full(self._access.known(presented_key(deciding), deciding.get("x-tenant-id")))
-        except errors.Overloaded:
-            return _overloaded().replace(_ANY_ID, (_kept(deciding) or api_errors.new_request_id()).encode())
-        except errors.PortraitError:
+        except errors.InvalidParameter:
             return None
-        return None
+        if not reads.refuses(self._access.known(presented_key(deciding), deciding.get("x-tenant-id"))):
+            return None
+        return _overloaded().replace(_ANY_ID, (_kept(deciding) or api_errors.new_request_id()).encode())
 
     def _note(self, error: errors.PortraitError, request_id: str, headers: Mapping[str, str]) -> None:
         """Log what the operator is to know. Where too much is asked for at once, the gates log how much."""

@@ -112,10 +112,16 @@ class Gate:
         Raises:
             Overloaded: its turn would come too late, as that of others did.
         """
-        if tenant in self._shedding and self._waiting.count(tenant) >= SHED_WAITING:
-            self._shedding[tenant] = asyncio.get_running_loop().time()
-            self._refused += 1
+        if self.refuses(tenant):
             raise overloaded()
+
+    def refuses(self, tenant: str | None) -> bool:
+        """Tell whether a request is to be refused, as too many of its tenant wait already; it counts as refused then."""
+        if tenant not in self._shedding or self._waiting.count(tenant) < SHED_WAITING:
+            return False
+        self._shedding[tenant] = asyncio.get_running_loop().time()
+        self._refused += 1
+        return True
 
     @property
     def is_shedding(self) -> bool:
