@@ -29,7 +29,7 @@ class SqliteStore(SqliteReads):
         super()._rows("SELECT 1 FROM documents LIMIT 1")
         self._watch = Watch(path)
         self._writing = connect(path, patience=patience)
-        self._log = Log(path, self._writing, patience=patience)
+        self._log = Log(path, self._writing, self._watch.check_all, patience=patience)
         self._writer = Writer(self._writing, self._may_write, patience=patience)
         self._closed = False
 
@@ -79,6 +79,7 @@ class SqliteStore(SqliteReads):
         if self._closed:
             return
         self._closed = True
+        self._log.close()
         with suppress(StorageFailed):
             self._watch.check()
         if self._watch.is_overwritten:
