@@ -116,7 +116,7 @@ class Gate:
             raise overloaded()
 
     def refuses(self, tenant: str | None) -> bool:
-        """Tell whether a request is to be refused, as too many of its tenant wait already; it counts as refused then."""
+        """Tell whether a request of a tenant is refused, as too many wait already; it counts as refused then."""
         if tenant not in self._shedding or self._waiting.count(tenant) < SHED_WAITING:
             return False
         self._shedding[tenant] = asyncio.get_running_loop().time()
