@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,7 +19,7 @@ from portrait.app import Services, build
 from portrait.identity.rules import Reason
 from portrait.ingest.records import Parser
 from portrait.model.identifier import Identifier
-from portrait.model.time import SECOND
+from portrait.model.time import SECOND, rfc3339
 from portrait.sections.links import is_own
 from portrait.writes.recording import Refusal
 
@@ -70,8 +72,43 @@ def measure(variant: Variant, events: Sequence[Event], truth: Truth, directory: 
     return asyncio.run(_measure(variant, events, truth, directory / "portrait.db", chunk))
 
 
+def people(
+    variant: Variant, events: Sequence[Event], directory: Path, chunk: int, seed: int
+) -> frozenset[frozenset[Identifier]]:
+    """Return who is one person where every event says when it happened, and the events come in another order.
+
+    Args:
+        variant: the rules.
+        events: the stream.
+        directory: where the database goes.
+        chunk: how many events share a transaction.
+        seed: of the order; 0: as they happened.
+    """
+    mixed = list(events)
+    if seed:
+        random.Random(seed).shuffle(mixed)  # noqa: S311  # for repeating, not for hiding
+    owners, _ = asyncio.run(_taken_in(variant, mixed, directory / "portrait.db", chunk, timed=True))
+    profiles: dict[str, set[Identifier]] = {}
+    for identifier, owner in owners.items():
+        if not is_own(identifier):
+            profiles.setdefault(owner, set()).add(identifier)
+    return frozenset(map(frozenset, profiles.values()))
+
+
 async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, database: Path, chunk: int) -> Result:
     begun = time.process_time()
+    owners, refused = await _taken_in(variant, events, database, chunk)
+    sizes = Counter(owner for identifier, owner in owners.items() if not is_own(identifier))
+    return Result(
+        variant.name, fit(owners, truth.owner), fit(truth.attainable, truth.owner).recall, truth.most,
+        max(sizes.values(), default=0), len(sizes), dict(refused.most_common()), time.process_time() - begun,
+    )  # fmt: skip
+
+
+async def _taken_in(
+    variant: Variant, events: Sequence[Event], database: Path, chunk: int, *, timed: bool = False
+) -> tuple[dict[Identifier, str], Counter[str]]:
+    """Take the events in; return every identifier's customer id, and how many links were refused, by reason."""
     clock = _Clock()
     services = build(f"sqlite:///{database}", auth="open", clock=clock, installed=False)
     try:
@@ -82,7 +119,7 @@ async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, data
         parser = Parser(tenant._replace(rules=raw), None)
         for some in _chunks(events, chunk):
             clock.reach(some[-1].at)
-            texts = [json.dumps(record).encode() for event in some for record in event.records]
+            texts = [json.dumps(_line(event, record, timed)).encode() for event in some for record in event.records]
             parsed = [parser.line(at, text, services.registry) for at, text in enumerate(texts)]
             taken = [record for record in parsed if not isinstance(record, Refusal)]
             refused.update(refusal.code for refusal in parsed if isinstance(refusal, Refusal))
@@ -90,14 +127,13 @@ async def _measure(variant: Variant, events: Sequence[Event], truth: Truth, data
             refused.update(
                 [warning.code for warning in outcome.warnings] + [refusal.code for refusal in outcome.refused]
             )
-        owners = await _profiles(services)
+        return await _profiles(services), refused
     finally:
         await services.close()
-    sizes = Counter(owner for identifier, owner in owners.items() if not is_own(identifier))
-    return Result(
-        variant.name, fit(owners, truth.owner), fit(truth.attainable, truth.owner).recall, truth.most,
-        max(sizes.values(), default=0), len(sizes), dict(refused.most_common()), time.process_time() - begun,
-    )  # fmt: skip
+
+
+def _line(event: Event, record: Any, timed: bool) -> Any:  # noqa: FBT001  # in a comprehension
+    return {**record, "effectiveAt": rfc3339(event.at * SECOND)} if timed else record
 
 
 def _chunks(events: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:

@@ -62,6 +62,10 @@ VARIANTS = tuple(
         ("`shared` warns only, `blockJunk` off", _WARN | _JUNK),
         ("`shared` warns only, no `limit`s", _WARN | {"types": _types(limit=None)}),
         ("`shared` demotes", {"shared": "demote"}),
+        (
+            "`sharedFrom` 2 for what a browser or device holds",
+            {"types": _types("device_id", "cookie_id", "anonymous_id", shared_from=2)},
+        ),
         ("no `sharedFrom` for e-mail and phone", {"types": _types("email", "phone", shared_from=None)}),
         (
             "all off but the cap",
