@@ -8,7 +8,7 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier, customer, generat
 
 
 class LockedCustomers:
-    """LockedCustomers that are locked, as they were and as they will be.
+    """Customers that are locked, as they were and as they will be.
 
     Args:
         now: the present moment, in microseconds.
@@ -25,9 +25,9 @@ class LockedCustomers:
         self.claimed: dict[Identifier, str] = {}
         """Of the new ones those that are registered already, for nobody else to take them, and as whose."""
         self.merged: dict[str, str] = {}
-        """LockedCustomers that were merged away, with those that stay."""
+        """Customers that were merged away, with those that stay."""
         self.regrouped: set[str] = set()
-        """LockedCustomers whose identifiers are others now."""
+        """Customers whose identifiers are others now."""
         self._made: dict[Identifier, str] = {}
         """The customer ids that are made for new identifiers."""
         self._before: dict[Identifier, Profile] = {}

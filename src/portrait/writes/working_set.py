@@ -20,7 +20,7 @@ StateKey = tuple[str, Identifier]
 
 
 class WorkingSet(LockedCustomers):
-    """LockedCustomers that are locked, the states of their identifiers, and the facts that are added.
+    """Customers that are locked, the states of their identifiers, and the facts that are added.
 
     Args:
         now: the present moment, in microseconds.
