@@ -58,6 +58,9 @@ class Refusing:
     async def __call__(self, scope, receive, send):
         await app(scope, receive, send)
 
+    def sheds(self):
+        return True
+
     def refusal(self, method, target, headers):
         """Return the answer behind its status; None: the request is taken."""
         assert all(isinstance(field, bytes) for header in headers for field in header)

@@ -71,7 +71,8 @@ class Credentials:
         Raises:
             Unauthenticated: the key was wrong lately.
         """
-        return self._remembered(_hash(presented))
+        known_as = _hash(presented)
+        return self._credentials.fresh(known_as) or self._remembered(known_as)
 
     def seen(self, presented: str) -> Credential | None:
         """Return the credential of a key that was valid when it was looked up last; None: it was not seen here."""

@@ -121,13 +121,17 @@ class Application:
                 raise
             await _send(Answer(*_problem(api_errors.INTERNAL, request_id)), request_id, scope, send)
 
+    def sheds(self) -> bool:
+        """Tell whether reads are refused now, of some tenant."""
+        return self._admission.reads.is_shedding
+
     def refusal(self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> bytes | None:
         """Return what answers a read that is refused whatever else it says, behind the status; None: it is not refused.
 
         So it is where too many requests of its tenant wait; see `Gate.refuses`.
         """
         reads = self._admission.reads
-        if not reads.is_shedding or method != b"GET" or self._access.is_open:
+        if method != b"GET" or self._access.is_open:
             return None
         path = target.partition(b"?")[0].decode("latin-1")
         if self._gates.get(("GET", path), reads) is not reads:

@@ -13,8 +13,6 @@ from portrait.api.guarded import FULL, Guarded
 from portrait.api.operation import WIRE
 from portrait.serving import leaving
 
-Headers = list[tuple[bytes, bytes]]
-
 
 class OneWrite(Guarded):
     """uvicorn's protocol, with more in the scope of every request.
@@ -24,14 +22,15 @@ class OneWrite(Guarded):
 
     _defaults: list[tuple[bytes, bytes]] | None = None
     _default_lines = b""
-    _refusal: Callable[[bytes, bytes, Headers], bytes | None] | None = None
+    _sheds: Callable[[], bool] | None = None
+    """Tells whether the application refuses reads now; it has a method `refusal` then."""
     _answering: "asyncio.Task[None] | None" = None
 
     def connection_made(  # type: ignore[override]  # as uvicorn has it
         self, transport: asyncio.Transport
     ) -> None:
         """Begin, if there is room."""
-        self._refusal = getattr(self.app, "refusal", None)
+        self._sheds = getattr(self.app, "sheds", None)
         super().connection_made(transport)
 
     def refuse_at_once(self) -> bool:
@@ -39,7 +38,7 @@ class OneWrite(Guarded):
 
         It is left to the application where earlier answers are owed, and where the connection is to end.
         """
-        if self._refusal is None:
+        if self._sheds is None or not self._sheds():
             return False
         cycle: Any = self.cycle
         if (
@@ -50,7 +49,8 @@ class OneWrite(Guarded):
             or self.access_log
         ):
             return False
-        refusal = self._refusal(self.parser.get_method(), self.url, self.headers)
+        application: Any = self.app
+        refusal = application.refusal(self.parser.get_method(), self.url, self.headers)
         if refusal is None:
             return False
         self.transport.write(b"".join((STATUS_LINE[503], self._date_lines(), refusal)))

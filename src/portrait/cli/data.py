@@ -363,7 +363,7 @@ def show(*, customer_id: str, tenant_id: str, names: str | None, as_json: bool, 
 
 async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id: str) -> None:
     """Name the sections that have stored documents and that the full profile does not show."""
-    stored = {row.section for row in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
+    stored = {section for section, *_ in await services.store.hashes(tenant_id, customer_id, None)} - {HEAD}
     by_name = sorted(section.name for section in services.registry if not section.default and section.name in stored)
     unknown = sorted(stored - set(services.registry.names()))
     if by_name:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from portrait import projection
-from portrait.model.document import STALE, stale
+from portrait.model.document import STALE, Document, stale
 from portrait.model.errors import SectionFailed, Unavailable
 from portrait.model.time import Clock
 from portrait.sections.base import StoredSection
@@ -147,7 +147,7 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
         SectionFailed: the section's own code raised an error, or renders what is overtaken at once.
     """
     head = (await tx.lock(tenant, [customer_id]))[customer_id]
-    stored = {row.section: row for row in await tx.hashes(tenant, customer_id, [section.name])}.get(section.name)
+    stored = await _stored(tx, tenant, customer_id, section.name)
     if stored is None:
         return False
     source = shown_by(section)
@@ -172,9 +172,15 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
 async def set_aside(tx: Transaction, tenant: str, customer_id: str, name: str) -> None:
     """Store a stale document in place of one that cannot be rendered, so that it is not due any more."""
     await tx.lock(tenant, [customer_id])
-    stored = {row.section: row for row in await tx.hashes(tenant, customer_id, [name])}.get(name)
+    stored = await _stored(tx, tenant, customer_id, name)
     if stored is not None and stored.version != STALE:
         await tx.apply(tenant, Changes(documents={(customer_id, name): stale(name)}))
+
+
+async def _stored(tx: Transaction, tenant: str, customer_id: str, name: str) -> Document | None:
+    """Return a stored document without its body."""
+    documents = (Document(*row) for row in await tx.hashes(tenant, customer_id, [name]))
+    return next((document for document in documents if document.section == name), None)
 
 
 def _cause(error: Exception) -> str:

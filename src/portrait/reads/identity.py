@@ -7,7 +7,7 @@ from typing import NamedTuple
 from portrait import projection
 from portrait.identity.graph import LINKED, RETRACTED, Link, LinkRecord, Merge
 from portrait.identity.rules import Reason
-from portrait.model.document import Head, known_head, read_head
+from portrait.model.document import Document, Head, known_head, read_head
 from portrait.model.errors import CustomerNotFound
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
@@ -222,7 +222,7 @@ async def head_of(reads: Reads, tenant: str, customer_id: str) -> tuple[str, Hea
     rows = await reads.hashes(tenant, customer_id, ())
     if not rows:
         raise CustomerNotFound
-    head = read_head(rows[0].body)
+    head = read_head(Document(*rows[0]).body)
     if head.merged_into is not None:
         return await head_of(reads, tenant, head.merged_into)
     return customer_id, head
@@ -231,7 +231,7 @@ async def head_of(reads: Reads, tenant: str, customer_id: str) -> tuple[str, Hea
 async def known_head_of(reads: Reads, tenant: str, customer_id: str) -> Head | None:
     """Return the head that is stored under a customer id; None where there is none, or it is damaged."""
     rows = await reads.hashes(tenant, customer_id, ())
-    return known_head(rows[0].body) if rows else None
+    return known_head(Document(*rows[0]).body) if rows else None
 
 
 async def crossovers_of(

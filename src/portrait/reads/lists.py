@@ -8,11 +8,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from portrait import projection
 from portrait.computed import Reports
-from portrait.model.document import Head, read_head
-from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable
+from portrait.model.document import Head
+from portrait.model.errors import SectionFailed, Unavailable
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock
+from portrait.reads.identity import head_of
 from portrait.sections.base import StoredSection
 from portrait.sections.fold import Held
 from portrait.storage.contract import Cursor, Store
@@ -97,7 +98,7 @@ class Lists:
             CustomerNotFound: the tenant knows no such customer.
             SectionFailed: the section's own code failed.
         """
-        survivor, head = await self._head(tenant, customer_id)
+        survivor, head = await head_of(self._store, tenant, customer_id)
         facts = await self._visible(tenant, section, head.identifiers(survivor), before, limit + 1)
         if upcoming:
             now = self._now(head)
@@ -132,7 +133,7 @@ class Lists:
             CustomerNotFound: the tenant knows no such customer.
             SectionFailed: the section's own code failed.
         """
-        survivor, head = await self._head(tenant, customer_id)
+        survivor, head = await head_of(self._store, tenant, customer_id)
         members = head.identifiers(survivor)
         facts = await self._store.history(tenant, members, section.name, key, before, limit + 1)
         return Some(self._brought_forward(tenant, section, facts[:limit]), len(facts) > limit)
@@ -149,7 +150,7 @@ class Lists:
             CustomerNotFound: the tenant knows no such customer.
             SectionFailed: the section's own code failed.
         """
-        survivor, head = await self._head(tenant, customer_id)
+        survivor, head = await head_of(self._store, tenant, customer_id)
         now = self._now(head)
         with self._own_code(tenant, section):
             return await projection.load_joined(self._store, tenant, section, head.identifiers(survivor), now), now
@@ -157,18 +158,6 @@ class Lists:
     def _now(self, head: Head) -> int:
         """Return the present moment: never before the last recording, whatever the clock says."""
         return max(self._clock(), head.updated_at)
-
-    async def _head(self, tenant: str, customer_id: str) -> tuple[str, Head]:
-        """Return a customer's surviving id and head.
-
-        Raises:
-            CustomerNotFound: the tenant knows no such customer.
-        """
-        rows = await self._store.documents(tenant, customer_id, ())
-        if not rows:
-            raise CustomerNotFound
-        head = read_head(rows[0].body)
-        return (customer_id, head) if head.merged_into is None else await self._head(tenant, head.merged_into)
 
     def _brought_forward(self, tenant: str, section: StoredSection, facts: Sequence[Fact]) -> list[Fact]:
         with self._own_code(tenant, section):

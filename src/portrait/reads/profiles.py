@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from portrait.storage.contract import Store
 
 _encode_json = msgspec.json.Encoder().encode
 _EMPTY = b"[]"
+_section, _body = itemgetter(Document._fields.index("section")), itemgetter(Document._fields.index("body"))
+"""Return a field of a document's row: what is in rows is read on every page view."""
 _EMPTY_HASH = content_hash(_EMPTY)
 _END_BYTES = len(b'}],"computedAt":"2026-03-30T12:00:00.000Z"}')
 
@@ -153,11 +156,11 @@ class Reader:
             Unavailable: the database does not answer.
         """
         rows = await self._store.documents(tenant, customer_id, plan.names)
-        documents = {row.section: row for row in rows}
+        documents = dict(zip(map(_section, rows), rows, strict=True))
         head = documents.get(HEAD)
         if head is None:
             raise CustomerNotFound
-        known = read_head(head.body)
+        known = read_head(_body(head))
         if known.merged_into is not None:
             return await self.load(tenant, known.merged_into, plan)
         now = self._now(known)
@@ -172,10 +175,12 @@ class Reader:
             elif (row := documents.get(name)) is None:
                 parts.append(_EMPTY)
                 hashes.append(_EMPTY_HASH)
-            elif _holds(row, version, now):
-                parts.append(row.body)
-                hashes.append(row.hash)
             else:
+                _, body, content, valid_until, rendered_by = row
+                if rendered_by == version and (valid_until is None or valid_until > now):
+                    parts.append(body)
+                    hashes.append(content)
+                    continue
                 # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
                 self._overtaken.note(tenant, customer_id, name)
                 fresh = await self._anew(tenant, known.identifiers(customer_id), section, now)
@@ -207,20 +212,25 @@ class Reader:
 
         None: the `contents` cannot be known without reading it, or there is no such customer.
         """
-        documents = {row.section: row for row in await self._store.hashes(tenant, customer_id, plan.names)}
+        rows = await self._store.hashes(tenant, customer_id, plan.names)
+        documents = dict(zip(map(_section, rows), rows, strict=True))
         head = documents.get(HEAD)
         if plan.computed or head is None:
             return None
-        known = read_head(head.body)
+        known = read_head(_body(head))
         if known.merged_into is not None:
             return await self.unchanged(tenant, known.merged_into, plan)
         now = self._now(known)
         hashes = [plan.identity, _encode_json(customer_id)]
         for name, _, _, version in plan.parts:
             row = documents.get(name)
-            if row is not None and not _holds(row, version, now):
+            if row is None:
+                hashes.append(_EMPTY_HASH)
+                continue
+            _, _, content, valid_until, rendered_by = row
+            if rendered_by != version or (valid_until is not None and valid_until <= now):
                 return None
-            hashes.append(_EMPTY_HASH if row is None else row.hash)
+            hashes.append(content)
         return customer_id, b"".join(hashes)
 
     def _now(self, head: Head) -> int:
@@ -265,11 +275,6 @@ class Reader:
         identifiers = tuple(dict.fromkeys([*members, *linked]))
         context = Context(tenant, customer_id, identifiers, read, asyncio.get_running_loop())
         return await self._computed.run(plan.computed, context, deadlines)
-
-
-def _holds(row: Document, version: int | None, now: int) -> bool:
-    """Tell whether neither time nor newer code has overtaken a document."""
-    return row.version == version and (row.valid_until is None or row.valid_until > now)
 
 
 def _spliced(part: Part) -> bytes:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from portrait.model.errors import Overloaded
+from portrait.serving import request
 from portrait.serving.leaving import may_leave
 from portrait.serving.turns import Turns
 
@@ -172,7 +173,7 @@ class Gate:
     def _turn_soon(self) -> None:
         if not self._turning:
             self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn, context=request.NONE)
 
     def _turn(self) -> None:
         self._turning = False

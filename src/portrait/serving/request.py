@@ -1,8 +1,11 @@
 """Which request is being answered: so that a line of the log can name it, wherever it is written."""
 
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 
 _answered: ContextVar[str | None] = ContextVar("portrait.serving.request", default=None)
+
+NONE = Context()
+"""The context of work that is no request's: to be called in it costs no copy of the present one."""
 
 
 def answering(request_id: str) -> None:

@@ -24,6 +24,10 @@ class StoredState(NamedTuple):
     """The version of the section's code that folded it."""
 
 
+DocumentRow = tuple[str, bytes, bytes, int | None, int]
+"""A `Document` as its fields, to be unpacked by their names: a profile has seven, and each is read once."""
+
+
 class Changes(NamedTuple):
     """What a transaction changes of customers; None removes."""
 
@@ -88,7 +92,7 @@ class Credential(NamedTuple):
 class ProfileReads(Protocol):
     """What a profile is answered from."""
 
-    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """Return a customer's head (section `HEAD`) and documents, in one range scan.
 
         `sections` None: all; else only those, and the rows of others are not fetched. Order is free. An unknown
@@ -96,7 +100,7 @@ class ProfileReads(Protocol):
         """
         ...
 
-    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """Return what `documents` returns, but the head alone with its body: others' are not read, and empty."""
         ...
 

@@ -21,9 +21,9 @@ class _Preview:
     async def lock(self, tenant: str, customer_ids: Sequence[str]) -> dict[str, Head | None]:
         heads: dict[str, Head | None] = dict.fromkeys(customer_ids)
         for customer_id in customer_ids:
-            for document in await self._reads.hashes(tenant, customer_id, ()):
-                if document.section == HEAD:
-                    heads[customer_id] = known_head(document.body)
+            for section, body, *_ in await self._reads.hashes(tenant, customer_id, ()):
+                if section == HEAD:
+                    heads[customer_id] = known_head(body)
         return heads
 
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:

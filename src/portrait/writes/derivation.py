@@ -220,7 +220,7 @@ class Derivation:
             if self._set.heads.get(owner) is None or self._set.only_gained(owner):
                 continue  # it is new, and has shown nothing yet; or shows what it did
             rows = await self._tx.hashes(self._tenant, owner, None)
-            self._gone.update((owner, row.section) for row in rows if row.section != HEAD)
+            self._gone.update((owner, section) for section, *_ in rows if section != HEAD)
 
     async def _append(self) -> None:
         """Apply the facts ahead of what follows from them, for reads to see them."""

@@ -120,7 +120,7 @@ async def documents_of(
     """Return a customer's documents in the order of their sections."""
 
     async def question(reads: Reads) -> list[Document]:
-        return sorted(await reads.documents(tenant, customer_id, sections))
+        return sorted(Document(*row) for row in await reads.documents(tenant, customer_id, sections))
 
     return await ask(store, question)
 
@@ -202,7 +202,8 @@ async def everything(reads: Reads, tenant_id: str) -> dict[str, Any]:
         "descendants": await reads.descendants(tenant_id, "one minter", None, 100),
         "customers": await reads.customers(tenant_id, None, 100),
         "documents": {
-            customer_id: sorted(await reads.documents(tenant_id, customer_id, None)) for customer_id in owners
+            customer_id: sorted(map(tuple, await reads.documents(tenant_id, customer_id, None)))
+            for customer_id in owners
         },
         "owners": await reads.resolve(tenant_id, known),
         "members": await reads.members(tenant_id, owners),

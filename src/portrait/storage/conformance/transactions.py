@@ -34,8 +34,8 @@ class Broken(Exception):
 async def count(tx: Transaction, customer_id: str) -> int:
     """Read a number from a document and write the next: two works at once would lose a number."""
     await tx.lock(TENANT, [customer_id])
-    rows = [row for row in await tx.documents(TENANT, customer_id, ["count"]) if row.section == "count"]
-    number = int(rows[0].body) + 1 if rows else 1
+    bodies = [body for section, body, *_ in await tx.documents(TENANT, customer_id, ["count"]) if section == "count"]
+    number = int(bodies[0]) + 1 if bodies else 1
     await tx.apply(TENANT, Changes(documents=by_key({customer_id: [document("count", b"%d" % number, None, 1)]})))
     return number
 
@@ -262,7 +262,7 @@ async def test_a_snapshot_never_sees_half_of_a_work(store: Store) -> None:
 
 
 async def _number(reads: Reads, customer_id: str) -> int:
-    return next((int(row.body) for row in await reads.documents(TENANT, customer_id, None)), 0)
+    return next((int(body) for _, body, *_ in await reads.documents(TENANT, customer_id, None)), 0)
 
 
 async def test_snapshots_stand_beside_each_other(store: Store) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Cursor, FactsAsked, StoredState
+from portrait.storage.contract import Cursor, DocumentRow, FactsAsked, StoredState
 from portrait.storage.postgres.access import PostgresAccess
 from portrait.storage.postgres.put import columns
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
@@ -33,22 +32,17 @@ EXISTS would be planned as a join with all deletes.
 class PostgresReads(PostgresAccess):
     """Every read of the contract, over whatever runs a statement."""
 
-    async def _documents(self, sql: str, *values: Any) -> list[Document]:
-        return list(map(Document._make, await self._rows(sql, *values)))
-
-    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         if sections is None:
-            return await self._documents(_DOCUMENT, tenant, customer_id)
-        return await self._documents(
-            f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections]
-        )
+            return await self._rows(_DOCUMENT, tenant, customer_id)
+        return await self._rows(f"{_DOCUMENT} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
 
-    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         if sections is None:
-            return await self._documents(_HASH, tenant, customer_id)
-        return await self._documents(f"{_HASH} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
+            return await self._rows(_HASH, tenant, customer_id)
+        return await self._rows(f"{_HASH} AND section = ANY($3::text[])", tenant, customer_id, [HEAD, *sections])
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""

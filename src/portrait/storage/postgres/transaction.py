@@ -15,7 +15,7 @@ import asyncpg
 
 from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Changes, Credential, TenantRow
+from portrait.storage.contract import Changes, Credential, DocumentRow, TenantRow
 from portrait.storage.postgres import citus, put
 from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
@@ -50,18 +50,18 @@ class PostgresTransaction(PostgresReads):
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         return await self._connection.fetch(sql, *values)
 
-    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         return self._seen(tenant, customer_id, await super().documents(tenant, customer_id, sections))
 
-    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         return self._seen(tenant, customer_id, await super().hashes(tenant, customer_id, sections))
 
-    def _seen(self, tenant: str, customer_id: str, documents: Sequence[Document]) -> Sequence[Document]:
+    def _seen(self, tenant: str, customer_id: str, rows: Sequence[DocumentRow]) -> Sequence[DocumentRow]:
         """Return a customer's documents without the head that was made for locking."""
         hidden = customer_id in self._placeholders.get(tenant, ())
-        return [document for document in documents if document.section != HEAD] if hidden else documents
+        return [row for row in rows if Document(*row).section != HEAD] if hidden else rows
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""

@@ -9,7 +9,7 @@ import msgspec
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, Cursor, FactsAsked, StoredState, TenantRow
+from portrait.storage.contract import Credential, Cursor, DocumentRow, FactsAsked, StoredState, TenantRow
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
 from portrait.storage.sqlite.connection import translated
 
@@ -48,26 +48,26 @@ class SqliteReads:
         except apsw.Error as error:
             raise translated(error) from error
 
-    def _documents(self, sql: str, values: Sequence[Any]) -> list[Document]:
-        return list(map(Document._make, self._rows(sql, values)))
-
-    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         if sections is None:
-            return self._documents(_DOCUMENT, (tenant, customer_id))
+            return self._rows(_DOCUMENT, (tenant, customer_id))
         wanted = (HEAD, *sections)
-        return self._documents(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+        return self._rows(f"{_DOCUMENT} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
 
-    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[Document]:
+    async def hashes(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:
         """See the contract."""
         if sections is None:
-            return self._documents(_HASH, (tenant, customer_id))
+            return self._rows(_HASH, (tenant, customer_id))
         wanted = (HEAD, *sections)
-        return self._documents(f"{_HASH} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
+        return self._rows(f"{_HASH} AND section IN ({placeholders(wanted)})", (tenant, customer_id, *wanted))
 
     async def all_documents(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Document]]:
         """See the contract."""
-        by_customer = {customer_id: self._documents(_DOCUMENT, (tenant, customer_id)) for customer_id in customer_ids}
+        by_customer = {
+            customer_id: [Document(*row) for row in self._rows(_DOCUMENT, (tenant, customer_id))]
+            for customer_id in customer_ids
+        }
         return {customer_id: documents for customer_id, documents in by_customer.items() if documents}
 
     async def resolve(self, tenant: str, identifiers: Collection[Identifier]) -> dict[Identifier, str]:

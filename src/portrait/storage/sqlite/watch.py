@@ -13,6 +13,7 @@ from typing import NamedTuple
 import apsw
 
 from portrait.model.errors import StorageFailed
+from portrait.serving import request
 
 _log = logging.getLogger("portrait.storage")
 _GONE = "A file of the database was moved, removed or replaced; nothing was kept. Put it back, or stop and restore it."
@@ -91,7 +92,7 @@ class Watch:
         if self._checked_in is not loop:
             self.check()
             self._checked_in = loop
-            loop.call_soon(self._turned)
+            loop.call_soon(self._turned, context=request.NONE)
 
     def _turned(self) -> None:
         self._checked_in = None
