@@ -15,6 +15,7 @@ from rich.console import Console
 from harness import TENANT, interaction, ndjson, portrait
 from portrait.cli import data, portrait_view
 from portrait.identity.rules import WORDS, Reason
+from portrait.ingest import readers
 from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
@@ -140,7 +141,7 @@ class Recorder:
 
 def chunked(recorder, customers, monkeypatch, step=2):
     monkeypatch.setattr(data, "MAX_CHUNK", 4)
-    monkeypatch.setattr(data, "STEP", step)
+    monkeypatch.setattr(readers, "BLOCK_LINES", step)
     services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
     rows = (
         {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}

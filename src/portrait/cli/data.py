@@ -22,8 +22,7 @@ from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
-from portrait.ingest.records import Parser, chunks
-from portrait.ingest.streams import lines
+from portrait.ingest.readers import Readers, Recipe
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
@@ -33,8 +32,10 @@ from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal
 
 SOURCE = "load"
 """The source of records that name no source."""
-STEP = 20
-"""So many lines are read before the tasks that write have their turn."""
+MAX_PROCESSES = 3
+"""The most processes that parse lines beside the one that records them: more would wait for it."""
+WORTH_BYTES = 2**20
+"""From so many bytes on a file is worth the start of other processes."""
 AT_ONCE = 2
 """So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
 BUSY_TRIES = 5
@@ -79,8 +80,10 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
         # The objects of a chunk live until its commit and hold no cycles: the collector would find nothing.
         gc.freeze()
         gc.set_threshold(COLLECT)
+        recipe = Recipe(tenant, SOURCE, options["plugin"], max_section_bytes=options["max_section_bytes"])
         with _opened(file) as stream, sides as beside, _progress(size) as progress:
-            return await load_stream(services, tenant, stream, beside, progress)
+            async with Readers(recipe, services.registry, _processes(size)) as readers:
+                return await load_stream(services, tenant, stream, beside, progress, readers)
 
     outcome = run(options, work)
     say(
@@ -102,34 +105,43 @@ async def load_stream(
     stream: BinaryIO,
     beside: "_Sides | None" = None,
     progress: "_Bar | None" = None,
+    readers: Readers | None = None,
 ) -> LoadOutcome:
     """Load the lines of a stream, chunk after chunk; while some chunks are written the next is read."""
-    parser = Parser(tenant, SOURCE, is_export=True)
+    readers = readers or Readers(Recipe(tenant, SOURCE), services.registry, 0)
     texts: dict[int, bytes] = {}
-
-    def parsed() -> Iterator[Incoming | Refusal]:
-        for index, text in lines(stream):
-            texts[index] = text
-            yield parser.line(index, text, services.registry)
-
     writing = _Writing(services, tenant.id, beside, progress)
     incoming: list[Incoming] = []
     refused: list[Refusal] = []
     weight = 0
     try:
-        for some, wrong in chunks(parsed(), min(STEP, MAX_CHUNK)):
-            incoming += some
-            refused += wrong
-            weight += sum(record.weight for record in some) + len(wrong)
-            if weight >= MAX_CHUNK:
-                await writing.add(incoming, refused, texts)
-                incoming, refused, texts, weight = [], [], {}, 0
-            await asyncio.sleep(0)  # the tasks that write go on if the database has answered
+        async with contextlib.aclosing(readers.blocks(stream)) as blocks:
+            async for block in blocks:
+                for (index, text), read in zip(*block, strict=True):
+                    texts[index] = text
+                    if isinstance(read, Refusal):
+                        refused.append(read)
+                        weight += 1
+                    else:
+                        incoming.append(read)
+                        weight += read.weight
+                    if weight >= MAX_CHUNK:
+                        await writing.add(incoming, refused, texts)
+                        incoming, refused, texts, weight = [], [], {}, 0
+                await asyncio.sleep(0)  # the tasks that write go on if the database has answered
         if incoming or refused:
             await writing.add(incoming, refused, texts)
         return await writing.end()
     finally:
         await writing.give_up()
+
+
+def _processes(size: int | None) -> int:
+    """Return how many processes are to parse the lines of a file of so many bytes; None: its size is not known."""
+    if size is not None and size < WORTH_BYTES:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_PROCESSES, cores - 1)
 
 
 class _Chunk(NamedTuple):
