@@ -111,7 +111,7 @@ class Walk:
     async def _evidence(
         self, reads: Reads, tenant: str, links: Mapping[Identifier, LinksState], components: Collection[set[Identifier]]
     ) -> dict[Identifier, LatestState]:
-        """Return the stored evidence at identifiers that are linked, or wait for it, where it can be read."""
+        """Return the evidence at identifiers that are linked, or wait for it, where it can be folded."""
         section = self._registry.find_stored(LINKS.document)
         further = {
             other
@@ -121,11 +121,8 @@ class Walk:
         }
         if section is None or not further:
             return {}
-        stored = await reads.states(tenant, [(identifier, section.name) for identifier in further])
-        states = {identifier: projection.read_state(section, state) for (identifier, _), state in stored.items()}
-        unread = {identifier for identifier, state in states.items() if state is None}
-        none = dict.fromkeys(further - unread, section.fold.empty())
-        return none | {identifier: state for identifier, state in states.items() if state is not None}
+        states, _ = await projection.readable_states(reads, tenant, section, further)
+        return states
 
     async def _tenants(self) -> AsyncIterator[str]:
         after = None
