@@ -8,11 +8,13 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 
-from portrait.app import application, build
+from portrait.app import Services, application, build
 from portrait.model import time
 
 BEGIN = time.parse("2026-06-01T12:00:00Z")
@@ -166,7 +168,19 @@ TENANTS: dict[str, list[Step]] = {
 """What is done for each tenant: each of them but the first shows one thing that a later version decides otherwise."""
 
 
-async def _do(client: httpx.AsyncClient, tenant: str, step: Step) -> None:
+CONCERNED: dict[str, Step] = {
+    tenant: act("cannot-link", identifier=named("c1"), other=named(other))
+    for tenant, other in [
+        ("as-before", "c4"),
+        ("ended-evidence", "c2"),
+        ("competing-claims", "c2"),
+        ("own-rules", "c2"),
+    ]
+}
+"""An action that concerns customers of some tenants, and by itself changes nothing that is read."""
+
+
+async def do(client: httpx.AsyncClient, tenant: str, step: Step) -> None:
     method, path, body = step
     headers = {"X-Tenant-Id": tenant}
     if method == "DELETE":
@@ -183,26 +197,33 @@ async def _do(client: httpx.AsyncClient, tenant: str, step: Step) -> None:
     assert answer.is_success, (tenant, step, answer.text)
 
 
+@asynccontextmanager
+async def serving(url: str, clock: Clock) -> AsyncIterator[tuple[Services, httpx.AsyncClient]]:
+    """Give the services over a database, whose schema is brought forward, and a client of their web application."""
+    services = build(url, clock=clock, auth="open", installed=False, upgrade=True)
+    try:
+        transport = httpx.ASGITransport(application(services))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield services, client
+    finally:
+        await services.close()
+
+
 async def write(url: str) -> None:
     """Make the database."""
     clock = Clock(BEGIN)
-    services = build(url, clock=clock, auth="open", installed=False, upgrade=True)
-    transport = httpx.ASGITransport(application(services))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with serving(url, clock) as (services, client):
         for tenant, steps in TENANTS.items():
             await services.access.create_tenant(tenant)
             for step in steps:
                 clock.now += 60_000_000
-                await _do(client, tenant, step)
-    await services.close()
+                await do(client, tenant, step)
 
 
 async def answers(url: str) -> dict[str, dict[str, str]]:
     """Return, by tenant and customer id, the answer to a request for the whole profile, but for the moment in it."""
-    services = build(url, clock=Clock(READ_AT), auth="open", installed=False)
-    transport = httpx.ASGITransport(application(services))
     profiles: dict[str, dict[str, str]] = {}
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with serving(url, Clock(READ_AT)) as (services, client):
         for tenant in await services.store.tenants(None, 1000):
             profiles[tenant.id] = {}
             for customer_id in await services.store.derived_customers(tenant.id, None, 1000):
@@ -210,7 +231,6 @@ async def answers(url: str) -> dict[str, dict[str, str]]:
                 answer = await client.get(path, headers={"X-Tenant-Id": tenant.id})
                 assert answer.status_code == 200, answer.text
                 profiles[tenant.id][customer_id] = re.sub(r',"computedAt":"[^"]*"', "", answer.text)
-    await services.close()
     return profiles
 
 

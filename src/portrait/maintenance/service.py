@@ -1,9 +1,10 @@
 """What may be asked of upkeep, over one database."""
 
 from portrait import projection
+from portrait.maintenance.foresight import Foresight
 from portrait.maintenance.refresh import Refresher
 from portrait.maintenance.repair import Repair
-from portrait.maintenance.report import Report
+from portrait.maintenance.report import Outlook, Report
 from portrait.maintenance.walk import Progress, Walk
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock
@@ -18,6 +19,7 @@ class Upkeep:
         self._store = store
         self._walk = Walk(store, registry, clock)
         self._repair = Repair(registry, clock, self._walk)
+        self._foresight = Foresight(store, self._walk, self._repair)
         self._refresher = Refresher(store, registry, clock, overtaken)
 
     async def check(self, progress: Progress | None = None) -> Report:
@@ -49,6 +51,13 @@ class Upkeep:
 
         await self._walk.each(repair, progress)
         return report
+
+    async def foresee(self, progress: Progress | None = None) -> tuple[Outlook, Report]:
+        """Return which customers this version makes otherwise, at which occasion, and what a check finds.
+
+        Nothing is written; a service may go on serving.
+        """
+        return await self._foresight.outlook(progress)
 
     async def refresh(self) -> int:
         """Render anew the documents whose moment has come, or that reads found overtaken; return how many.

@@ -269,7 +269,7 @@ class Reader:
 
 def _holds(row: Document, version: int | None, now: int) -> bool:
     """Tell whether neither time nor newer code has overtaken a document."""
-    return row.version == version and (row.valid_until is None or row.valid_until > now)
+    return row.version == version and not row.is_due(now)
 
 
 def _spliced(part: Part) -> bytes:
