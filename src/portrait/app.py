@@ -94,6 +94,7 @@ def build(
     clock: Clock = system_clock,
     upgrade: bool | None = None,
     create: bool = True,
+    reading: bool = False,
     installed: bool = True,
 ) -> Services:
     """Return the services over a database.
@@ -109,6 +110,7 @@ def build(
         clock: what time it is.
         upgrade: whether an older schema is brought forward or refused; None: as is usual for the engine.
         create: SQLite: whether a file that is not there is made; refused where not.
+        reading: whether an older schema will do, where it is not brought forward: nothing may be written then.
         installed: whether installed packages' sections are loaded.
 
     Raises:
@@ -118,10 +120,17 @@ def build(
     store: Store
     if settings.engine_of(database) == "sqlite":
         path = settings.sqlite_path(database)
-        store = sqlite.open_store(path, patience=busy_seconds, upgrade=upgrade is not False, create=create)
+        store = sqlite.open_store(
+            path, patience=busy_seconds, upgrade=upgrade is not False, create=create, reading=reading
+        )
     else:
         store = _postgres().open_store(
-            database, size=pool_size, patience=busy_seconds, prepared=prepared, upgrade=upgrade is True
+            database,
+            size=pool_size,
+            patience=busy_seconds,
+            prepared=prepared,
+            upgrade=upgrade is True,
+            reading=reading,
         )
     reports = Reports()
     computed = Computed(reports, max_section_bytes)

@@ -8,7 +8,7 @@ import apsw
 import httpx
 
 from harness import TENANT, command, interaction, ndjson, portrait, server, service
-from portrait.maintenance import service as upkeep
+from portrait.maintenance import walk
 from sections.facts import ROOT
 
 SAMPLE = (ROOT / "src" / "portrait" / "cli" / "sample.jsonl").read_bytes()
@@ -54,7 +54,7 @@ async def test_two_services_on_one_database_lose_nothing(tmp_path):
 
 
 async def test_a_rebuild_while_writes_go_on_loses_nothing_and_finds_nothing_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr(upkeep, "CHUNK", 1)  # a transaction a customer, so that writes come in between
+    monkeypatch.setattr(walk, "CHUNK", 1)  # a transaction a customer, so that writes come in between
     async with service(tmp_path) as running:
         customers = [f"c{number}" for number in range(10)]
         for customer_id in customers:

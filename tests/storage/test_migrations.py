@@ -126,6 +126,60 @@ def test_a_migrated_database_has_nothing_pending(path):
     assert not re.search("CREATE|ALTER|DROP", migrations.pending("sqlite", migrations.LATEST))
 
 
+def made_by(monkeypatch, path, revision):
+    """Make a database file as the version did whose newest revision this was."""
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "LATEST", revision)
+        opens(path)
+
+
+def columns(path):
+    """Return the columns of each table, but for credentials, which say nothing about customers."""
+    with closing(apsw.Connection(str(path))) as connection:
+        return {
+            table: connection.execute("SELECT name, type FROM pragma_table_info(?) ORDER BY cid", (table,)).fetchall()
+            for table in schema.metadata.tables
+            if table != "credentials"
+        }
+
+
+def test_an_older_schema_can_be_read_from_the_revision_on_that_has_the_columns_of_now(path, tmp_path, monkeypatch):
+    opens(path)
+    older = {revision: tmp_path / f"{revision}.db" for revision in ("0002", migrations.READABLE_FROM)}
+    for revision, file in older.items():
+        made_by(monkeypatch, file, revision)
+    assert columns(older[migrations.READABLE_FROM]) == columns(path)
+    assert columns(older["0002"]) != columns(path)
+
+
+def test_an_older_schema_that_is_read_stays_as_it_is(path, monkeypatch):
+    made_by(monkeypatch, path, migrations.READABLE_FROM)
+    before = path.read_bytes()
+    store = open_store(path, upgrade=False, reading=True)
+    assert asyncio.run(store.revision()) == migrations.READABLE_FROM
+    asyncio.run(store.close())
+    assert path.read_bytes() == before
+
+
+def test_a_schema_that_is_too_old_to_be_read_is_refused_and_so_are_a_newer_one_and_none(path, tmp_path, monkeypatch):
+    made_by(monkeypatch, path, "0002")
+    with pytest.raises(DatabaseRefused, match="Upgrade a copy"):
+        open_store(path, upgrade=False, reading=True)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseRefused, match="newer version"):
+        open_store(path, upgrade=False, reading=True)
+    with pytest.raises(DatabaseRefused, match="no tables"):
+        open_store(tmp_path / "none.db", upgrade=False, reading=True)
+
+
+def test_each_pending_revision_has_its_name_and_purpose_in_order():
+    revisions = migrations.pending_revisions(migrations.READABLE_FROM)
+    assert [revision.name for revision in revisions] == ["0004", "0005", "0006"]
+    assert all(re.fullmatch(r"[A-Z].+\.", revision.purpose) for revision in revisions)
+    assert migrations.pending_revisions(migrations.LATEST) == migrations.pending_revisions("9999") == []
+
+
 def test_there_is_no_way_from_a_revision_that_is_not_known():
     assert migrations.pending("sqlite", "9999") is None
 

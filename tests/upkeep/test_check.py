@@ -7,7 +7,7 @@ import random
 import pytest
 
 from harness import TENANT, portrait, service
-from portrait.maintenance import service as upkeep
+from portrait.maintenance import walk
 from portrait.model.document import STALE, stale
 from portrait.model.identifier import customer
 from portrait.model.time import rfc3339_millis, system_clock
@@ -60,7 +60,7 @@ async def traffic(running, done):
 
 
 async def test_beside_traffic_there_are_no_differences(database, monkeypatch):
-    monkeypatch.setattr(upkeep, "CHUNK", 2)
+    monkeypatch.setattr(walk, "CHUNK", 2)
     async with service(None, database=database, clock=system_clock) as running:
         for customer_id in PEOPLE:
             await write_records(running, customer_id, 0)

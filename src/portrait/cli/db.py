@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -12,9 +12,11 @@ from rich.console import Console
 from portrait import app
 from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
+from portrait.cli.outlook_view import say_outlook
 from portrait.cli.printing import say
-from portrait.maintenance.report import Report
+from portrait.maintenance.report import Outlook, Report
 
+T = TypeVar("T")
 LISTED = 20
 """The most differences that are printed one by one."""
 
@@ -25,9 +27,25 @@ def db() -> None:
 
 
 @db.command()
+@click.option("--what-changes", is_flag=True, help="Only tell what would be otherwise; change nothing.")
+@click.option(
+    "--examples",
+    type=click.IntRange(0, 1_000_000),
+    default=5,
+    show_default=True,
+    help="With --what-changes: how many customers are named of each tenant and occasion.",
+)
 @takes(*DATA)
-def upgrade(**options: Any) -> None:
-    """Bring the database's schema to this version."""
+def upgrade(*, what_changes: bool, examples: int, **options: Any) -> None:
+    """Bring the database's schema to this version.
+
+    With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
+    customers this version makes otherwise: from the first read on, after `portrait db rebuild`, and once an identity
+    record or an action concerns them. It exits with 1 where there are any, or where `portrait db check` would.
+    """
+    if what_changes:
+        _foresee(options, examples)
+        return
 
     async def work(services: Services) -> None:
         await services.store.ready()
@@ -97,25 +115,45 @@ def rebuild(**options: Any) -> None:
     _print(_with_progress("Rebuilding", options, lambda services, progress: services.upkeep.rebuild(progress)))
 
 
-def _with_progress(title: str, options: dict[str, Any], work: Callable[[Services, Any], Awaitable[Report]]) -> Report:
+def _foresee(options: dict[str, Any], examples: int) -> None:
+    """Print what an upgrade changes; exit with 1 where it is anything."""
+
+    def work(services: Services, progress: Any) -> Awaitable[tuple[Outlook, Report]]:
+        return services.upkeep.foresee(progress)
+
+    outlook, report = _with_progress("Looking ahead", options, work, upgrade=False, reading=True)
+    say_outlook(outlook, report.differences, examples)
+    _say_totals(report)
+    say("Nothing was changed.", err=True)
+    if outlook.changes or report.differences or report.faults or report.failed:
+        sys.exit(1)
+
+
+def _with_progress(
+    title: str, options: dict[str, Any], work: Callable[[Services, Any], Awaitable[T]], **more: Any
+) -> T:
     console = Console(stderr=True)
 
-    async def whole(services: Services) -> Report:
+    async def whole(services: Services) -> T:
         if not console.is_terminal:
             return await work(services, None)
         with console.status(title) as status:
             return await work(services, lambda done: status.update(f"{title}: {done:,} customers"))
 
-    return run(options, whole)
+    return run(options, whole, **more)
 
 
 def _print(report: Report) -> None:
-    for fault in report.faults:
-        say(f"file: {fault}")
     for difference in report.differences[:LISTED]:
         say(f"{difference.tenant}: {difference.kind} {difference.section or '-'}: {difference.reason}")
     if len(report.differences) > LISTED:
         say(f"… and {len(report.differences) - LISTED:,} more")
+    _say_totals(report)
+
+
+def _say_totals(report: Report) -> None:
+    for fault in report.faults:
+        say(f"file: {fault}")
     for section, stored in sorted(report.unregistered.items()):
         counted = f"{stored.facts:,} facts and {stored.documents:,} documents"
         say(f"{counted} of section {section} could not be checked: it is not registered (see --plugin)")

@@ -121,24 +121,22 @@ class Component:
                 continue
             try:
                 if name not in failed:
-                    self._put(owner, self._render(section, profile, folded, now))
+                    self._documents[owner, section.document] = self._render(section, profile, folded, now)
                     continue
             except PortraitError:
                 failed.add(name)
             self._failed_documents.add((owner, section.document))
         self._failed.update((owner, name) for name in failed)
         own = profile.members == (customer(owner),)
-        self._put(
-            owner, head_document(self._head(owner, updated_at=max(moments), members=() if own else profile.members))
-        )
-        for alias in aliases(profile):
-            self._put(alias, head_document(self._head(alias, merged_into=owner)))
+        heads = {alias: self._head(alias, merged_into=owner) for alias in aliases(profile)}
+        heads[owner] = self._head(owner, updated_at=max(moments), members=() if own else profile.members)
+        self._documents |= {(customer_id, HEAD): head_document(head) for customer_id, head in heads.items()}
 
     def _render(
         self, section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]], now: int
     ) -> Document:
         with section.own_code():
-            states = self._of_each(section, profile, folded)
+            states = _of_each(section, profile, folded)
             if projection.may_clash(section, states):
                 facts = {
                     identifier: [fact for fact in self._facts[identifier] if fact.section == section.name]
@@ -148,20 +146,13 @@ class Component:
                 states = [projection.fold_facts(section, own_facts) for own_facts in visible.values()]
             state = projection.joined(section, states)
             if projection.needs_links(section, state):
-                state = projection.linked(state, self._of_each(LINKS, profile, folded))
+                state = projection.linked(state, _of_each(LINKS, profile, folded))
             return projection.render(section, state, now)
-
-    @staticmethod
-    def _of_each(section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]]) -> list[Any]:
-        return [folded[identifier].get(section.name, section.fold.empty()) for identifier in profile.members]
 
     def _head(self, customer_id: str, **changes: Any) -> Head:
         first = projection.head_of(self._facts[customer(customer_id)])
         assert first is not None
         return msgspec.structs.replace(first, **{"updated_at": first.created_at, **changes})
-
-    def _put(self, customer_id: str, document: Document) -> None:
-        self._documents[customer_id, document.section] = document
 
     @property
     def changes(self) -> Changes:
@@ -179,6 +170,32 @@ class Component:
         )
         failed = {key: stale(key[1]) for key in self._failed_documents}
         return Changes((), owners | self.owners, states | self.states, documents | self._documents | failed)
+
+    @property
+    def overtaken(self) -> dict[tuple[str, str], Document]:
+        """The documents as a read shows them, of which what is stored was overtaken by newer code or by time."""
+        return {
+            key: document
+            for key, document in self._documents.items()
+            if key[1] != HEAD
+            and (stored := self._stored_documents.get(key)) is not None
+            and (stored.version != document.version or stored.is_due(self._now))
+        }
+
+    @property
+    def renewed(self) -> dict[tuple[str, str], Document]:
+        """Those of them that newer code alone has overtaken: what time has, would be another by that alone."""
+        stored = self._stored_documents
+        return {
+            key: document
+            for key, document in self.overtaken.items()
+            if stored[key].version != STALE and not stored[key].is_due(self._now)
+        }
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether anything was decided, or is to be decided, of who the identifiers are."""
+        return any(name == LINKS.name for _, name in self.states)
 
     @property
     def pairs(self) -> set[Pair]:
@@ -248,11 +265,16 @@ class Component:
             return True
 
     def _same_document(self, derived: Document, stored: Document, _: str) -> bool:
-        if stored.version != derived.version or (stored.valid_until is not None and stored.valid_until <= self._now):
+        if stored.version != derived.version or stored.is_due(self._now):
             return True  # overtaken by newer code or by time: a read renders it anew from the state, compared too
         if stored.section != HEAD and content_hash(stored.body) != stored.hash:
             return False
         return stored == derived
+
+
+def _of_each(section: StoredSection, profile: Profile, folded: Mapping[Identifier, dict[str, Any]]) -> list[Any]:
+    """Return the states of a profile's identifiers in a section."""
+    return [folded[identifier].get(section.name, section.fold.empty()) for identifier in profile.members]
 
 
 def _links(

@@ -152,7 +152,7 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
         return False
     source = shown_by(section)
     now = max(now, head.updated_at if head else 0)
-    if stored.version == source.version and (stored.valid_until is None or stored.valid_until > now):
+    if stored.version == source.version and not stored.is_due(now):
         return False
     members = () if head is None or head.merged_into is not None else head.identifiers(customer_id)
     states = await tx.states(tenant, [(identifier, source.name) for identifier in members])
@@ -163,7 +163,7 @@ async def rendered(tx: Transaction, tenant: str, customer_id: str, section: Stor
     anew = await projection.load_states(tx, tenant, source, older) if older else {}
     folded = {(identifier, source.name): projection.store_state(source, state) for identifier, state in anew.items()}
     fresh = projection.render(source, await projection.load_joined(tx, tenant, source, members, now), now)
-    if fresh.valid_until is not None and fresh.valid_until <= now:
+    if fresh.is_due(now):
         raise SectionFailed.of(section.name)
     await tx.apply(tenant, Changes(states=folded, documents={(customer_id, section.name): fresh}))
     return True

@@ -1,9 +1,12 @@
 """What a check or a rebuild found."""
 
 from collections import Counter
+from enum import StrEnum
 from typing import Literal, NamedTuple, Self
 
 import msgspec
+
+from portrait.storage.migrations import Revision
 
 
 class Difference(NamedTuple):
@@ -20,6 +23,51 @@ class Unregistered(msgspec.Struct):
 
     facts: int = 0
     documents: int = 0
+
+
+class When(StrEnum):
+    """From when on a customer is otherwise."""
+
+    READ = "read"
+    """From the first read on: by this version's code for a section."""
+    REBUILD = "rebuild"
+    """Once what is derived is made anew from the facts."""
+    DECISION = "decision"
+    """Once an identity record, or an action, concerns the customer's profile."""
+
+
+class CustomerChange(NamedTuple):
+    """What is otherwise of one customer id."""
+
+    sections: tuple[str, ...] = ()
+    """The sections that show something else, in order."""
+    gained: tuple[str, ...] = ()
+    """The types of the identifiers that the customer gains, in order."""
+    lost: tuple[str, ...] = ()
+    """The types of those that it loses."""
+    is_regrouped: bool = False
+    """Whether another customer id answers than before, or none; nothing else is told then."""
+    owner: str | None = None
+    """Which does then."""
+
+
+class Outlook(msgspec.Struct):
+    """What this version makes of a database, beside what stays."""
+
+    revision: str
+    """That of the database's schema."""
+    pending: list[Revision] = []
+    """The revisions that lead from there to this version's."""
+    changes: dict[str, dict[When, dict[str, CustomerChange]]] = {}
+    """By tenant and customer id; a customer that a rebuild changes already is under no decision."""
+
+    def note(self, tenant: str, when: When, customer_id: str, change: CustomerChange) -> None:
+        """Take a change in."""
+        by_when = self.changes.setdefault(tenant, {each: {} for each in When})
+        if when is When.REBUILD:
+            by_when[When.DECISION].pop(customer_id, None)
+        if when is not When.DECISION or customer_id not in by_when[When.REBUILD]:
+            by_when[when][customer_id] = change
 
 
 class Report(msgspec.Struct):

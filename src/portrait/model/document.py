@@ -42,6 +42,10 @@ class Document(NamedTuple):
     version: int
     """The version of the section's code that rendered it."""
 
+    def is_due(self, now: int) -> bool:
+        """Tell whether time has overtaken the content at a moment, in microseconds."""
+        return self.valid_until is not None and self.valid_until <= now
+
 
 def content_hash(body: bytes) -> bytes:
     """Return 16 bytes that differ whenever the content does."""

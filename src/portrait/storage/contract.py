@@ -351,6 +351,10 @@ class Store(Reads, Protocol):
         """
         ...
 
+    async def revision(self) -> str:
+        """Return the revision of the database's schema: see `storage.migrations`."""
+        ...
+
     async def faults(self) -> list[str]:
         """Return what the database's own check of its files finds wrong; nothing where it is sound or has none."""
         ...

@@ -1,6 +1,6 @@
 """What a transaction would do, without a transaction: one moment is read, nobody is locked, nothing is written."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 from portrait.model.document import HEAD, Head, known_head
@@ -9,8 +9,9 @@ from portrait.storage.contract import Changes, Reads, TenantRow, Transaction
 
 
 class _Preview:
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: Reads, note: Callable[[Changes], None]) -> None:
         self._reads = reads
+        self._note = note
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reads, name)
@@ -29,13 +30,19 @@ class _Preview:
     async def claim(self, tenant: str, owners: Mapping[Identifier, str]) -> set[Identifier]:
         return owners.keys() - (await self._reads.resolve(tenant, owners.keys())).keys()
 
-    async def apply(self, tenant: str, changes: Changes) -> None:
-        """Keep nothing."""
+    async def apply(self, tenant: str, changes: Changes) -> None:  # noqa: ARG002  # as the contract has it
+        """Keep nothing, but note what would be applied."""
+        self._note(changes)
 
     async def hold_rules(self, tenant: str, *, alone: bool = False) -> TenantRow | None:  # noqa: ARG002  # nobody is kept from them
         return await self._reads.tenant(tenant)
 
 
-def preview(reads: Reads) -> Transaction:
-    """Return what looks like a transaction and changes nothing; what it applies is not seen by its reads."""
-    return cast("Transaction", _Preview(reads))
+def preview(reads: Reads, note: Callable[[Changes], None] = lambda _: None) -> Transaction:
+    """Return what looks like a transaction and changes nothing; what it applies is not seen by its reads.
+
+    Args:
+        reads: the moment that is read.
+        note: is given what would be applied, each time.
+    """
+    return cast("Transaction", _Preview(reads, note))

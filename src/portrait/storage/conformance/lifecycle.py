@@ -6,6 +6,7 @@ from portrait.model.errors import ShuttingDown, Unavailable
 from portrait.model.identifier import customer
 from portrait.storage.conformance.support import TENANT, append, fact, raised
 from portrait.storage.contract import Store
+from portrait.storage.migrations import LATEST
 
 C = customer("c")
 
@@ -60,6 +61,11 @@ async def test_a_closed_store_is_not_ready(store: Store) -> None:
     await store.ready()
     await store.close()
     await raised(Unavailable, store.ready())
+
+
+async def test_a_store_says_which_revision_its_schema_has(store: Store) -> None:
+    """`revision`: a store that may be written has the newest."""
+    assert await store.revision() == LATEST
 
 
 async def test_a_closed_store_reads_nothing(store: Store) -> None:

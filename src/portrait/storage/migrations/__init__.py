@@ -7,16 +7,31 @@ every engine alike, and a kill in mid-migration leaves the database as it was.
 import io
 import logging
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from portrait.model.errors import DatabaseRefused
 
 LATEST = "0006"
 """The revision that this code needs. A test holds it to the newest file in `versions/`."""
 
+READABLE_FROM = "0003"
+"""The oldest revision whose tables of tenants, of facts and of what is derived have the columns of now: what an upgrade
+changes can be told from it. A test compares them."""
+
 VERSION_TABLE = "alembic_version"
+REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608  # a constant
+"""Selects the database's revision."""
 
 
-def needed(dialect: str, current: str | None, database: str, *, upgrade: bool) -> str | None:
+class Revision(NamedTuple):
+    """One step of the schema."""
+
+    name: str
+    purpose: str
+    """What it is for, in a sentence."""
+
+
+def needed(dialect: str, current: str | None, database: str, *, upgrade: bool, reading: bool = False) -> str | None:
     """Return the SQL that a database needs before it can serve; None where it needs none.
 
     Args:
@@ -24,12 +39,22 @@ def needed(dialect: str, current: str | None, database: str, *, upgrade: bool) -
         current: the database's revision; None: it has no tables.
         database: what people call the database.
         upgrade: whether it may be changed.
+        reading: whether it is only read, and may stay at an older revision, from `READABLE_FROM` on.
 
     Raises:
         DatabaseRefused: it is of a newer version, or of an older one and may not be changed.
     """
     if current == LATEST:
         return None
+    if reading and current is not None:
+        names = [revision.name for revision in pending_revisions(current)]
+        if READABLE_FROM in names:
+            raise DatabaseRefused(
+                f"{database} has a schema ({current}) too old for that: it can be read from {READABLE_FROM} on."
+                " Upgrade a copy of the database, and ask that."
+            )
+        if names:
+            return None
     script = pending(dialect, current)
     if script is None:
         raise DatabaseRefused(
@@ -47,23 +72,42 @@ def statements(script: str) -> list[str]:
     return [statement for part in script.split(";\n") if (statement := part.strip())]
 
 
+def pending_revisions(current: str) -> list[Revision]:
+    """Return the revisions that lead from one to `LATEST`, in order; none from one that this code does not know."""
+    scripts = [script for script in _directory(_config()).walk_revisions() if script.revision > current]
+    is_known = current in {script.down_revision for script in scripts}
+    return [Revision(script.revision, script.doc) for script in reversed(scripts)] if is_known else []
+
+
 def pending(dialect: str, current: str | None) -> str | None:
     """Return the SQL that leads from a revision (None: an empty database) to `LATEST`; None where there is no way.
 
     No way leads from a revision that this code does not know: it is of a newer version.
     """
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command that asked for it prints what it does
-    # Alembic and SQLAlchemy take most of a second to import: only a start that migrates pays for it.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415  # see `_config`
 
     written = io.StringIO()
-    config = Config(output_buffer=written)
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = _config(output_buffer=written)
     config.attributes["dialect"] = dialect
-    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    known = {script.revision for script in _directory(config).walk_revisions()}
     if current is not None and current not in known:
         return None
     command.upgrade(config, f"{current}:{LATEST}" if current else LATEST, sql=True)
     return written.getvalue()
+
+
+def _config(**options: Any) -> Any:
+    """Return Alembic's view of the migrations."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the command that asked for it prints what it does
+    # Alembic and SQLAlchemy take most of a second to import: only a start that migrates pays for it.
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(**options)
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
+
+
+def _directory(config: Any) -> Any:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415  # see `_config`
+
+    return ScriptDirectory.from_config(config)

@@ -59,8 +59,8 @@ _LACKING = (
 T = TypeVar("T")
 
 
-async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:
-    """Make sure that the database can serve, bringing its schema to this version where asked to.
+async def prepare(url: str, *, upgrade: bool, prepared: bool, reading: bool = False) -> bool:
+    """Make sure that the database can serve, bringing its schema to this version where asked to. See `open_store`.
 
     Returns:
         Whether its tables are distributed.
@@ -70,7 +70,7 @@ async def prepare(url: str, *, upgrade: bool, prepared: bool) -> bool:
     """
 
     async def work(connection: Connection) -> bool:
-        distributed = await _prepare(connection, url, upgrade=upgrade)
+        distributed = await _prepare(connection, url, upgrade=upgrade, reading=reading)
         if prepared:
             await _keeps_statements(connection, url)
         return distributed
@@ -168,7 +168,7 @@ def _names(url: str) -> list[str]:
     return [host.partition(":")[0] for host in hosts]
 
 
-async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
+async def _prepare(connection: Connection, url: str, *, upgrade: bool, reading: bool) -> bool:
     number = int(await connection.fetchval("SHOW server_version_num"))
     if number < OLDEST:
         raise DatabaseRefused(f"{without_password(url)} is PostgreSQL {number // 10000}. Portrait needs 15 or later.")
@@ -179,7 +179,7 @@ async def _prepare(connection: Connection, url: str, *, upgrade: bool) -> bool:
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         current = await _schema_version(connection)
-        script = migrations.needed("postgresql", current, without_password(url), upgrade=upgrade)
+        script = migrations.needed("postgresql", current, without_password(url), upgrade=upgrade, reading=reading)
         if script is not None:
             for statement in migrations.statements(script):  # Citus takes one at a time
                 await connection.execute(statement)
@@ -198,7 +198,7 @@ async def _schema_version(connection: Connection) -> str | None:
         raise asyncpg.InsufficientPrivilegeError
     if await connection.fetchval("SELECT to_regclass($1)", migrations.VERSION_TABLE) is None:
         return None
-    version = await connection.fetchval(f"SELECT version_num FROM {migrations.VERSION_TABLE}")
+    version = await connection.fetchval(migrations.REVISION)
     return None if version is None else str(version)
 
 

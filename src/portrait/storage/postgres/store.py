@@ -16,6 +16,7 @@ from portrait.model.errors import ShuttingDown
 from portrait.model.fact import Fact
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Cursor, Reads, Work
+from portrait.storage.migrations import REVISION
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.connection import FAULTS, OutOfTurn, is_lost, is_transient, prepare, translated
 from portrait.storage.postgres.gathered import GatheredTransaction
@@ -173,6 +174,10 @@ class PostgresStore(PostgresReads):
         """See the contract."""
         await self._rows("SELECT 1 FROM tenants LIMIT 1")  # whole on every server, where others are distributed
 
+    async def revision(self) -> str:
+        """See the contract."""
+        return str((await self._rows(REVISION))[0][0])
+
     async def faults(self) -> list[str]:
         """See the contract: PostgreSQL checks its own files (`pg_amcheck`, checksums)."""
         return []
@@ -199,7 +204,13 @@ def _pause(attempt: int) -> float:
 
 
 def open_store(
-    url: str, *, size: int = 10, patience: float = 10.0, prepared: bool = True, upgrade: bool = False
+    url: str,
+    *,
+    size: int = 10,
+    patience: float = 10.0,
+    prepared: bool = True,
+    upgrade: bool = False,
+    reading: bool = False,
 ) -> PostgresStore:
     """Open a database.
 
@@ -209,11 +220,14 @@ def open_store(
         patience: how long a request waits for one of them, in seconds.
         prepared: whether statements are prepared once a connection; not behind a pooler that hands connections on.
         upgrade: whether an older schema, or none, is brought to this version; refused where not.
+        reading: whether an older schema will do where it is not upgraded: see `migrations.READABLE_FROM`.
 
     Raises:
         DatabaseRefused: the database cannot serve; the detail says why and what to do.
     """
     # A thread of its own: this may be called where an event loop runs already.
     with ThreadPoolExecutor(1) as aside:
-        distributed = aside.submit(asyncio.run, prepare(url, upgrade=upgrade, prepared=prepared)).result()
+        distributed = aside.submit(
+            asyncio.run, prepare(url, upgrade=upgrade, prepared=prepared, reading=reading)
+        ).result()
     return PostgresStore(url, size=size, patience=patience, prepared=prepared, distributed=distributed)

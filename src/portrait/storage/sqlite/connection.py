@@ -44,8 +44,8 @@ def connect(path: Path, *, patience: float, mapped: bool = False) -> apsw.Connec
     return connection
 
 
-def prepare(path: Path, *, upgrade: bool, create: bool) -> None:
-    """Make the file ready to serve: create it, check it, bring its schema to this version.
+def prepare(path: Path, *, upgrade: bool, create: bool, reading: bool = False) -> None:
+    """Make the file ready to serve: create it, check it, bring its schema to this version. See `open_store`.
 
     Raises:
         DatabaseRefused: it is locked, read-only, corrupt, from a newer version, another application's, or no database.
@@ -61,14 +61,14 @@ def prepare(path: Path, *, upgrade: bool, create: bool) -> None:
             path.touch(PRIVATE)  # SQLite's further files follow it
         connection = connect(path, patience=START_PATIENCE)
         with contextlib.closing(connection):
-            _prepare(connection, path, upgrade=upgrade)
+            _prepare(connection, path, upgrade=upgrade, reading=reading)
     except OSError as error:
         raise refusal(path, apsw.CantOpenError()) from error
     except apsw.Error as error:
         raise refusal(path, error) from error
 
 
-def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
+def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool, reading: bool) -> None:
     if not _has_tables(connection):
         # Both are fixed by the first table; incremental vacuum lets erasure give pages back.
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -84,15 +84,15 @@ def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
     # Taking the write lock shows here, and not at the first record, that the file can be written.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _migrate(connection, path, upgrade=upgrade)
+        _migrate(connection, path, upgrade=upgrade, reading=reading)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
-def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool) -> None:
-    script = migrations.needed("sqlite", schema_version(connection), str(path), upgrade=upgrade)
+def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool, reading: bool) -> None:
+    script = migrations.needed("sqlite", schema_version(connection), str(path), upgrade=upgrade, reading=reading)
     if script is None:
         return
     connection.execute(script).fetchall()  # to the end: a statement that returns a row would stop it there
@@ -103,7 +103,7 @@ def schema_version(connection: apsw.Connection) -> str | None:
     """Return the database's revision; None where it has no tables yet."""
     if not _has_tables(connection):
         return None
-    row = connection.execute(f"SELECT version_num FROM {migrations.VERSION_TABLE}").fetchone()  # a constant
+    row = connection.execute(migrations.REVISION).fetchone()
     return str(row[0]) if row else None
 
 

@@ -9,6 +9,7 @@ import apsw
 
 from portrait.model.errors import StorageFailed
 from portrait.storage.contract import Reads, Work
+from portrait.storage.migrations import REVISION
 from portrait.storage.sqlite.connection import connect, prepare, refusal, translated
 from portrait.storage.sqlite.log import Log
 from portrait.storage.sqlite.reads import SqliteReads
@@ -68,6 +69,10 @@ class SqliteStore(SqliteReads):
         if not self._writing.in_transaction:
             self._log.shorten()
 
+    async def revision(self) -> str:
+        """See the contract."""
+        return str(self._rows(REVISION)[0][0])
+
     async def faults(self) -> list[str]:
         """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
         lines = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
@@ -88,13 +93,22 @@ class SqliteStore(SqliteReads):
         self._connection.close()
 
 
-def open_store(path: Path, *, patience: float = 10.0, upgrade: bool = True, create: bool = True) -> SqliteStore:
-    """Open a database file, creating and upgrading it where that is allowed; wait up to `patience` seconds for locks.
+def open_store(
+    path: Path, *, patience: float = 10.0, upgrade: bool = True, create: bool = True, reading: bool = False
+) -> SqliteStore:
+    """Open a database file.
+
+    Args:
+        path: the file.
+        patience: how long to wait for locks, in seconds.
+        upgrade: whether an older schema, or none, is brought to this version.
+        create: whether a file that is not there is made.
+        reading: whether an older schema will do where it is not upgraded: see `migrations.READABLE_FROM`.
 
     Raises:
         DatabaseRefused: the file cannot serve; the detail says why and what to do.
     """
-    prepare(path, upgrade=upgrade, create=create)
+    prepare(path, upgrade=upgrade, create=create, reading=reading)
     try:
         return SqliteStore(path, patience=patience)
     except apsw.Error as error:
