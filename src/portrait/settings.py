@@ -45,11 +45,11 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("plugin", (), "A plugin to load: a module's name or a path to a .py file. Repeatable.", many=True),
         Setting("host", "127.0.0.1", "The address to serve on."),
-        Setting("port", 8080, "The port to serve on; 0: one that is free.", int, least=0),
+        Setting("port", 8080, "The port to serve on; 0: any free port.", int, least=0),
         Setting(
             "auth",
             "keys",
-            "Who is let in: keys, or open (everybody is admin; loopback only).",
+            "Who may call: keys (whoever has a key), or open (everybody, as admin; loopback only).",
             ("keys", "open"),
         ),
         Setting("busy_seconds", 10.0, "How long a request waits for a lock or a connection, in seconds.", float, 0),
@@ -71,14 +71,14 @@ SETTINGS: dict[str, Setting] = {
         Setting(
             "connections",
             1000,
-            "The most connections of clients that one process takes at once; others are refused.",
+            "The most client connections of one process; further connections are refused.",
             int,
             least=1,
         ),
         Setting(
             "keep_alive_seconds",
             120.0,
-            "How long a connection is kept that asks nothing, in seconds: longer than its client keeps it.",
+            "How long an idle connection is kept, in seconds: longer than its client keeps it.",
             float,
             least=1,
         ),
@@ -89,7 +89,7 @@ SETTINGS: dict[str, Setting] = {
             float,
             least=1,
         ),
-        Setting("log_level", "info", "How much is logged.", ("debug", "info", "warning", "error")),
+        Setting("log_level", "info", "The least severity that is logged.", ("debug", "info", "warning", "error")),
     )
 }
 
@@ -118,7 +118,7 @@ def from_file(path: Path | None) -> dict[str, Any]:
     if unknown:
         # A text that is no name may be anything, a database's URL too, and is not repeated.
         names = sorted(name for name in unknown if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name))
-        named = ", ".join(names) or "what is no setting"
+        named = ", ".join(names) or "an unknown setting"
         raise InvalidSetting(f"The settings file {path} names {named}. Settings are: {', '.join(SETTINGS)}.")
     return values
 

@@ -422,6 +422,6 @@ async def test_every_operation_refuses_an_unknown_query_parameter(guarded, opera
             if method != "HEAD":
                 known = ", ".join(operation.query_parameters) or "none"
                 assert answer.json()["code"] == "invalid_parameter", operation.id
-                assert answer.json()["detail"].endswith(f"Parameters there are: {known}."), operation.id
+                assert answer.json()["detail"].endswith(f"Known parameters: {known}."), operation.id
             tried += 1
     assert tried > 40

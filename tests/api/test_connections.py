@@ -352,4 +352,4 @@ def test_the_server_does_not_start_with_too_few_file_descriptors(database):
 
     refused = portrait("serve", "--port", "0", database=database, preexec_fn=none)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("portrait: The limit of open files is 64: allow more")
+    assert refused.stderr.startswith("portrait: The limit of open files is 64. Raise it, to ")

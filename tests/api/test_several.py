@@ -95,7 +95,7 @@ async def test_profiles_beyond_the_answers_room_are_413(filled, monkeypatch, sec
         for result in data[room:]:
             assert result.keys() == {"status", "problem"}
             assert (result["problem"]["code"], result["problem"]["status"]) == ("answer_too_large", 413)
-            assert "further request" in result["problem"]["detail"]
+            assert "Request this profile separately" in result["problem"]["detail"]
     whole = (await ask(filled, [names[-1]], *sections)).json()["data"]
     assert whole[0]["status"] == 200, "what was left out can be asked for"
 

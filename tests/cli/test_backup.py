@@ -63,7 +63,7 @@ def test_a_copy_is_made_beside_a_service_and_put_back_when_none_runs(database, t
         assert (made.returncode, made.stdout) == (0, ""), made.stderr
         record(client, 3)
         assert "is in use" in refused(database, "restore", copy)
-        assert "is there already" in refused(database, "backup", copy)
+        assert "exists already" in refused(database, "backup", copy)
         assert client.get("/health/ready").status_code == 200
         record(client, 4)
     assert (facts(copy), facts(database)) == (2, 4)
@@ -147,7 +147,7 @@ def test_a_copy_that_cannot_serve_is_refused_and_nothing_is_touched(database, tm
     copy.unlink()
     with closing(apsw.Connection(str(copy))) as other:
         other.execute("CREATE TABLE t (a)")
-    assert "no database of Portrait's" in refused(database, "restore", copy)
+    assert "not a Portrait database" in refused(database, "restore", copy)
     copy.unlink()
     assert portrait("db", "backup", str(copy), database=database).returncode == 0
     sound = copy.read_bytes()

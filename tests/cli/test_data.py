@@ -365,7 +365,10 @@ def test_the_side_file_can_be_named(database):
     assert [json.loads(path.read_text())["line"] for path in named.values()] == [2, 1]
     assert all(path.stat().st_mode & 0o077 == 0 for path in named.values())
     done, _ = load(database, b"", "--refused", "one", "--warned", "one")
-    assert (done.returncode, done.stderr) == (1, "portrait: --refused and --warned name the same file. Name two.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "portrait: --refused and --warned name the same file. Name two files.\n",
+    )
 
 
 def test_lines_come_from_stdin(database, tmp_path):
@@ -380,7 +383,7 @@ def test_a_load_for_an_unknown_tenant_names_the_known_tenants(database):
     file.write_bytes(ndjson(LINES))
     done = portrait("load", str(file), "--tenant", "nobody", database=database)
     assert done.returncode == 1
-    assert f"There are: {TENANT}." in done.stderr
+    assert f"Tenants: {TENANT}." in done.stderr
     assert "create nobody" not in done.stderr
 
 
@@ -438,7 +441,7 @@ def test_a_portrait_is_shown_as_json(filled):
     ("words", "message"),
     [
         (("nobody", "--tenant", TENANT), "customer"),
-        (("c1", "--tenant", "nobody"), f"There are: {TENANT}."),
+        (("c1", "--tenant", "nobody"), f"Tenants: {TENANT}."),
         (("c1", "--tenant", TENANT, "--sections", "nothing"), "segments"),
     ],
 )

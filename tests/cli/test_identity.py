@@ -163,4 +163,4 @@ def test_an_impossible_action_is_refused_in_one_line(run, words, code):
 def test_an_unknown_tenant_is_refused_with_the_known_tenants(database):
     done = portrait("identity", "explain", "A", "--tenant", "nowhere", database=database)
     assert done.returncode == 1
-    assert "There is no tenant nowhere. There are: my-tenant." in done.stderr
+    assert "There is no tenant nowhere. Tenants: my-tenant." in done.stderr

@@ -381,12 +381,12 @@ WRONG = {
     "a threshold that is no probability": (("--link-at", "1.5"), None, 1, "link_at"),
     "a threshold that is no number": (("--link-at", "nan"), None, 1, "link_at"),
     "no file": (("--file", "nothing.csv"), None, 2, "does not exist"),
-    "a file of another kind": (("--file", "people.xlsx"), "", 1, "known by their ending"),
+    "a file of another kind": (("--file", "people.xlsx"), "", 1, "ending must be one of"),
     "a file without ids": (("--file", "people.jsonl"), [{**PERSON, "id": None}], 1, "id column"),
-    "a file without columns": (("--file", "people.jsonl"), [{"id": "a", "hobby": "secret"}], 1, "Too few columns"),
+    "a file without columns": (("--file", "people.jsonl"), [{"id": "a", "hobby": "secret"}], 1, "three columns"),
     "a file with an id twice": (("--file", "people.jsonl"), [{**row, "id": "secret"} for row in PEOPLE], 1, "unique"),
     "a file that is cut": (("--file", "people.jsonl"), '{"id": "secret', 1, "cannot be read"),
-    "too little held": ((), None, 1, "Too few columns"),
+    "too little held": ((), None, 1, "at least three columns"),
     "an unknown section": (("--section", "secret"), None, 1, "section"),
     "a source of nobody": (("--source", ""), None, 1, "source"),
     "a source of too many letters": (("--source", "s" * 257), None, 1, "source"),
@@ -434,5 +434,5 @@ def test_every_matching_command_reports_an_unknown_tenant(workspace, tmp_path):
             [sys.executable, "-m", *arguments], capture_output=True, text=True, check=False, env=os.environ
         )
         assert done.returncode == 1
-        assert "There is no tenant nowhere. There are: my-tenant." in done.stderr
+        assert "There is no tenant nowhere. Tenants: my-tenant." in done.stderr
     assert not workspace.work.exists()

@@ -86,7 +86,7 @@ def test_a_refusal_of_an_unknown_tenant_names_the_known_tenants(database):
     ):  # fmt: skip
         text = refusal(*words, "--tenant", "shap", database=database)
         assert "Did you mean shop?" in text
-        assert f"There are: {TENANT}, shop." in text
+        assert f"Tenants: {TENANT}, shop." in text
         assert "create shap" not in text
     text = refusal("show", "c1", "--tenant", "other", database=database)
     assert "mean" not in text
@@ -132,7 +132,7 @@ def test_a_file_of_another_format_is_refused_whole_with_what_it_is(database, kin
 def test_another_format_is_noticed_on_stdin_too(database):
     done = portrait("load", "-", "--tenant", TENANT, database=database, input="a,b\n1,2\n", cwd=database.parent)
     assert done.returncode == 1
-    assert done.stderr.startswith("portrait: What came on stdin looks like CSV: ")
+    assert done.stderr.startswith("portrait: The input on stdin looks like CSV: ")
 
 
 @given(st.lists(st.sampled_from([b"a,b", b"wrong", b"[1]", b"", b"PAR", b"\xff"]), max_size=6), st.data())
@@ -155,8 +155,8 @@ def test_the_settings_file_may_be_named_before_a_command_or_behind_it(tmp_path):
 def test_an_unknown_variable_is_named_with_the_setting_that_it_resembles():
     done = run("settings", PORTRAIT_PORTT="1", PORTRAIT_QUITE_ANOTHER="secret", PORTRAIT_HOST="127.0.0.3")
     assert done.exit_code == 0
-    assert "PORTRAIT_PORTT is no setting and changes nothing. Did you mean PORTRAIT_PORT?" in done.stderr
-    assert "PORTRAIT_QUITE_ANOTHER is no setting" in done.stderr
+    assert "PORTRAIT_PORTT is not a setting and has no effect. Did you mean PORTRAIT_PORT?" in done.stderr
+    assert "PORTRAIT_QUITE_ANOTHER is not a setting" in done.stderr
     assert "secret" not in done.stderr
     assert len(done.stderr.splitlines()) == 2
     assert stderr_of("settings", PORTRAIT_PORT="1", **{TENANT_VARIABLE: "shop"}) == ""
@@ -192,8 +192,8 @@ def test_stored_sections_that_are_not_shown_are_named(database, tmp_path):
     show = ("show", "c1", "--tenant", TENANT)
     notes = stderr_of(*show, "--plugin", str(plugins["asked"]), database=database).splitlines()
     assert notes == [
-        "Not shown, but by --sections: asked.",
-        "Not shown, for want of the plugins that they are of (see --plugin): gone.",
+        "Shown only with --sections: asked.",
+        "Not shown, because their plugins are not loaded (see --plugin): gone.",
     ]
     assert "asked, gone" in stderr_of(*show, "--json", database=database)
     assert stderr_of(*show, "--sections", "segments", *every, database=database) == ""
@@ -299,6 +299,6 @@ def test_ctrl_c_ends_a_command_with_one_line(database):
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.communicate(timeout=60) == ("", "portrait: Stopped. What was committed until then stays.\n")
+    assert process.communicate(timeout=60) == ("", "portrait: Stopped. Records that were committed stay.\n")
     assert process.returncode == 130
     assert facts() > 0

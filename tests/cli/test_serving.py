@@ -89,7 +89,7 @@ def test_a_taken_port_is_reported_in_one_line(tmp_path, name):
         refused = portrait(name, "--port", port, cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stdout == ""
-    assert re.fullmatch(rf"portrait: .*\b{port}\b.* is taken: name another with --port\.\n", refused.stderr)
+    assert re.fullmatch(rf"portrait: .*\b{port}\b.* is in use: name another port with --port\.\n", refused.stderr)
 
 
 @pytest.mark.parametrize(

@@ -80,17 +80,17 @@ def test_a_side_file_never_replaces_another_file(database, tmp_path):
     for side in (lines, notes):
         refused = portrait("load", str(lines), "--tenant", "t", "--refused", str(side), database=database)
         assert refused.returncode == 1
-        assert "is there already" in refused.stderr
+        assert "exists already" in refused.stderr
     assert (lines.read_text(), notes.read_text()) == ("{}\n", "mine")
     nowhere = portrait("load", str(lines), "--tenant", "t", "--refused", str(tmp_path / "no" / "x"), database=database)
     assert nowhere.returncode == 1
-    assert "No file can be made" in nowhere.stderr
+    assert "No file can be created" in nowhere.stderr
 
 
 def test_the_demo_opens_no_database_of_somebodys_own(database):
     refused = portrait("demo", "--port", "0", database=database)
     assert refused.returncode == 1
-    assert "tenants of its own" in refused.stderr
+    assert "other tenants" in refused.stderr
 
 
 def test_the_database_is_readable_only_by_its_user(database):

@@ -81,7 +81,7 @@ async def test_an_unknown_query_parameter_is_refused_with_the_known_ones(running
     ):
         answer = await running.client.get(base + path)
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter"), path
-        assert answer.json()["detail"].endswith(f"Parameters there are: {known}.")
+        assert answer.json()["detail"].endswith(f"Known parameters: {known}.")
 
 
 @row("unknown customer")

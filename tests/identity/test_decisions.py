@@ -105,7 +105,7 @@ ROWS = {
     "an unknown type": row(claim(A, L, status=Reason.UNKNOWN_TYPE.value), Reason.UNKNOWN_TYPE),
     "a type of the tenant's own": row(claim(A, L), None, rules=OTHER),
     "a value that says nothing": row(claim(A, E, status=Reason.BLOCKED_VALUE.value), Reason.BLOCKED_VALUE),
-    "alike, but not so sure": row(matched(A, B, status=Reason.REVIEW.value), Reason.REVIEW),
+    "below the threshold": row(matched(A, B, status=Reason.REVIEW.value), Reason.REVIEW),
     "two customers": row(claim(A, B), Reason.UNIQUE_TYPE),
     "two customers by an e-mail": row(claim(A, E), Reason.UNIQUE_TYPE, profile(B, E)),
     "two customers where a person may have two": row(claim(A, B), None, rules=OTHER),

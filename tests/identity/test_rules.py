@@ -156,8 +156,8 @@ def test_rules_that_cannot_be_are_refused(document, error):
     [
         ({"types": {"email": {"limit": 0}}}, "`types[...].limit`: expected `int` >= 1."),
         ({"types": {"Secret": {}}}, "`types`: a type's name is of a-z, 0-9 and _"),
-        ({"types": {"email": {"secret": 1}}}, "`types[...]`: rules there are priority, limit, "),
-        ({"secret": 1}, "the document: rules there are types, blockedValues, "),
+        ({"types": {"email": {"secret": 1}}}, "`types[...]`: known rules are priority, limit, "),
+        ({"secret": 1}, "the document: known rules are types, blockedValues, "),
         ({"shared": "secret"}, "`shared`: expected one of warn, demote, split."),
         (["secret"], "the document: expected `object`."),
         ({"types": {"email": {"unique": True, "weak": True}}}, "`types.email`"),

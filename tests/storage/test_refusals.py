@@ -236,7 +236,7 @@ def test_a_database_that_is_not_there_is_refused(strict, role):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target_session_attrs": "standby"}, "is no server of the kind that target_session_attrs asks for"),
+        ({"target_session_attrs": "standby"}, "does not match target_session_attrs"),
         ({"nonsense": "1"}, "does not know an option that the URL gives"),
     ],
 )

@@ -193,7 +193,7 @@ def test_another_applications_database_is_refused_and_left_as_it_is(path):
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("CREATE TABLE notes (text)")
     before = path.read_bytes()
-    assert "is a database of another application. Name a file of Portrait's, or a new one" in refused(path)
+    assert "is a database of another application. Name a Portrait database, or a new file" in refused(path)
     assert path.read_bytes() == before
 
 

@@ -13,14 +13,10 @@ from portrait.storage.contract import Credential, Store
 
 NOTED_EVERY = HOUR // 6
 """How exactly a key's last use is known, in microseconds: a key's uses cost at most one write in this time."""
-SEND_ONE = "Send one as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
-_EMPTY = (
-    f"No API key in the form that is asked for: behind `Authorization` come the word Bearer and the key. {SEND_ONE}"
-)
-_MALFORMED = (
-    f"What was sent is no whole API key: it begins with `{keys.PREFIX}_` and is sent as it was printed. {SEND_ONE}"
-)
-ASK_FOR_ANOTHER = "Ask an administrator of your tenant for another."
+SEND_ONE = "Send a key as `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+_EMPTY = f"The header `Authorization` must have the word Bearer and the API key. {SEND_ONE}"
+_MALFORMED = f"This is not a whole API key: a key begins with `{keys.PREFIX}_`. Send it as it was printed. {SEND_ONE}"
+ASK_FOR_ANOTHER = "Ask an administrator of your tenant for a new key."
 
 
 class Credentials:

@@ -43,8 +43,8 @@ def _end(credential: Credential, minter: Credential) -> int | None:
         return minter.expires_at
     if credential.expires_at > minter.expires_at:
         raise InvalidParameter(
-            "A key ends no later than the one that mints it. Give an expiry up to"
-            f" {time.rfc3339(minter.expires_at)}, or none: then both end together."
+            "A key cannot outlive the key that mints it. Give an expiry up to"
+            f" {time.rfc3339(minter.expires_at)}, or no expiry: then both keys end together."
         )
     return credential.expires_at
 

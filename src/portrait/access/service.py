@@ -223,9 +223,7 @@ class Access:
             return Minted(key, credential)
         stored = await descent.put(self._store, credential, self._clock)
         if stored is None:
-            raise Unauthenticated(
-                f"The API key that is to make it was revoked meanwhile, or has expired. {ASK_FOR_ANOTHER}"
-            )
+            raise Unauthenticated(f"The API key that mints this key was revoked or has expired. {ASK_FOR_ANOTHER}")
         self._credentials.forget_refusals()
         return Minted(key, stored)
 
@@ -269,7 +267,7 @@ class Access:
 
         if not await self._store.write(tenant_id, work):
             raise KeyNotFound(
-                "No live key has this id here, and none that it made is live. Those there are: GET /api/v1/keys, or"
+                "No live key has this id, and no key that it minted is live. List keys with GET /api/v1/keys or"
                 " portrait key list."
             )
         self._credentials.look_up_all_anew()

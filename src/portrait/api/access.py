@@ -111,10 +111,10 @@ class AccessResources:
                 handler=self.create_key, roles=ADMIN_OR_PLATFORM, success=201, answer=NewKeyAnswer,
                 example={**key, "key": "portrait_4kXo2Qm7Ra1Z_…"}, fails=body_fails,
                 body=Body({"application/json": {"$type": NewKey}}, {"application/json": {"role": "viewer"}}),
-                description="The key is shown this once; only a hash of it is kept. It ends no later than the key that"
-                " makes it: with it where no `expiresAt` is given, and a later one is refused. A key of the platform's"
-                " may make any tenant's key, an admin's too, and so lets its holder reach that tenant's customers; the"
-                " tenant's list says of such a key that the platform made it.",
+                description="The key is shown this once; only a hash of it is kept. It cannot outlive the key that"
+                " makes it: without `expiresAt` both end together, and a later `expiresAt` is refused. A platform key"
+                " may make keys of every tenant and role, and so gives its holder access to every tenant's customers; a"
+                " tenant's list shows which of its keys the platform made.",
             ),
             Operation(
                 id="list_keys", method="GET", path="/api/v1/keys", summary="List the tenant's API keys, by id",
@@ -122,26 +122,27 @@ class AccessResources:
                 example={"data": [key], "pagination": last},
                 parameters=(
                     *pages.PARAMETERS,
-                    Parameter("mintedBy", "query", "A key's id: list only what it made, and what that made in turn.",
+                    Parameter("mintedBy", "query",
+                              "A key's id: list only the keys that it minted, directly or in turn.",
                               {"type": "string", "minLength": 1}, example="9fTb3Wc8Kd2Y"),
                 ),
                 fails=(errors.InvalidParameter,),
             ),
             Operation(
-                id="revoke_key", method="DELETE", path="/api/v1/keys/{keyId}", summary="Take an API key back",
+                id="revoke_key", method="DELETE", path="/api/v1/keys/{keyId}", summary="Revoke an API key",
                 tag="access", handler=self.revoke_key, roles=ADMIN_OR_PLATFORM, success=200, answer=pages.Page[Key],
                 example={"data": [{**key, "mintedBy": "4kXo2Qm7Ra1Z", "id": "2pLs6Vn1Hg4X"}], "pagination": last},
                 parameters=(
                     Parameter("keyId", "path", "The key's id.", {"type": "string", "minLength": 1}, required=True,
                               example="4kXo2Qm7Ra1Z",
                               answer_field=AnswerField(Step("/api/v1/keys", {"role": "viewer"}), "id")),
-                    Parameter("descendants", "query", "Whether to take back what it made too, and what that made in"
+                    Parameter("descendants", "query", "Whether to revoke the keys that it minted too, directly or in"
                               " turn.", {"type": "string", "enum": ["true", "false"], "default": "false"}),
                 ),
                 fails=(errors.InvalidParameter, errors.KeyNotFound),
-                description="Answers with what the key made, and what that made in turn, as the list with `mintedBy`"
-                " shows it from its start. These stay as they are, unless `descendants` is `true`; to take them back"
-                " later, call again so.",
+                description="Answers with the keys that this key minted, directly or in turn: the first page of the"
+                " list with `mintedBy`. They stay live unless `descendants` is `true`. To revoke them later, call again"
+                " with it.",
             ),
         ]  # fmt: skip
 

@@ -101,7 +101,7 @@ class Bulk:
                 body.seek(0)
                 return await self._record(call, streams.elements(body))
         except OSError as error:
-            raise errors.StorageFull("The service has no room to receive the body; nothing was kept.") from error
+            raise errors.StorageFull("The service has no disk space for the body; nothing was kept.") from error
 
     async def _record(self, call: Call, texts: Iterator[tuple[int, bytes]]) -> Answer:
         answer = BulkRecorded(0, 0, [])
@@ -111,7 +111,7 @@ class Bulk:
         def parsed() -> Iterator[Incoming | Refusal]:
             for index, text in texts:
                 if len(answer.refused) >= MAX_REFUSED:
-                    yield Refusal(index, "too_many_refused", "Records from this one on were not read.")
+                    yield Refusal(index, "too_many_refused", "This record and all after it were not read.")
                     return
                 line = parser.line(index, text, self._registry)
                 if isinstance(line, Incoming) and call.caller.role not in line.section.roles:
@@ -143,9 +143,9 @@ class Bulk:
                 id="record_bulk", method="POST", path="/api/v1/records", tag="records", handler=self.record,
                 roles=WRITE, is_long=True, summary="Record many records of many customers", success=200,
                 answer=BulkRecorded,
-                description=f"Committed in chunks of at most {MAX_CHUNK}. A record that cannot be taken is named in "
-                f"`refused`, and the others count; after {MAX_REFUSED} refusals no more is read. `warnings`, present "
-                "only if there are any, name records that were taken and say what is doubtful about each. With `op` "
+                description=f"Committed in chunks of at most {MAX_CHUNK}. `refused` lists the records that were "
+                f"refused; all others are recorded. After {MAX_REFUSED} refusals reading stops. `warnings`, present "
+                "only if there are any, lists records that were taken and says what is doubtful about each. With `op` "
                 "`delete` a line ends a record. A body that is too large, or no JSON array where it should be one, is "
                 "refused whole before anything is written.",
                 example={"recorded": 1, "duplicates": 0, "refused": []},

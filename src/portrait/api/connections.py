@@ -78,7 +78,7 @@ class Guard:
         if len(self._stopping) < self.limits.spare:
             self._stopping.add(connection)
             connection.stop(
-                errors.TooManyConnections("As many connections are open as this process takes. Try again later.")
+                errors.TooManyConnections("This process has reached its limit of connections. Try again later.")
             )
         else:
             connection.abort()
@@ -92,7 +92,7 @@ class Guard:
         now = loop.time()
         if self._refused and now >= self._next_line:
             _log.warning(
-                "%d connections were refused: %d are open, the most that this process takes (setting `connections`)",
+                "%d connections were refused: %d are open, the limit of this process (setting `connections`)",
                 self._refused, self.limits.connections,
             )  # fmt: skip
             self._refused, self._next_line = 0, now + BETWEEN_LINES

@@ -36,7 +36,7 @@ class Customers:
                 id="list_customers",
                 method="GET",
                 path="/api/v1/customers",
-                summary="List the customers that the tenant knows, by id",
+                summary="List the tenant's customers, by id",
                 tag="customers",
                 handler=self.list,
                 roles=READ,

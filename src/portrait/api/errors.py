@@ -9,7 +9,7 @@ import msgspec
 from portrait.model import errors
 
 STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
-    errors.PortraitError: (500, "Something went wrong"),
+    errors.PortraitError: (500, "The request failed"),
     errors.InvalidRequest: (400, "The request is not valid"),
     errors.MalformedRequest: (400, "The request is malformed"),
     errors.HeadTooLarge: (431, "The request's head is too large"),
@@ -17,7 +17,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.HeadTooSlow: (408, "The request's head took too long"),
     errors.MalformedJson: (400, "The JSON is malformed"),
     errors.InvalidParameter: (400, "A parameter is not valid"),
-    errors.UnknownSection: (400, "There is no such section"),
+    errors.UnknownSection: (400, "Unknown section"),
     errors.TenantRequired: (400, "No tenant is named"),
     errors.UnsupportedMediaType: (415, "The body's format is not supported"),
     errors.BodyTooLarge: (413, "The body is too large"),
@@ -28,13 +28,13 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.AnswerTooLarge: (413, "The answer would be too large"),
     errors.UnknownIdentifierType: (422, "Unknown type of identifier"),
     errors.BlockedIdentifier: (422, "The identifier is blocked"),
-    errors.SelfLink: (422, "Nothing joins itself"),
+    errors.SelfLink: (422, "An identifier or customer cannot be joined with itself"),
     errors.InvalidRules: (422, "The identity rules are not valid"),
     errors.NotSupported: (422, "Not supported"),
     errors.AccessDenied: (403, "Access denied"),
     errors.Unauthenticated: (401, "No valid credential"),
     errors.TenantForbidden: (403, "No access to this tenant"),
-    errors.HostForbidden: (403, "Not this machine's name"),
+    errors.HostForbidden: (403, "The Host header is not a name of this machine"),
     errors.RoleForbidden: (403, "The role may not do this"),
     errors.SectionForbidden: (403, "The role may not use this section"),
     errors.NotFound: (404, "Not found"),
@@ -46,19 +46,19 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.MethodNotAllowed: (405, "The method is not allowed"),
     errors.Conflict: (409, "Conflict"),
     errors.EventConflict: (409, "The event exists with another body"),
-    errors.LinkRefused: (409, "A rule refuses it"),
-    errors.NotMerged: (409, "Nothing to take back or to review"),
-    errors.StillMerged: (409, "Still one person"),
+    errors.LinkRefused: (409, "A rule refuses the link"),
+    errors.NotMerged: (409, "Not one person, and no link waits for review"),
+    errors.StillMerged: (409, "The two are one person"),
     errors.TenantExists: (409, "The tenant exists"),
     errors.Unavailable: (503, "The service is not available"),
-    errors.Overloaded: (503, "Too much at once"),
+    errors.Overloaded: (503, "The service is overloaded"),
     errors.StorageBusy: (503, "The database is busy"),
     errors.StorageFull: (503, "The database is full"),
     errors.StorageFailed: (503, "The database failed"),
     errors.TooManyConnections: (503, "Too many connections"),
     errors.ShuttingDown: (503, "The service is stopping"),
     errors.SectionFailed: (500, "A section failed"),
-    errors.Defect: (500, "An error of the service's own"),
+    errors.Defect: (500, "The service failed"),
     errors.StartRefused: (500, "The service cannot start"),
     errors.InvalidSetting: (500, "A setting is not valid"),
     errors.DatabaseRefused: (500, "The database cannot be used"),
@@ -68,7 +68,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
 """Every error of the tree: its status and title."""
 
 MEDIA_TYPE = "application/problem+json"
-INTERNAL = errors.Defect("An error of the service's own. Give the operator the request's id.")
+INTERNAL = errors.Defect("The service failed. Give the operator the request's id.")
 
 
 class Problem(msgspec.Struct, rename="camel"):

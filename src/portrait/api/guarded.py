@@ -16,7 +16,7 @@ IDLE, HEAD, BODY, FULL, LEFT = range(5)
 """What a connection reads: nothing yet, a head, a body, nothing until all is answered, nothing after that."""
 
 _MALFORMED = errors.MalformedRequest("The request is not HTTP/1.1 (RFC 9112). Nothing after it is read.")
-_UPGRADE = errors.MalformedRequest("No other protocol is spoken here: send a body without Upgrade, or by HTTP/1.1.")
+_UPGRADE = errors.MalformedRequest("The service speaks HTTP/1.1 only: send the body without Upgrade.")
 
 
 class _Stopped(Exception):
@@ -182,7 +182,7 @@ class Guarded(HttpToolsProtocol):
     def _too_large(self) -> errors.PortraitError:
         most, fields = self._limits.head_bytes, self._limits.head_fields
         if self._state != BODY and 2 * len(self.url) > most:
-            return errors.TargetTooLong(f"A head has at most {most} bytes. Send what is long in a body.")
+            return errors.TargetTooLong(f"A head has at most {most} bytes. Send long values in the body.")
         return errors.HeadTooLarge(f"A head has at most {most} bytes and {fields} fields.")
 
     def on_headers_complete(self) -> None:

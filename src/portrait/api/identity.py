@@ -314,10 +314,10 @@ class IdentityResource:
             Operation(
                 id="act_on_identity", method="POST", path="/api/v1/identity", tag="identity", handler=self.act,
                 roles=WRITE, success=200,
-                summary="Ask, link, unlink, move, merge, unmerge, accept, reject, keep apart, or preview one of these",
-                description="`action` says what. What an action does is answered as the profiles before and after; "
-                "`preview` answers the same and changes nothing. A link that a rule of the tenant's refuses is "
-                f"answered with 409, whose `reason` says which rule. A body has at most {MAX_BODY} bytes.",
+                summary="Resolve, link, unlink, move, merge, unmerge, accept, reject, keep apart, or preview one",
+                description="`action` names the action. The answer has the profiles before and after; `preview` "
+                "gives the same answer and changes nothing. If a rule of the tenant refuses a link, the answer is 409 "
+                f"and its `reason` names the rule. A body has at most {MAX_BODY} bytes.",
                 answer={"anyOf": [{"$type": kind} for kind in (ShownEffect, Resolved)]}, example=effect,
                 body=Body({"application/json": {"anyOf": actions}},
                           {"application/json": EXAMPLES["link"].value}, EXAMPLES),
@@ -328,9 +328,9 @@ class IdentityResource:
             Operation(
                 id="explain_identity", method="GET", path="/api/v1/identity/explain", tag="identity",
                 handler=self.explain, roles=READ, summary="Say why a customer's identifiers are one person",
-                description="Of each identifier the surest path of links that leads to it, with everything that "
-                "sources say of each; the merges that hold; who is kept apart, and by whom; what waits for review. "
-                "A page holds up to `limit` of each list, and fewer where they are long.",
+                description="For each identifier the surest path of links to it, with the evidence for each link; "
+                "the merges that hold; the bans, and who set them; the links that wait for review. A page has "
+                "up to `limit` items of each list, and fewer where the lists are long.",
                 success=200, answer=ExplanationAnswer, parameters=(_CUSTOMER, *pages.PARAMETERS),
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
                 example={"customerId": "CUST001", "identifiers": [], "merges": [], "apart": [], "candidates": [],
@@ -339,9 +339,9 @@ class IdentityResource:
             Operation(
                 id="list_candidates", method="GET", path="/api/v1/identity/candidates", tag="identity",
                 handler=self.candidates, roles=READ, summary="List the links that wait for review", success=200,
-                description="Of all customers, in the order of their ids, of each what was told first. "
-                f"A page ends after some {MAX_GONE_THROUGH} identifiers: it may hold few, or none, while `hasMore` "
-                "says that others follow.", answer=pages.Page[ListedCandidate], parameters=pages.PARAMETERS,
+                description="For all customers, by customer id, the oldest first. A page ends after about "
+                f"{MAX_GONE_THROUGH} identifiers: it may have few links, or none, although `hasMore` is true.",
+                answer=pages.Page[ListedCandidate], parameters=pages.PARAMETERS,
                 fails=(errors.InvalidParameter,),
                 example={
                     "data": [{"identifier": {"type": "customer_id", "value": "CUST001"}, "other": email,
@@ -359,8 +359,8 @@ class IdentityResource:
             Operation(
                 id="set_identity_rules", method="PUT", path="/api/v1/identity/rules", tag="identity",
                 handler=self.set_rules, roles=ADMIN, summary="Set the tenant's identity rules", success=200,
-                description="What is left out is as by default. They hold for what is told from now on; what was "
-                "decided before stays as it was decided.", answer=_RULES, example=rules,
+                description="Rules that are left out have their defaults. New rules apply to records from now on; "
+                "earlier decisions stay.", answer=_RULES, example=rules,
                 body=Body({"application/json": _RULES},
                           {"application/json": {"types": {"loyalty_card": {"priority": 15, "limit": 3}}}}),
                 fails=(errors.UnsupportedMediaType, errors.BodyTooLarge, errors.BodyTooSlow, errors.InvalidRules,

@@ -43,21 +43,21 @@ class LinkIdentifiers(_Action, tag="link", kw_only=True):
 
 
 class Unlink(_Action, tag="unlink", kw_only=True):
-    """Take an identifier from a customer, and keep it from coming back by itself."""
+    """Unlink an identifier from a customer, and keep the two apart."""
 
     canonical_id: CustomerId
     identifier: Named
 
 
 class MergeCustomers(_Action, tag="merge", kw_only=True):
-    """Make one customer of two: the target's id stays."""
+    """Merge two customers: the target's id stays."""
 
     target_id: CustomerId
     source_id: CustomerId
 
 
 class Unmerge(_Action, tag="unmerge", kw_only=True):
-    """Part two customers that were merged: each is again what it was."""
+    """Unmerge two customers: each gets its identifiers and records back."""
 
     target_id: CustomerId
     source_id: CustomerId
@@ -71,7 +71,7 @@ class Accept(_Action, tag="accept", kw_only=True):
 
 
 class Reject(_Action, tag="reject", kw_only=True):
-    """Turn a link down that waits for review, and keep the two apart."""
+    """Reject a link that waits for review, and keep the two apart."""
 
     identifier: Named
     other: Named
@@ -85,7 +85,7 @@ class CannotLink(_Action, tag="cannot-link", kw_only=True):
 
 
 class AllowLink(_Action, tag="allow-link", kw_only=True):
-    """Let two identifiers be one person again, which somebody set apart."""
+    """Lift a ban: let two identifiers be linked again."""
 
     identifier: Named
     other: Named

@@ -44,7 +44,7 @@ def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
         "Found",
         {
             "type": "object",
-            "description": "One of several profiles asked for: the profile, or what was wrong.",
+            "description": "One of several requested profiles: the profile, or the problem.",
             "properties": {"status": {"type": "integer"}, "profile": profile, "problem": {"$type": Problem}},
             "required": ["status"],
         },
@@ -53,7 +53,7 @@ def _answer_schema(profile: Mapping[str, Any]) -> dict[str, Any]:
         "FoundAll",
         {
             "type": "object",
-            "description": "Profiles, in the order in which they were asked for.",
+            "description": "Profiles, in the order of the request.",
             "properties": {"data": {"type": "array", "items": outcome}},
             "required": ["data"],
         },
@@ -208,12 +208,13 @@ class Lookup:
             Operation(
                 id="find_unified_profile", method="POST", path="/api/v1/unified-profile", tag="profile",
                 handler=self.find, roles=READ, success=200, fails=fails,
-                summary="Return everything known about whom an identifier belongs to",
+                summary="Return everything known about the customer of an identifier",
                 description="The answer is that of the unified profile. Identifiers go in the body, so that no "
                 f"address holds personal data. An array of up to {MAX_PROFILES} is answered in order, each with its "
                 "own status and either `profile` or `problem`. The profiles of one answer have at most "
-                f"{several.MAX_ANSWER_BYTES} bytes together: what goes beyond is `answer_too_large`, to be asked for "
-                "again. The deadline of a computed section counts for all profiles of an answer together.",
+                f"{several.MAX_ANSWER_BYTES} bytes together: each profile beyond that is answered with "
+                "`answer_too_large`; request it separately. The deadline of a computed section counts for all "
+                "profiles of an answer together.",
                 answer=_answer_schema(schema_of(self._registry)), example=EXAMPLE,
                 body=Body({"application/json": {"anyOf": [{"$type": Wanted}, array]}}, {"application/json": named},
                           {"one": Example(named), "several": Example([named, {"customerId": "CUST002"}])}),
@@ -221,7 +222,7 @@ class Lookup:
             Operation(
                 id="get_profile", method="GET", path=f"{PREFIX}{{customerId}}", tag="profile",
                 handler=self.flat, roles=READ, success=200, answer=FlatProfile, parameters=(CUSTOMER_ID,),
-                summary="Return a customer in short",
+                summary="Return a short profile of a customer",
                 description="The surest identifier of each type, the segments' names, the newest interactions, and "
                 "of each further section its first record.",
                 example={"customerId": "CUST001", "schemas": {}, "segments": ["High Value"],
@@ -229,7 +230,7 @@ class Lookup:
                                                  "timestamp": "2026-03-28T10:30:00Z"}],
                          "identities": {"email": "john@example.com"}},
                 headers={
-                    "Content-Location": "The surviving customer's path, where the id asked for was merged away.",
+                    "Content-Location": "The path of the surviving customer, if the requested id was merged away.",
                 },
                 fails=(errors.InvalidParameter, errors.CustomerNotFound),
             ),

@@ -10,11 +10,11 @@ from portrait.api.schemas import Schemas
 from portrait.model import errors
 
 AUTHENTICATION = (
-    "Every operation but the health probes wants an API key: `Authorization: Bearer <key>`, or `X-API-Key: <key>`. "
-    "`portrait key create --tenant my-tenant --role admin` makes one. A tenant's key names its tenant; a key of the "
-    "platform's names none, and `X-Tenant-Id` does. Without a valid key the answer is 401, and 403 where the key's "
-    "role may not do what is asked. A service started with `--auth open`, the demo too, lets everybody on its machine "
-    "in: it wants no key, and `X-Tenant-Id` names the tenant."
+    "Every operation except the health probes needs an API key: `Authorization: Bearer <key>`, or `X-API-Key: <key>`. "
+    "`portrait key create --tenant my-tenant --role admin` makes one. A tenant's key is bound to its tenant; with a "
+    "platform key `X-Tenant-Id` names the tenant. Without a valid key the answer is 401; it is 403 if the key's "
+    "role does not permit the operation. A service started with `--auth open`, such as the demo, accepts "
+    "every caller on its machine: it needs no key, and `X-Tenant-Id` names the tenant."
 )
 _PROBLEM = {"$type": api_errors.Problem}
 _ALWAYS = (errors.Defect, errors.StorageFailed, errors.HostForbidden)
@@ -141,7 +141,7 @@ class _Described:
 _TENANT = {
     "name": "X-Tenant-Id",
     "in": "header",
-    "description": "The tenant; may be left out where the key is bound to one.",
+    "description": "The tenant's id; optional if the key is bound to a tenant.",
     "required": False,
     "schema": {"type": "string"},
     "example": "my-tenant",

@@ -327,7 +327,7 @@ def check_query(query_string: bytes, parameters: Sequence[str]) -> None:
     """
     if query_string and any(name not in parameters for name, _ in query_of(query_string)):
         known = ", ".join(parameters) or "none"
-        raise errors.InvalidParameter(f"The query has a parameter that there is not. Parameters there are: {known}.")
+        raise errors.InvalidParameter(f"The query has an unknown parameter. Known parameters: {known}.")
 
 
 def query_of(query_string: bytes) -> list[tuple[str, str]]:

@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 PARAMETERS = (
     Parameter(
-        "limit", "query", f"How many to return: {DEFAULT_LIMIT} where left out, at most {MAX_LIMIT}.",
+        "limit", "query", f"The number of items to return: {DEFAULT_LIMIT} by default, at most {MAX_LIMIT}.",
         {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}, example=20,
     ),
     Parameter(
-        "cursor", "query", "Where the page before ended: its `pagination.cursor`.",
+        "cursor", "query", "The `pagination.cursor` of the page before.",
         {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"},
     ),
 )  # fmt: skip

@@ -113,7 +113,7 @@ class Profiles:
                 method="GET",
                 path=f"{PREFIX}{{customerId}}{SUFFIX}",
                 summary="Return everything known about one customer, in named sections",
-                description="Selective: only the sections asked for are loaded. A section that fails, exceeds its "
+                description="Selective: only the requested sections are loaded. A section that fails, exceeds its "
                 "deadline or is too large carries `error`; the others are whole.",
                 tag="profile",
                 handler=self.handle,
@@ -126,11 +126,11 @@ class Profiles:
                     Parameter(
                         "sections", "query",
                         f"Comma-separated names of the sections to include, in the order wanted: {', '.join(names)}. "
-                        "All are included where it is left out.",
+                        "By default all are included.",
                         {"type": "string", "minLength": 1}, example=",".join(names[:2]),
                     ),
                     Parameter(
-                        "If-None-Match", "header", "The ETag of an answer held: 304 where it still holds.",
+                        "If-None-Match", "header", "The ETag of an earlier answer: 304 if the profile still has it.",
                         {"type": "string"},
                     ),
                 ),
@@ -138,11 +138,11 @@ class Profiles:
                     errors.InvalidParameter, errors.UnknownSection, errors.CustomerNotFound, errors.SectionForbidden,
                 ),
                 headers={
-                    "ETag": "Weak; changes with the contents, in no way that another tenant could tell. Absent where a "
-                    "section is computed, or failed.",
-                    "Content-Location": "The surviving customer's path, where the id asked for was merged away.",
+                    "ETag": "Weak; changes with the contents, and is keyed per tenant. Absent if a section is "
+                    "computed or failed.",
+                    "Content-Location": "The path of the surviving customer, if the requested id was merged away.",
                 },
-                also={304: "What If-None-Match names still holds."},
+                also={304: "The profile still has the ETag of If-None-Match."},
             )
         ]  # fmt: skip
 

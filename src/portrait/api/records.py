@@ -141,7 +141,7 @@ class Records:
         bare, enveloped = {"$type": record}, {"$type": _of(Enveloped, record)}
         several = {"type": "array", "minItems": 1, "items": {"anyOf": [bare, enveloped]}}
         may_fail = (errors.InvalidParameter, errors.CustomerNotFound, errors.SectionForbidden)
-        order = "Newest first, all there are." if self._section.kind == "events" else "What counts now, by key."
+        order = "All events, newest first." if self._section.kind == "events" else "The current records, by key."
         return (
             Operation(
                 id=f"record_{name}", method="POST", path=base, tag=name, handler=self.record, roles=WRITE,
@@ -159,8 +159,8 @@ class Records:
             Operation(
                 id=f"list_{name}", method="GET", path=base, tag=name, handler=self.list, roles=READ,
                 summary=f"List {name}", success=200, answer=_of(pages.Page, _of(ListedRecord, record)),
-                description=f"{described} {order} With `upcoming` what is still to come, each with the moment from "
-                "which on it counts.",
+                description=f"{described} {order} With `upcoming` the records that take effect later, each with its "
+                "moment.",
                 example={
                     "data": [{"key": "key", "record": answer_example, **telling}],
                     "pagination": last,
@@ -171,7 +171,7 @@ class Records:
                 id=f"history_{name}", method="GET", path=f"{base}/{{key}}/history", tag=name, handler=self.history,
                 roles=READ, summary=f"Show the history of one of {name}", success=200,
                 answer=_of(pages.Page, _of(Told, record)),
-                description="Every fact of it, newest first, with source and times: why we say so.",
+                description="Every fact of the record, newest first, with source and times.",
                 example={"data": [{"op": "put", "record": answer_example, **telling}], "pagination": last},
                 parameters=(CUSTOMER_ID, key, *pages.PARAMETERS),
                 fails=(*may_fail, errors.RecordNotFound, errors.SectionFailed),
@@ -179,8 +179,8 @@ class Records:
             Operation(
                 id=f"delete_{name}", method="DELETE", path=f"{base}/{{key}}", tag=name, handler=self.delete,
                 roles=WRITE, summary=f"End one of {name}", success=204, answer=None,
-                description="For every identifier of the customer that holds it, what is still to come too. Its "
-                "history stays.",
+                description="For every identifier of the customer that has the record, also where it takes effect "
+                "later. Its history stays.",
                 parameters=(CUSTOMER_ID, key, _EFFECTIVE_AT),
                 fails=(*may_fail, errors.RecordNotFound, errors.InvalidRecord),
             ),
@@ -188,11 +188,11 @@ class Records:
 
 
 _UPCOMING = Parameter(
-    "upcoming", "query", "Whether to list what is still to come instead of what counts now.",
+    "upcoming", "query", "Whether to list the records that take effect later instead of the current records.",
     {"type": "boolean", "default": False},
 )  # fmt: skip
 _EFFECTIVE_AT = Parameter(
-    "effectiveAt", "query", "When it ends, RFC 3339 with an offset or `Z`: now where left out.",
+    "effectiveAt", "query", "When the record ends, RFC 3339 with an offset or `Z`; now by default.",
     {"type": "string", "format": "date-time"},
 )  # fmt: skip
 _KEY = Parameter(

@@ -20,14 +20,14 @@ from portrait.storage.contract import Credential
 
 COMMAND_LINE = "command line"
 REACH = (
-    "Who holds this key can make any tenant's keys, an admin's too, and so reach every customer. Each tenant's list"
+    "The holder of this key can make keys of every tenant and role, and so reach every customer. Each tenant's list"
     " shows which keys the platform made."
 )
 """The message that is printed when a key of the platform's is made."""
 
 NO_REGION = (
-    "It has no region: phone numbers without + and the country's code are not read, and join nobody. Before its first"
-    ' record it can be given one: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
+    "The tenant has no region: phone numbers without + and a country code are not parsed, and link nobody. Set a region"
+    ' before the first record: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
 )
 """The message that is printed when a tenant is made without a region."""
 
@@ -40,13 +40,13 @@ def tenant() -> None:
 @tenant.command("create")
 @click.argument("tenant_id")
 @click.option("--name", help="The tenant's name for people. [default: its id]")
-@click.option("--region", help="Where phone numbers without + and a country's code are from: ISO 3166-1, such as GB.")
+@click.option("--region", help="The country of phone numbers without + and a country code: ISO 3166-1, such as GB.")
 @takes(*DATA)
 def create_tenant(tenant_id: str, name: str | None, region: str | None, **options: Any) -> None:
     """Make a tenant.
 
-    Without a region, phone numbers that are told without + and the country's code are not read: each is taken with a
-    warning, is shown, and joins nobody. A region can be set only before the tenant's first record.
+    Without a region, phone numbers without + and a country code are not parsed: each is taken with a warning, is shown,
+    and links nobody. A region can be set only before the tenant's first record.
     """
 
     async def work(services: Services) -> None:
@@ -77,7 +77,7 @@ def list_tenants(**options: Any) -> None:
 
 @click.group()
 def key() -> None:
-    """Make, list and take back API keys."""
+    """Make, list and revoke API keys."""
 
 
 def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
@@ -91,10 +91,10 @@ def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
 
 
 @key.command("create")
-@tenant_option("The tenant that the key is for.", required=False)
-@click.option("--role", type=click.Choice(ROLES), help="What the key may do. [default: viewer]")
-@click.option("--platform", is_flag=True, help="A key of the platform's own: makes tenants, and any tenant's keys.")
-@click.option("--name", default="", help="What the key is for, for people.")
+@tenant_option("The tenant of the key.", required=False)
+@click.option("--role", type=click.Choice(ROLES), help="The role of the key. [default: viewer]")
+@click.option("--platform", is_flag=True, help="A platform key: it makes tenants, and any tenant's keys.")
+@click.option("--name", default="", help="A note for people on the purpose of the key.")
 @click.option("--expires", help="When the key ends: an RFC 3339 timestamp.")
 @takes(*DATA)
 def create_key(
@@ -103,7 +103,7 @@ def create_key(
     """Make an API key; it alone is printed on stdout, this once."""
     owner = _owner(tenant_id, platform=platform)
     if platform and role:
-        raise click.UsageError("A key of the platform's has no other role.")
+        raise click.UsageError("A platform key has no role of a tenant: leave out --role.")
     try:
         expires_at = None if expires is None else time.parse(expires)
     except InvalidParameter as error:
@@ -122,7 +122,7 @@ def create_key(
 
 @key.command("list")
 @tenant_option("The tenant whose keys to list.", required=False)
-@click.option("--platform", is_flag=True, help="List the platform's own keys.")
+@click.option("--platform", is_flag=True, help="List the platform's keys.")
 @takes(*DATA)
 def list_keys(*, tenant_id: str | None, platform: bool, **options: Any) -> None:
     """List API keys: id, role, last four characters, state, name, the id of the key that made it; then three moments.
@@ -174,12 +174,12 @@ def _moment(moment: int | None, otherwise: str) -> str:
 
 @key.command("revoke")
 @click.argument("key_id", metavar="KEY")
-@tenant_option("The tenant whose key it is.", required=False)
-@click.option("--platform", is_flag=True, help="Take back a key of the platform's own.")
-@click.option("--descendants", is_flag=True, help="Take back what it made too, and what that made in turn.")
+@tenant_option("The tenant of the key.", required=False)
+@click.option("--platform", is_flag=True, help="Revoke a platform key.")
+@click.option("--descendants", is_flag=True, help="Revoke the keys that it minted too, directly or in turn.")
 @takes(*DATA)
 def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendants: bool, **options: Any) -> None:
-    """Take an API key back: named by its id, or whole.
+    """Revoke an API key: named by its id, or whole.
 
     What it made is listed, and what that made in turn: id, tenant, role, and what else `key list` prints.
     """
@@ -194,4 +194,4 @@ def revoke_key(*, key_id: str, tenant_id: str | None, platform: bool, descendant
         await _show(services, lambda after: services.access.descendants(owner, id_, after, 100), tenants=True)
 
     run(options, work)
-    say("The key is refused from now on. What it made is listed on stdout, if anything.", err=True)
+    say("The key is revoked. The keys that it minted are listed on stdout, if any.", err=True)

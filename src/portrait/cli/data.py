@@ -55,14 +55,14 @@ class LoadOutcome(Outcome):
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@tenant_option("The tenant that the records are of.")
+@tenant_option("The tenant of the records.")
 @click.option(
-    "--refused", type=click.Path(dir_okay=False), help="Where refused lines go. [default: FILE.refused.jsonl]"
+    "--refused", type=click.Path(dir_okay=False), help="The file for refused lines. [default: FILE.refused.jsonl]"
 )
 @click.option(
     "--warned",
     type=click.Path(dir_okay=False),
-    help="Where lines go that were taken with a warning. [default: FILE.warned.jsonl]",
+    help="The file for lines that were taken with a warning. [default: FILE.warned.jsonl]",
 )
 @takes(*DATA)
 def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **options: Any) -> None:
@@ -210,8 +210,8 @@ class _Writing:
         except Unavailable as error:
             first, last = min(chunk.texts) + 1, max(chunk.texts) + 1
             raise type(error)(
-                f"Lines {first:,} to {last:,} were not recorded: {error.detail} Lines before them were recorded, some "
-                "after them may be. Load the file again then: what is recorded already counts as a duplicate."
+                f"Lines {first:,} to {last:,} were not recorded: {error.detail} Lines before them were recorded, "
+                "and some lines after them may have been. Load the file again: recorded lines count as duplicates."
             ) from error
         self._chunks.popleft()
         self._total.recorded += outcome.recorded
@@ -239,7 +239,7 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         stream: Any = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
         if fault := foreign(stream.peek(1)):
-            name = "What came on stdin" if file == "-" else file
+            name = "The input on stdin" if file == "-" else file
             raise InputRefused(f"{name} {fault}. portrait load takes JSON lines, each like {EXAMPLE}.")
         yield stream
 
@@ -260,9 +260,9 @@ class _SideFile:
         """
         path = Path(named or f"{'stdin' if file == '-' else file}.{kind}.jsonl")
         if named and path.exists():
-            raise InvalidSetting(f"{path} is there already. Name a new file for {kind} lines.")
+            raise InvalidSetting(f"{path} exists already. Name a new file for {kind} lines.")
         if not os.access(path.parent, os.W_OK):
-            raise InvalidSetting(f"No file can be made in {path.parent}. Name another place with --{kind}.")
+            raise InvalidSetting(f"No file can be created in {path.parent}. Name another file with --{kind}.")
         return cls(path)
 
     def open(self) -> None:
@@ -303,7 +303,7 @@ class _Sides(NamedTuple):
         """
         sides = cls(_SideFile.beside(file, refused, "refused"), _SideFile.beside(file, warned, "warned"))
         if sides.refused.path == sides.warned.path:
-            raise InvalidSetting("--refused and --warned name the same file. Name two.")
+            raise InvalidSetting("--refused and --warned name the same file. Name two files.")
         return sides
 
     def __enter__(self) -> "_Sides":
@@ -347,7 +347,7 @@ def _progress(size: int | None) -> Iterator[_Bar | None]:
 
 @click.command()
 @click.argument("customer_id", metavar="CUSTOMER")
-@tenant_option("The tenant that knows the customer.")
+@tenant_option("The tenant of the customer.")
 @click.option("--sections", "names", help="Comma-separated sections to show. [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON of the API's answer.")
 @takes(*DATA)
@@ -379,6 +379,6 @@ async def _say_what_is_left_out(services: Services, tenant_id: str, customer_id:
     by_name = sorted(section.name for section in services.registry if not section.default and section.name in stored)
     unknown = sorted(stored - set(services.registry.names()))
     if by_name:
-        say(f"Not shown, but by --sections: {', '.join(by_name)}.", err=True)
+        say(f"Shown only with --sections: {', '.join(by_name)}.", err=True)
     if unknown:
-        say(f"Not shown, for want of the plugins that they are of (see --plugin): {', '.join(unknown)}.", err=True)
+        say(f"Not shown, because their plugins are not loaded (see --plugin): {', '.join(unknown)}.", err=True)

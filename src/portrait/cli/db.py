@@ -61,7 +61,7 @@ def upgrade(*, what_changes: bool, examples: int, **options: Any) -> None:
     type=click.IntRange(1, 10_000),
     default=32,
     show_default=True,
-    help="Over how many shards: no fewer than the workers will ever have cores.",
+    help="The number of shards: at least as many as the workers will ever have cores.",
 )
 def distribute(database: str, shards: int) -> None:
     """Distribute the tables, and the rows in them, over a Citus cluster. Stop the services first."""
@@ -88,7 +88,7 @@ def restore(database: str, file: Path) -> None:
     The copy is checked before. What was in its place is kept beside it, under a name that ends in the time.
     """
     before = app.restore(database, file)
-    message = f"What was there before is kept as {before}." if before else "There was nothing there before."
+    message = f"The previous database is kept as {before}." if before else "There was no previous database."
     say(f"Restored. {message}", err=True)
 
 
@@ -103,7 +103,7 @@ def check(**options: Any) -> None:
     report = _with_progress("Checking", options, lambda services, progress: services.upkeep.check(progress))
     _print(report)
     if report.differences or report.faults:
-        say("Run `portrait db rebuild` to put derived data right; a damaged file needs its backup.", err=True)
+        say("Run `portrait db rebuild` to repair derived data. Restore a damaged file from its backup.", err=True)
     if report.differences or report.faults or report.failed:
         sys.exit(1)
 
@@ -111,7 +111,7 @@ def check(**options: Any) -> None:
 @db.command()
 @takes(*DATA)
 def rebuild(**options: Any) -> None:
-    """Derive everything from the facts, report the differences, and replace what is held."""
+    """Derive everything from the facts, report the differences, and replace the stored rows."""
     _print(_with_progress("Rebuilding", options, lambda services, progress: services.upkeep.rebuild(progress)))
 
 

@@ -36,10 +36,10 @@ def room_for(connections: int) -> int:
             soft = raised
     room = connections if soft == resource.RLIM_INFINITY else min(connections, (soft - OWN) // EACH)
     if room < 1:
-        raise InvalidSetting(f"The limit of open files is {soft}: allow more, {OWN + EACH * connections} at best.")
+        raise InvalidSetting(f"The limit of open files is {soft}. Raise it, to {OWN + EACH * connections} at best.")
     if room < connections:
         _log.warning(
-            "a process takes %d connections at once, not %d: the limit of open files is %d, %d would do",
+            "a process takes %d connections at once, not %d: the limit of open files is %d, %d would be enough",
             room, connections, soft, OWN + EACH * connections,
         )  # fmt: skip
     return room

@@ -86,7 +86,7 @@ def _pair(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _tenant = tenant_option("The tenant.")
-_preview = click.option("--preview", is_flag=True, help="Only tell what would be; change nothing.")
+_preview = click.option("--preview", is_flag=True, help="Only show the effect; change nothing.")
 
 
 @click.group()
@@ -185,7 +185,7 @@ def unlink(
     tenant_id: str,
     **options: Any,
 ) -> None:
-    """Take an identifier from a customer, and keep it from coming back by itself."""
+    """Unlink an identifier from a customer, and keep the two apart."""
 
     async def work(services: Services, tenant: TenantRow) -> Effect:
         identifier = _identifier(tenant, type_, value)
@@ -221,7 +221,7 @@ def move(
 @_tenant
 @takes(*DATA)
 def merge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **options: Any) -> None:
-    """Make one customer of two: the target's id stays."""
+    """Merge two customers: the target's id stays."""
 
     async def work(services: Services, tenant: TenantRow) -> Effect:
         return await services.identities.merge(tenant.id, target_id, source_id, SOURCE, dry=preview)
@@ -236,7 +236,7 @@ def merge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **op
 @_tenant
 @takes(*DATA)
 def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **options: Any) -> None:
-    """Part two customers that were merged: each is again what it was."""
+    """Unmerge two customers: each gets its identifiers and records back."""
 
     async def work(services: Services, tenant: TenantRow) -> Effect:
         return await services.identities.unmerge(tenant.id, target_id, source_id, SOURCE, dry=preview)
@@ -245,9 +245,11 @@ def unmerge(*, target_id: str, source_id: str, preview: bool, tenant_id: str, **
 
 
 @identity.command("review")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to print.")
-@click.option("--skip", type=click.IntRange(min=0), default=0, show_default=True, help="How many to pass over first.")
-@click.option("--source", "by", callback=_text_or_none, help="Only what this source told. [default: all]")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="The number of links to print."
+)
+@click.option("--skip", type=click.IntRange(min=0), default=0, show_default=True, help="The number of links to skip.")
+@click.option("--source", "by", callback=_text_or_none, help="Only links of this source. [default: all]")
 @_tenant
 @takes(*DATA)
 def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: Any) -> None:
@@ -278,7 +280,7 @@ def review(*, limit: int, skip: int, by: str | None, tenant_id: str, **options: 
 @_tenant
 @takes(*DATA)
 def accept(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
-    """Make a link hold that waits for review."""
+    """Accept a link that waits for review."""
 
     async def work(services: Services, tenant: TenantRow) -> Effect:
         a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
@@ -292,7 +294,7 @@ def accept(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **
 @_tenant
 @takes(*DATA)
 def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -> None:
-    """Turn a link down that waits for review, and keep the two apart."""
+    """Reject a link that waits for review, and keep the two apart."""
 
     async def work(services: Services) -> None:
         tenant = await known_tenant(services, tenant_id)
@@ -300,7 +302,7 @@ def reject(*, pair: tuple[str, str, str, str], tenant_id: str, **options: Any) -
         await services.identities.reject(tenant.id, a, b, SOURCE)
 
     run(options, work)
-    say("It waits no more, and the two are kept apart.")
+    say("The link is rejected, and the two are kept apart.")
 
 
 @identity.command("cannot-link")
@@ -325,7 +327,7 @@ def cannot_link(*, pair: tuple[str, str, str, str], tenant_id: str, **options: A
 @_tenant
 @takes(*DATA)
 def allow_link(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str, **options: Any) -> None:
-    """Let two identifiers be one person again, which somebody set apart."""
+    """Lift a ban: let two identifiers be linked again."""
 
     async def work(services: Services, tenant: TenantRow) -> Effect:
         a, b = _identifier(tenant, *pair[:2]), _identifier(tenant, *pair[2:])
@@ -340,14 +342,29 @@ def allow_link(*, pair: tuple[str, str, str, str], preview: bool, tenant_id: str
     "--file",
     "file",
     type=click.Path(exists=True, dir_okay=False),
-    help="Match the records of this file, whose ids are customer ids: .csv, .parquet, .jsonl. [default: what is held]",
+    help="Match the records of this file, whose ids are customer ids: .csv, .parquet, .jsonl. [default: the stored "
+    "customers]",
 )
 @click.option("--section", "sections", multiple=True, help="A section whose first record's fields are compared too.")
-@click.option("--work", type=click.Path(file_okay=False), required=True, help="Where the run keeps what is finished.")
-@click.option("--link-at", type=float, default=0.95, show_default=True, help="From this probability on a pair links.")
-@click.option("--review-at", type=float, default=0.5, show_default=True, help="From here on it waits for review.")
 @click.option(
-    "--source", callback=_source, default="match", show_default=True, help="The source of the links, to forget them by."
+    "--work", type=click.Path(file_okay=False), required=True, help="The directory for the finished steps of the run."
+)
+@click.option(
+    "--link-at", type=float, default=0.95, show_default=True, help="The least probability at which a pair is linked."
+)
+@click.option(
+    "--review-at",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="The least probability at which a pair waits for review.",
+)
+@click.option(
+    "--source",
+    callback=_source,
+    default="match",
+    show_default=True,
+    help="The source of the links, by which they can be forgotten.",
 )
 @_tenant
 @takes(*DATA)
@@ -408,9 +425,7 @@ def _report_progress(stage: str, done: int, total: int) -> None:
 
 
 @identity.command("rules")
-@click.option(
-    "--file", "file", type=click.Path(exists=True, dir_okay=False), help="Set the rules that this file holds."
-)
+@click.option("--file", "file", type=click.Path(exists=True, dir_okay=False), help="Set the rules in this file.")
 @click.option("--default", "default", is_flag=True, help="Set the rules to the default.")
 @_tenant
 @takes(*DATA)
@@ -473,7 +488,7 @@ def _decision(what: str, record: LinkRecord) -> str:
 def _teller(record: LinkRecord) -> str:
     """Return who recorded a link: the source that is named, and the key that acted."""
     key = f" (key {record.credential})" if record.credential else ""
-    return f"{record.source or 'nobody named'}{key}"
+    return f"{record.source or 'an unnamed source'}{key}"
 
 
 def _link(link: Link) -> str:

@@ -64,7 +64,7 @@ class CommandGroup(click.Group):
         except KeyboardInterrupt:
             if sys.stderr.isatty():
                 say("", err=True)  # the terminal has written ^C
-            raise Stopped("Stopped. What was committed until then stays.") from None
+            raise Stopped("Stopped. Records that were committed stay.") from None
 
 
 def _warn_of_variables() -> None:
@@ -73,7 +73,7 @@ def _warn_of_variables() -> None:
     for name in sorted(name for name in os.environ if _OURS.fullmatch(name) and name not in known):
         near = difflib.get_close_matches(name, sorted(known), 1)
         meant = f" Did you mean {near[0]}?" if near else ""
-        say(f"portrait: {name} is no setting and changes nothing.{meant} See portrait settings.", err=True)
+        say(f"portrait: {name} is not a setting and has no effect.{meant} See portrait settings.", err=True)
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -154,8 +154,8 @@ async def known_tenant(services: Services, tenant_id: str) -> TenantRow:
         words = [f"There is no tenant {tenant_id}."]
         words += [f"Did you mean {near[0]}?"] if near else []
         more = ", …" if len(there) > LISTED else ""
-        words += [f"There are: {', '.join(there[:LISTED])}{more}."] if there else ["There is none yet."]
-        words += ["A new one is made by portrait tenant create."]
+        words += [f"Tenants: {', '.join(there[:LISTED])}{more}."] if there else ["There are no tenants yet."]
+        words += ["Create a tenant with portrait tenant create."]
         raise CommandRefused(" ".join(words)) from None
 
 

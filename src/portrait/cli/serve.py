@@ -59,7 +59,7 @@ def demo(sample: str, **options: Any) -> None:
 
     async def fill(services: Services) -> None:
         if any(row.id != DEMO_TENANT for row in await services.access.tenants(None, 2)):
-            raise InvalidSetting("This database holds tenants of its own: the demo would open them to everybody.")
+            raise InvalidSetting("This database has other tenants: the demo would open them to everybody.")
         with contextlib.suppress(TenantExists):
             await services.access.create_tenant(DEMO_TENANT, "The sample tenant")
         tenant = await known_tenant(services, DEMO_TENANT)
@@ -84,7 +84,7 @@ curl {base}/CUST001/unified-profile \\
 curl "{base}/CUST001/unified-profile?sections=identities,interactions" \\
   -H "X-Tenant-Id: {DEMO_TENANT}"
 
-# Tell something new, then read it
+# Record an interaction, then read it
 curl {base}/CUST001/interactions \\
   -H "X-Tenant-Id: {DEMO_TENANT}" -H "Content-Type: application/json" \\
   -d '{{"id": "ih_002", "interactionType": "click", "timestamp": "2026-03-29T09:00:00Z"}}'
@@ -157,7 +157,7 @@ def _listen(host: str, port: int, auth: str) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        InvalidSetting: the address cannot be had, or is open to other machines while everybody is let in.
+        InvalidSetting: the port cannot be opened, or is open to other machines while everybody is let in.
     """
     if auth == "open" and not _is_loopback(host):
         raise InvalidSetting(
@@ -169,7 +169,8 @@ def _listen(host: str, port: int, auth: str) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
-        reason = "is taken: name another with --port" if taken else f"cannot be had: {os.strerror(error.errno or 0)}"
+        fault = f"cannot be opened: {os.strerror(error.errno or 0)}"
+        reason = "is in use: name another port with --port" if taken else fault
         raise InvalidSetting(f"Port {port} of {host} {reason}.") from error
     except OverflowError as error:
         raise InvalidSetting("A port is a number from 0 to 65535.") from error

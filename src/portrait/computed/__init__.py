@@ -163,7 +163,7 @@ class _Runner:
         text = "has a call that never yields: its event loop was abandoned. A coroutine function must not block"
         last = hanging >= calls.MAX_LOOPS
         if last:
-            text += f"; with {hanging} loops that hang the section is busy until one of them comes round"
+            text += f"; with {hanging} hanging loops the section is busy until one of them returns"
         self._warn(context.tenant_id, "all loops" if last else "loop", text)
 
     def _warn(self, tenant: str, kind: str, text: str, error: BaseException | None = None) -> None:

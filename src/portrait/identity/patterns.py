@@ -107,4 +107,4 @@ def _options() -> re2.Options:
 def _explained(error: re2.error) -> str:
     """Return what is wrong with a pattern, and what would be right; nothing of the pattern itself."""
     message = error.args[0].decode(errors="replace").partition(": ")[0]
-    return _WORDS.get(message, "is none that RE2 can run, or too large: see docs/reference/identifiers.md")
+    return _WORDS.get(message, "cannot be run by RE2, or is too large: see docs/reference/identifiers.md")

@@ -75,18 +75,19 @@ class Reason(StrEnum):
 
 
 WORDS = {
-    Reason.REVIEW: "Matching found them alike, but not so sure that it links them.",
-    Reason.SELF_LINK: "An identifier is not linked with itself.",
-    Reason.UNKNOWN_TYPE: "The tenant's rules know no such type of identifier.",
-    Reason.BLOCKED_VALUE: "The value is one that many people have, or none.",
-    Reason.CANNOT_LINK: "Two of their identifiers were set apart; merging or allowing just these two lifts that.",
-    Reason.UNCERTAIN_VALUE: "The value, no whole and valid number or no address, may be several people's.",
-    Reason.UNIQUE_TYPE: "Two profiles with identifiers of a type that a person has one of are not joined.",
+    Reason.REVIEW: "The probability of the match is below the threshold for a link.",
+    Reason.SELF_LINK: "An identifier cannot be linked with itself.",
+    Reason.UNKNOWN_TYPE: "The tenant's rules do not know this type of identifier.",
+    Reason.BLOCKED_VALUE: "The value is blocked: it is a placeholder, or many people have it.",
+    Reason.CANNOT_LINK: "Two of their identifiers are kept apart; merging or allowing just these two lifts the ban.",
+    Reason.UNCERTAIN_VALUE: "The value may belong to several people: it is not a whole and valid number, or not an "
+    "address.",
+    Reason.UNIQUE_TYPE: "Two profiles with different identifiers of a unique type are not joined.",
     Reason.LIMIT: "The profile would have more identifiers of one type than the limit.",
-    Reason.WEAK_EVIDENCE: "A device, cookie or anonymous id alone does not join two people who are known apart.",
-    Reason.SHARED_IDENTIFIER: "The identifier is seen with so many people that it is taken to be shared.",
-    Reason.LOW_CONFIDENCE: "The confidence is below the least that merges two profiles.",
-    Reason.COMPONENT_CAP: "The profile would have more identifiers than a person's may.",
+    Reason.WEAK_EVIDENCE: "A device, cookie or anonymous id alone does not join two known people.",
+    Reason.SHARED_IDENTIFIER: "So many people have the identifier that it counts as shared.",
+    Reason.LOW_CONFIDENCE: "The confidence is below the minimum for joining two profiles.",
+    Reason.COMPONENT_CAP: "The profile would have more identifiers than the limit.",
 }
 """What each reason means, for people."""
 
@@ -312,7 +313,7 @@ def _broken(message: str) -> str:
         return f"{path}: a type's name is of a-z, 0-9 and _, at most 64, and begins with a letter"
     if "unknown field" in what:
         fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
-        return f"{path}: rules there are {', '.join(field.encode_name for field in fields)}"
+        return f"{path}: known rules are {', '.join(field.encode_name for field in fields)}"
     if "enum" in what:
         chosen = next(field.type for field in msgspec.structs.fields(Rules) if field.encode_name in path)
         return f"{path}: expected one of {', '.join(get_args(chosen))}"
@@ -322,13 +323,13 @@ def _broken(message: str) -> str:
 def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
     """Return which of a type's rules cannot stand together, or None."""
     if name == CUSTOMER_ID and rule.weak:
-        return "a customer id cannot be weak: it is what a profile is known by"
+        return "a customer id cannot be weak: it names the profile"
     if rule.unique and rule.weak:
-        return "a type cannot be both unique, which keeps people apart, and weak"
+        return "a type cannot be both unique and weak: a unique type keeps people apart"
     if rule.limit is None:
-        return None if rule.window_days is None else "`windowDays` bounds a `limit`, and there is none"
+        return None if rule.window_days is None else "`windowDays` needs a `limit`"
     if rule.unique and rule.limit > 1:
-        return "of a unique type a person has one: leave `limit` out or make it 1"
+        return "a person has one identifier of a unique type: leave `limit` out or make it 1"
     usual = DEFAULT_TYPES.get(name, _UNKNOWN).limit
     beyond = rule.limit > rules.max_identifiers and rule.limit != usual
     return "`limit` is beyond `maxIdentifiers`" if beyond else None

@@ -88,7 +88,7 @@ class Parser:
         if texts is None:
             raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         if not texts:
-            raise InvalidRecord("The array holds no record. Send at least one.")
+            raise InvalidRecord("The array has no records. Send at least one.")
         named = self._naming.named(CUSTOMER_ID, customer_id)
         self._naming.hold_subject(named)
         incoming = []
@@ -252,7 +252,7 @@ class Parser:
     def _only(members: dict[str, msgspec.Raw], known: frozenset[str]) -> None:
         for name in members.keys() - known:
             quoted = f"`{name}` " if re.fullmatch(r"[A-Za-z_][\w-]{0,63}", name, re.ASCII) else ""
-            raise InvalidRecord(f"Field {quoted}is not known here; known are: {', '.join(sorted(known))}.")
+            raise InvalidRecord(f"Field {quoted}is unknown; known fields are: {', '.join(sorted(known))}.")
 
     @staticmethod
     def _object(text: bytes) -> dict[str, msgspec.Raw]:

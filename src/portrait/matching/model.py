@@ -99,7 +99,7 @@ def named(columns: Iterable[str], chosen: Mapping[str, str]) -> dict[str, str]:
     have = {column.casefold(): column for column in reversed(list(columns))}
     for name, column in chosen.items():
         if name not in COLUMNS:
-            raise InputRefused(f"No attribute has the name that was chosen. Names are: {', '.join(COLUMNS)}.")
+            raise InputRefused(f"A chosen attribute is unknown. Known attributes: {', '.join(COLUMNS)}.")
         if column.casefold() not in have:
             raise InputRefused(f"The column chosen for {name} is not in the table.")
     known_columns: dict[str, str] = {}
@@ -120,8 +120,8 @@ def comparisons(usable: Iterable[str]) -> tuple[Comparison, ...]:
     groups = [group for group in GROUPS if have & set(group)]
     if len(have & set(COLUMNS)) < 3 or len(groups) < 2:
         raise InputRefused(
-            "Too few columns say something about a person: at least three are needed, and not all of one kind (name, "
-            f"address, birth date, email, phone, company). Columns are known by the names {', '.join(COLUMNS)}."
+            "Matching needs at least three columns about a person, of more than one kind (name, address, birth "
+            f"date, email, phone, company). The known column names are {', '.join(COLUMNS)}."
         )
     made = []
     if "given_name" in have:

@@ -163,9 +163,9 @@ def _chained(first: list[Record], rest: Iterator[Record]) -> Iterator[Record]:
 
 def _known(path: Path) -> None:
     if path.suffix.lower() not in _READERS:
-        raise InputRefused(f"Files are known by their ending: {', '.join(_READERS)}.")
+        raise InputRefused(f"The file's ending must be one of: {', '.join(_READERS)}.")
     if not path.is_file():
-        raise InputRefused("A file that was given does not exist, or is none.")
+        raise InputRefused("An input file does not exist, or is not a file.")
 
 
 def _rows(table: Table) -> Iterable[Record]:

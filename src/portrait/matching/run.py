@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How to match. The defaults are what docs/explanation/matching.md measured."""
 
     link_at: float = 0.95
-    """From this probability on a pair links."""
+    """The least probability at which a pair is linked."""
     review_at: float = 0.5
     """From this probability on a pair waits for review."""
     id_column: str = "id"
@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Raise InvalidSetting where thresholds are no probabilities, or review is above link."""
         if not 0 < self.review_at <= self.link_at <= 1:
-            raise InvalidSetting("review_at must be above 0 and at most link_at, and that at most 1.")
+            raise InvalidSetting("review_at must be above 0 and at most link_at, and link_at at most 1.")
         if self.largest < 2 or self.block < 2 or self.chunk < 1 or not 0 <= self.agreement <= 1:
             raise InvalidSetting("largest and block must be 2 at least, chunk 1, and agreement between 0 and 1.")
 
@@ -136,7 +136,7 @@ class _Run:
         try:
             self._work.mkdir(parents=True, exist_ok=True, mode=0o700)  # it will hold personal data
         except OSError as error:
-            raise InvalidSetting("The work directory cannot be made. Name another place.") from error
+            raise InvalidSetting("The work directory cannot be created. Name another directory.") from error
         files = hash_of_files(self._tables)
         kept = self._kept()
         if kept is None or files is None or kept.files != files:
@@ -159,7 +159,9 @@ class _Run:
         if not self._manifest.chunks:
             counted = engine.rows("select count(*) - count(distinct uid) as twice from records")["twice"][0].as_py()
             if counted:
-                raise InputRefused(f"Ids must be unique in a table: {counted} records have one that another has too.")
+                raise InputRefused(
+                    f"Ids must be unique in a table: {counted} records share their id with another record."
+                )
             few = f"select count(*) as n from keys group by key having count(*) between 2 and {self._settings.block}"
             pairs = engine.rows(f"select sum(n * (n - 1) / 2) as pairs from ({few}) f")["pairs"][0].as_py() or 0
             self._manifest.chunks = max(1, min(1000, -(-int(pairs) // self._settings.chunk)))

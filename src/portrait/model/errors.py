@@ -18,17 +18,17 @@ PortraitError
 │   ├── SectionTooLarge       a customer's section would pass its limit of rendered bytes
 │   ├── AnswerTooLarge        an answer that would pass its limit of bytes
 │   ├── UnknownIdentifierType a type of identifier that is neither built in nor the tenant's own
-│   ├── BlockedIdentifier     an identifier whose value says nothing of a person
+│   ├── BlockedIdentifier     an identifier whose value is a placeholder or blocked
 │   ├── SelfLink              an identifier or a customer is to be joined with itself
 │   ├── InvalidRules          identity rules that break their schema or contradict each other
-│   └── NotSupported          well formed, but not something that Portrait does
-├── AccessDenied            the request is well formed, the caller may not
+│   └── NotSupported          well formed, but not supported
+├── AccessDenied            the caller may not do this
 │   ├── Unauthenticated       no credential, or a wrong, expired or revoked one
 │   ├── TenantForbidden       a tenant that is unknown or not the credential's
-│   ├── HostForbidden         a name of this machine's that only a foreign page would use
+│   ├── HostForbidden         a Host header that is not a name of this machine, under `--auth open`
 │   ├── RoleForbidden         the role may not call this operation
 │   └── SectionForbidden      the role may not read or write this section
-├── NotFound                what was asked for is not there, or not there for this tenant
+├── NotFound                the resource does not exist, or not for this tenant
 │   ├── RouteNotFound         no operation has this path
 │   ├── CustomerNotFound      an unknown customer
 │   ├── IdentifierNotFound    an identifier that belongs to no customer
@@ -38,22 +38,22 @@ PortraitError
 ├── Conflict                the request contradicts what is stored
 │   ├── EventConflict         an event's key was used before for another body
 │   ├── LinkRefused           a rule of the tenant's refuses to join two identifiers
-│   ├── NotMerged             two that are not one person, or between whom no link waits for review
+│   ├── NotMerged             two that are not one person, or no link between the two waits for review
 │   ├── StillMerged           two that are to be kept apart and are one person
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
-│   ├── Overloaded            more is asked for at once than can be answered in time
+│   ├── Overloaded            more requests at once than the service can answer in time
 │   ├── StorageBusy           the database is locked by another writer for too long
 │   ├── StorageFull           the database has no room to write
 │   ├── StorageFailed         the database reports an error of its own
-│   ├── TooManyConnections    as many connections are open as one process takes
+│   ├── TooManyConnections    the process has reached its limit of connections
 │   └── ShuttingDown          the service is stopping
 ├── SectionFailed           a section's own code, a plugin's, raised an error
-├── Defect                  an error of the service's own, not meant to happen
+├── Defect                  the service failed, by a defect of its own
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
-    ├── PluginRefused         a plugin that does not import, or declares what cannot be
+    ├── PluginRefused         a plugin that does not import, or whose declaration is invalid
     └── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
@@ -170,7 +170,7 @@ class SectionTooLarge(InvalidRequest):
 
 
 class AnswerTooLarge(InvalidRequest):
-    """An answer that would pass its limit of bytes: less must be asked for at a time."""
+    """An answer that would pass its limit of bytes: request less at a time."""
 
     code = "answer_too_large"
 
@@ -182,7 +182,7 @@ class UnknownIdentifierType(InvalidRequest):
 
 
 class BlockedIdentifier(InvalidRequest):
-    """An identifier whose value says nothing of a person."""
+    """An identifier whose value is a placeholder or blocked."""
 
     code = "blocked_identifier"
 
@@ -200,13 +200,13 @@ class InvalidRules(InvalidRequest):
 
 
 class NotSupported(InvalidRequest):
-    """Well formed, but not something that Portrait does."""
+    """The request is well formed, but Portrait does not support it."""
 
     code = "not_supported"
 
 
 class AccessDenied(PortraitError):
-    """The request is well formed, the caller may not."""
+    """The caller may not do this."""
 
     code = "access_denied"
 
@@ -218,7 +218,7 @@ class Unauthenticated(AccessDenied):
 
 
 class TenantForbidden(AccessDenied):
-    """A tenant that is unknown or not the credential's: one answer for both, so that neither can be told."""
+    """A tenant that is unknown or not the credential's: one answer for both, so that no caller learns which."""
 
     code = "tenant_forbidden"
 
@@ -227,7 +227,7 @@ class TenantForbidden(AccessDenied):
 
 
 class HostForbidden(AccessDenied):
-    """A Host that is not this machine's, while everybody is let in: a web page elsewhere may be behind the call."""
+    """A Host header that is not a name of this machine, under `--auth open`: a foreign web page may be calling."""
 
     code = "host_forbidden"
 
@@ -245,13 +245,13 @@ class SectionForbidden(AccessDenied):
 
 
 class NotFound(PortraitError):
-    """What was asked for is not there, or not there for this tenant."""
+    """The resource does not exist, or not for this tenant."""
 
     code = "not_found"
 
 
 class RouteNotFound(NotFound):
-    """No operation has this path; the detail says what there is where it leads astray."""
+    """No operation has this path; the detail names the valid next parts."""
 
     code = "route_not_found"
 
@@ -263,8 +263,8 @@ class CustomerNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__(
-            "No customer with this id is known to this tenant. A first record makes a customer known. By another"
-            " identifier, such as an e-mail address, read with POST /api/v1/unified-profile."
+            "This tenant has no customer with this id. The first record creates a customer. To read a profile by"
+            " another identifier, such as an e-mail address, use POST /api/v1/unified-profile."
         )
 
 
@@ -274,7 +274,7 @@ class IdentifierNotFound(NotFound):
     code = "identifier_not_found"
 
     def __init__(self) -> None:
-        super().__init__("This identifier belongs to no customer of this tenant. A first record makes it known.")
+        super().__init__("This identifier belongs to no customer of this tenant. Its first record creates a customer.")
 
 
 class RecordNotFound(NotFound):
@@ -351,7 +351,7 @@ class Unavailable(PortraitError):
 
 
 class Overloaded(Unavailable):
-    """More is asked for at once than can be answered in time; nothing of the request was done."""
+    """The service is overloaded; nothing of the request was done."""
 
     code = "overloaded"
 
@@ -381,7 +381,7 @@ class StorageFailed(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """As many connections are open as one process takes."""
+    """The process has reached its limit of connections."""
 
     code = "too_many_connections"
 
@@ -414,7 +414,7 @@ class SectionFailed(PortraitError):
 
 
 class Defect(PortraitError):
-    """An error of the service's own, not meant to happen: its cause is in the log, under the request's id."""
+    """The service failed: the cause is in the log, under the request's id."""
 
     code = "internal_error"
 
@@ -438,7 +438,7 @@ class DatabaseRefused(StartRefused):
 
 
 class PluginRefused(StartRefused):
-    """A plugin that does not import, or declares what cannot be."""
+    """A plugin that does not import, or whose declaration is invalid."""
 
     code = "plugin_refused"
 

@@ -110,5 +110,5 @@ async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 def _too_large(most: int) -> AnswerTooLarge:
     return AnswerTooLarge(
-        f"The profiles before this one take the {most} bytes that one answer may have. Ask for it in a further request."
+        f"The profiles before this one use up the {most} bytes of one answer. Request this profile separately."
     )

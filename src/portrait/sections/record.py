@@ -280,7 +280,7 @@ class Shape:
         subject = f"Field `{name}`" if re.fullmatch(r"[\w.\[\]]{1,128}", name, re.ASCII) else "The record"
         if match := re.match(r"Object contains unknown field `(.*)`$", rule, re.DOTALL):
             known = sorted({field.name for fields in self.fields.values() for field in fields})
-            return f"{_named(match[1])} is not known here; known are: {', '.join(known)}."
+            return f"{_named(match[1])} is unknown; known fields are: {', '.join(known)}."
         if match := re.match(r"Object missing required field `(\w+)`$", rule):
             prefix = f"{name}." if name else ""
             return f"Field `{prefix}{match[1]}` is required."

@@ -370,4 +370,4 @@ class Admission:
 
 def overloaded() -> Overloaded:
     """Return the error for a request that cannot be served in time."""
-    return Overloaded("More is asked for at once than can be answered in time; nothing was done. Try again soon.")
+    return Overloaded("The service is overloaded; nothing was done. Try again soon.")

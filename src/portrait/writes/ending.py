@@ -80,7 +80,7 @@ def _at_once(unit: UnitOfWork, end: Incoming) -> Incoming:
     if end.effective_at is None or end.effective_at <= unit.now:
         return end
     if end.effective_at > unit.now + MAX_AHEAD:
-        raise InvalidRecord(f"A record of `{end.section.name}` ends at once: `effectiveAt` must not lie ahead of us.")
+        raise InvalidRecord(f"A record of `{end.section.name}` ends at once: `effectiveAt` must not be in the future.")
     return end._replace(effective_at=None)
 
 
@@ -96,7 +96,7 @@ def _is_same(end: Incoming, fact: Fact) -> bool:
 
 def not_held() -> RecordNotFound:
     """Return the error that says that there is nothing to end."""
-    return RecordNotFound("No record of this customer, live or to come, has this key in this section.")
+    return RecordNotFound("This customer has no record under this key in this section, current or later.")
 
 
 def _end(

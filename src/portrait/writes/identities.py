@@ -111,7 +111,7 @@ class Identities:
         """
         a = customer(customer_id)
         if a == identifier:
-            raise SelfLink("A customer's own id cannot be taken from it: name another identifier of the customer.")
+            raise SelfLink("A customer's own id cannot be unlinked: name another identifier of the customer.")
         return await self._part(tenant, a, identifier, _stated(by, Rule.UNLINK, how), how, self._theirs)
 
     async def accept(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
@@ -126,7 +126,7 @@ class Identities:
         return await self._decide(tenant, a, b, how, lambda linker: linker.accept(a, b, stated), self._reviewed)
 
     async def reject(self, tenant: str, a: Identifier, b: Identifier, by: str | None, **how: Unpack[How]) -> Effect:
-        """Turn a link down that waits for review, and keep the two apart.
+        """Reject a link that waits for review, and keep the two apart.
 
         Raises:
             NotMerged: no such link waits.
@@ -144,7 +144,7 @@ class Identities:
             StillMerged: they are one person.
         """
         if a == b:
-            raise SelfLink("An identifier cannot be kept apart from itself: name two.")
+            raise SelfLink("An identifier cannot be kept apart from itself: name two identifiers.")
         stated = _stated(by, Rule.CANNOT_LINK, how)
         return await self._decide(tenant, a, b, how, lambda linker: linker.ban(a, b, stated), self._known)
 
@@ -181,7 +181,7 @@ class Identities:
         assert record.linked is not None
         a, b, moved = customer(source), customer(target), record.linked.named.identifier
         if a == b or moved in {a, b}:
-            raise SelfLink("Name two customers, and an identifier that is neither's own id.")
+            raise SelfLink("Name two customers, and an identifier that is not the id of either.")
         failures = Failures(tenant, request.current())
 
         async def move(tx: Transaction) -> UnitOfWork:
@@ -239,7 +239,7 @@ class Identities:
         if len(await tx.resolve_for_update(tenant, identifiers)) < len(identifiers):
             for named in identifiers[:-1]:
                 await head_of(tx, tenant, named.value)
-            raise NotMerged("This identifier is not the customer's: there is nothing to take back.")
+            raise NotMerged("This identifier does not belong to the customer: there is nothing to unlink.")
         async with self._both(tx, tenant, *identifiers) as both:
             yield both
 

@@ -127,7 +127,7 @@ class Linker(Regrouping):
         """
         await self.load((a, b))
         if b not in self._unit.profile_of(a).members:
-            raise NotMerged("The two are not one person: there is nothing to take back.")
+            raise NotMerged("The two are not one person: there is nothing to part.")
         self._ban(a, b, stated, LINKED)
         self.decide()
         for key, word in list(self._words.items()):
@@ -148,7 +148,7 @@ class Linker(Regrouping):
         """
         await self.load((a, b))
         if frozenset((a, b)) not in self._bans:
-            raise NotMerged("These two are not kept apart: there is nothing to take back.")
+            raise NotMerged("These two are not kept apart: there is no ban to lift.")
         self.lift(a, b, stated)
         self.decide()
         await self.apply()

@@ -54,15 +54,15 @@ class Naming:
         if not self._rules.knows(type_):
             known = ", ".join(list(self._rules.all_types)[:MAX_NAMED])
             raise UnknownIdentifierType(
-                f"This type of identifier is not known to the tenant. Known are: {known}. "
-                "An administrator adds others to the tenant's identity rules."
+                f"This tenant does not know this type of identifier. Known types: {known}. An administrator can add "
+                "types to the tenant's identity rules."
             )
         identifier = Identifier(type_, normalise(type_, value, self._rules.region))
         if fault := value_fault(identifier, value):
             raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
         if self._rules.blocks(identifier, value) and not self._rules.is_null_id(identifier):
             raise BlockedIdentifier(
-                "The identifier's value is empty or one that says nothing of a person: nothing can be told of it."
+                "The identifier's value is empty, a placeholder or blocked: no record can be about it."
             )
         return GivenIdentifier(identifier, value)
 
@@ -83,9 +83,9 @@ class Naming:
     def _hold_certain(self, named: GivenIdentifier) -> None:
         if self._rules.is_uncertain(named.identifier):
             raise BlockedIdentifier(
-                "The identifier may be several people's: nothing can be told of a phone that is no whole and valid "
-                "number, or of an e-mail that is no address. Tell it of another identifier, or write the number with + "
-                "and the country's code."
+                "The identifier may belong to several people: no record can be about a phone that is not a whole "
+                "and valid number, or an e-mail that is not an address. Name another identifier, or write the "
+                "number with + and the country code."
             )
 
     def keyed(self, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Identifier | None]:

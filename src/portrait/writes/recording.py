@@ -113,7 +113,11 @@ class Recorder:
             if len(incoming) == 1:
                 whom = request.concerning(tenant, None)
                 _log.exception("a record of section %s could not be recorded (%s)", incoming[0].section.name, whom)
-                return [error if isinstance(error, PortraitError) else Defect("An error of the service's own.")]
+                return [
+                    error
+                    if isinstance(error, PortraitError)
+                    else Defect("The service failed at this record; the log has the cause.")
+                ]
         half = len(incoming) // 2
         return [
             *await self._each(tenant, incoming[:half], failures),

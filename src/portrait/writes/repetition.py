@@ -59,8 +59,8 @@ def _check_moment(record: Incoming, fact: Fact) -> None:
         is_planned = record.section.planned(record.parsed.record)
     if not is_planned:
         raise InvalidRecord(
-            f"A record of `{record.section.name}` must not be true from more than 24 hours ahead of us: look at the "
-            "clock of whoever sent it, or send it then."
+            f"A record of `{record.section.name}` must not take effect more than 24 hours in the future: check the "
+            "sender's clock, or send the record later."
         )
 
 

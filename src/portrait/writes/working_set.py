@@ -189,5 +189,5 @@ class WorkingSet(LockedCustomers):
 
 def too_many_keys(section: StoredSection) -> TooManyKeys:
     """Return the error that says that a customer's section is full."""
-    what = "events ahead of now" if section.kind == "events" else "live keys"
+    what = "events in the future" if section.kind == "events" else "live keys"
     return TooManyKeys(f"A customer's section holds at most {MAX_KEYS} {what}. Delete some first.")

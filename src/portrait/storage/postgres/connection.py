@@ -217,7 +217,7 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     ),
     (
         asyncpg.UndefinedTableError,
-        "lacks a table of Portrait's that it once had. Restore it from a backup, or name another database",
+        "lacks a table of Portrait's. Restore it from a backup, or name another database",
     ),
     (
         (asyncpg.UndefinedObjectError, asyncpg.CantChangeRuntimeParamError),
@@ -229,7 +229,7 @@ _REFUSALS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     ),
     (
         TargetServerAttributeNotMatched,
-        "is no server of the kind that target_session_attrs asks for. Name another, or leave the option out",
+        "does not match target_session_attrs. Name another server, or leave the option out",
     ),
     (asyncpg.TooManyConnectionsError, "takes no more connections. Raise max_connections, or use fewer"),
     (asyncpg.CannotConnectNowError, "is starting up or shutting down. Try again in a moment"),

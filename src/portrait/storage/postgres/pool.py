@@ -131,7 +131,7 @@ class Pool:
     @staticmethod
     def _refuse(turn: "asyncio.Future[Connection | None]") -> None:
         if not turn.done():
-            turn.set_exception(Overloaded("Too many wait for the database; nothing was kept. Try again soon."))
+            turn.set_exception(Overloaded("Too many requests wait for the database; nothing was kept. Try again soon."))
 
     def _hand_over(self, connection: Connection | None) -> bool:
         """Give a connection, or the room for one (None), to whose turn it is; tell whether anybody waited."""

@@ -74,7 +74,7 @@ def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool, reading:
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     elif connection.pragma("application_id") != APPLICATION_ID:
-        raise DatabaseRefused(f"{path} is a database of another application. Name a file of Portrait's, or a new one.")
+        raise DatabaseRefused(f"{path} is a database of another application. Name a Portrait database, or a new file.")
     elif path.stat().st_size <= QUICK_CHECK_LIMIT and connection.execute("PRAGMA quick_check(1)").get != "ok":
         raise DatabaseRefused(f"{path} is corrupt. Restore it from a backup; keep the file for inspection.")
     if connection.readonly("main"):

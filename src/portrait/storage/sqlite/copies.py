@@ -31,7 +31,7 @@ def backup(path: Path, copy: Path, *, patience: float) -> None:
         DatabaseRefused: the database cannot be copied, or not there; the detail says why and what to do.
     """
     if copy.exists():
-        raise DatabaseRefused(f"{copy} is there already. Name a new file.")
+        raise DatabaseRefused(f"{copy} exists already. Name a new file.")
     if not copy.parent.is_dir():
         raise DatabaseRefused(f"The directory {copy.parent} does not exist. Create it, or name another file.")
     if not path.is_file():
@@ -85,7 +85,7 @@ def _copied(original: apsw.Connection, path: Path, *, beside: Path) -> Iterator[
         DatabaseRefused: the database is not Portrait's, of a newer version, or corrupt.
     """
     if original.pragma("application_id") != APPLICATION_ID:
-        raise DatabaseRefused(f"{path} is no database of Portrait's. Name another file.")
+        raise DatabaseRefused(f"{path} is not a Portrait database. Name another file.")
     migrations.needed("sqlite", schema_version(original), str(path), upgrade=True)
     number, name = tempfile.mkstemp(prefix=f".{beside.name}.", dir=beside.parent)  # for its owner's eyes only
     os.close(number)

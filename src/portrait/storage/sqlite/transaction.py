@@ -43,7 +43,7 @@ class SqliteTransaction(SqliteReads):
     def _check_open(self) -> None:
         """Refuse to go on where SQLite has undone the transaction by itself: each statement would commit alone."""
         if not self._connection.in_transaction:
-            raise StorageFull("The database has undone the transaction, for lack of room; nothing was kept.")
+            raise StorageFull("The database rolled the transaction back, because it has no room; nothing was kept.")
 
     def _put(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         self._check_open()
