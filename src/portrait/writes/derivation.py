@@ -1,6 +1,6 @@
 """What follows from a working set's facts: states, documents, heads and owners."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from portrait import projection
@@ -10,8 +10,9 @@ from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.links import LINKS, shown_by
-from portrait.storage.contract import Changes, StoredState, Transaction
-from portrait.writes.working_set import StateKey, WorkingSet, too_many_keys
+from portrait.storage.contract import Changes, StoredState
+from portrait.writes.loaded_set import LoadedSet
+from portrait.writes.working_set import StateKey, too_many_keys
 
 DocumentKey = tuple[str, str]
 """Names a document: its customer id and its section."""
@@ -21,25 +22,13 @@ class Derivation:
     """Derives what follows from a working set's facts: first it loads what that takes, then it derives, without I/O.
 
     Args:
-        tx: the transaction.
-        tenant: the tenant.
-        working_set: the working set.
-        load: takes the states of identifiers in a section into the working set.
+        loaded: the working set.
     """
 
-    def __init__(
-        self,
-        tx: Transaction,
-        tenant: str,
-        working_set: WorkingSet,
-        load: Callable[[StoredSection, Iterable[Identifier]], Awaitable[None]],
-    ) -> None:
-        self._tx = tx
-        self._tenant = tenant
-        self._set = working_set
-        self._load_states = load
-        self._is_final = False
-        """Whether no more facts are added."""
+    def __init__(self, loaded: LoadedSet) -> None:
+        self._set = loaded
+        self._tx = loaded.tx
+        self._tenant = loaded.tenant
         self._is_appended = False
         """Whether the facts are applied already, as what follows from them takes reading events back."""
         self._changed: dict[DocumentKey, StoredSection | None] = {}
@@ -53,13 +42,12 @@ class Derivation:
 
     async def load(self) -> None:
         """Load what deriving takes."""
-        self._is_final = True
         await self._refill()
         self._changed = await self._load_changed()
         sections = {section.name: section for section in self._changed.values() if section is not None}
         for section in sections.values():
             owners = {owner for owner, name in self._changed if name == section.name}
-            await self._load_states(section, {member for owner in owners for member in self._set.members[owner]})
+            await self._set.load(section, {member for owner in owners for member in self._set.members[owner]})
         for (owner, _), known in self._changed.items():
             if known is not None:
                 try:
@@ -123,7 +111,7 @@ class Derivation:
         elif projection.is_by_join(section) and projection.needs_links(
             section, projection.joined(section, states.values())
         ):
-            await self._load_states(LINKS, states)
+            await self._set.load(LINKS, states)
 
     def _rendered(self, owner: str, section: StoredSection) -> Document:
         states = self._states_of(owner, section)
@@ -207,7 +195,7 @@ class Derivation:
         everyone = [identifier for group in members.values() if len(group) > 1 for identifier in group]
         for name, section in known.sections.items() if everyone else ():
             if projection.is_by_join(section):
-                await self._load_states(section, everyone)
+                await self._set.load(section, everyone)
                 empty = section.fold.empty()
                 for owner, group in members.items():
                     keys = [(name, identifier) for identifier in group]
@@ -224,7 +212,7 @@ class Derivation:
 
     async def _append(self) -> None:
         """Apply the facts ahead of what follows from them, for reads to see them."""
-        if self._is_final and not self._is_appended:
+        if self._set.is_final and not self._is_appended:
             self._is_appended = True
             await self._tx.apply(self._tenant, Changes(facts=self._set.facts))
 

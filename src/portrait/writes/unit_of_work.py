@@ -4,19 +4,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from portrait import projection
 from portrait.identity.graph import Profile, first_owner
 from portrait.model.errors import PortraitError, SectionTooLarge
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
 from portrait.sections.base import StoredSection
-from portrait.sections.links import LINKS, LinksState, shown_by
+from portrait.sections.links import LINKS, shown_by
 from portrait.storage.contract import Changes, FactsAsked, Transaction
 from portrait.writes.derivation import Derivation
 from portrait.writes.incoming import GivenIdentifier, Incoming
-from portrait.writes.working_set import WorkingSet
+from portrait.writes.loaded_set import LoadedSet
 
 
 class _Phase(Enum):
@@ -25,7 +24,7 @@ class _Phase(Enum):
     COMMITTED = auto()
 
 
-class UnitOfWork(WorkingSet):
+class UnitOfWork(LoadedSet):
     """One transaction's working set, with the transaction: it loads, and commits once.
 
     As a context it commits at its end, unless that was done before or an error ends it.
@@ -38,12 +37,10 @@ class UnitOfWork(WorkingSet):
     """
 
     def __init__(self, tx: Transaction, tenant: str, now: int, sections: Mapping[str, StoredSection]) -> None:
-        super().__init__(now, sections)
-        self._tx = tx
-        self._tenant = tenant
+        super().__init__(tx, tenant, now, sections)
         self._phase = _Phase.OPEN
         self._changes = Changes()
-        self.derivation = Derivation(tx, tenant, self, self.load)
+        self.derivation = Derivation(self)
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -100,7 +97,7 @@ class UnitOfWork(WorkingSet):
         """
         missing = [identifier for identifier in dict.fromkeys(identifiers) if not self.is_here(identifier)]
         unseen = [identifier for identifier in missing if identifier.type == CUSTOMER_ID]
-        known = await self._tx.resolve_for_update(self._tenant, unseen) if unseen else {}
+        known = await self.tx.resolve_for_update(self.tenant, unseen) if unseen else {}
         missing = [identifier for identifier in missing if identifier.type != CUSTOMER_ID or identifier in known]
         if missing:
             await self._enter(missing, claim=True)
@@ -108,7 +105,7 @@ class UnitOfWork(WorkingSet):
     async def _enter(self, wanted: Sequence[Identifier], *, claim: bool) -> list[Identifier] | None:
         """Resolve and lock the customers of identifiers, and return those that are new; None: some are, unclaimed."""
         while True:
-            resolved = await self._tx.resolve_for_update(self._tenant, wanted)
+            resolved = await self.tx.resolve_for_update(self.tenant, wanted)
             owners = {identifier: owner for identifier, owner in resolved.items() if identifier not in self.claimed}
             new = [identifier for identifier in wanted if identifier not in owners]
             if new and not claim:
@@ -116,7 +113,7 @@ class UnitOfWork(WorkingSet):
             own = [owner for identifier in new if (owner := first_owner(identifier)) is not None]
             needed = {*owners.values(), *own} - self.heads.keys()
             if needed:
-                self.heads |= await self._tx.lock(self._tenant, sorted(needed))
+                self.heads |= await self.tx.lock(self.tenant, sorted(needed))
                 confirmed = all(self.confirms(identifier, owner) for identifier, owner in owners.items())
                 if not confirmed or any(self.heads[owner] for owner in own):
                     continue
@@ -125,7 +122,7 @@ class UnitOfWork(WorkingSet):
                 for identifier in new
                 if identifier.type != CUSTOMER_ID and identifier not in self.claimed
             }
-            taken = await self._tx.claim(self._tenant, unclaimed) if unclaimed else set()
+            taken = await self.tx.claim(self.tenant, unclaimed) if unclaimed else set()
             self.claimed |= {identifier: unclaimed[identifier] for identifier in taken}
             if len(taken) == len(unclaimed):
                 break
@@ -135,40 +132,12 @@ class UnitOfWork(WorkingSet):
         self.settle(owners, new, {*owners.values(), *own})
         return new
 
-    async def load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:
-        """Load the states of some identifiers of customers that are locked."""
-        missing = [identifier for identifier in identifiers if not self.has_state((section.name, identifier))]
-        for identifier in missing:
-            self.put_state((section.name, identifier), section.fold.empty())
-        # A new identifier has no facts; but from whom it is kept apart may be known still.
-        stored = [identifier for identifier in missing if section is LINKS or identifier not in self.new]
-        if stored:
-            states, unreadable = await projection.readable_states(self._tx, self._tenant, section, stored)
-            for identifier, state in states.items():
-                self.put_state((section.name, identifier), state)
-            for identifier, error in unreadable.items():
-                self.put_unreadable((section.name, identifier), error)
-
-    async def links(self, identifiers: Iterable[Identifier]) -> list[LinksState]:
-        """Return the links of some identifiers of customers that are locked."""
-        return list((await self.states(LINKS, identifiers)).values())
-
-    async def states(self, section: StoredSection, identifiers: Iterable[Identifier]) -> dict[Identifier, Any]:
-        """Return the states of some identifiers of customers that are locked.
-
-        Raises:
-            SectionFailed: the section's own code cannot fold one.
-        """
-        wanted = dict.fromkeys(identifiers)
-        await self.load(section, wanted)
-        return {identifier: self.state((section.name, identifier)) for identifier in wanted}
-
     async def with_records(self, identifiers: Iterable[Identifier]) -> set[Identifier]:
         """Return those of some identifiers that have facts of any section but links."""
         wanted = set(identifiers)
         added = {fact.identifier for fact in self.facts if fact.section != LINKS.name} & wanted
         known = wanted - added - self.new
-        states = await self._tx.states_of(self._tenant, known) if known else {}
+        states = await self.tx.states_of(self.tenant, known) if known else {}
         return added | {identifier for identifier, section in states if section != LINKS.name}
 
     async def known(self, incoming: Sequence[Incoming], asked: Sequence[FactsAsked]) -> dict[FactsAsked, list[Fact]]:
@@ -191,7 +160,7 @@ class UnitOfWork(WorkingSet):
         for name, identifiers in needed.items():
             await self.load(sections[name], identifiers)
         wanted = {question for question in wanted if question.identifier not in self.new}
-        return await self._tx.known(self._tenant, wanted) if wanted else {}
+        return await self.tx.known(self.tenant, wanted) if wanted else {}
 
     async def derive(self) -> Mapping[tuple[str, str], PortraitError]:
         """Derive what follows from the facts, after which none are added; return why sections cannot be shown.
@@ -199,7 +168,7 @@ class UnitOfWork(WorkingSet):
         The errors are by section and customer id.
         """
         assert self._phase is _Phase.OPEN, "a unit of work is derived once"
-        self._phase = _Phase.DERIVED
+        self._phase, self.is_final = _Phase.DERIVED, True
         await self._lock_aliases()
         await self.derivation.load()
         self._changes = self.derivation.changes()
@@ -221,14 +190,9 @@ class UnitOfWork(WorkingSet):
             if isinstance(error, SectionTooLarge):
                 raise error
         self._phase = _Phase.COMMITTED
-        await self._tx.apply(self._tenant, self._changes)
-
-    def add(self, section: StoredSection, fact: Fact) -> None:
-        """Add a fact and fold it; see `WorkingSet.add`."""
-        assert self._phase is _Phase.OPEN, "facts are added before what follows from them is derived"
-        super().add(section, fact)
+        await self.tx.apply(self.tenant, self._changes)
 
     async def _lock_aliases(self) -> None:
         """Lock customers that were or are merged away: their heads change, and writers of theirs may hold them."""
         if unlocked := (self.regrouped | self.merged.keys()) - self.heads.keys():
-            self.heads |= await self._tx.lock(self._tenant, sorted(unlocked))
+            self.heads |= await self.tx.lock(self.tenant, sorted(unlocked))

@@ -31,6 +31,8 @@ class WorkingSet(LockedCustomers):
         super().__init__(now)
         self.sections = {**sections, LINKS.name: LINKS}
         self.facts: list[Fact] = []
+        self.is_final = False
+        """Whether no more facts are added: what follows from them is derived."""
         self.touched: dict[StateKey, StoredSection] = {}
         """The sections of the states to which facts were added."""
         self.grown: dict[StateKey, int] = {}
@@ -103,6 +105,7 @@ class WorkingSet(LockedCustomers):
             TooManyKeys: it would add a key beyond the limit.
             SectionFailed: the section's own code raised an error.
         """
+        assert not self.is_final, "facts are added before what follows from them is derived"
         key = section.name, fact.identifier
         before = self.state(key)
         with section.own_code():
