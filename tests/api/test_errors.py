@@ -78,7 +78,8 @@ async def test_what_nobody_foresaw_is_a_problem_without_its_words(running, monke
     async def fail(*_):
         raise ZeroDivisionError(CANARY)
 
-    monkeypatch.setattr(running.services.store, "documents", fail)
+    for read in ("documents", "hashes"):
+        monkeypatch.setattr(running.services.store, read, fail)
     for answer in (await running.profile(), await running.client.get("/api/v1/customers/c1/segments")):
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"

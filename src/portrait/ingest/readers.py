@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
@@ -200,6 +199,7 @@ class _Reader:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", __name__, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,  # Ctrl-C is for the process that started this one, which ends it
         )  # fmt: skip
         reader = cls(process)
         try:
@@ -246,7 +246,6 @@ def _blocks(stream: BinaryIO) -> Iterator[list[Line]]:
 
 def main() -> None:
     """Parse what comes on stdin until it ends: first the recipe, then lines."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; who started this one ends it
     received, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # what a plugin prints is no answer
     parse: Callable[[Line], Read] | None = None

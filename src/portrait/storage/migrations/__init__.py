@@ -84,10 +84,10 @@ def pending(dialect: str, current: str | None) -> str | None:
 
     No way leads from a revision that this code does not know: it is of a newer version.
     """
-    from alembic import command  # noqa: PLC0415  # see `_config`
-
     written = io.StringIO()
     config = _config(output_buffer=written)
+    from alembic import command  # noqa: PLC0415  # see `_config`
+
     config.attributes["dialect"] = dialect
     known = {script.revision for script in _directory(config).walk_revisions()}
     if current is not None and current not in known:
