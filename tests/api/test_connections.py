@@ -3,12 +3,14 @@
 import json
 import resource
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from api.sockets import PATIENCE, Client, resident, until
 from harness import TENANT, interaction, portrait, server
+from portrait.api.connections import MOST_BETWEEN_LOOKS, Guard, Limits
 
 MIB = 2**20
 LIMITS = {"head_seconds": 1, "answer_seconds": 1, "linger_seconds": 1, "linger_bytes": MIB}
@@ -353,3 +355,11 @@ def test_the_server_does_not_start_with_too_few_file_descriptors(database):
     refused = portrait("serve", "--port", "0", database=database, preexec_fn=none)
     assert refused.returncode == 1
     assert refused.stderr.startswith("portrait: The limit of open files is 64: allow more")
+
+
+@pytest.mark.parametrize("seconds", [1, 10**6])
+def test_connections_are_looked_at_often_enough_for_every_limit(seconds):
+    delays = []
+    limits = Limits(keep_alive_seconds=seconds, head_seconds=10**6, answer_seconds=10**6, linger_seconds=10**6)
+    Guard(limits).join(object(), SimpleNamespace(call_later=lambda delay, *_: delays.append(delay)))
+    assert delays == [min(seconds / 4, MOST_BETWEEN_LOOKS)]
