@@ -24,7 +24,9 @@ from identifying.acting import (
     tried,
     visible_documents,
 )
+from portrait.identity.rules import Reason, Rule
 from portrait.model.identifier import is_generated
+from portrait.writes import neighbourhood
 
 E, P, D = "email:e@example.org", "phone:+4930901820", "device_id:d"
 
@@ -540,6 +542,22 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 
 
 # --- whatever the clock says ---
+
+
+async def test_a_merge_that_all_claims_together_refuse_is_refused(two, monkeypatch):
+    """An identifier that is shared no more may carry a ban along, which stands between neither of the two before."""
+    decide = neighbourhood.decide
+
+    def refusing(claims, *others):
+        decisions = decide(claims, *others)
+        reasons = [
+            Reason.CANNOT_LINK if claim.rule == Rule.MERGE else reason
+            for claim, reason in zip(claims, decisions.reasons, strict=True)
+        ]
+        return decisions._replace(reasons=reasons)
+
+    monkeypatch.setattr(neighbourhood, "decide", refusing)
+    assert await refused(two, "merge", targetId="A", sourceId="B") == (409, "link_refused", "cannot_link")
 
 
 async def test_evidence_is_explained_though_this_machines_clock_is_behind(running):
