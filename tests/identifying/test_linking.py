@@ -27,7 +27,7 @@ from identifying.acting import (
 )
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
-from portrait.model.identifier import is_generated
+from portrait.model.identifier import Identifier, is_generated
 from portrait.writes import neighbourhood, regrouping
 from portrait.writes.unit_of_work import UnitOfWork
 
@@ -142,6 +142,10 @@ async def test_beyond_the_most_waiting_claims_further_ones_wait_at_their_other_e
     for name in "ABCDEF":
         (waits,) = (await explained(running, name))["candidates"]
         assert (waits["other"]["value"], waits["reason"]) == ("e@example.org", "shared_identifier")
+    shared = Identifier("email", "e@example.org")
+    before = len(await running.services.store.facts(TENANT, [shared]))
+    await each(running, *(tie(name, "email:e@example.org") for name in "GHI"))
+    assert len(await running.services.store.facts(TENANT, [shared])) == before
     await running.checked()
 
 
