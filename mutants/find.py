@@ -183,7 +183,12 @@ def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
 
 
 def _is_bound(node: ast.expr) -> bool:
-    return any(BOUND_NAME.fullmatch(name_of(part)) for part in ast.walk(node))
+    """Tell whether a bound is in an expression: something that is called so, or one of some limits."""
+    return any(
+        BOUND_NAME.fullmatch(name_of(part))
+        or (isinstance(part, ast.Attribute) and name_of(part.value) in {"limits", "_limits"})
+        for part in ast.walk(node)
+    )
 
 
 def _refusal(node: ast.If) -> str | None:

@@ -48,6 +48,8 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/api/test_overload.py", "-k", "key"),
     ),
     "portrait/api/access.py": (("tests/api/test_minting.py", "-k", _SQLITE),),
+    "portrait/api/connections.py": (("tests/api/test_connections.py", "tests/api/test_overload.py"),),
+    "portrait/api/guarded.py": (("tests/api/test_guarded.py", "tests/api/test_connections.py"),),
     "portrait/api/bulk.py": (
         ("tests/api/test_access.py", "-k", "declared"),
         ("tests/contract/test_writing.py", "tests/contract/test_records.py", "-k", _SQLITE),

@@ -64,6 +64,7 @@ def test_the_conditions_of_a_statement_are_taken_away_singly():
         ("if len(body) > section.max_bytes:\n    pass", BOUND, "len(body) > section.max_bytes", "False"),
         ("f(HEAD_SECONDS)", BOUND, "HEAD_SECONDS", "10**12"),
         ("f(limit=2 * MAX_X)", BOUND, "MAX_X", "10**12"),
+        ("if self._fed > limits.head_bytes:\n    pass", BOUND, "self._fed > limits.head_bytes", "False"),
         ("a[:MAX_X]", BOUND, "MAX_X", "10**12"),
         ("f(MOST)", BOUND, "MOST", "10**12"),
         ("if waiting >= self._most_waiting:\n    pass", BOUND, "waiting >= self._most_waiting", "False"),
