@@ -36,6 +36,9 @@ def run(words: list[str], root: str, source: str, output: str) -> None:
     sys.dont_write_bytecode = False  # what is compiled once, tests among it, serves every run
     sys.path.insert(0, source)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a stream of text
+    # The same examples each time, and none that failed without another guard: what failed once fails again.
+    hypothesis.settings.register_profile("mutants", derandomize=True, database=None)
+    hypothesis.settings.load_profile("mutants")
     code = pytest.main(words)
     sys.stdout.flush()
     os._exit(code)

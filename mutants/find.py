@@ -1,4 +1,4 @@
-"""Finds guards in the source: conditions on the tenant, checks of roles, bounds."""
+"""Finds guards in the source: conditions on the tenant, checks of roles, bounds, decisions on identity."""
 
 import ast
 import io
@@ -10,19 +10,25 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-TENANT, ROLE, BOUND = "tenant condition", "role check", "bound"
-KINDS = (TENANT, ROLE, BOUND)
+from mutants import identity
+from mutants.syntax import functions, line_starts, name_of
+
+TENANT, ROLE, BOUND, IDENTITY = "tenant condition", "role check", "bound", "decision on identity"
+KINDS = (TENANT, ROLE, BOUND, IDENTITY)
+_IDENTITY = ("portrait/identity/", "portrait/writes/")
+"""Where it is decided who is one person."""
 
 _PLACE = r"(?:\$\d+|\?\d*|\w+\.tenant)"
 _SQL = re.compile(rf"(?:\b\w+\.)?\btenant (?:=|IS NOT DISTINCT FROM|IS) {_PLACE}|(?<=WHERE )id = (?:\$\d+|\?)")
 """Conditions of statements that keep tenants apart. A tenant's own row is found by its id."""
-BOUND_NAME = re.compile(r"(?!DEFAULT)(_?MAX_\w+|\w*_(SECONDS|BYTES|LIMIT)|max_\w+)")
+BOUND_NAME = re.compile(r"(?!DEFAULT)(_?MAX_\w+|_?MOST(_\w+)?|_?most_\w+|\w*_(SECONDS|BYTES|LIMIT)|max_\w+)")
 """What bounds are called, constants and settings."""
 _ROLE_NAME = re.compile(r"roles?")
 _TENANT_NAME = re.compile(r"tenant|tenant_id")
 _REFUSALS = re.compile(
-    r"RoleForbidden|SectionForbidden|TenantForbidden|TenantRequired|Unauthenticated|HostForbidden|forbidden"
+    r"RoleForbidden|SectionForbidden|TenantForbidden|TenantRequired|Unauthenticated|HostForbidden|forbidden|[oO]verloaded"
 )
+"""Errors of access, and of asking for too much."""
 _EVERYBODY = 'frozenset({"viewer", "editor", "admin", "platform"})'
 _ENDLESS = "10**12"
 
@@ -62,17 +68,25 @@ def mutants(root: Path) -> list[Mutant]:
 def in_file(name: str, source: bytes) -> list[Mutant]:
     """Return the guards of one file."""
     tree = ast.parse(source)
-    sites = set(_guards(tree, source))
+    sites = {_site(part, kind, after, source) for part, kind, after in _guards(tree)}
     if name.startswith("portrait/storage/"):
         sites |= set(_conditions(source))
-    functions = _functions(tree)
+    if name.startswith(_IDENTITY):
+        decisions = [guard for node in ast.walk(tree) for guard in identity.of_node(node)]
+        known = {(start, end) for start, end, *_ in sites}
+        sites |= {
+            site
+            for site in (_site(part, IDENTITY, after, source) for part, after in decisions)
+            if site[:2] not in known
+        }
+    enclosing = functions(tree)
     seen: Counter[tuple[str, str, str]] = Counter()
     found = []
-    starts = _line_starts(source)
+    starts = line_starts(source)
     for start, end, kind, after in sorted(sites):
         before = source[start:end].decode()
         line = sum(one <= start for one in starts)
-        function = next((held for first, last, held in functions if first <= line <= last), "")
+        function = next((held for first, last, held in enclosing if first <= line <= last), "")
         seen[function, before, after] += 1
         text = f"{name}\0{function}\0{before}\0{after}\0{seen[function, before, after]}"
         id_ = blake2b(text.encode(), digest_size=6).hexdigest()
@@ -85,7 +99,7 @@ Site = tuple[int, int, str, str]
 
 def _conditions(source: bytes) -> Iterator[Site]:
     """Yield the conditions on the tenant in statements."""
-    starts = _line_starts(source)
+    starts = line_starts(source)
     lines = source.splitlines(keepends=True)
     for token in tokenize.tokenize(io.BytesIO(source).readline):
         if token.type != tokenize.STRING:
@@ -99,19 +113,25 @@ def _conditions(source: bytes) -> Iterator[Site]:
             yield start, start + len(one[0].encode()), TENANT, f"({one[0]} OR 1=1)"
 
 
-def _guards(tree: ast.Module, source: bytes) -> Iterator[Site]:
-    """Yield the guards in code."""
-    starts = _line_starts(source)
-    found = [one for node in ast.walk(tree) for one in _of_node(node)]
+def _guards(tree: ast.Module) -> Iterator[tuple[ast.expr, str, str]]:
+    """Yield the guards in code: each with its kind and what stands there without it."""
+    for node in ast.walk(tree):
+        yield from _of_node(node)
     spoken = {
         id(part) for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.JoinedStr) for part in ast.walk(node)
     }
-    found += [(one, BOUND, _ENDLESS) for one in _passed(tree) if id(one) not in spoken]
-    for part, kind, after in found:
-        assert part.end_lineno is not None
-        assert part.end_col_offset is not None
-        start, end = starts[part.lineno - 1] + part.col_offset, starts[part.end_lineno - 1] + part.end_col_offset
-        yield start, end, kind, after
+    for part in _passed(tree):
+        if id(part) not in spoken:
+            yield part, BOUND, _ENDLESS
+
+
+def _site(part: ast.expr, kind: str, after: str, source: bytes) -> Site:
+    """Return where a guard stands in the source."""
+    starts = line_starts(source)
+    assert part.end_lineno is not None
+    assert part.end_col_offset is not None
+    start, end = starts[part.lineno - 1] + part.col_offset, starts[part.end_lineno - 1] + part.end_col_offset
+    return start, end, kind, after
 
 
 def _of_node(node: ast.AST) -> list[tuple[ast.expr, str, str]]:
@@ -122,7 +142,7 @@ def _of_node(node: ast.AST) -> list[tuple[ast.expr, str, str]]:
         case ast.If(test=test) if kind := _refusal(node):
             parts = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]
             return [(part, kind, "False") for part in parts]
-        case ast.Call(func=func) if _name(func) == "require":
+        case ast.Call(func=func) if name_of(func) == "require":
             return [(node, ROLE, "None")]
         case ast.keyword(arg="roles", value=value) if not isinstance(value, ast.Constant):
             return [(value, ROLE, _EVERYBODY)]
@@ -130,14 +150,18 @@ def _of_node(node: ast.AST) -> list[tuple[ast.expr, str, str]]:
 
 
 def _passed(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield constants that are bounds where they are passed to a call."""
+    """Yield constants that are bounds where they are passed to a call, or end a slice."""
     for node in ast.walk(tree):
+        arguments: list[ast.expr] = []
         if isinstance(node, ast.Call):
-            for argument in [*node.args, *(one.value for one in node.keywords)]:
-                for part in ast.walk(argument):
-                    if _name(part).isupper() and BOUND_NAME.fullmatch(_name(part)):
-                        assert isinstance(part, ast.expr)
-                        yield part
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        elif isinstance(node, ast.Slice) and node.upper is not None:
+            arguments = [node.upper]
+        for argument in arguments:
+            for part in ast.walk(argument):
+                if name_of(part).isupper() and BOUND_NAME.fullmatch(name_of(part)):
+                    assert isinstance(part, ast.expr)
+                    yield part
 
 
 def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
@@ -149,8 +173,8 @@ def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
         return BOUND, "False" if above else "True"
     for kind, names in ((ROLE, _ROLE_NAME), (TENANT, _TENANT_NAME)):
         # Two sets of roles compared with each other decide on no caller.
-        equal = isinstance(operator, ast.Eq | ast.NotEq) and any(_name(side) == "roles" for side in sides)
-        if not equal and any(names.fullmatch(_name(side)) for side in sides):
+        equal = isinstance(operator, ast.Eq | ast.NotEq) and any(name_of(side) == "roles" for side in sides)
+        if not equal and any(names.fullmatch(name_of(side)) for side in sides):
             if isinstance(operator, ast.NotIn | ast.NotEq):
                 return kind, "False"
             if isinstance(operator, ast.Eq) or (kind == ROLE and isinstance(operator, ast.In)):
@@ -159,45 +183,19 @@ def _of_compare(node: ast.Compare) -> tuple[str, str] | None:
 
 
 def _is_bound(node: ast.expr) -> bool:
-    return any(BOUND_NAME.fullmatch(_name(part)) for part in ast.walk(node))
+    """Tell whether a bound is in an expression: something that is called so, or one of some limits."""
+    return any(
+        BOUND_NAME.fullmatch(name_of(part))
+        or (isinstance(part, ast.Attribute) and name_of(part.value) in {"limits", "_limits"})
+        for part in ast.walk(node)
+    )
 
 
 def _refusal(node: ast.If) -> str | None:
-    """Return the kind of guard that an `if` is, where it raises an error of access."""
+    """Return the kind of guard that an `if` is, where it raises an error of access, or of too much."""
     first = node.body[0]
     if isinstance(first, ast.Raise) and first.exc is not None:
         raised = first.exc.func if isinstance(first.exc, ast.Call) else first.exc
-        if found := _REFUSALS.fullmatch(_name(raised)):
-            return TENANT if "Tenant" in found[0] else ROLE
+        if found := _REFUSALS.fullmatch(name_of(raised)):
+            return BOUND if "verloaded" in found[0] else TENANT if "Tenant" in found[0] else ROLE
     return None
-
-
-def _name(node: ast.AST) -> str:
-    """Return the last name of a name or an attribute; empty where it is neither."""
-    if isinstance(node, ast.Name):
-        return node.id
-    return node.attr if isinstance(node, ast.Attribute) else ""
-
-
-def _functions(tree: ast.Module) -> list[tuple[int, int, str]]:
-    """Return first line, last line and name of functions, the inner ones first."""
-    found = []
-
-    def walk(node: ast.AST, above: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            name = above
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                name = f"{above}.{child.name}" if above else child.name
-                assert child.end_lineno is not None
-                found.append((child.lineno, child.end_lineno, name))
-            walk(child, name)
-
-    walk(tree, "")
-    return sorted(found, key=lambda one: one[1] - one[0])
-
-
-def _line_starts(source: bytes) -> list[int]:
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    return starts

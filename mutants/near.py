@@ -15,6 +15,12 @@ _ALONE = (
     " or descend or listed_of or come_back or only_its_own or rules_are or no_others"
 )
 """The cases that are about tenants."""
+_AT_RANDOM = "tests/identifying/test_machine.py", "tests/identifying/test_order.py"
+_IDENTIFYING: tuple[Stage, ...] = (
+    ("tests/identifying", "tests/api/test_identity.py", "-k", _SQLITE, *(f"--ignore={file}" for file in _AT_RANDOM)),
+    (*_AT_RANDOM, "-k", _SQLITE),
+)
+"""A test that says what it tries comes before those that try anything."""
 NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/storage/sqlite/": (
         ("tests/storage/test_conformance.py", "-k", f"sqlite and ({_ALONE})"),
@@ -39,8 +45,11 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/contract/test_decided_access.py", "-k", "tenant or credential or role"),
         ("tests/api/test_access.py", "-k", "not bytes and not machine"),
         ("tests/api/test_minting.py", "tests/api/test_isolation.py", "-k", _SQLITE),
+        ("tests/api/test_overload.py", "-k", "key"),
     ),
     "portrait/api/access.py": (("tests/api/test_minting.py", "-k", _SQLITE),),
+    "portrait/api/connections.py": (("tests/api/test_connections.py", "tests/api/test_overload.py"),),
+    "portrait/api/guarded.py": (("tests/api/test_guarded.py", "tests/api/test_connections.py"),),
     "portrait/api/bulk.py": (
         ("tests/api/test_access.py", "-k", "declared"),
         ("tests/contract/test_writing.py", "tests/contract/test_records.py", "-k", _SQLITE),
@@ -51,7 +60,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
         ("tests/api", "tests/contract", "-k", f"{_SQLITE} and not schemathesis and not real_server"),
         ("tests/api",),
     ),
-    "portrait/identity/": (("tests/identity",), ("tests/api/test_identity.py", "tests/identifying")),
+    "portrait/identity/": (("tests/identity",), *_IDENTIFYING),
     "portrait/ingest/": (
         ("tests/contract", "tests/api/test_bad_input.py", "-k", _SQLITE),
         ("tests/recording", "tests/cli"),
@@ -59,8 +68,12 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/model/": (("tests/contract", "tests/api/test_bad_input.py", "tests/identity", "-k", _SQLITE),),
     "portrait/cli/": (("tests/cli",), ("tests/api/test_real_server.py", "-k", "stop")),
     "portrait/computed/": (("tests/plugins",),),
-    "portrait/writes/linking.py": (("tests/identifying", "-k", _SQLITE),),
+    "portrait/writes/linking.py": _IDENTIFYING,
+    "portrait/writes/neighbourhood.py": _IDENTIFYING,
+    "portrait/writes/regrouping.py": _IDENTIFYING,
+    "portrait/writes/claims.py": _IDENTIFYING,
     "portrait/serving/admission.py": (("tests/admission",), ("tests/api/test_overload.py",)),
+    "portrait/writes/group_commit.py": (("tests/recording/test_grouping.py",),),
     "portrait/writes/ending.py": (("tests/recording/test_ending.py", "-k", _SQLITE),),
     "portrait/writes/repetition.py": (("tests/contract/test_records.py", "tests/recording", "-k", _SQLITE),),
     "portrait/writes/judging.py": (("tests/recording/test_alone.py", "-k", _SQLITE),),

@@ -50,12 +50,12 @@ class Workshop:
         shutil.copytree(SOURCE, self._source, ignore=shutil.ignore_patterns("__pycache__"))
         compileall.compile_dir(self._source, quiet=1)
 
-    def judge(self, mutant: Mutant, known: str | None, seconds: float) -> Verdict:
+    def judge(self, mutant: Mutant, likeliest: Iterable[Stage], seconds: float) -> Verdict:
         """Return whether a test fails without a guard.
 
         Args:
             mutant: the guard.
-            known: the test that failed the last time; tried first.
+            likeliest: runs of tests that are tried first.
             seconds: how long to look for a test.
         """
         begun = time.monotonic()
@@ -66,8 +66,7 @@ class Workshop:
         kept = compiled.read_bytes()
         compiled.unlink()  # a file that is written twice within a second may look the same to it
         try:
-            first: list[Stage] = [(known,)] if known else []
-            for stage in [*first, *stages(mutant.file, mutant.before)]:
+            for stage in [*likeliest, *stages(mutant.file, mutant.before)]:
                 left = seconds - (time.monotonic() - begun)
                 if left <= 0:
                     return Verdict(mutant, None, time.monotonic() - begun, finished=False)
@@ -80,9 +79,11 @@ class Workshop:
             compiled.write_bytes(kept)
         return Verdict(mutant, None, time.monotonic() - begun, finished=True)
 
-    def passes(self, tests: Iterable[str]) -> str:
-        """Return what fails of some tests while every guard stands; empty where nothing does."""
-        return self._run(tuple(tests), 600)[0] or ""
+    def failing(self, tests: Iterable[str]) -> str | None:
+        """Return the first of some tests that fails while every guard stands; None: all pass."""
+        if wanted := tuple(sorted(tests)):
+            return self._run(wanted, 600)[0]
+        return None
 
     def _run(self, stage: Stage, seconds: float) -> tuple[str | None, bool]:
         """Run tests until the first failure; return it, and whether they came to an end in time."""

@@ -223,6 +223,15 @@ async def test_records_beyond_the_most_of_an_array_are_not_read(running, monkeyp
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize("most", [1, 2, 5])
+async def test_a_bulk_is_not_read_on_after_so_many_refusals(running, monkeypatch, most):
+    monkeypatch.setattr("portrait.api.bulk.MAX_REFUSED", most)
+    monkeypatch.setattr("portrait.api.bulk.MAX_CHUNK", 1)
+    answer = await running.client.post("/api/v1/records", json=[{"section": "nothing"}] * 5)
+    codes = [refusal["code"] for refusal in answer.json()["refused"]]
+    assert codes == ["too_many_refused" if index == most else "invalid_record" for index in range(min(most + 1, 5))]
+
+
 def test_elements_beyond_the_most_are_not_taken_apart():
     assert strict_json.elements(b"[1,[2,3]]", 2) == [b"1", b"[2,3]"]
     assert strict_json.elements(b"[1,2,3]", 2) is None

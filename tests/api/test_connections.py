@@ -3,12 +3,14 @@
 import json
 import resource
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from api.sockets import PATIENCE, Client, resident, until
 from harness import TENANT, interaction, portrait, server
+from portrait.api.connections import MOST_BETWEEN_LOOKS, Guard, Limits
 
 MIB = 2**20
 LIMITS = {"head_seconds": 1, "answer_seconds": 1, "linger_seconds": 1, "linger_bytes": MIB}
@@ -353,3 +355,32 @@ def test_the_server_does_not_start_with_too_few_file_descriptors(database):
     refused = portrait("serve", "--port", "0", database=database, preexec_fn=none)
     assert refused.returncode == 1
     assert refused.stderr.startswith("portrait: The limit of open files is 64. Raise it, to ")
+
+
+@pytest.mark.parametrize("seconds", [1, 10**6])
+def test_connections_are_looked_at_often_enough_for_every_limit(seconds):
+    delays = []
+    limits = Limits(keep_alive_seconds=seconds, head_seconds=10**6, answer_seconds=10**6, linger_seconds=10**6)
+    Guard(limits).join(object(), SimpleNamespace(call_later=lambda delay, *_: delays.append(delay)))
+    assert delays == [min(seconds / 4, MOST_BETWEEN_LOOKS)]
+
+
+def test_few_of_the_connections_beyond_the_limit_get_an_answer_and_others_are_cut_off():
+    ends = []
+    guard = Guard(Limits(connections=1, spare=2))
+    loop = SimpleNamespace(call_later=lambda *_: None)
+
+    class Stranger:
+        def stop(self, error):
+            ends.append(error.code)
+
+        def abort(self):
+            ends.append("cut off")
+
+    strangers = [Stranger() for _ in range(5)]
+    for stranger in strangers:
+        guard.join(stranger, loop)
+    assert ends == ["too_many_connections", "too_many_connections", "cut off", "cut off"]
+    guard.leave(strangers[1])
+    guard.join(Stranger(), loop)
+    assert ends[4:] == ["too_many_connections"]

@@ -24,7 +24,9 @@ from identifying.acting import (
     tried,
     visible_documents,
 )
+from portrait.identity.rules import Reason, Rule
 from portrait.model.identifier import is_generated
+from portrait.writes import neighbourhood
 
 E, P, D = "email:e@example.org", "phone:+4930901820", "device_id:d"
 
@@ -324,6 +326,14 @@ async def test_a_link_by_hand_is_all_or_nothing(running):
     await running.checked()
 
 
+async def test_a_link_by_hand_parts_nothing_that_was_one(running):
+    await rules(running, FREE)
+    await each(running, tie("B", E, 0.3), tie("A", P))
+    await act(running, "link", canonicalId="A", identifiers=[E])
+    assert {await owner(running, tag) for tag in ("A", "B", E, P)} == {await owner(running, "A")}
+    await running.checked()
+
+
 async def test_a_link_of_several_identifiers_names_the_refused_one(running):
     await each(running, tie("B", E))
     several = await tried(running, "link", canonicalId="A", identifiers=[D, E])
@@ -397,6 +407,25 @@ async def test_a_rejected_candidate_waits_no_more_and_stays_apart(running):
     assert await waiting(running) == []
     await each(running, tie("A", E, 0.9))
     assert await owner(running, "A") == "A"
+    await running.checked()
+
+
+async def test_a_rejected_candidate_may_still_be_accepted(running):
+    await each(running, tie("B", E), tie("A", E))
+    await act(running, "reject", identifier="A", other=E)
+    await act(running, "accept", identifier="A", other=E)
+    assert await owner(running, "A") == await owner(running, E) == "B"
+    assert (await explained(running, "B"))["apart"] == []
+    await running.checked()
+
+
+async def test_an_accepted_link_joins_no_profiles_of_which_others_are_kept_apart(running):
+    await each(running, tie("A", E), tie("B", P), tie("A", P))
+    await act(running, "cannot-link", identifier=E, other="B")
+    assert await refused(running, "accept", identifier="A", other=P) == (409, "link_refused", "cannot_link")
+    await act(running, "allow-link", identifier=E, other="B")
+    await act(running, "accept", identifier="A", other=P)
+    assert await owner(running, E) == await owner(running, "B")
     await running.checked()
 
 
@@ -513,6 +542,22 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 
 
 # --- whatever the clock says ---
+
+
+async def test_a_merge_that_all_claims_together_refuse_is_refused(two, monkeypatch):
+    """An identifier that is shared no more may carry a ban along, which stands between neither of the two before."""
+    decide = neighbourhood.decide
+
+    def refusing(claims, *others):
+        decisions = decide(claims, *others)
+        reasons = [
+            Reason.CANNOT_LINK if claim.rule == Rule.MERGE else reason
+            for claim, reason in zip(claims, decisions.reasons, strict=True)
+        ]
+        return decisions._replace(reasons=reasons)
+
+    monkeypatch.setattr(neighbourhood, "decide", refusing)
+    assert await refused(two, "merge", targetId="A", sourceId="B") == (409, "link_refused", "cannot_link")
 
 
 async def test_evidence_is_explained_though_this_machines_clock_is_behind(running):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -26,7 +27,7 @@ from identifying.acting import (
 )
 from portrait.api import bulk as api_bulk
 from portrait.ingest.records import Parser
-from portrait.model.identifier import is_generated
+from portrait.model.identifier import Identifier, is_generated
 from portrait.writes import neighbourhood, regrouping
 from portrait.writes.unit_of_work import UnitOfWork
 
@@ -91,6 +92,7 @@ async def test_a_claim_refused_by_a_rule_leaves_its_record_accepted(running):
         evidence("email:b@example.org"),
         evidence("customer_id:A"),
         evidence("shoe_size:44"),
+        evidence("badge:7"),
         evidence("email:none@none.com"),
         evidence("email:\u200b \u200b"),
     ) == [
@@ -98,12 +100,13 @@ async def test_a_claim_refused_by_a_rule_leaves_its_record_accepted(running):
         (2, "unique_type"),
         (3, "self_link"),
         (4, "unknown_type"),
-        (5, "blocked_value"),
+        (5, "unknown_type"),
         (6, "blocked_value"),
+        (7, "blocked_value"),
     ]
     assert await running.section("identities", "A") == [evidence("email:a@example.org")]
     assert await running.section("identities", "B") == before
-    assert len((await running.listed("identities", "A"))["data"]) == 7, "the evidence stays"
+    assert len((await running.listed("identities", "A"))["data"]) == 8, "the evidence stays"
     waiting = [
         (candidate["other"]["value"], candidate["reason"])
         for candidate in (await explained(running, "A"))["candidates"]
@@ -139,23 +142,48 @@ async def test_beyond_the_most_waiting_claims_further_ones_wait_at_their_other_e
     for name in "ABCDEF":
         (waits,) = (await explained(running, name))["candidates"]
         assert (waits["other"]["value"], waits["reason"]) == ("e@example.org", "shared_identifier")
+    shared = Identifier("email", "e@example.org")
+    before = len(await running.services.store.facts(TENANT, [shared]))
+    await each(running, *(tie(name, "email:e@example.org") for name in "GHI"))
+    assert len(await running.services.store.facts(TENANT, [shared])) == before
     await running.checked()
 
 
-async def test_few_of_many_claims_waiting_at_an_identifier_are_looked_up(running, monkeypatch):
-    monkeypatch.setattr(neighbourhood, "LOOKED_UP", 4)
-    await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
-    locked = []
+@pytest.fixture
+def loaded_heads(monkeypatch):
+    """Return the numbers of customers that transactions have loaded, one more at each time that they load any."""
+    numbers = []
     reach = UnitOfWork.reach
 
     async def counted(unit, identifiers):
         await reach(unit, identifiers)
-        locked.append(len(unit.heads))
+        numbers.append(len(unit.heads))
 
     monkeypatch.setattr(UnitOfWork, "reach", counted)
+    return numbers
+
+
+async def test_few_of_many_claims_waiting_at_an_identifier_are_looked_up(running, monkeypatch, loaded_heads):
+    monkeypatch.setattr(neighbourhood, "MOST_LOOKED_UP", 4)
+    await bulk(running, *(tie(f"c{number}", "phone:+4930901820") for number in range(30)))
+    loaded_heads.clear()
     await bulk(running, tie("c20", "email:e@example.org"))
     assert await owner(running, "email:e@example.org") == "c20"
-    assert max(locked) <= 1 + 4
+    assert max(loaded_heads) <= 1 + 4
+    await running.checked()
+
+
+async def test_claims_that_wait_lead_to_few_of_many_customers(running, monkeypatch, loaded_heads):
+    ends = [(f"c{number}", f"loyalty:{number}") for number in range(12)]
+    await rules(running, {"types": {"loyalty": {"limit": 1}}})
+    await each(running, *(tie(*end) for end in ends))
+    await each(running, *(tie(name, other) for (name, _), (_, other) in pairwise(ends)))
+    monkeypatch.setattr(neighbourhood, "MOST", 5)
+    before = [await owner(running, other) for _, other in ends]
+    loaded_heads.clear()
+    await bulk(running, tie("c0", "email:e@example.org"))
+    assert 2 <= max(loaded_heads) <= 5
+    assert [await owner(running, other) for _, other in ends] == before
     await running.checked()
 
 
@@ -237,6 +265,15 @@ async def test_a_shared_identifier_is_split_off_where_the_rules_say_so(running):
     assert len({await owner(running, tag) for tag in people}) == 3
     await bulk(running, tie("email:p4@example.org", "device_id:d"))
     assert await owner(running, "device_id:d") is None
+    await running.checked()
+
+
+async def test_a_shared_identifier_is_linked_with_a_warning_where_the_rules_say_so(running):
+    await rules(running, {**FREE, "shared": "warn"})
+    await each(running, tie("A", "phone:+4930901820"), tie("B", "phone:+4930901820"))
+    assert await warned(running, "C", evidence("phone:+4930901820")) == [(0, "shared_identifier")]
+    assert await owner(running, "C") == await owner(running, "A")
+    assert await warned(running, "C", evidence("email:e@example.org")) == []
     await running.checked()
 
 

@@ -100,3 +100,10 @@ async def test_a_customer_id_that_means_none_is_recorded_with_a_warning_and_link
     assert "warnings" not in await anywhere.recorded("identities", evidence("email:f@example.org"), name)
     assert len(await anywhere.section("identities", name)) == 1
     await anywhere.checked()
+
+
+async def test_a_customer_id_that_means_none_names_no_customer(anywhere):
+    outcome = await anywhere.recorded("identities", evidence("customer_id:null"), "A")
+    assert [warning["code"] for warning in outcome["warnings"]] == ["blocked_value"]
+    assert await owner(anywhere, "null") is None
+    await anywhere.checked()

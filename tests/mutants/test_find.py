@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from mutants.__main__ import EXCEPTIONS
-from mutants.find import BOUND, KINDS, ROLE, TENANT, in_file, mutants
+from mutants.find import BOUND, IDENTITY, KINDS, ROLE, TENANT, in_file, mutants
 from mutants.near import NEAR, ROOT
 from mutants.run import SOURCE
 
@@ -64,10 +64,46 @@ def test_the_conditions_of_a_statement_are_taken_away_singly():
         ("if len(body) > section.max_bytes:\n    pass", BOUND, "len(body) > section.max_bytes", "False"),
         ("f(HEAD_SECONDS)", BOUND, "HEAD_SECONDS", "10**12"),
         ("f(limit=2 * MAX_X)", BOUND, "MAX_X", "10**12"),
+        ("if self._fed > limits.head_bytes:\n    pass", BOUND, "self._fed > limits.head_bytes", "False"),
+        ("a[:MAX_X]", BOUND, "MAX_X", "10**12"),
+        ("f(MOST)", BOUND, "MOST", "10**12"),
+        ("if waiting >= self._most_waiting:\n    pass", BOUND, "waiting >= self._most_waiting", "False"),
     ],
 )  # fmt: skip
 def test_a_guard_is_found_by_its_form(guard, kind, before, after):
     assert guards(guard) == [(kind, before, after)]
+
+
+@pytest.mark.parametrize(
+    ("source", "without"),
+    [
+        ("if f(a):\n    return Reason.LIMIT, False", [("f(a)", "False")]),
+        ("if a or b:\n    raise refused(Reason(status))", [("a", "False"), ("b", "False")]),
+        ("x = Reason.LIMIT if a else None", [("a", "False")]),
+        ("x = None if a else Reason(status)", [("a", "True")]),
+        ("G = (*_H, (Reason.LIMIT, _Pass.a))", [("*_H", "*()"), ("(Reason.LIMIT, _Pass.a)", "*()")]),
+        ("a = one.status not in FINAL", [("one.status not in FINAL", "True")]),
+        ("Claim(settled=a and b)", [("a", "True"), ("b", "True")]),
+        ("is_settled = a != b or c", [("a != b", "False"), ("c", "False")]),
+        ("def stands(self):\n    return a and b", [("a", "True"), ("b", "True")]),
+        ("self._retract(key)", [("self._retract(key)", "None")]),
+    ],
+)  # fmt: skip
+def test_a_decision_on_identity_is_a_guard_where_identity_is_decided(source, without):
+    assert guards(source, "portrait/writes/linking.py") == [(IDENTITY, *guard) for guard in without]
+    assert guards(source, "portrait/api/identity.py") == []
+
+
+@pytest.mark.parametrize(
+    "other", ["if a:\n    return reason", "WORDS = {Reason.LIMIT: 'a'}", "x = (Reason.LIMIT, 'a')"]
+)
+def test_what_decides_on_no_identity_is_left_alone(other):
+    assert guards(other, "portrait/writes/linking.py") == []
+
+
+def test_a_condition_is_one_guard_of_one_kind():
+    text = "if counted(a) > MAX_X:\n    raise refused(Reason.COMPONENT_CAP)"
+    assert guards(text, "portrait/writes/linking.py") == [(BOUND, "counted(a) > MAX_X", "False")]
 
 
 def test_each_part_of_a_refusal_is_a_guard():

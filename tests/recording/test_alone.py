@@ -213,6 +213,17 @@ async def test_a_customer_kept_apart_from_many_is_still_linked(tmp_path, each_ur
         await running.checked()
 
 
+async def test_a_section_holds_no_more_keys_of_one_identifier_than_may(tmp_path, each_url, monkeypatch):
+    async with opened(tmp_path, each_url, None) as running:
+        monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 3)
+        lines = [line("A", "segments", segment(f"s{number}")) for number in range(5)]
+        assert refusals(await bulk(running, *lines)) == [(3, "too_many_keys"), (4, "too_many_keys")]
+        again = await bulk(running, lines[0] | {"record": segment("s0") | {"segmentName": "other"}})
+        assert (again["recorded"], again["refused"]) == (1, []), "what is known already may change"
+        assert len(await running.section("segments", "A")) == 3
+        await running.checked()
+
+
 async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as running:
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 6)

@@ -19,7 +19,7 @@ from portrait.writes.unit_of_work import UnitOfWork
 
 MOST = 1000
 """About so many identifiers are decided on together: what waits between further ones stays as it was decided."""
-LOOKED_UP = 20
+MOST_LOOKED_UP = 20
 """Of how many of an identifier's claims that wait the other ends are looked up, those first that rank before others."""
 
 
@@ -99,7 +99,7 @@ class Neighbourhood:
         order = precedence(self._rules)
         for identifier, words in waiting.items():
             self._waiting[identifier] = len(words)
-            for word in sorted(words, key=lambda word: order(self._claim(word)))[:LOOKED_UP]:
+            for word in sorted(words, key=lambda word: order(self._claim(word)))[:MOST_LOOKED_UP]:
                 yield word.b if identifier == word.a else word.a
 
     def _put(self, word: Word) -> None:
