@@ -544,6 +544,22 @@ async def test_a_merge_past_the_cap_is_refused_and_one_up_to_it_is_not(running):
 # --- whatever the clock says ---
 
 
+async def test_no_record_parts_customers_that_were_merged_by_hand(running):
+    await each(running, tie("A", E))
+    await act(running, "unlink", canonicalId="A", identifier=E)
+    await bulk(running, line("B", "segments", SEGMENT))
+    await act(running, "merge", targetId="A", sourceId="B")
+    await each(running, tie("B", E))
+    assert (await owner(running, "customer_id:B"), await owner(running, E)) == ("A", None)
+    (waits,) = [each for each in (await explained(running, "A"))["candidates"] if each["identifier"]["value"] == "B"]
+    assert waits["reason"] == "cannot_link"
+    await each(running, tie("C", E))
+    assert await owner(running, E) == "C"
+    assert await refused(running, "merge", targetId="B", sourceId="C") == (409, "link_refused", "cannot_link")
+    assert await owner(running, "customer_id:B") == "A"
+    await running.checked()
+
+
 async def test_a_merge_that_all_claims_together_refuse_is_refused(two, monkeypatch):
     """An identifier that is shared no more may carry a ban along, which stands between neither of the two before."""
     decide = neighbourhood.decide

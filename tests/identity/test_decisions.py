@@ -349,12 +349,14 @@ PRECEDENCE = {
         claim(B, E, since=1, timed=False), UNIQUE, claim(A, E, since=1, timed=False), None),
     "by the text of the other end, at one moment": case(
         claim(E, Q, since=1), CAP, claim(E, P, since=1), None, rules=Rules(**PAIR)),
-    "two customers as wholes after what either has": case(
-        merged(A, B), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
-    "two customers as wholes after what is unsure": case(
-        merged(A, B), BANNED, claim(A, E, 0.1), None, claim(B, F), None, bans=[(E, F)]),
-    "two customers linked by hand after what either has": case(
-        by_hand(A, B), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
+    "two customers merged by hand before what either has": case(
+        merged(A, B), None, claim(A, E), None, claim(B, F), BANNED, bans=[(E, F)]),
+    "two customers merged by hand before what is unsure": case(
+        merged(A, B), None, claim(A, E, 0.1), BANNED, claim(B, F), None, bans=[(E, F)]),
+    "two customers linked by hand before what either has": case(
+        by_hand(A, B), None, claim(A, E), None, claim(B, F), BANNED, bans=[(E, F)]),
+    "two customers merged by hand after what else a person linked": case(
+        merged(A, B), BANNED, by_hand(A, E), None, by_hand(B, F), None, bans=[(E, F)]),
     "two customers matched under other rules after what either has": case(
         matched(A, B, settled=True, status=LINKED), BANNED, claim(A, E), None, claim(B, F), None, bans=[(E, F)]),
     "two customers that a record names, as any two": case(
@@ -578,8 +580,8 @@ LARGE = {
         claim(A, E), CAP, merged(A, B), None, merged(B, C), None, merged(C, X), None, rules=THREE),
     "a merge that a ban keeps from holding is not counted": case(
         claim(A, E), None, claim(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(A, B)]),
-    "a merge that a ban of others keeps from holding is not counted": case(
-        claim(A, E), None, claim(A, P), None, merged(A, B), BANNED, rules=THREE, bans=[(E, B)]),
+    "what a ban keeps from a merged profile is not counted": case(
+        claim(A, E), BANNED, claim(A, P), None, merged(A, B), None, rules=THREE, bans=[(E, B)]),
     "of two merges the one that a ban keeps from holding is not counted": case(
         merged(A, B), None, claim(A, E), None, claim(A, P), CAP, merged(B, C), BANNED, rules=THREE, bans=[(A, C)]),
     "a match is not counted ahead": case(claim(A, E), None, claim(A, P), None, matched(A, B), CAP, rules=THREE),
@@ -898,6 +900,15 @@ def test_a_ban_on_an_identifier_that_turns_out_to_be_shared_keeps_no_merge_from_
     shared = [claim(B, E), claim(C, E)]
     assert decided(shared, rules)[1] == [Reason.SHARED_IDENTIFIER] * 2
     assert decided([*shared, merged(A, B)], rules, [(A, E)])[1] == [*[Reason.SHARED_IDENTIFIER] * 2, None]
+
+
+def test_a_merge_that_a_person_contradicts_parts_no_other_merge():
+    """Both merges and the ban are people's words: the earlier merge holds, whatever a record would join meanwhile."""
+    claims = [merged(A, C, since=1), claim(E, F, since=2), claim(A, E, since=3), claim(B, F, since=4)]
+    rules, bans = rules_of(customer_id=TypeRule(unique=False)), [(B, C)]
+    alone = decided(claims, rules, bans)[1]
+    assert alone[0] is None
+    assert decided([*claims, merged(B, C, since=5)], rules, bans)[1] == [*alone, BANNED]
 
 
 def test_a_merge_that_a_ban_keeps_from_holding_shows_nobody_to_be_shared():

@@ -45,9 +45,14 @@ class Claim(NamedTuple):
         return self.status in FINAL or (self.settled and self.status != LINKED)
 
     @property
+    def is_by_hand(self) -> bool:
+        """Whether it is a person's own word, whatever the rules say."""
+        return self.rule in BY_HAND and not self.tried
+
+    @property
     def stands(self) -> bool:
         """Whether only a ban can refuse it."""
-        return (self.rule in BY_HAND and not self.tried) or (self.settled and self.status == LINKED)
+        return self.is_by_hand or (self.settled and self.status == LINKED)
 
     @property
     def is_of_profiles(self) -> bool:
@@ -67,7 +72,8 @@ def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
     First come a person's own links and what was decided under earlier rules. Then sure claims come before unsure ones;
     then the source's rank decides; strong types come before weak ones, claims with a moment before claims without, the
     earlier before the later (a claim without a moment counts from its arrival), and last the claim's own text decides.
-    Claims that join two customers as a whole come at the end: they join what either has by all other claims.
+    Claims that join two customers as a whole come at the end: they join what either has by all other claims. But where
+    a person made the claim, the two count as one for the bans that other claims meet: no record parts them.
     """
 
     def key(claim: Claim) -> tuple[object, ...]:
@@ -121,7 +127,7 @@ def decide(
     order = sorted(range(len(claims)), key=lambda index: key(claims[index]))
     seen = _seen(claims, rules)
     shared: frozenset[Identifier] = frozenset()
-    parted: frozenset[int] = frozenset()
+    parted = _contradicted(claims, order, bans)
     while True:
         run = _Pass(claims, bans, identifiers, rules, shared, parted)
         for _, equal in groupby(order, key=lambda index: key(claims[index])[:_TEXT]):
@@ -132,6 +138,28 @@ def decide(
             parted, shared = parted | further, frozenset()
         else:
             return run.finish()
+
+
+def _contradicted(
+    claims: Sequence[Claim], order: Iterable[int], bans: Collection[frozenset[Identifier]]
+) -> frozenset[int]:
+    """Return the indexes of the claims that make one of two customers and that other words of people refuse."""
+    by_hand = [index for index in order if claims[index].is_by_hand and not claims[index].is_refused]
+    sets = Sets({identifier for index in by_hand for identifier in (claims[index].a, claims[index].b)}.union(*bans))
+    contradicted = set()
+    for index in by_hand:
+        a, b = claims[index].a, claims[index].b
+        if not _is_apart(sets, bans, a, b):
+            sets.meet(a, b)
+        elif claims[index].is_of_profiles:
+            contradicted.add(index)
+    return frozenset(contradicted)
+
+
+def _is_apart(sets: Sets, bans: Iterable[frozenset[Identifier]], a: Identifier, b: Identifier) -> bool:
+    """Tell whether a ban stands between the sets of two identifiers."""
+    roots = {sets.find(a), sets.find(b)}
+    return len(roots) > 1 and any({sets.find(end) for end in pair} == roots for pair in bans)
 
 
 def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, set[Identifier]]:
@@ -194,23 +222,33 @@ class _Pass:
         self._parted = parted
         everyone = {*identifiers, *(identifier for claim in claims for identifier in (claim.a, claim.b))}
         self.sets = Sets(everyone)
-        self._whole = self.sets
-        """The same sets, with customers merged by hand already joined: they give the size that a profile will have."""
         self._of_profiles = {
             index
             for index, claim in enumerate(claims)
             if claim.is_of_profiles and claim.stands and not claim.is_refused
         }
-        if ahead := self._of_profiles - parted:
-            self._whole = Sets(everyone)
-            for index in ahead:
-                self._whole.meet(claims[index].a, claims[index].b)
+        ahead = self._of_profiles - parted
+        self._whole = self._ahead(everyone, ahead)
+        """The same sets, with customers already one that are joined as wholes: for the size of a profile to be."""
+        by_hand = {index for index in ahead if claims[index].is_by_hand}
+        self._merged = self._whole if by_hand == ahead else self._ahead(everyone, by_hand)
+        """The same, but only with customers that a person made one: for the bans of a profile to be."""
         self._groups = {identifier: Group(identifier, rules) for identifier in everyone}
         self._linked: dict[Identifier, int] = {}
         """Since when each identifier is linked with anything."""
         self._bans = [pair for pair in bans if pair <= everyone]
         self._reasons: dict[int, Reason | None] = {}
         self._ties: list[tuple[Identifier, Identifier]] = []
+
+    def _ahead(self, everyone: Iterable[Identifier], ahead: Iterable[int]) -> Sets:
+        """Return sets in which some claims hold already; the pass's own where there are none."""
+        indexes = list(ahead)
+        if not indexes:
+            return self.sets
+        sets = Sets(everyone)
+        for index in indexes:
+            sets.meet(self._claims[index].a, self._claims[index].b)
+        return sets
 
     def consider(self, equal: Sequence[int]) -> None:
         """Decide on claims that rank equally, one after the other, but for those that tie."""
@@ -250,7 +288,8 @@ class _Pass:
             for identifier in (claim.a, claim.b):
                 self._linked.setdefault(identifier, claim.since)
         root = self._join(claim.a, claim.b)
-        self._whole.meet(claim.a, claim.b)
+        for sets in {id(sets): sets for sets in (self._whole, self._merged)}.values():
+            sets.meet(claim.a, claim.b)
         if self._rules.is_sure(claim.rule, claim.confidence):
             self._ties.append((claim.a, claim.b))
             if not any(
@@ -327,9 +366,14 @@ class _Pass:
         guards = _HARD if claim.rule == Rule.MATCH else _GUARDS
         return next((reason for reason, refuses in guards if refuses(self, claim, a, b)), None)
 
-    def is_banned(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
-        """Tell whether a ban stands between a member of one group and a member of the other."""
-        return any({self.sets.find(identifier) for identifier in pair} == {a, b} for pair in self._bans)
+    def is_banned(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
+        """Tell whether a ban stands between a member of one group and a member of the other.
+
+        A person's own word ranks before a record: so customers merged by hand count as one for all other claims.
+        """
+        if _is_apart(self.sets, self._bans, a, b):
+            return True
+        return not claim.is_by_hand and _is_apart(self._merged, self._bans, a, b)
 
     def is_too_large(self, claim: Claim, a: Identifier, b: Identifier) -> bool:  # noqa: ARG002  # as all guards
         """Tell whether the profile would have more identifiers than the rules allow."""
