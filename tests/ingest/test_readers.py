@@ -56,6 +56,20 @@ def line(number, section="interactions"):
     return json.dumps({"customerId": f"c{number % 7}", "section": section, "record": record}).encode()
 
 
+def test_a_block_ends_at_so_many_lines_or_bytes(monkeypatch):
+    sent = [b"x" * size for size in (10, 10, 10, 300, 10, 10)]
+    monkeypatch.setattr(readers, "BLOCK_LINES", 3)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 300)
+    blocks = [[len(text) for _, text in block] for block in readers._blocks(io.BytesIO(b"\n".join(sent)))]
+    assert blocks == [[10, 10, 10], [300], [10, 10]]
+
+
+@pytest.mark.parametrize(("size", "cores", "count"), [(2**20 - 1, 8, 0), (2**20, 8, 3), (None, 2, 1), (2**30, 1, 0)])
+def test_a_file_worth_it_is_parsed_by_as_many_processes_as_there_are_cores_to_spare(monkeypatch, size, cores, count):
+    monkeypatch.setattr(data.os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert data._processes(size) == count
+
+
 @given(texts)
 def test_a_line_is_the_same_after_it_was_sent(text):
     read = parser_of(Recipe(ROW, "load"), REGISTRY)((5, text))

@@ -32,9 +32,9 @@ from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal
 
 SOURCE = "load"
 """The source of records that name no source."""
-MAX_PROCESSES = 3
+PROCESSES = 3
 """The most processes that parse lines beside the one that records them: more would wait for it."""
-WORTH_BYTES = 2**20
+WORTH_A_PROCESS = 2**20
 """From so many bytes on a file is worth the start of other processes."""
 AT_ONCE = 2
 """So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
@@ -138,10 +138,10 @@ async def load_stream(
 
 def _processes(size: int | None) -> int:
     """Return how many processes are to parse the lines of a file of so many bytes; None: its size is not known."""
-    if size is not None and size < WORTH_BYTES:
+    if size is not None and size < WORTH_A_PROCESS:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_PROCESSES, cores - 1)
+    return min(PROCESSES, cores - 1)
 
 
 class _Chunk(NamedTuple):

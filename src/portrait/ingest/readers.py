@@ -28,7 +28,7 @@ BLOCK_BYTES = 2**18
 """About the most bytes of a block."""
 AHEAD = 4
 """So many blocks are on their way to a process or back."""
-LENGTH_BYTES = 4
+LENGTH_SIZE = 4
 """Each message begins with its length, in so many bytes."""
 
 _log = logging.getLogger("portrait.load")
@@ -218,9 +218,9 @@ class _Reader:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._turn:
-            self._process.stdin.write(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+            self._process.stdin.write(len(message).to_bytes(LENGTH_SIZE, "big") + message)
             await self._process.stdin.drain()
-            length = int.from_bytes(await self._process.stdout.readexactly(LENGTH_BYTES), "big")
+            length = int.from_bytes(await self._process.stdout.readexactly(LENGTH_SIZE), "big")
             return await self._process.stdout.readexactly(length)
 
     async def end(self) -> None:
@@ -249,14 +249,14 @@ def main() -> None:
     received, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # what a plugin prints is no answer
     parse: Callable[[Line], Read] | None = None
-    while head := received.read(LENGTH_BYTES):
+    while head := received.read(LENGTH_SIZE):
         message = received.read(int.from_bytes(head, "big"))
         if parse is None:
             parse = _recipe.decode(message).parser()
             answer = b""
         else:
             answer = _encode([Sent.of(parse(line)) for line in _lines.decode(message)])
-        answers.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
+        answers.write(len(answer).to_bytes(LENGTH_SIZE, "big") + answer)
         answers.flush()
 
 
