@@ -199,6 +199,13 @@ def test_a_refusal_before_a_request_is_made_is_answered_as_one_after_it(data):
     assert at_once.after == later.after
 
 
+def test_a_request_with_a_body_is_refused_by_the_application():
+    application = Refusing()
+    transport = exchange(OneWrite, [asked("GET", "/full", body=b"{}")], application=application)
+    assert application.refused == 0
+    assert b"".join(transport.written) == b"".join(exchange(OneWrite, [asked("GET", "/full", body=b"{}")]).written)
+
+
 def test_a_refusal_is_made_at_once_where_no_answer_is_owed():
     application = Refusing()
     full = asked("GET", "/full")

@@ -194,7 +194,7 @@ class Guarded(HttpToolsProtocol):
             self.stop(self._too_large())
         elif len(self.pipeline) >= limits.pipelined:
             self.stop(None)
-        elif self.parser.should_upgrade() and _announces_body(self.headers):
+        elif self.parser.should_upgrade() and announces_body(self.headers):
             self.stop(_UPGRADE)  # the parser would take the body for the next request
         else:
             if not self.refuse_at_once():
@@ -244,5 +244,6 @@ class Guarded(HttpToolsProtocol):
         """Say nothing: anybody could fill the log."""
 
 
-def _announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+def announces_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a body follows a head with these fields."""
     return any(name in {b"content-length", b"transfer-encoding"} for name, _ in headers)

@@ -9,7 +9,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from portrait.api.connections import Guard, Limits
-from portrait.api.guarded import FULL, Guarded
+from portrait.api.guarded import FULL, Guarded, announces_body
 from portrait.api.operation import WIRE
 from portrait.serving import leaving
 
@@ -36,7 +36,7 @@ class OneWrite(Guarded):
     def refuse_at_once(self) -> bool:
         """Refuse a read where too many wait, before anything is made for it: what is refused costs others their turn.
 
-        It is left to the application where earlier answers are owed, and where the connection is to end.
+        It is left to the application where earlier answers are owed, a body follows, or the connection is to end.
         """
         if self._sheds is None or not self._sheds():
             return False
@@ -46,6 +46,7 @@ class OneWrite(Guarded):
             or (cycle is not None and not cycle.response_complete)
             or self.flow.write_paused
             or not self.parser.should_keep_alive()
+            or announces_body(self.headers)
             or self.access_log
         ):
             return False
