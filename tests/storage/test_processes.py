@@ -8,11 +8,11 @@ import pytest
 
 from harness import TENANT as NAME
 from harness import service
-from portrait.model.errors import StorageBusy
+from portrait.model.errors import DatabaseRefused, StorageBusy
 from portrait.model.identifier import customer
 from portrait.model.time import system_clock
 from portrait.storage.conformance.support import TENANT, append, fact
-from portrait.storage.sqlite import open_store
+from portrait.storage.sqlite import connection, open_store
 from racers import begin, together
 
 RECORDS = """
@@ -80,6 +80,30 @@ def test_processes_that_make_the_same_new_database_at_once_all_open_it(path, tur
     with closing(apsw.Connection(str(path))) as connection:
         assert connection.pragma("integrity_check") == "ok"
         assert connection.execute("SELECT count(*) FROM alembic_version").get == 1
+
+
+def test_a_start_tries_again_where_sqlite_itself_does_not_wait(path, monkeypatch):
+    """Where two turn one new file to its log, SQLite refuses one of them within milliseconds, in a few of 1,000 times."""
+    prepare, tries = connection._prepare, []
+
+    def refused_twice(*words, **options):
+        tries.append(words)
+        if len(tries) <= 2:
+            raise apsw.BusyError("database is locked")
+        prepare(*words, **options)
+
+    monkeypatch.setattr(connection, "_prepare", refused_twice)
+    asyncio.run(open_store(path).close())
+    assert len(tries) == 3
+
+
+def test_a_start_waits_for_another_process_no_longer_than_it_may(path, monkeypatch):
+    monkeypatch.setattr(connection, "START_PATIENCE", 0.05)
+    path.touch()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseRefused, match="is locked by another process"):
+            open_store(path)
 
 
 async def test_a_write_waits_for_another_process_that_is_done_in_time(path, store):

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from pathlib import Path
 
 import apsw
@@ -21,6 +22,8 @@ MAPPED = 2**31
 """How much of a file reads may map, in bytes; SQLite takes no more."""
 START_PATIENCE = 3.0
 """How long a start waits for another process's lock, in seconds."""
+BETWEEN_TRIES = 0.01
+"""How long a start waits between two tries where SQLite itself does not wait, in seconds."""
 QUICK_CHECK_LIMIT = 128 * 2**20
 """Files up to this size, in bytes, are checked for corruption at start; larger ones by `portrait db check`."""
 
@@ -59,13 +62,28 @@ def prepare(path: Path, *, upgrade: bool, create: bool, reading: bool = False) -
     try:
         if not path.exists():
             path.touch(PRIVATE)  # SQLite's further files follow it
-        connection = connect(path, patience=START_PATIENCE)
-        with contextlib.closing(connection):
-            _prepare(connection, path, upgrade=upgrade, reading=reading)
+        until = time.monotonic() + START_PATIENCE
+        while not _prepared(path, until, upgrade=upgrade, reading=reading):
+            time.sleep(BETWEEN_TRIES)
     except OSError as error:
         raise refusal(path, apsw.CantOpenError()) from error
     except apsw.Error as error:
         raise refusal(path, error) from error
+
+
+def _prepared(path: Path, until: float, *, upgrade: bool, reading: bool) -> bool:
+    """Try to make the file ready; tell whether it is, False where another process has it and there is time left.
+
+    SQLite waits for other processes' locks by itself, but not where two turn one file to its log at once.
+    """
+    with contextlib.closing(connect(path, patience=START_PATIENCE)) as connection:
+        try:
+            _prepare(connection, path, upgrade=upgrade, reading=reading)
+        except (apsw.BusyError, apsw.LockedError):
+            if time.monotonic() >= until:
+                raise
+            return False
+    return True
 
 
 def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool, reading: bool) -> None:
