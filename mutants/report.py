@@ -33,4 +33,4 @@ def table(found: Sequence[Mutant], tests: Mapping[str, str], reasons: Mapping[st
         left = len(ids - excepted - noticed)
         rows.append(f"| {kind} | {len(ids)} | {len(noticed)} | {len(excepted)} | {left} |\n")
     head = "| guard | taken away | a test failed | no test can tell | no test failed yet |\n|---|---|---|---|---|\n"
-    return f"{head}{''.join(rows)}\n`make mutants`, at commit {commit}.\n"
+    return f"{head}{''.join(rows)}\nBy the last run of each guard; the newest was at commit {commit}.\n"

@@ -127,10 +127,14 @@ async def test_lines_of_a_process_that_dies_are_parsed_here(caplog):
     ]
 
 
-async def test_a_process_that_cannot_start_is_done_without(monkeypatch):
+async def test_a_process_that_cannot_start_is_done_without_and_said(monkeypatch, caplog):
     monkeypatch.setattr(readers.sys, "executable", "/nowhere/python")
     async with Readers(Recipe(ROW, "load", installed=False), REGISTRY, 1) as reading:
+        await asyncio.gather(*reading._starting)
         assert len(await collected(reading, io.BytesIO(line(1)))) == 1
+    assert [record.message.partition(" (")[0] for record in caplog.records] == [
+        "a process that parses lines cannot start"
+    ]
 
 
 async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp_path):

@@ -83,7 +83,7 @@ def test_processes_that_make_the_same_new_database_at_once_all_open_it(path, tur
 
 
 def test_a_start_tries_again_where_sqlite_itself_does_not_wait(path, monkeypatch):
-    """Where two turn one new file to its log, SQLite refuses one of them within milliseconds, in a few of 1,000 times."""
+    """Where two turn one new file to its log, SQLite refuses one within milliseconds, a few times in 1,000."""
     prepare, tries = connection._prepare, []
 
     def refused_twice(*words, **options):

@@ -69,7 +69,9 @@ def earlier_code(tmp_path_factory):
     metadata.write_text("Metadata-Version: 2.1\nName: portrait\nVersion: 0.1.0\n")
     started = run(packages, "-c", "import portrait.app")
     if started.returncode:
-        pytest.skip(f"the earlier version does not run with these libraries: {started.stderr.splitlines()[-1]}")
+        cause = started.stderr.splitlines()[-1]
+        assert cause.startswith(("ImportError", "ModuleNotFoundError")), started.stderr
+        pytest.skip(f"the earlier version does not run with these libraries: {cause}")
     return packages
 
 
@@ -231,3 +233,10 @@ def test_the_command_says_that_nothing_changes_and_refuses_what_is_not_there(tmp
     assert (done.returncode, done.stdout) == (
         0, f"The schema is this version's, {LATEST}.\n0 customers, 0 facts, 0 differences\n",
     )  # fmt: skip
+
+
+def test_examples_without_what_changes_are_refused_and_nothing_is_upgraded(tmp_path):
+    path = tmp_path / "portrait.db"
+    done = portrait("db", "upgrade", "--examples", "1", database=path)
+    assert (done.returncode, "--examples goes with --what-changes" in done.stderr) == (2, True)
+    assert not path.exists()

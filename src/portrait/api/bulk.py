@@ -118,14 +118,13 @@ class Bulk:
                     line = Refusal(index, errors.SectionForbidden.code, "The role may not use this section.")
                 yield line
 
-        groups = chunks(parsed(), MAX_CHUNK)
+        parts = chunks(parsed(), MAX_CHUNK)
         # In a thread: records that take long to read must not keep other requests waiting.
-        while (group := await asyncio.to_thread(next, groups, None)) is not None:
-            incoming, refused = group
-            outcome = await self._recorder.record_each(call.tenant.id, incoming)
+        while (chunk := await asyncio.to_thread(next, parts, None)) is not None:
+            outcome = await self._recorder.record_each(call.tenant.id, chunk.incoming)
             answer.recorded += outcome.recorded
             answer.duplicates += outcome.duplicates
-            answer.refused += [Refused(*refusal) for refusal in sorted([*refused, *outcome.refused])]
+            answer.refused += [Refused(*refusal) for refusal in sorted([*chunk.refused, *outcome.refused])]
             warnings += [
                 Warned(warning.at, warning.code) for warning in outcome.warnings[: MAX_WARNED + 1 - len(warnings)]
             ]

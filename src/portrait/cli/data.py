@@ -23,6 +23,7 @@ from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
 from portrait.ingest.readers import Readers, Recipe
+from portrait.ingest.records import Chunk
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
@@ -111,26 +112,19 @@ async def load_stream(
     readers = readers or Readers(Recipe(tenant, SOURCE), services.registry, 0)
     texts: dict[int, bytes] = {}
     writing = _Writing(services, tenant.id, beside, progress)
-    incoming: list[Incoming] = []
-    refused: list[Refusal] = []
-    weight = 0
+    chunk = Chunk()
     try:
         async with contextlib.aclosing(readers.blocks(stream)) as blocks:
             async for block in blocks:
                 for (index, text), read in zip(*block, strict=True):
                     texts[index] = text
-                    if isinstance(read, Refusal):
-                        refused.append(read)
-                        weight += 1
-                    else:
-                        incoming.append(read)
-                        weight += read.weight
-                    if weight >= MAX_CHUNK:
-                        await writing.add(incoming, refused, texts)
-                        incoming, refused, texts, weight = [], [], {}, 0
+                    chunk.add(read)
+                    if chunk.weight >= MAX_CHUNK:
+                        await writing.add(chunk, texts)
+                        chunk, texts = Chunk(), {}
                 await asyncio.sleep(0)  # the tasks that write go on if the database has answered
-        if incoming or refused:
-            await writing.add(incoming, refused, texts)
+        if chunk.weight:
+            await writing.add(chunk, texts)
         return await writing.end()
     finally:
         await writing.give_up()
@@ -144,7 +138,7 @@ def _processes(size: int | None) -> int:
     return min(PROCESSES, cores - 1)
 
 
-class _Chunk(NamedTuple):
+class _UnderWay(NamedTuple):
     """Lines on their way into the database."""
 
     task: asyncio.Task[Outcome]
@@ -165,17 +159,17 @@ class _Writing:
         self._tenant = tenant
         self._beside = beside
         self._progress = progress
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[_UnderWay] = deque()
         self._total = LoadOutcome()
 
-    async def add(self, incoming: list[Incoming], refused: list[Refusal], texts: dict[int, bytes]) -> None:
+    async def add(self, chunk: Chunk, texts: dict[int, bytes]) -> None:
         """Begin to write a chunk, once it may."""
-        identifiers = {record.identifier for record in incoming}
-        identifiers |= {record.linked.named.identifier for record in incoming if record.linked}
-        while len(self._chunks) >= AT_ONCE or any(identifiers & chunk.identifiers for chunk in self._chunks):
+        identifiers = {record.identifier for record in chunk.incoming}
+        identifiers |= {record.linked.named.identifier for record in chunk.incoming if record.linked}
+        while len(self._chunks) >= AT_ONCE or any(identifiers & other.identifiers for other in self._chunks):
             await self._take()
-        task = asyncio.create_task(self._recorded(incoming))
-        self._chunks.append(_Chunk(task, identifiers, refused, texts))
+        task = asyncio.create_task(self._recorded(chunk.incoming))
+        self._chunks.append(_UnderWay(task, identifiers, chunk.refused, texts))
 
     async def _recorded(self, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a database that is busy with others is asked again."""

@@ -17,6 +17,8 @@ from portrait.cli.printing import say
 from portrait.maintenance.report import Outlook, Report
 
 T = TypeVar("T")
+EXAMPLES = 5
+"""How many customers are named of each tenant and occasion, by default."""
 LISTED = 20
 """The most differences that are printed one by one."""
 
@@ -31,12 +33,10 @@ def db() -> None:
 @click.option(
     "--examples",
     type=click.IntRange(0, 1_000_000),
-    default=5,
-    show_default=True,
-    help="With --what-changes: how many customers are named of each tenant and occasion.",
+    help="With --what-changes: how many customers are named of each tenant and occasion. [default: 5]",
 )
 @takes(*DATA)
-def upgrade(*, what_changes: bool, examples: int, **options: Any) -> None:
+def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None:
     """Bring the database's schema to this version.
 
     With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
@@ -44,8 +44,10 @@ def upgrade(*, what_changes: bool, examples: int, **options: Any) -> None:
     record or an action concerns them. It exits with 1 where there are any, or where `portrait db check` would.
     """
     if what_changes:
-        _foresee(options, examples)
+        _foresee(options, EXAMPLES if examples is None else examples)
         return
+    if examples is not None:
+        raise click.UsageError("--examples goes with --what-changes.")
 
     async def work(services: Services) -> None:
         await services.store.ready()

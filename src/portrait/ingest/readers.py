@@ -130,11 +130,11 @@ class Readers:
         self._parse = parser_of(recipe, registry)
         self._sections = {section.name: section for section in registry.all_stored()}
         self._count = count
-        self._starting: list[asyncio.Task[_Reader]] = []
+        self._starting: list[asyncio.Task[_Reader | None]] = []
 
     async def __aenter__(self) -> Self:
         """Start the processes, and wait for none."""
-        self._starting = [asyncio.create_task(_Reader.start(self._recipe)) for _ in range(self._count)]
+        self._starting = [asyncio.create_task(self._start()) for _ in range(self._count)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -168,8 +168,16 @@ class Readers:
 
     def _living(self) -> "list[_Reader]":
         """Return the processes that can parse now."""
-        ready = (task.result() for task in self._starting if task.done() and not task.exception())
-        return [reader for reader in ready if reader.is_alive]
+        ready = (task.result() for task in self._starting if task.done())
+        return [reader for reader in ready if reader is not None and reader.is_alive]
+
+    async def _start(self) -> "_Reader | None":
+        """Start a process; None where that fails."""
+        try:
+            return await _Reader.start(self._recipe)
+        except (OSError, EOFError) as error:
+            _log.warning("a process that parses lines cannot start (%s); the load goes on without it", error)
+            return None
 
     async def _read(self, reader: "_Reader", block: Sequence[Line]) -> list[Read]:
         try:

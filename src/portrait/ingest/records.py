@@ -278,23 +278,35 @@ def _one_name() -> InvalidRecord:
     return InvalidRecord("A line names its customer by either `customerId` or `identifier`.")
 
 
-def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[tuple[list[Incoming], list[Refusal]]]:
-    """Yield parsed records in groups, those to record apart from the refusals.
+class Chunk:
+    """Parsed records that are recorded together, and refusals among them."""
 
-    A group costs about as much as `size` ordinary records: between two groups other requests have their turn.
-    """
-    incoming: list[Incoming] = []
-    refused: list[Refusal] = []
-    weight = 0
-    for record in parsed:
-        if isinstance(record, Refusal):
-            refused.append(record)
-            weight += 1
+    def __init__(self) -> None:
+        self.incoming: list[Incoming] = []
+        self.refused: list[Refusal] = []
+        self.weight = 0
+        """What it costs to record them, as so many ordinary records; a refusal counts as one."""
+
+    def add(self, read: Incoming | Refusal) -> None:
+        """Add what became of a text."""
+        if isinstance(read, Refusal):
+            self.refused.append(read)
+            self.weight += 1
         else:
-            incoming.append(record)
-            weight += record.weight
-        if weight >= size:
-            yield incoming, refused
-            incoming, refused, weight = [], [], 0
-    if incoming or refused:
-        yield incoming, refused
+            self.incoming.append(read)
+            self.weight += read.weight
+
+
+def chunks(parsed: Iterable[Incoming | Refusal], size: int) -> Iterator[Chunk]:
+    """Yield what became of texts in chunks.
+
+    A chunk costs about as much as `size` ordinary records: between two chunks other requests have their turn.
+    """
+    chunk = Chunk()
+    for read in parsed:
+        chunk.add(read)
+        if chunk.weight >= size:
+            yield chunk
+            chunk = Chunk()
+    if chunk.weight:
+        yield chunk

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Cursor
+from portrait.storage.contract import Cursor, FactsAsked
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -40,6 +40,19 @@ def fact_of(row: Sequence[Any]) -> Fact:
     type_, value, section, key, op, body, effective_at, recorded_at, source, id_, version = row
     identifier = Identifier(type_, value)
     return Fact(identifier, section, key, Op(op), body, effective_at, recorded_at, source, id_, version)
+
+
+def facts_asked(asked: Sequence[FactsAsked], rows: Iterable[Sequence[Any]]) -> dict[FactsAsked, list[Fact]]:
+    """Return facts by what asked for them; a row has the question's number, from 1, before `FACT_COLUMNS`."""
+    facts: dict[FactsAsked, list[Fact]] = {}
+    for number, *fact in rows:
+        facts.setdefault(asked[number - 1], []).append(fact_of(fact))
+    return facts
+
+
+def question_rows(asked: Iterable[FactsAsked]) -> list[tuple[Any, ...]]:
+    """Return what asks for facts as rows of type, value, section, key and moment."""
+    return [(*question.identifier, question.section, question.key, question.moment) for question in asked]
 
 
 def newest_first(facts: Iterable[Fact]) -> list[Fact]:

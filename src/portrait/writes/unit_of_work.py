@@ -28,12 +28,6 @@ class UnitOfWork(LoadedSet):
     """One transaction's working set, with the transaction: it loads, and commits once.
 
     As a context it commits at its end, unless that was done before or an error ends it.
-
-    Args:
-        tx: the transaction.
-        tenant: the tenant.
-        now: the present moment, in microseconds.
-        sections: every stored section by name.
     """
 
     def __init__(self, tx: Transaction, tenant: str, now: int, sections: Mapping[str, StoredSection]) -> None:

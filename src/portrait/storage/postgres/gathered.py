@@ -16,7 +16,7 @@ from portrait.storage.contract import Changes, FactsAsked, StoredState
 from portrait.storage.postgres import put
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.transaction import COPY_FROM, CUSTOM_PLANS, PostgresTransaction
-from portrait.storage.rows import FACT_COLUMNS, fact_of
+from portrait.storage.rows import FACT_COLUMNS, facts_asked, question_rows
 
 # Behind OFFSET 0 stands a query of its own, which can be planned in one way only: for each that is asked, by the
 # primary key or another index that begins with all that is compared. So a plan may be kept, whatever is in the tables,
@@ -153,14 +153,9 @@ class GatheredTransaction(PostgresTransaction):
         rows = await self._kept(
             KNOWN,
             tenant,
-            *columns(
-                [(*question.identifier, question.section, question.key, question.moment) for question in asked], 5
-            ),
+            *columns(question_rows(asked), 5),
         )
-        facts: dict[FactsAsked, list[Fact]] = {}
-        for ordinal, *fact in rows:
-            facts.setdefault(asked[ordinal - 1], []).append(fact_of(fact))
-        return facts
+        return facts_asked(asked, rows)
 
     async def _own(self, tenant: str, owners: Mapping[Identifier, str]) -> None:
         """Lock nothing: what was made here is seen all at once."""

@@ -9,7 +9,7 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Cursor, DocumentRow, FactsAsked, StoredState
 from portrait.storage.postgres.access import PostgresAccess
 from portrait.storage.postgres.put import columns
-from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, newest_first
+from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, facts_asked, newest_first, question_rows
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE '' END")
@@ -168,14 +168,9 @@ class PostgresReads(PostgresAccess):
             " JOIN facts f ON f.tenant = $1 AND f.type = w.type AND f.value = w.value AND f.section = w.section"
             " AND f.key = w.key AND f.value = ANY($3::text[]) AND (w.moment IS NULL OR f.effective_at = w.moment)",
             tenant,
-            *columns(
-                [(*question.identifier, question.section, question.key, question.moment) for question in asked], 5
-            ),
+            *columns(question_rows(asked), 5),
         )
-        facts: dict[FactsAsked, list[Fact]] = {}
-        for ordinal, *fact in rows:
-            facts.setdefault(asked[ordinal - 1], []).append(fact_of(fact))
-        return facts
+        return facts_asked(asked, rows)
 
     async def facts(self, tenant: str, identifiers: Collection[Identifier]) -> list[Fact]:
         """See the contract."""
