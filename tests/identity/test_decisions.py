@@ -888,9 +888,11 @@ def test_decisions_are_repeated_by_the_same_rules_and_stand_under_others(claims,
 # --- merges that a ban keeps from holding ---
 
 
-def test_a_merge_that_a_ban_keeps_from_holding_makes_no_profile_larger_than_there_may_be():
+@pytest.mark.parametrize("joined", [merged, partial(matched, settled=True, status=LINKED)], ids=["merge", "match"])
+def test_what_a_ban_keeps_from_joining_two_makes_no_profile_larger_than_there_may_be(joined):
+    """Without the two as one there is room for other claims, and no longer for the claim that the ban was about."""
     check_size(
-        [claim(P, Q, since=1), claim(A, P, since=2), claim(A, R, since=3), merged(A, B, since=4)], THREE, [(B, R)]
+        [claim(P, Q, since=1), claim(A, P, since=2), claim(A, R, since=3), joined(A, B, since=4)], THREE, [(B, R)]
     )
 
 
