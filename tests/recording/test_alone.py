@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import TENANT, ndjson, service
+from harness import START, TENANT, ndjson, service
+from portrait.model import time
 from portrait.model.errors import SectionFailed
 from portrait.model.identifier import customer
 from portrait.sections import base, fold
@@ -67,6 +68,29 @@ class Blob(Record, frozen=True):
     id: Annotated[Text, impersonal]
     text: Annotated[str, impersonal]
     hidden: Annotated[bool, impersonal] = False
+'''
+
+PICKY = '''
+from typing import Annotated
+
+from portrait import Events, Record, Text, Timestamp, impersonal, register_profile_section
+
+
+class Picky(Events):
+    """Events, but for one that it fails at."""
+
+    def apply(self, state, fact):
+        if b"bad" in fact.body:
+            raise RuntimeError("words of the exception")
+        return super().apply(state, fact)
+
+
+@register_profile_section("picky", key=("id",), kind="events", fold=Picky(), effective="at")
+class Event(Record, frozen=True):
+    """An event."""
+
+    id: Annotated[Text, impersonal]
+    at: Annotated[Timestamp, impersonal]
 '''
 
 
@@ -224,6 +248,54 @@ async def test_a_section_holds_no_more_keys_of_one_identifier_than_may(tmp_path,
         await running.checked()
 
 
+def event(key, hours, body="o"):
+    timestamp = time.rfc3339(START + hours * time.HOUR)
+    return {"id": key, "offerId": body, "channelId": "web", "interactionType": "click", "timestamp": timestamp}
+
+
+async def test_events_ahead_are_bounded_among_events_that_have_happened(tmp_path, each_url, monkeypatch):
+    async with opened(tmp_path, each_url, None) as running:
+        monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 2)
+        lines = [
+            line("A", "interactions", event(*each)) for each in zip("abcdefg", (-1, 1, -2, 2, 3, -3, 3), strict=True)
+        ]
+        assert refusals(await bulk(running, *lines)) == [(4, "too_many_keys"), (6, "too_many_keys")]
+        assert [record["id"] for record in await running.section("interactions", "A")] == ["a", "c", "f"]
+        running.clock.advance(3600 * 4)
+        assert [record["id"] for record in await running.section("interactions", "A")] == ["d", "b", "a", "c", "f"]
+        await running.checked()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    events=st.lists(
+        st.builds(event, st.sampled_from("abcdefgh"), st.integers(-3, 3), st.sampled_from("oo2")), max_size=12
+    )
+)
+async def test_of_events_together_those_are_refused_that_are_refused_one_by_one(tmp_path_factory, events):
+    lines = [line("A", "interactions", record) for record in events]
+
+    async def recorded(*chunks):
+        async with opened(tmp_path_factory.mktemp("events"), None, None) as running:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("portrait.writes.working_set.MAX_KEYS", 2)
+                answers = [await bulk(running, *chunk) for chunk in chunks]
+            await running.checked()
+            codes = [code for answer in answers for _, code in refusals(answer)]
+            counts = [sum(answer[name] for answer in answers) for name in ("recorded", "duplicates")]
+            return codes, counts, await everything(running, "A")
+
+    assert await recorded(*([lines] if lines else [])) == await recorded(*([each] for each in lines))
+
+
+async def test_a_fold_that_is_made_from_that_of_events_is_given_each_event(tmp_path, each_url):
+    async with opened(tmp_path, each_url, PICKY) as running:
+        lines = [line("A", "picky", {"id": key, "at": "2026-01-01T00:00:00Z"}) for key in ("a", "bad", "c")]
+        answer = await bulk(running, *lines)
+        assert refusals(answer) == [(1, "section_failed")]
+        assert sorted(record["id"] for record in await running.section("picky", "A")) == ["a", "c"]
+
+
 async def test_a_customers_section_holds_so_many_keys_over_all_its_identifiers(tmp_path, each_url, monkeypatch):
     async with opened(tmp_path, each_url, None) as running:
         monkeypatch.setattr("portrait.writes.working_set.MAX_KEYS", 6)
@@ -339,6 +411,14 @@ async def test_a_record_that_a_section_has_no_room_for_is_refused_and_a_smaller_
     assert (await small.record("blob", blob("b", 100), "A")).status_code == 201, "what takes less room is taken"
     array = await small.record("blob", [blob("g", 10), blob("h", 1500)], "A")
     assert (array.status_code, array.json()["code"]) == (422, "section_too_large")
+    await small.checked()
+
+
+async def test_an_event_that_a_section_has_no_room_for_leaves_those_before_it_and_after_it(small):
+    lines = [line("A", "interactions", event(key, -1, "o" * size)) for key, size in (("a", 1), ("b", 1), ("c", 2500))]
+    lines += [line("A", "interactions", event(key, -2)) for key in "de"]
+    assert refusals(await bulk(small, *lines)) == [(2, "section_too_large")]
+    assert [record["id"] for record in await small.section("interactions", "A")] == ["b", "a", "e", "d"]
     await small.checked()
 
 

@@ -129,6 +129,24 @@ def test_folding_facts_again_changes_nothing(name, data):
     assert state_of(section, [*facts, *again]) == state_of(section, facts)
 
 
+@pytest.mark.parametrize("name", ["interactions", "interactions, 3 shown"])
+@tried
+def test_events_that_are_folded_together_lead_to_the_state_that_one_by_one_they_lead_to(name, data):
+    section = SECTIONS[name]
+    facts = facts_of(section, data.draw(statements_of(section, size=24)))
+    for fact in data.draw(st.lists(st.sampled_from(facts), max_size=3)) if facts else ():
+        facts.insert(data.draw(st.integers(0, len(facts))), fact)
+        facts.insert(data.draw(st.integers(0, len(facts))), msgspec.structs.replace(fact, op=Op.DELETE, body=b""))
+    start, state = data.draw(st.integers(0, len(facts))), section.fold.empty()
+    for fact in facts[:start]:
+        state = section.fold.apply(state, fact)
+    together, before = section.fold.apply_all(state, facts[start:]), store_state(section, state)
+    assert store_state(section, state) == before, "the state before is left as it was"
+    for fact in facts[start:]:
+        state = section.fold.apply(state, fact)
+    assert together == state
+
+
 @every_section
 @tried
 def test_the_order_of_recording_changes_no_document(name, data):

@@ -462,13 +462,21 @@ class Events:
 
     def apply(self, state: EventsState, fact: Fact) -> EventsState:
         """Return the state after one more fact."""
-        told_at = max(state.told_at, fact.recorded_at)
-        if fact.op is Op.DELETE:
-            return EventsState(told_at, [event for event in state.events if event.key != fact.key])
-        event = Event(fact.effective_at, fact.key, fact.body)
-        index = bisect_left(state.events, event)
-        after = index + (state.events[index : index + 1] == [event])  # the same again takes its own place
-        return EventsState(told_at, self._newest([*state.events[:index], event, *state.events[after:]], told_at))
+        return self.apply_all(state, (fact,))
+
+    def apply_all(self, state: EventsState, facts: Iterable[Fact]) -> EventsState:
+        """Return the state after several facts, the same as after one by one: what is newer leaves older ones out."""
+        told_at, events = state.told_at, state.events.copy()
+        for fact in facts:
+            told_at = max(told_at, fact.recorded_at)
+            if fact.op is Op.DELETE:
+                events = [event for event in events if event.key != fact.key]
+                continue
+            event = Event(fact.effective_at, fact.key, fact.body)
+            index = bisect_left(events, event)
+            if events[index : index + 1] != [event]:  # the same again takes its own place
+                events.insert(index, event)
+        return EventsState(told_at, self._newest(events, told_at))
 
     def join(self, a: EventsState, b: EventsState) -> EventsState:
         """Return the state of two identifiers: all events of both, by time."""

@@ -65,8 +65,8 @@ class Derivation:
             documents[owner, document.section] = document
         for owner, head in self._heads().items():
             documents[owner, HEAD] = head_document(head)
-        for name, identifier in self._set.grown:
-            section, customer_id = self._set.touched[name, identifier], self._set.owners.get(identifier)
+        for (name, identifier), section in self._set.grown.items():
+            customer_id = self._set.owners.get(identifier)
             if customer_id is None or (name, customer_id) in self.unfit:
                 continue
             if self.is_crowded(identifier, section):

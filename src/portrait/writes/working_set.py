@@ -11,6 +11,7 @@ from portrait.model.errors import PortraitError, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
+from portrait.sections.fold import Events
 from portrait.sections.links import LINKS, Decision, link_key, told_at
 from portrait.writes.customers import LockedCustomers
 from portrait.writes.incoming import GivenIdentifier, Incoming
@@ -35,11 +36,13 @@ class WorkingSet(LockedCustomers):
         """Whether no more facts are added: what follows from them is derived."""
         self.touched: dict[StateKey, StoredSection] = {}
         """The sections of the states to which facts were added."""
-        self.grown: dict[StateKey, int] = {}
-        """How many keys states hold that gained some."""
+        self.grown: dict[StateKey, StoredSection] = {}
+        """The sections of the states that gained keys."""
         self.relinked: set[Identifier] = set()
         """Identifiers for which it may have changed since when they are one person's with others."""
         self._states: dict[StateKey, Any] = {}
+        self._unfolded: dict[StateKey, list[Fact]] = {}
+        """Events that are folded together once their state is asked for."""
         self._unreadable: dict[StateKey, PortraitError] = {}
         """Why the section's own code cannot fold some states."""
 
@@ -67,6 +70,10 @@ class WorkingSet(LockedCustomers):
         """
         if key in self._unreadable:
             raise self._unreadable[key]
+        if facts := self._unfolded.pop(key, None):
+            fold = self.touched[key].fold
+            assert isinstance(fold, Events)
+            self._states[key] = fold.apply_all(self._states[key], facts)
         return self._states[key]
 
     def live_body(self, identifier: Identifier, section: StoredSection, key: str) -> bytes | None:
@@ -99,7 +106,7 @@ class WorkingSet(LockedCustomers):
         )  # fmt: skip
 
     def add(self, section: StoredSection, fact: Fact) -> None:
-        """Add a fact and fold it.
+        """Add a fact and fold it, at once or when its state is asked for.
 
         Raises:
             TooManyKeys: it would add a key beyond the limit.
@@ -107,6 +114,16 @@ class WorkingSet(LockedCustomers):
         """
         assert not self.is_final, "facts are added before what follows from them is derived"
         key = section.name, fact.identifier
+        if _can_wait(section, fact):
+            if key not in self._unfolded:
+                self.state(key)  # it may be one that cannot be read
+            self._unfolded.setdefault(key, []).append(fact)
+        else:
+            self._fold(key, section, fact)
+        self.touched[key] = section
+        self.facts.append(fact)
+
+    def _fold(self, key: StateKey, section: StoredSection, fact: Fact) -> None:
         before = self.state(key)
         with section.own_code():
             after = section.fold.apply(before, fact)
@@ -115,10 +132,8 @@ class WorkingSet(LockedCustomers):
         if is_more and count > MAX_KEYS:
             raise too_many_keys(section)
         if is_more:
-            self.grown[key] = count
+            self.grown[key] = section
         self._states[key] = after
-        self.touched[key] = section
-        self.facts.append(fact)
 
     def add_decisions(
         self, ends: Iterable[tuple[Identifier, Identifier, Decision]], source: str | None, *, apart: bool
@@ -183,11 +198,19 @@ class WorkingSet(LockedCustomers):
 
     def checkpoint(self) -> Mapping[str, Any]:
         """Return what `restore` goes back to."""
+        for key in list(self._unfolded):
+            self.state(key)
         return {name: value.copy() for name, value in vars(self).items() if isinstance(value, dict | set | list)}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Forget all that was done since a checkpoint, which can be gone back to once."""
         vars(self).update(saved)
+
+
+def _can_wait(section: StoredSection, fact: Fact) -> bool:
+    """Tell whether a fact can be folded later, with others: then it adds no key, and folding it cannot fail."""
+    is_event = type(section.fold) is Events  # a fold made from that may do anything
+    return is_event and fact.op is Op.PUT and fact.effective_at <= fact.recorded_at
 
 
 def too_many_keys(section: StoredSection) -> TooManyKeys:
