@@ -18,6 +18,8 @@ T = TypeVar("T")
 MAX_OVERTAKEN = 10_000
 """How many overtaken documents are remembered at most."""
 _encode_json = msgspec.json.Encoder(order="deterministic").encode
+_NO_RECORDS = b'[],"error":'
+"""Begins a body that says why it shows no records."""
 _encode_state = msgspec.msgpack.Encoder().encode
 
 
@@ -334,12 +336,12 @@ def render(section: StoredSection, state: Any, now: int) -> Document:
 
 def is_too_large(section: StoredSection, rendered: Document) -> bool:
     """Tell whether a document shows, instead of the section's records, that these take too many bytes."""
-    return rendered.body == _too_large(section)
+    return rendered.body.startswith(_NO_RECORDS) and rendered.body == _too_large(section)
 
 
 def _too_large(section: StoredSection) -> bytes:
     detail = f"The section has more than {section.max_bytes} bytes. Delete some of its records."
-    return b'[],"error":' + _encode_json({"code": "too_large", "detail": detail})
+    return _NO_RECORDS + _encode_json({"code": "too_large", "detail": detail})
 
 
 def head_of(facts: Iterable[Fact]) -> Head | None:

@@ -9,7 +9,7 @@ from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.links import LINKS, shown_by
+from portrait.sections.links import shown_by
 from portrait.storage.contract import Changes, StoredState
 from portrait.writes.loaded_set import LoadedSet
 from portrait.writes.working_set import StateKey, too_many_keys
@@ -33,8 +33,8 @@ class Derivation:
         """Whether the facts are applied already, as what follows from them takes reading events back."""
         self._changed: dict[DocumentKey, StoredSection | None] = {}
         """Whose documents are made anew, and the section whose states make them; None: it is not registered here."""
-        self._settled: dict[DocumentKey, Any] = {}
-        """The joined states of events that several identifiers may have with other bodies."""
+        self._shown: dict[DocumentKey, Any] = {}
+        """The joined states that documents are rendered from, by customer id and the name of the states' section."""
         self._gone: set[DocumentKey] = set()
         """The stored documents of customers whose identifiers are others now."""
         self.unfit: dict[tuple[str, str], PortraitError] = {}
@@ -98,43 +98,37 @@ class Derivation:
         return self._rendered(owner, section)
 
     async def _load_shown(self, owner: str, section: StoredSection) -> None:
-        """Load what showing a section takes beside the states of a customer's identifiers.
+        """Load the one state that a section shows of a customer, and what else showing it takes.
 
         Raises:
             SectionFailed: the section's own code raised an error.
         """
-        states = self._states_of(owner, section)
+        states = {member: self._set.state((section.name, member)) for member in self._set.members[owner]}
         if projection.may_clash(section, states.values()):
             await self._append()
             now = self._set.recorded_at_of(owner)
-            self._settled[owner, section.name] = await projection.settled(self._tx, self._tenant, section, states, now)
-        elif projection.is_by_join(section) and projection.needs_links(
-            section, projection.joined(section, states.values())
-        ):
-            await self._set.load(LINKS, states)
-
-    def _rendered(self, owner: str, section: StoredSection) -> Document:
-        states = self._states_of(owner, section)
-        if projection.may_clash(section, states.values()):
-            state = self._settled[owner, section.name]
+            state = await projection.settled(self._tx, self._tenant, section, states, now)
         else:
             state = projection.joined(section, states.values())
             if projection.needs_links(section, state):
-                state = projection.linked(state, self._states_of(owner, LINKS).values())
-        return projection.render(section, state, self._set.recorded_at_of(owner))
+                state = projection.linked(state, await self._set.links(states))
+        self._shown[owner, section.name] = state
+
+    def _rendered(self, owner: str, section: StoredSection) -> Document:
+        return projection.render(section, self._shown[owner, section.name], self._set.recorded_at_of(owner))
 
     def _document(self, owner: str, section: StoredSection) -> Document:
         """Return a customer's document in a section; where it cannot be shown, one that says so."""
-        document = stale(section.document)
-        if (section.name, owner) in self.unfit:
-            return document
-        try:
-            document = self._rendered(owner, section)
-            if projection.is_too_large(section, document):
-                self.unfit[section.name, owner] = section.too_large()
-        except (SectionFailed, InvalidRequest) as error:
-            self.unfit[section.name, owner] = error
-        return document
+        if (section.name, owner) not in self.unfit:
+            try:
+                document = self._rendered(owner, section)
+            except (SectionFailed, InvalidRequest) as error:
+                self.unfit[section.name, owner] = error
+            else:
+                if projection.is_too_large(section, document):
+                    self.unfit[section.name, owner] = section.too_large()
+                return document
+        return stale(section.document)
 
     def _stored(self, key: StateKey, section: StoredSection) -> StoredState:
         stored = projection.store_state(section, self._set.state(key))
@@ -226,6 +220,3 @@ class Derivation:
                 until, state = known.recorded_at(identifier), known.state((name, identifier))
                 refilled = await projection.refilled(self._tx, self._tenant, section, identifier, state, until)
                 known.put_state((name, identifier), refilled)
-
-    def _states_of(self, owner: str, section: StoredSection) -> dict[Identifier, Any]:
-        return {member: self._set.state((section.name, member)) for member in self._set.members[owner]}

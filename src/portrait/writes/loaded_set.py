@@ -29,16 +29,16 @@ class LoadedSet(WorkingSet):
     async def load(self, section: StoredSection, identifiers: Iterable[Identifier]) -> None:
         """Load the states of some identifiers of customers that are locked."""
         missing = [identifier for identifier in identifiers if not self.has_state((section.name, identifier))]
-        for identifier in missing:
-            self.put_state((section.name, identifier), section.fold.empty())
         # A new identifier has no facts; but from whom it is kept apart may be known still.
         stored = [identifier for identifier in missing if section is LINKS or identifier not in self.new]
+        states: Mapping[Identifier, Any] = {}
         if stored:
             states, unreadable = await projection.readable_states(self.tx, self.tenant, section, stored)
-            for identifier, state in states.items():
-                self.put_state((section.name, identifier), state)
             for identifier, error in unreadable.items():
                 self.put_unreadable((section.name, identifier), error)
+        for identifier in missing:
+            state = states[identifier] if identifier in states else section.fold.empty()
+            self.put_state((section.name, identifier), state)
 
     async def links(self, identifiers: Iterable[Identifier]) -> list[LinksState]:
         """Return the links of some identifiers of customers that are locked."""
