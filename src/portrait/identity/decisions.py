@@ -123,14 +123,14 @@ def decide(
         identifiers: all identifiers concerned; those of claims need not be among them.
         rules: the tenant's rules.
     """
-    key = precedence(rules)
-    order = sorted(range(len(claims)), key=lambda index: key(claims[index]))
+    keys = list(map(precedence(rules), claims))
+    order = sorted(range(len(claims)), key=keys.__getitem__)
     seen = _seen(claims, rules)
     shared: frozenset[Identifier] = frozenset()
     parted = _contradicted(claims, order, bans)
     while True:
         run = _Pass(claims, bans, identifiers, rules, shared, parted)
-        for _, equal in groupby(order, key=lambda index: key(claims[index])[:_TEXT]):
+        for _, equal in groupby(order, key=lambda index: keys[index][:_TEXT]):
             run.consider(list(equal))
         if further_shared := run.shared_among(seen):
             shared |= further_shared

@@ -110,17 +110,17 @@ class Graph:
 
     def __init__(
         self,
-        ends: Mapping[Identifier, Mapping[Identifier, Sequence[LinkRecord]]],
+        ends: dict[Identifier, dict[Identifier, list[LinkRecord]]],
         apart: Collection[frozenset[Identifier]] = (),
     ) -> None:
         self.identifiers = set(ends)
         self.apart = set(apart)
         evidence: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
-        for identifier, others in ends.items():
+        for identifier, others in reversed(ends.items()):  # of a pair with two ends the later one is gone by
             for other, records in others.items():
-                live = _heard([each for each in records if each.status == LINKED])
-                if live and other in ends:
-                    evidence[min(identifier, other), max(identifier, other)] = live
+                pair = (identifier, other) if identifier < other else (other, identifier)
+                if pair not in evidence and other in ends and (live := _heard(records)):
+                    evidence[pair] = live
         self.links = sorted((_link(*pair, records) for pair, records in evidence.items()), key=lambda link: link.order)
         self._joining = [link for link in self.links if not all(record.follows for record in link.evidence)]
 
@@ -285,13 +285,18 @@ def _survivor(a: str | None, b: str | None, into: str | None, first: Mapping[str
     )
 
 
-def _heard(records: Sequence[LinkRecord]) -> tuple[LinkRecord, ...]:
+def _heard(records: Iterable[LinkRecord]) -> tuple[LinkRecord, ...]:
     """Return the evidence that counts: what a source decided by hand goes before its records."""
-    by_hand = {record.source for record in records if record.is_by_hand} if len(records) > 1 else ()
-    return tuple(record for record in records if record.is_by_hand or record.source not in by_hand)
+    live = tuple([record for record in records if record.status == LINKED])
+    if len(live) < 2:  # nearly always
+        return live
+    by_hand = {record.source for record in live if record.is_by_hand}
+    return tuple(record for record in live if record.is_by_hand or record.source not in by_hand)
 
 
 def _link(a: Identifier, b: Identifier, records: tuple[LinkRecord, ...]) -> Link:
+    if len(records) == 1:  # nearly always
+        return Link(a, b, records[0].since, 0.0, records[0].into, records)
     first = min(records, key=lambda record: (record.since, record.id))
     into = next(
         (record.into for record in sorted(records, key=lambda record: record.since) if record.into is not None), None

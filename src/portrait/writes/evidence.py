@@ -71,6 +71,8 @@ class Said:
         self._section = section
         self._region = region
         self._states = states
+        self._records: dict[Identifier, dict[str, list[tuple[str, Identity]]]] = {}
+        """The records in each state, with their keys, by the type of identifier that they name."""
         self._keys: dict[tuple[Identifier, str], dict[Identifier, list[str]]] = {}
 
     def of(self, identifier: Identifier, other: Identifier) -> list[Statement]:
@@ -80,7 +82,7 @@ class Said:
             return []
         keys = self._keys.get((identifier, other.type))
         if keys is None:
-            self._keys[identifier, other.type] = keys = self._named(state, other.type)
+            self._keys[identifier, other.type] = keys = self._named(identifier, other.type)
         return [each for key in keys.get(other, ()) for each in FOLD.evidence(state, key)]
 
     def claims(self) -> set[tuple[Pair, str | None]]:
@@ -93,12 +95,17 @@ class Said:
                     claims.update((_pair(identifier, other), each.source) for each in FOLD.evidence(state, key))
         return claims
 
-    def _named(self, state: LatestState, type_: str) -> dict[Identifier, list[str]]:
-        """Return the keys under which a state names identifiers of a type."""
+    def _named(self, identifier: Identifier, type_: str) -> dict[Identifier, list[str]]:
+        """Return the keys under which an identifier's state names others of a type."""
+        records = self._records.get(identifier)
+        if records is None:
+            self._records[identifier] = records = {}
+            for key, body in _bodies(self._states[identifier]).items():
+                record = _record(self._section, body)
+                records.setdefault(record.type, []).append((key, record))
         keys_of: dict[Identifier, list[str]] = {}
-        for key, body in _bodies(state).items():
-            if (record := _record(self._section, body)).type == type_:
-                keys_of.setdefault(identifier_of(record, self._region), []).append(key)
+        for key, record in records.get(type_, ()):
+            keys_of.setdefault(identifier_of(record, self._region), []).append(key)
         return keys_of
 
 
