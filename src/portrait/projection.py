@@ -8,7 +8,7 @@ import msgspec
 from portrait.model.document import Document, Head, document
 from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.model.identifier import Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.fold import Events, EventsState, JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
@@ -354,7 +354,7 @@ def head_of(facts: Iterable[Fact]) -> Head | None:
 
 
 def new_heads(
-    facts: Iterable[Fact],
+    facts: Sequence[Fact],
     owners: Mapping[Identifier, str],
     members: Mapping[str, Sequence[Identifier]],
     heads: Mapping[str, Head | None],
@@ -365,24 +365,22 @@ def new_heads(
     A customer is as old as the first fact of its own customer id, whatever it was merged with since.
 
     Args:
-        facts: the facts that are added, in order.
+        facts: the facts that are added, those of each identifier as they were recorded.
         owners: whose each identifier is.
         members: the identifiers of each customer.
         heads: the heads as they were; None: of a customer that is new.
         merged: the surviving customer of each customer that was merged away.
     """
-    first: dict[str, Fact] = {}
+    first = {fact.identifier: fact for fact in reversed(facts)}
     last: dict[str, int] = {}
-    for fact in facts:
-        if fact.identifier.type == CUSTOMER_ID:
-            first.setdefault(fact.identifier.value, fact)
-        if (owner := owners.get(fact.identifier)) is not None:
+    for identifier, fact in {fact.identifier: fact for fact in facts}.items():
+        if (owner := owners.get(identifier)) is not None:
             last[owner] = max(last.get(owner, 0), fact.recorded_at)
 
     def before(customer_id: str) -> Head:
         if (head := heads.get(customer_id)) is not None:
             return head
-        fact = first[customer_id]
+        fact = first[customer(customer_id)]
         return Head(fact.id, fact.recorded_at, fact.recorded_at)
 
     made = {}

@@ -96,7 +96,7 @@ class Judge:
         """
         why = {
             key: error
-            for key in dict.fromkeys((fact.section, fact.identifier) for fact in self._unit.facts)
+            for key in self._unit.touched
             if key[0] != LINKS.name and key not in self._suspected and (error := self._error(key)) is not None
         }
         if why:

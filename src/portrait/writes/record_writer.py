@@ -90,7 +90,8 @@ class RecordWriter:
         incoming = await _renamed(tx, tenant, incoming, atomic=atomic)
         async with UnitOfWork(tx, tenant, self._clock(), self._sections) as unit:
             judge = Judge(unit, suspected or {})
-            named = [record.named for record in incoming if record.op is Op.PUT]
+            put = {record.identifier: record for record in incoming if record.op is Op.PUT}
+            named = [record.named for record in put.values()]
             mentioned = [record.identifier for record in incoming if record.op is Op.DELETE]
             mentioned += [record.linked.named.identifier for record in incoming if record.linked is not None]
             await unit.open(named, mentioned, claim=True)
@@ -116,8 +117,9 @@ class RecordWriter:
         by_hand: ByHand | None = None,
     ) -> list[Result]:
         """Add the facts of records to a unit of work that has their customers; see `record`."""
-        known = await _known(tx, tenant, unit, incoming)
-        results, ended = await _taken(unit, judge, incoming, known, failures, atomic=atomic)
+        asked = [record.asked for record in incoming]
+        known = await _known(tx, tenant, unit, incoming, asked)
+        results, ended = await _taken(unit, judge, incoming, asked, known, failures, atomic=atomic)
         if ended or any(record.linked for record in incoming):
             await self._link(tx, tenant, unit, incoming, results, ended, known, by_hand)
         return results
@@ -176,13 +178,15 @@ class RecordWriter:
         await linker.apply()
 
 
-async def _known(tx: Transaction, tenant: str, unit: UnitOfWork, incoming: Sequence[Incoming]) -> Known:
+async def _known(
+    tx: Transaction, tenant: str, unit: UnitOfWork, incoming: Sequence[Incoming], asked: Sequence[FactsAsked]
+) -> Known:
     """Load what deciding on records takes."""
-    known = await unit.known(incoming, [record.asked for record in incoming])
+    known = await unit.known(incoming, asked)
     # Evidence that says what counts now: whether its own source said so is seen by its facts.
     repeated = {
-        record.asked
-        for record in incoming
+        question
+        for record, question in zip(incoming, asked, strict=True)
         if record.linked is not None
         and record.moment is None
         and unit.live_body(record.identifier, record.section, record.parsed.key) == record.parsed.body
@@ -194,6 +198,7 @@ async def _taken(
     unit: UnitOfWork,
     judge: Judge,
     incoming: Sequence[Incoming],
+    asked: Sequence[FactsAsked],
     known: Known,
     failures: Failures | None,
     *,
@@ -202,14 +207,14 @@ async def _taken(
     """Add the facts of records; return what became of each, and what was ended."""
     results: list[Result] = []
     ended: list[Ended] = []
-    for record in incoming:
+    for record, question in zip(incoming, asked, strict=True):
         try:
             if record.op is Op.DELETE:
                 ends = record_ended(unit, record, known)
                 ended += ends
                 results.append(Taken(bool(ends)))
             else:
-                results.append(await _take(unit, judge, record, known))
+                results.append(await _take(unit, judge, record, question, known))
         except Unavailable:
             raise
         except PortraitError as error:
@@ -221,15 +226,16 @@ async def _taken(
     return results, ended
 
 
-async def _take(unit: UnitOfWork, judge: Judge, record: Incoming, known: Known) -> Taken:
+async def _take(unit: UnitOfWork, judge: Judge, record: Incoming, question: FactsAsked, known: Known) -> Taken:
     """Add a record's fact if it is new, and tell whether it is."""
-    fact, question = unit.fact(record), record.asked
-    taken = novelty(unit, record, fact, known.get(question, ()))
-    if taken.is_new:
+    fact = unit.fact(record)
+    is_new, warnings = novelty(unit, record, fact, known.get(question, ()))
+    if is_new:
         await judge.add(record, fact)
-        for repeated in {question, question._replace(moment=None)}:
-            known.setdefault(repeated, []).append(fact)
-    return taken._replace(warnings=(*record.warnings, *taken.warnings))
+        known.setdefault(question, []).append(fact)
+        if question.moment is not None:
+            known.setdefault(FactsAsked(*question[:3], None), []).append(fact)
+    return Taken(is_new, record.warnings + warnings)
 
 
 async def _renamed(tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> Sequence[Incoming]:

@@ -142,18 +142,22 @@ class UnitOfWork(LoadedSet):
         for record, question in zip(incoming, asked, strict=True):
             if not self.is_known(record.identifier):
                 continue
-            section, is_end = record.section, record.op is Op.DELETE
+            section = record.section
             sections[section.name] = section
-            # The document is made of all members' states: one look-up for both.
-            whole = is_end or shown_by(section) is section
-            needed[section.name].update(self.members_of(record.identifier) if whole else [record.identifier])
-            if is_end:
-                wanted.update(question._replace(identifier=member) for member in self.members_of(record.identifier))
+            needed[section.name].add(record.identifier)
+            if record.op is Op.DELETE:
+                members = self.members_of(record.identifier)
+                needed[section.name].update(members)
+                wanted.update(question._replace(identifier=member) for member in members if member not in self.new)
+            elif record.identifier in self.new:
+                continue  # it has no facts
             elif section.kind == "events" or question.moment is not None or section.grants is not None:
                 wanted.add(question)
         for name, identifiers in needed.items():
-            await self.load(sections[name], identifiers)
-        wanted = {question for question in wanted if question.identifier not in self.new}
+            section = sections[name]
+            if shown_by(section) is section:  # the document is made of all members' states: one look-up for both
+                identifiers.update([member for identifier in identifiers for member in self.members_of(identifier)])
+            await self.load(section, identifiers)
         return await self.tx.known(self.tenant, wanted) if wanted else {}
 
     async def derive(self) -> Mapping[tuple[str, str], PortraitError]:
