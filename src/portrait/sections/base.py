@@ -5,6 +5,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -53,6 +54,9 @@ class OwnCode:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, PortraitError):
             raise SectionFailed.of(self._name) from error
+
+
+_own_code = cache(OwnCode)
 
 
 class Parsed(NamedTuple):
@@ -122,7 +126,7 @@ class StoredSection(Section):
 
     def own_code(self) -> OwnCode:
         """Return the context in which the section's own code runs, a plugin's perhaps."""
-        return OwnCode(self.name)
+        return _own_code(self.name)
 
     def too_large(self) -> SectionTooLarge:
         """Return the error that says that a customer's section would pass its limit of bytes."""

@@ -333,26 +333,27 @@ class Latest:
         ahead = 0
         for history in state.histories.values():
             for key, entries in history.entries.items():
-                if any(entry.body is not None for entry in entries):
-                    live.add(key)
                 if len(entries) > 1:
                     ahead += sum(entry.effective_at > history.told_at for entry in entries)
+                for entry in entries:
+                    if entry.body is not None:
+                        live.add(key)
+                        break
         return max(len(live), ahead)
 
     def _entry(self, fact: Fact) -> tuple[Entry, bool]:
         """Return a fact as a state holds it, and whether it ends earlier entries that lie ahead."""
-        provenance = fact.effective_at, fact.recorded_at, fact.id, fact.source
         if fact.op is Op.DELETE:
-            return _entry(provenance, _LOWEST, None), True
+            return _entry(fact, _LOWEST, None), True
         if self._rank is None and self._becomes is None and self._withdraws is None:
-            return _entry(provenance, 0, fact.body), False
+            return _entry(fact, 0, fact.body), False
         record = self._shape.decode(fact.body)
         rank = self._rank or _unranked
         lapse = None
         if self._becomes and (later := self._becomes(record, time.to_datetime(fact.effective_at))) is not None:
             lapse = Lapse(time.moment(later[0]), rank(later[1]), self._shape.encode(later[1]))
         withdraws = self._withdraws is not None and self._withdraws(record)
-        return _entry(provenance, rank(record), fact.body, lapse), withdraws
+        return _entry(fact, rank(record), fact.body, lapse), withdraws
 
     def _held(self, state: LatestState, key: str, tag: str, entry: Entry) -> Held:
         assert entry.body is not None
@@ -414,11 +415,8 @@ _LOWEST = -(2**63)
 """The rank of an end: any later entry of the same moment counts instead."""
 
 
-def _entry(
-    provenance: tuple[int, int, bytes, str | None], rank: int, body: bytes | None, lapse: Lapse | None = None
-) -> Entry:
-    effective_at, recorded_at, id_, source = provenance
-    return Entry(effective_at, rank, recorded_at, id_, source, body, lapse)
+def _entry(fact: Fact, rank: int, body: bytes | None, lapse: Lapse | None = None) -> Entry:
+    return Entry(fact.effective_at, rank, fact.recorded_at, fact.id, fact.source, body, lapse)
 
 
 def _unranked(_: Record) -> int:
