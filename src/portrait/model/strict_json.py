@@ -21,9 +21,8 @@ _long_integer = b"0" * 19
 _brackets = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 # A text that is never closed goes to the end, once: nothing here looks at a byte twice.
 _strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_names = re.compile(rb'("(?:[^"\\]++|\\.)*+"?)\s*+(:)?', re.DOTALL)
-"""A text, and a colon where it is a key."""
-_BEFORE_COLON = (b" :", b"\t:", b"\n:", b"\r:")
+_names = re.compile(rb'"[^"]*+(?="\s*+:)')
+"""What stands between two quotes, of which a colon follows the second: each key, and perhaps parts of other texts."""
 _plain_name = re.compile(r"[A-Za-z_][\w-]{0,63}", re.ASCII)
 _one_kind = bytes.maketrans(b"{}", b"[]")
 _steps = bytes.maketrans(b"[]", b"\x01\xff")
@@ -47,9 +46,8 @@ def check(raw: bytes) -> None:
         _check_depth(raw)
     if not raw.isascii():
         _check_utf8(raw)
-    offset = _nul(raw)
-    if offset is not None:
-        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {offset}).")
+    if b"\\u0000" in raw:
+        _check_nul(raw)
     if _long_integer in raw.translate(_zeros):
         _check_integers(raw)
     if _may_repeat(raw):
@@ -169,10 +167,11 @@ def _check_utf8(raw: bytes) -> None:
         raise malformed(raw, error) from None
 
 
-def _nul(raw: bytes) -> int | None:
-    """Return where a text has an escaped NUL: an escape counts only after an even number of backslashes."""
-    match = _escaped_nul.search(raw) if b"\\u0000" in raw else None
-    return None if match is None else match.start(1)
+def _check_nul(raw: bytes) -> None:
+    """Check that no escape is of NUL: an escape counts only after an even number of backslashes."""
+    match = _escaped_nul.search(raw)
+    if match is not None:
+        raise MalformedJson(f"The JSON holds a NUL character, which no store can keep (byte {match.start(1)}).")
 
 
 def _check_integers(raw: bytes) -> None:
@@ -193,14 +192,11 @@ def _check_integers(raw: bytes) -> None:
 def _may_repeat(raw: bytes) -> bool:
     """Tell whether some object of a text may have a key twice: two keys are spelled alike, or a key has an escape.
 
-    Most texts have no blank before a colon: then each key ends where one of the parts does. Of a key with a quote in it
-    only the end is compared, and parts of other texts may be among the names: some texts are then read twice.
+    Of a key with a quote in it only the end is compared, and parts of other texts may be among the names: some texts are
+    then read twice.
     """
-    if any(blank in raw for blank in _BEFORE_COLON):
-        names = [name for name, colon in _names.findall(raw) if colon]
-    else:
-        names = [part[part.rfind(b'"') + 1 :] for part in raw.split(b'":')[:-1]]
-    return len(set(names)) < len(names) or b"\\" in b"".join(names)
+    names = _names.findall(raw)
+    return len(set(names)) < len(names) or (b"\\" in raw and b"\\" in b"".join(names))
 
 
 def _check_names(raw: bytes) -> None:
