@@ -10,14 +10,14 @@ from portrait.model import strict_json, time
 from portrait.model.errors import BodyTooLarge, InvalidParameter, InvalidRecord, InvalidRequest, SectionFailed
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID
-from portrait.model.warning import APOSTROPHE
+from portrait.model.warning import APOSTROPHE, RecordWarning
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.registry import Registry
 from portrait.serving import request
 from portrait.serving.failures import Failures
 from portrait.storage.contract import TenantRow
-from portrait.writes.incoming import LINK_WEIGHT, GivenIdentifier, Incoming
-from portrait.writes.naming import Naming, without_apostrophe
+from portrait.writes.incoming import LINK_WEIGHT, Incoming
+from portrait.writes.naming import Naming, Subject, without_apostrophe
 from portrait.writes.recording import Refusal
 
 MAX_RECORDS = 2000
@@ -89,12 +89,12 @@ class Parser:
             raise BodyTooLarge(f"An array has at most {MAX_RECORDS} records. POST /api/v1/records takes more.")
         if not texts:
             raise InvalidRecord("The array has no records. Send at least one.")
-        named = self._naming.named(CUSTOMER_ID, customer_id)
-        self._naming.hold_subject(named)
+        subject = self._naming.subject(CUSTOMER_ID, customer_id)
+        subject.hold()
         incoming = []
         for index, text in enumerate(texts):
             try:
-                incoming.append(self._record(index, text, named, section))
+                incoming.append(self._record(index, text, subject, section))
             except (InvalidRequest, SectionFailed) as error:
                 self._failures.log(error)
                 raise (error if single else error.of_record(index)) from None
@@ -112,19 +112,17 @@ class Parser:
             self._failures.log(error)
             return Refusal(index, error.code, error.detail)
 
-    def _record(self, index: int, text: bytes, named: GivenIdentifier, section: StoredSection) -> Incoming:
+    def _record(self, index: int, text: bytes, subject: Subject, section: StoredSection) -> Incoming:
         strict_json.check(text)
         # Only a text that says "record" somewhere can be an envelope: other texts are not read twice.
         members = self._object(text) if b'"record"' in text else {}
         # Where a section takes fields of any name, one may be called `record`: then other fields stand beside it.
         plain = section.shape.extras is not None and members.keys() - _envelope
         if "record" not in members or plain:
-            return self._incoming(index, named, section, text, None, self._source)
+            return self._incoming(index, subject, section, text, None, None)
         self._only(members, _envelope)
-        return self._enveloped(
-            index, named, section, members["record"], self._optional(members, "source"),
-            self._optional(members, "effectiveAt"),
-        )  # fmt: skip
+        source, at = self._optional(members, "source"), self._optional(members, "effectiveAt")
+        return self._incoming(index, subject, section, bytes(members["record"]), source, at)
 
     def _line(self, index: int, text: bytes, registry: Registry) -> Incoming:
         if len(text) > MAX_LINE:
@@ -137,22 +135,24 @@ class Parser:
         marked = line.customer_id
         if self._is_export and line.customer_id is not msgspec.UNSET:
             line.customer_id = without_apostrophe(line.customer_id)
-        named = self._named(line.customer_id, line.identifier)
+        subject = self._subject(line.customer_id, line.identifier)
         section = registry.stored(line.section)
         if line.op == Op.DELETE:
-            return self._ended(index, named, section, line)
-        if line.op not in {None, Op.PUT}:
+            return self._ended(index, subject, section, line)
+        if line.op is not None and line.op != Op.PUT:
             raise InvalidRecord("Field `op` must be `delete`, or left out.")
         if line.key is not None:
             raise InvalidRecord('Field `key` goes with `"op": "delete"` alone.')
-        if not bytes(line.record):
+        record = bytes(line.record)
+        if not record:
             raise InvalidRecord("Field `record` is required.")
-        self._naming.hold_subject(named)
-        incoming = self._enveloped(index, named, section, line.record, line.source, line.effective_at)
+        subject.hold()
         marks = () if line.customer_id == marked else (APOSTROPHE,)
-        return incoming._replace(is_line=True, warnings=(*marks, *incoming.warnings))
+        return self._incoming(
+            index, subject, section, record, line.source, line.effective_at, marks=marks, is_line=True
+        )
 
-    def _ended(self, index: int, named: GivenIdentifier, section: StoredSection, line: _Line) -> Incoming:
+    def _ended(self, index: int, subject: Subject, section: StoredSection, line: _Line) -> Incoming:
         """Return the end of a record, which is named by its key or by the fields of its key."""
         at = self._effective_at(line.source, line.effective_at)
         named_by = bytes(line.record)
@@ -164,21 +164,9 @@ class Parser:
             parsed = section.parse_key(named_by, self._key_secret)
         parsed, _ = self._naming.keyed(parsed, section)
         return Incoming(
-            index, named.identifier, section, parsed, at, line.source or self._source, named.value,
+            index, subject.named.identifier, section, parsed, at, line.source or self._source, subject.named.value,
             op=Op.DELETE, is_line=True,
         )  # fmt: skip
-
-    def _enveloped(
-        self,
-        index: int,
-        named: GivenIdentifier,
-        section: StoredSection,
-        record: msgspec.Raw,
-        source: str | None,
-        at: str | None,
-    ) -> Incoming:
-        effective_at = self._effective_at(source, at)
-        return self._incoming(index, named, section, bytes(record), effective_at, source or self._source)
 
     @staticmethod
     def _effective_at(source: str | None, at: str | None) -> int | None:
@@ -192,27 +180,33 @@ class Parser:
     def _incoming(
         self,
         index: int,
-        named: GivenIdentifier,
+        subject: Subject,
         section: StoredSection,
         text: bytes,
-        at: int | None,
         source: str | None,
+        at: str | None,
+        *,
+        marks: tuple[RecordWarning, ...] = (),
+        is_line: bool = False,
     ) -> Incoming:
-        parsed = section.parse(text, self._key_secret)
-        parsed, linked = self._naming.linked(parsed, section)
-        doubts = self._naming.doubts(named, linked)
-        return Incoming(index, named.identifier, section, parsed, at, source, named.value, linked, doubts)
+        """Return a record with what it says of a subject, as its sender dates it."""
+        effective_at = self._effective_at(source, at)
+        parsed, linked = self._naming.linked(section.parse(text, self._key_secret), section)
+        warnings = marks + self._naming.doubts(subject, linked)
+        identifier, value = subject.named
+        return Incoming(
+            index, identifier, section, parsed, effective_at, source or self._source, value, linked, warnings,
+            is_line=is_line,
+        )  # fmt: skip
 
-    def _named(
-        self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType
-    ) -> GivenIdentifier:
-        """Return the identifier that a line names."""
+    def _subject(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Subject:
+        """Return what a line names as that of which it says something."""
         if (customer_id is msgspec.UNSET) == (identifier is msgspec.UNSET):
             raise _one_name()
         if customer_id is not msgspec.UNSET:
-            return self._naming.named(CUSTOMER_ID, customer_id)
+            return self._naming.subject(CUSTOMER_ID, customer_id)
         assert identifier is not msgspec.UNSET
-        return self._naming.named(identifier.type, identifier.value)
+        return self._naming.subject(identifier.type, identifier.value)
 
     def _by_member(self, text: bytes, registry: Registry) -> _Line:
         """Decode a line that cannot be decoded at once, one member after the other: the error names the first fault."""
@@ -227,7 +221,7 @@ class Parser:
                 identifier = _identifier.decode(bytes(members["identifier"]))
             except (msgspec.MsgspecError, ValueError):
                 raise InvalidRecord("Field `identifier` must be an object of `type` and `value`, both texts.") from None
-        self._named(customer_id, identifier)
+        self._subject(customer_id, identifier)
         section = self._string(members, "section")
         registry.stored(section)
         source = self._optional(members, "source")

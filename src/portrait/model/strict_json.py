@@ -192,8 +192,8 @@ def _check_integers(raw: bytes) -> None:
 def _may_repeat(raw: bytes) -> bool:
     """Tell whether some object of a text may have a key twice: two keys are spelled alike, or a key has an escape.
 
-    Of a key with a quote in it only the end is compared, and parts of other texts may be among the names: some texts are
-    then read twice.
+    Of a key with a quote in it only the end is compared, and parts of other texts may be among the names: some texts
+    are read twice for that.
     """
     names = _names.findall(raw)
     return len(set(names)) < len(names) or (b"\\" in raw and b"\\" in b"".join(names))

@@ -260,12 +260,10 @@ class Shape:
             gathered = {}
         elif not isinstance(gathered, dict):
             return {**value, self.extras: gathered}
-        others = value.keys() - self._names
-        twice = others & gathered.keys()
-        if twice:
-            raise InvalidRecord(
-                f"{_named(min(twice))} is given both beside `{self.extras}` and inside it: give it once."
-            )
+        others = [name for name in value if name not in self._names]
+        if not gathered.keys().isdisjoint(others):
+            twice = min(gathered.keys() & others)
+            raise InvalidRecord(f"{_named(twice)} is given both beside `{self.extras}` and inside it: give it once.")
         for name in others:
             gathered[name] = value.pop(name)
         if gathered:

@@ -1,10 +1,12 @@
 """Whom a record names: its identifiers, in the forms in which a tenant's rules match, and what is doubtful there."""
 
 import re
-from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from portrait.identity import rules
 from portrait.identity.normalise import is_readable, normalise
+from portrait.identity.rules import Rules
 from portrait.model.errors import BlockedIdentifier, InvalidRecord, UnknownIdentifierType
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier, value_fault
@@ -24,10 +26,36 @@ MAX_NAMED = 20
 """The most types of identifiers that a refusal names."""
 PHONE = "phone"
 """The type whose form depends on the tenant's region."""
+_KEPT = 256
+"""So many subjects are kept: of the lines of a file many say something of the same customer, one after the other."""
 
 _READ = frozenset({"email", PHONE})
+_UNCERTAIN = (
+    "The identifier may belong to several people: no record can be about a phone that is not a whole and valid number, "
+    "or an e-mail that is not an address. Name another identifier, or write the number with + and the country code."
+)
 _OF_FORMS = frozenset({INVALID_PHONE, NULL_CUSTOMER_ID, UNREADABLE_EMAIL, UNREADABLE_PHONE})
 _APOSTROPHE = re.compile(r"'(?=\+?\d+\Z)", re.ASCII)
+
+
+class Subject(NamedTuple):
+    """An identifier of which something is said."""
+
+    named: GivenIdentifier
+    doubts: tuple[RecordWarning, ...]
+    """What is doubtful about it."""
+    fault: str | None
+    """Why nothing can be said of it; None: something can."""
+
+    def hold(self) -> None:
+        """Hold that something can be said of it.
+
+        Raises:
+            BlockedIdentifier: its value, no phone's, may be several people's; or it is a word for none in what another
+                system wrote.
+        """
+        if self.fault is not None:
+            raise BlockedIdentifier(self.fault)
 
 
 class Naming:
@@ -41,7 +69,8 @@ class Naming:
     def __init__(self, tenant: TenantRow, *, is_export: bool = False) -> None:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
-        self._is_export = is_export
+        self.subject = lru_cache(_KEPT)(partial(_subject, self._rules, is_export=is_export))
+        """Returns what `named` does, and what can be said of it."""
 
     def named(self, type_: str, value: str) -> GivenIdentifier:
         """Return an identifier in the form in which it is matched, beside its value as it was given.
@@ -51,42 +80,7 @@ class Naming:
             UnknownIdentifierType: the tenant knows no such type.
             BlockedIdentifier: the value says nothing of a person.
         """
-        if not self._rules.knows(type_):
-            known = ", ".join(list(self._rules.all_types)[:MAX_NAMED])
-            raise UnknownIdentifierType(
-                f"This tenant does not know this type of identifier. Known types: {known}. An administrator can add "
-                "types to the tenant's identity rules."
-            )
-        identifier = Identifier(type_, normalise(type_, value, self._rules.region))
-        if fault := value_fault(identifier, value):
-            raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
-        if self._rules.blocks(identifier, value) and not self._rules.is_null_id(identifier):
-            raise BlockedIdentifier(
-                "The identifier's value is empty, a placeholder or blocked: no record can be about it."
-            )
-        return GivenIdentifier(identifier, value)
-
-    def hold_subject(self, named: GivenIdentifier) -> None:
-        """Hold that something can be told of an identifier.
-
-        Of a phone the region that holds when it is stored decides: see `anew`.
-
-        Raises:
-            BlockedIdentifier: its value, no phone's, may be several people's; or it is a word for none in what another
-                system wrote.
-        """
-        if self._is_export and self._rules.is_null_id(named.identifier):
-            raise BlockedIdentifier(NULL_CUSTOMER_ID.detail)
-        if named.identifier.type != PHONE:
-            self._hold_certain(named)
-
-    def _hold_certain(self, named: GivenIdentifier) -> None:
-        if self._rules.is_uncertain(named.identifier):
-            raise BlockedIdentifier(
-                "The identifier may belong to several people: no record can be about a phone that is not a whole "
-                "and valid number, or an e-mail that is not an address. Name another identifier, or write the "
-                "number with + and the country code."
-            )
+        return _named(self._rules, type_, value)
 
     def keyed(self, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Identifier | None]:
         """Return the identifier that a record names, if any, and the record under the key that this gives it."""
@@ -101,22 +95,20 @@ class Naming:
         Raises:
             InvalidRecord: the identifier's value breaks its rule.
         """
-        parsed, other = self.keyed(parsed, section)
-        if other is None:
-            return parsed, None
         record = parsed.record
-        assert isinstance(record, Identity)
+        if not isinstance(record, Identity):
+            return parsed, None
+        parsed, other = self.keyed(parsed, section)
+        assert other is not None
         if fault := value_fault(other, record.value):
             raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
         return parsed, Linked(GivenIdentifier(other, record.value), record.confidence)
 
-    def doubts(self, named: GivenIdentifier, linked: Linked | None) -> tuple[RecordWarning, ...]:
+    def doubts(self, subject: Subject, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""
-        warnings = [NULL_CUSTOMER_ID] if self._rules.is_null_id(named.identifier) else []
-        for identifier, value in (named, linked.named) if linked else (named,):
-            if identifier.type in _READ and not self._rules.blocks(identifier, value):
-                warnings += self._of_form(identifier)
-        return tuple(dict.fromkeys(warnings))
+        if linked is None:
+            return subject.doubts
+        return tuple(dict.fromkeys((*subject.doubts, *_doubts_of_form(self._rules, linked.named))))
 
     def anew(self, incoming: Incoming) -> Incoming:
         """Return a record, or the end of one, as it is under these rules, where it may have been named under others.
@@ -125,21 +117,52 @@ class Naming:
             InvalidRecord, BlockedIdentifier: as `named` and `linked`; or a phone that it is told of may be several
                 people's.
         """
-        named = self.named(incoming.identifier.type, incoming.named.value)
+        subject = self.subject(incoming.identifier.type, incoming.named.value)
+        identifier = subject.named.identifier
         if incoming.op is Op.DELETE:
-            return incoming._replace(
-                identifier=named.identifier, parsed=self.keyed(incoming.parsed, incoming.section)[0]
-            )
-        self._hold_certain(named)
+            return incoming._replace(identifier=identifier, parsed=self.keyed(incoming.parsed, incoming.section)[0])
+        if self._rules.is_uncertain(identifier):
+            raise BlockedIdentifier(_UNCERTAIN)
         parsed, linked = self.linked(incoming.parsed, incoming.section)
-        warnings = (*(each for each in incoming.warnings if each not in _OF_FORMS), *self.doubts(named, linked))
-        return incoming._replace(identifier=named.identifier, parsed=parsed, linked=linked, warnings=warnings)
+        warnings = (*(each for each in incoming.warnings if each not in _OF_FORMS), *self.doubts(subject, linked))
+        return incoming._replace(identifier=identifier, parsed=parsed, linked=linked, warnings=warnings)
 
-    def _of_form(self, identifier: Identifier) -> Iterator[RecordWarning]:
-        if not is_readable(*identifier):
-            yield UNREADABLE_EMAIL if identifier.type == "email" else UNREADABLE_PHONE
-        elif self._rules.is_uncertain(identifier):
-            yield INVALID_PHONE
+
+def _named(policy: Rules, type_: str, value: str) -> GivenIdentifier:
+    if not policy.knows(type_):
+        known = ", ".join(list(policy.all_types)[:MAX_NAMED])
+        raise UnknownIdentifierType(
+            f"This tenant does not know this type of identifier. Known types: {known}. An administrator can add "
+            "types to the tenant's identity rules."
+        )
+    identifier = Identifier(type_, normalise(type_, value, policy.region))
+    if fault := value_fault(identifier, value):
+        raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
+    if policy.blocks(identifier, value) and not policy.is_null_id(identifier):
+        raise BlockedIdentifier("The identifier's value is empty, a placeholder or blocked: no record can be about it.")
+    return GivenIdentifier(identifier, value)
+
+
+def _subject(policy: Rules, type_: str, value: str, *, is_export: bool) -> Subject:
+    named = _named(policy, type_, value)
+    is_null_id = policy.is_null_id(named.identifier)
+    fault = None
+    if is_export and is_null_id:
+        fault = NULL_CUSTOMER_ID.detail
+    elif type_ != PHONE and policy.is_uncertain(named.identifier):  # of a phone the region that holds then decides
+        fault = _UNCERTAIN
+    of_null = (NULL_CUSTOMER_ID,) if is_null_id else ()
+    return Subject(named, of_null + _doubts_of_form(policy, named), fault)
+
+
+def _doubts_of_form(policy: Rules, named: GivenIdentifier) -> tuple[RecordWarning, ...]:
+    """Return what is doubtful about an identifier whose value is read."""
+    identifier, value = named
+    if identifier.type not in _READ or policy.blocks(identifier, value):
+        return ()
+    if not is_readable(*identifier):
+        return (UNREADABLE_EMAIL if identifier.type == "email" else UNREADABLE_PHONE,)
+    return (INVALID_PHONE,) if policy.is_uncertain(identifier) else ()
 
 
 def depends_on_region(incoming: Incoming) -> bool:
