@@ -141,7 +141,7 @@ class Recorder:
 
 def chunked(recorder, customers, monkeypatch, step=2):
     monkeypatch.setattr(data, "MAX_CHUNK", 4)
-    monkeypatch.setattr(readers, "BLOCK_LINES", step)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", step * len(ndjson([LINES[0]])))
     services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
     rows = (
         {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from collections import Counter
 from contextlib import aclosing
 
 import msgspec
@@ -15,10 +16,13 @@ from contract.given import RECORDS
 from harness import TENANT, interaction, service
 from portrait.cli import data
 from portrait.ingest import readers
-from portrait.ingest.readers import Readers, Recipe, Sent, parser_of
+from portrait.ingest.readers import Readers, Reading, Recipe, parser_of
+from portrait.ingest.streams import Block
+from portrait.model.fact import Op
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
+from portrait.writes.recording import Refusal
 
 ROW = TenantRow(TENANT, "", 0, b"k" * 32)
 REGISTRY = registry.load(installed=False)
@@ -56,30 +60,27 @@ def line(number, section="interactions"):
     return json.dumps({"customerId": f"c{number % 7}", "section": section, "record": record}).encode()
 
 
-def test_a_block_ends_at_so_many_lines_or_bytes(monkeypatch):
-    sent = [b"x" * size for size in (10, 10, 10, 300, 10, 10)]
-    monkeypatch.setattr(readers, "BLOCK_LINES", 3)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", 300)
-    blocks = [[len(text) for _, text in block] for block in readers._blocks(io.BytesIO(b"\n".join(sent)))]
-    assert blocks == [[10, 10, 10], [300], [10, 10]]
-
-
 @pytest.mark.parametrize(("size", "cores", "count"), [(2**20 - 1, 8, 0), (2**20, 8, 3), (None, 2, 1), (2**30, 1, 0)])
 def test_a_file_worth_it_is_parsed_by_as_many_processes_as_there_are_cores_to_spare(monkeypatch, size, cores, count):
     monkeypatch.setattr(data.os, "sched_getaffinity", lambda _: set(range(cores)))
     assert data._processes(size) == count
 
 
-@given(texts)
-def test_a_line_is_the_same_after_it_was_sent(text):
-    read = parser_of(Recipe(ROW, "load"), REGISTRY)((5, text))
-    sent = Sent.of(read)
-    if sent is None:
-        assert b'"delete"' in text
-        return
-    decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=Sent)
-    assert decoded.read(SECTIONS) == read
-    assert isinstance(read, Incoming) == (sent.code is None)
+def complete(read):
+    """Return what became of a line with the record in it, which otherwise may be in the body only."""
+    if isinstance(read, Refusal) or read.op is Op.DELETE:
+        return read
+    return read._replace(parsed=read.parsed._replace(record=read.record))
+
+
+@given(st.lists(texts, max_size=8), st.integers(0, 2**40))
+def test_lines_are_the_same_after_they_were_sent(sent, first):
+    parse, block = parser_of(Recipe(ROW, "load"), REGISTRY), Block(first, b"\n".join(sent))
+    reading = msgspec.msgpack.decode(msgspec.msgpack.encode(Reading.of(block, parse)), type=Reading)
+    reads = reading.read(SECTIONS, parse)
+    assert list(map(complete, reads)) == [complete(parse((first + at, text))) for at, text in enumerate(sent)]
+    assert len(reading.topics) == len(set(reading.topics))
+    assert all(read.parsed.record is None for read in reads if isinstance(read, Incoming) and read.op is Op.PUT)
 
 
 async def ready(reading, count):
@@ -89,7 +90,9 @@ async def ready(reading, count):
 
 async def collected(reading, stream):
     async with aclosing(reading.blocks(stream)) as blocks:
-        return [pair async for block in blocks for pair in zip(block.lines, block.results, strict=True)]
+        return [
+            (line, complete(read)) async for block, reads in blocks for line, read in zip(block, reads, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -101,7 +104,7 @@ async def test_lines_come_in_order_with_what_became_of_them(tmp_path, count):
     sent = [line(number, "badges" if number % 3 else "interactions") for number in range(2000)]
     sent[500:500] = [b"", b"no json", b'{"customerId":"c","section":"badges","op":"delete","key":"b1"}']
     parse = parser_of(recipe, sections)
-    expected = [((at, text), parse((at, text))) for at, text in enumerate(sent) if text]
+    expected = [((at, text), complete(parse((at, text)))) for at, text in enumerate(sent) if text]
     async with Readers(recipe, sections, count) as reading:
         await ready(reading, count)
         assert await collected(reading, io.BytesIO(b"\n".join(sent))) == expected
@@ -115,13 +118,14 @@ async def test_lines_of_a_process_that_dies_are_parsed_here(caplog):
         (reader,) = reading._living()
         taken = []
         async with aclosing(reading.blocks(io.BytesIO(b"\n".join(sent)))) as blocks:
-            async for block in blocks:
-                taken += [at for at, _ in block.lines]
-                assert all(isinstance(read, Incoming) for read in block.results)
-                if len(taken) == 2 * readers.BLOCK_LINES:
+            async for block, reads in blocks:
+                assert all(isinstance(read, Incoming) for read in reads)
+                taken.append([at for at, _ in block])
+                if len(taken) == 2:
                     reader._process.kill()
         assert reading._living() == []
-    assert taken == list(range(3000))
+    assert len(taken) > 2 + readers.AHEAD
+    assert [at for numbers in taken for at in numbers] == list(range(3000))
     assert [record.message for record in caplog.records] == [
         "a process that parses lines has ended; the load goes on without it"
     ]
@@ -143,6 +147,19 @@ async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp
         for number in range(600)
         for name in RECORDS
     ]
+    consents = [RECORDS["consent"] | {"status": status, "grantedAt": None} for status in ("granted", "revoked")]
+    asking = [
+        ("interactions", interaction(1, "2999-01-01T00:00:00Z"), {}),
+        ("identities", {"type": "phone", "value": "+49 30 901820"}, {}),
+        *[("consent", record, {}) for record in (*consents, *consents)],
+        ("segments", {"segmentId": "seg_001"}, {"op": "delete"}),
+        ("segments", {}, {}),
+    ]
+    rows += [
+        json.dumps({"customerId": f"c{number}", "section": name, "record": record, **more}).encode()
+        for number in range(9)
+        for name, record, more in asking
+    ]
 
     async def loaded(count):
         async with service(tmp_path / str(count)) as running:
@@ -155,8 +172,11 @@ async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp
                 outcome = await data.load_stream(running.services, tenant, stream, readers=reading)
             await running.checked()
             shown = [(await running.profile(f"c{number}")).json()["sections"] for number in range(9)]
-            return outcome.recorded, outcome.duplicates, shown
+            return msgspec.to_builtins(outcome), shown
 
     for count in (0, 1):
         (tmp_path / str(count)).mkdir()
-    assert await loaded(1) == await loaded(0)
+    outcome, shown = await loaded(1)
+    assert (outcome, shown) == await loaded(0)
+    assert outcome["warned"]["no_moment"] == 9 * 4
+    assert Counter(refusal[1] for refusal in outcome["refused"]) == {"invalid_record": 9 * 2}

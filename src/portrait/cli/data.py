@@ -24,6 +24,7 @@ from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
 from portrait.ingest.readers import Readers, Recipe
 from portrait.ingest.records import Chunk
+from portrait.ingest.streams import Block
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier
@@ -110,21 +111,21 @@ async def load_stream(
 ) -> LoadOutcome:
     """Load the lines of a stream, chunk after chunk; while some chunks are written the next is read."""
     readers = readers or Readers(Recipe(tenant, SOURCE), services.registry, 0)
-    texts: dict[int, bytes] = {}
     writing = _Writing(services, tenant.id, beside, progress)
-    chunk = Chunk()
+    chunk, chunk_blocks, size = Chunk(), [], 0
     try:
         async with contextlib.aclosing(readers.blocks(stream)) as blocks:
-            async for block in blocks:
-                for (index, text), read in zip(*block, strict=True):
-                    texts[index] = text
+            async for block, reads in blocks:
+                chunk_blocks += [block] if reads else []
+                size += len(block.text)
+                for read in reads:
                     chunk.add(read)
                     if chunk.weight >= MAX_CHUNK:
-                        await writing.add(chunk, texts)
-                        chunk, texts = Chunk(), {}
+                        await writing.add(chunk, chunk_blocks, size)
+                        chunk, chunk_blocks, size = Chunk(), [block], 0
                 await asyncio.sleep(0)  # the tasks that write go on if the database has answered
         if chunk.weight:
-            await writing.add(chunk, texts)
+            await writing.add(chunk, chunk_blocks, size)
         return await writing.end()
     finally:
         await writing.give_up()
@@ -143,8 +144,11 @@ class _UnderWay(NamedTuple):
 
     task: asyncio.Task[Outcome]
     identifiers: set[Identifier]
-    refused: list[Refusal]
-    texts: dict[int, bytes]
+    chunk: Chunk
+    blocks: list[Block]
+    """The blocks that hold them, perhaps among others."""
+    size: int
+    """How many bytes were read for them."""
 
 
 class _Writing:
@@ -162,14 +166,14 @@ class _Writing:
         self._chunks: deque[_UnderWay] = deque()
         self._total = LoadOutcome()
 
-    async def add(self, chunk: Chunk, texts: dict[int, bytes]) -> None:
+    async def add(self, chunk: Chunk, blocks: list[Block], size: int) -> None:
         """Begin to write a chunk, once it may."""
         identifiers = {record.identifier for record in chunk.incoming}
         identifiers |= {record.linked.named.identifier for record in chunk.incoming if record.linked}
         while len(self._chunks) >= AT_ONCE or any(identifiers & other.identifiers for other in self._chunks):
             await self._take()
         task = asyncio.create_task(self._recorded(chunk.incoming))
-        self._chunks.append(_UnderWay(task, identifiers, chunk.refused, texts))
+        self._chunks.append(_UnderWay(task, identifiers, chunk, blocks, size))
 
     async def _recorded(self, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a database that is busy with others is asked again."""
@@ -198,11 +202,12 @@ class _Writing:
         Raises:
             Unavailable: the database could not record the chunk; the detail says which lines it holds.
         """
-        chunk = self._chunks[0]
+        task, _, chunk, blocks, size = self._chunks[0]
         try:
-            outcome = await chunk.task
+            outcome = await task
         except Unavailable as error:
-            first, last = min(chunk.texts) + 1, max(chunk.texts) + 1
+            numbers = [read.at + 1 for part in (chunk.incoming, chunk.refused) for read in part]
+            first, last = min(numbers), max(numbers)
             raise type(error)(
                 f"Lines {first:,} to {last:,} were not recorded: {error.detail} Lines before them were recorded, "
                 "and some lines after them may have been. Load the file again: recorded lines count as duplicates."
@@ -214,13 +219,14 @@ class _Writing:
             self._total.warned[warned.code] = self._total.warned.get(warned.code, 0) + 1
         refusals = sorted([*chunk.refused, *outcome.refused])
         self._total.refused += refusals
-        if self._beside is not None:
+        if self._beside is not None and (refusals or outcome.warnings):
+            texts = dict(line for block in blocks for line in block)
             for refusal in refusals:
-                self._beside.refused.write(refusal, chunk.texts[refusal.at])
+                self._beside.refused.write(refusal, texts[refusal.at])
             for warned in outcome.warnings:
-                self._beside.warned.write(warned, chunk.texts[warned.at])
+                self._beside.warned.write(warned, texts[warned.at])
         if self._progress is not None:
-            self._progress.advance(len(chunk.texts), sum(len(text) + 1 for text in chunk.texts.values()))
+            self._progress.advance(len(chunk.incoming) + len(chunk.refused), size)
 
 
 @contextlib.contextmanager

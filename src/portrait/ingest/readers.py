@@ -6,26 +6,25 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import BinaryIO, NamedTuple, Self
 
 import msgspec
 
+from portrait.ingest import streams
 from portrait.ingest.records import Parser
-from portrait.ingest.streams import lines
+from portrait.ingest.streams import Block
 from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import MAX_SECTION_BYTES, Parsed, StoredSection
 from portrait.sections.registry import Registry, load
 from portrait.storage.contract import TenantRow
-from portrait.writes.incoming import GivenIdentifier, Incoming, Linked
+from portrait.writes.incoming import Incoming, Linked
 from portrait.writes.recording import Refusal
 
-BLOCK_LINES = 200
-"""The most lines of a block, which one process parses at once."""
-BLOCK_BYTES = 2**18
-"""About the most bytes of a block."""
+BLOCK_BYTES = 2**16
+"""About the most bytes of a block, which one process parses at once."""
 AHEAD = 4
 """So many blocks are on their way to a process or back."""
 LENGTH_SIZE = 4
@@ -35,6 +34,7 @@ _log = logging.getLogger("portrait.load")
 _encode = msgspec.msgpack.Encoder().encode
 Line = tuple[int, bytes]
 Read = Incoming | Refusal
+_NOTHING = Parsed(None, "", b"", None)
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -58,60 +58,81 @@ def parser_of(recipe: Recipe, registry: Registry) -> Callable[[Line], Read]:
     return lambda line: parser.line(*line, registry)
 
 
-class Sent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
-    """What became of a line, between two processes: a record, or why it was refused."""
+class Topic(NamedTuple):
+    """Of whom and what a record is, and who says it: what many lines have in common."""
+
+    identifier: Identifier
+    value: str | None
+    section: str
+    source: str | None
+
+
+class Sent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What became of a line, between two processes: a record, or why it was refused, or the line of an end."""
 
     at: int
+    line: bytes | None = None
+    """The line itself, where whoever records it is to parse it."""
     code: str | None = None
     """Why it was refused; None: it was not."""
     detail: str = ""
-    identifier: Identifier = Identifier("", "")
-    section: str = ""
-    key: str = ""
-    body: bytes = b""
-    own_moment: int | None = None
+    topic: int = 0
+    """Which of the block's topics it has."""
+    parsed: Parsed = _NOTHING
     effective_at: int | None = None
-    source: str | None = None
-    value: str | None = None
-    linked: tuple[Identifier, str, float] | None = None
+    linked: Linked | None = None
     warnings: tuple[RecordWarning, ...] = ()
 
+
+class Reading(msgspec.Struct, frozen=True, array_like=True):
+    """What became of the lines of a block, between two processes."""
+
+    topics: list[Topic]
+    sent: list[Sent]
+
     @classmethod
-    def of(cls, read: Read) -> "Sent | None":
-        """Return what is sent; None: the line is to be parsed by whoever records it, as ends are."""
-        if isinstance(read, Refusal):
-            return cls(read.at, read.code, read.detail)
-        if read.op is Op.DELETE:
-            return None
-        linked = read.linked and (*read.linked.named, read.linked.confidence)
-        return cls(
-            read.at, None, "", read.identifier, read.section.name, read.parsed.key, read.parsed.body,
-            read.parsed.effective_at, read.effective_at, read.source, read.value, linked, read.warnings,
-        )  # fmt: skip
+    def of(cls, block: Block, parse: Callable[[Line], Read]) -> Self:
+        """Return what is sent of a block: the records themselves stay in their bodies, until somebody asks for them."""
+        topics: dict[Topic, int] = {}
+        sent = []
+        for line in block:
+            read = parse(line)
+            if isinstance(read, Refusal):
+                sent.append(Sent(read.at, None, read.code, read.detail))
+            elif read.op is Op.DELETE:
+                sent.append(Sent(*line))
+            else:
+                topic = Topic(read.identifier, read.value, read.section.name, read.source)
+                number = topics.setdefault(topic, len(topics))
+                parsed = Parsed(None, *read.parsed[1:])
+                sent.append(
+                    Sent(read.at, None, None, "", number, parsed, read.effective_at, read.linked, read.warnings)
+                )
+        return cls(list(topics), sent)
 
-    def read(self, sections: Mapping[str, StoredSection]) -> Read:
-        """Return what was sent; the record itself is decoded from its body, which recording asks for."""
-        if self.code is not None:
-            return Refusal(self.at, self.code, self.detail)
-        section = sections[self.section]
-        linked = self.linked and Linked(GivenIdentifier(*self.linked[:2]), self.linked[2])
-        parsed = Parsed(section.shape.parse(self.body), self.key, self.body, self.own_moment)
-        return Incoming(
-            self.at, self.identifier, section, parsed, self.effective_at, self.source, self.value, linked,
-            self.warnings, is_line=True,
-        )  # fmt: skip
+    def read(self, sections: Mapping[str, StoredSection], parse: Callable[[Line], Read]) -> list[Read]:
+        """Return what was sent."""
+        topics = [(identifier, value, sections[name], source) for identifier, value, name, source in self.topics]
+        reads: list[Read] = []
+        for sent in self.sent:
+            if sent.line is not None:
+                reads.append(parse((sent.at, sent.line)))
+            elif sent.code is not None:
+                reads.append(Refusal(sent.at, sent.code, sent.detail))
+            else:
+                identifier, value, section, source = topics[sent.topic]
+                reads.append(
+                    Incoming(
+                        sent.at, identifier, section, sent.parsed, sent.effective_at, source, value, sent.linked,
+                        sent.warnings, is_line=True,
+                    )
+                )  # fmt: skip
+        return reads
 
 
-_lines = msgspec.msgpack.Decoder(list[Line])
+_block = msgspec.msgpack.Decoder(Block)
 _recipe = msgspec.msgpack.Decoder(Recipe)
-_sent = msgspec.msgpack.Decoder(list[Sent | None])
-
-
-class Block(NamedTuple):
-    """Lines of a file, and what became of each."""
-
-    lines: Sequence[Line]
-    results: Sequence[Read]
+_reading = msgspec.msgpack.Decoder(Reading)
 
 
 class Readers:
@@ -146,22 +167,22 @@ class Readers:
             if isinstance(reader, _Reader):
                 await reader.end()
 
-    async def blocks(self, stream: BinaryIO) -> AsyncGenerator[Block]:
-        """Yield the lines of a stream with what became of them, in order."""
-        under_way: deque[tuple[Sequence[Line], asyncio.Task[list[Read]]]] = deque()
+    async def blocks(self, stream: BinaryIO) -> AsyncGenerator[tuple[Block, list[Read]]]:
+        """Yield the lines of a stream in order, in blocks, with what became of each line."""
+        under_way: deque[tuple[Block, asyncio.Task[list[Read]]]] = deque()
         try:
-            for number, block in enumerate(_blocks(stream)):
+            for number, block in enumerate(streams.blocks(stream.read, BLOCK_BYTES)):
                 readers = self._living()
                 if readers:
                     reading = asyncio.create_task(self._read(readers[number % len(readers)], block))
                     under_way.append((block, reading))
                 while under_way and (not readers or len(under_way) > AHEAD):
-                    lines_read, reading = under_way.popleft()
-                    yield Block(lines_read, await reading)
+                    block_read, reading = under_way.popleft()
+                    yield block_read, await reading
                 if not readers:
-                    yield Block(block, [self._parse(line) for line in block])
-            for lines_read, reading in under_way:
-                yield Block(lines_read, await reading)
+                    yield block, self._parsed(block)
+            for block_read, reading in under_way:
+                yield block_read, await reading
         finally:
             for _, reading in under_way:
                 reading.cancel()
@@ -179,18 +200,19 @@ class Readers:
             _log.warning("a process that parses lines cannot start (%s); the load goes on without it", error)
             return None
 
-    async def _read(self, reader: "_Reader", block: Sequence[Line]) -> list[Read]:
+    async def _read(self, reader: "_Reader", block: Block) -> list[Read]:
         try:
-            sent = _sent.decode(await reader.ask(_encode(block)))
+            reading = _reading.decode(await reader.ask(_encode(block)))
         except (OSError, EOFError, msgspec.MsgspecError):
             if reader.is_alive:
                 reader.is_alive = False
                 _log.warning("a process that parses lines has ended; the load goes on without it")
-            return [self._parse(line) for line in block]
-        return [
-            self._parse(line) if result is None else result.read(self._sections)
-            for line, result in zip(block, sent, strict=True)
-        ]
+            return self._parsed(block)
+        return reading.read(self._sections, self._parse)
+
+    def _parsed(self, block: Block) -> list[Read]:
+        """Return what becomes of the lines of a block where this process parses them."""
+        return [self._parse(line) for line in block]
 
 
 class _Reader:
@@ -238,20 +260,6 @@ class _Reader:
         await self._process.wait()
 
 
-def _blocks(stream: BinaryIO) -> Iterator[list[Line]]:
-    """Yield the lines of a stream in blocks."""
-    block: list[Line] = []
-    size = 0
-    for line in lines(stream):
-        block.append(line)
-        size += len(line[1])
-        if len(block) >= BLOCK_LINES or size >= BLOCK_BYTES:
-            yield block
-            block, size = [], 0
-    if block:
-        yield block
-
-
 def main() -> None:
     """Parse what comes on stdin until it ends: first the recipe, then lines."""
     received, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -263,7 +271,7 @@ def main() -> None:
             parse = _recipe.decode(message).parser()
             answer = b""
         else:
-            answer = _encode([Sent.of(parse(line)) for line in _lines.decode(message)])
+            answer = _encode(Reading.of(_block.decode(message), parse))
         answers.write(len(answer).to_bytes(LENGTH_SIZE, "big") + answer)
         answers.flush()
 

@@ -2,8 +2,10 @@
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
+
+import msgspec
 
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, MalformedJson
@@ -15,27 +17,49 @@ MAX_ELEMENTS = 2**22
 _blanks = re.compile(rb"[ \t\r\n]*")
 
 
-def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of NDJSON with their numbers from 0, without a byte-order mark before them.
+class Block(msgspec.Struct, frozen=True, array_like=True):
+    """Whole lines of NDJSON."""
 
-    Empty lines are counted and left out.
+    first: int
+    """The number of the first line, from 0."""
+    text: bytes
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines with their numbers, without white space around them or a byte-order mark before them.
+
+        Empty lines are counted and left out.
+        """
+        for index, line in enumerate(self.text.split(b"\n"), self.first):
+            if bare := line.strip().removeprefix(codecs.BOM_UTF8).lstrip():
+                yield index, bare
+
+
+def blocks(read: Callable[[int], bytes], size: int) -> Iterator[Block]:
+    """Yield the lines of NDJSON in blocks.
 
     Of a line longer than a record may be, only so much is kept as shows that it is too long.
+
+    Args:
+        read: returns the next bytes of a stream, at most so many; none at its end.
+        size: about the most bytes of a block, if no line is longer.
     """
-    # What a pipe has given so far is read at once, without waiting for more.
-    read = getattr(stream, "read1", stream.read)
-    index = 0
+    first = 0
     rest = bytearray()
-    while block := read(MAX_LINE):
-        first, *more = block.split(b"\n")
-        rest += first[: MAX_LINE + 1 - len(rest)]
-        for text in more:
-            if line := _bare(rest):
-                yield index, line
-            index += 1
-            rest = bytearray(text)
-    if line := _bare(rest):
-        yield index, line
+    while part := read(size):
+        head, end = part.find(b"\n"), part.rfind(b"\n") + 1
+        rest += part[: head if end else None][: MAX_LINE + 1 - len(rest)]
+        if end:
+            yield Block(first, bytes(rest) + part[head:end])
+            first += part.count(b"\n")
+            rest = bytearray(part[end:])
+    if rest:
+        yield Block(first, bytes(rest))
+
+
+def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of NDJSON with their numbers, as blocks do: what a pipe has given so far, without waiting."""
+    for block in blocks(getattr(stream, "read1", stream.read), MAX_LINE):
+        yield from block
 
 
 def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -61,11 +85,6 @@ def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     window.take(b"]")
     if window.next():
         raise window.malformed("nothing may follow the array")
-
-
-def _bare(line: bytearray) -> bytes:
-    """Return a line without white space around it, and without the byte-order mark of its file or of a part."""
-    return bytes(line.strip().removeprefix(codecs.BOM_UTF8).lstrip())
 
 
 class _Window:

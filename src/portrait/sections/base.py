@@ -63,7 +63,7 @@ class Parsed(NamedTuple):
     """A record that keeps its section's schema, in the forms that facts need."""
 
     record: Record | None
-    """None: of a delete that gives the key as it is."""
+    """None: of a delete that gives the key as it is; and where it is not at hand, but in the body."""
     key: str
     body: bytes
     """Empty: of a delete."""

@@ -7,6 +7,7 @@ from portrait.model.identifier import Identifier
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.links import shown_by
+from portrait.sections.record import Record
 from portrait.storage.contract import FactsAsked
 
 LINK_WEIGHT = 20
@@ -58,6 +59,11 @@ class Incoming(NamedTuple):
         """What it costs to take it, as so many ordinary records."""
         unlinks = self.op is Op.DELETE and shown_by(self.section) is not self.section
         return LINK_WEIGHT if self.linked is not None or unlinks else 1
+
+    @property
+    def record(self) -> Record:
+        """The record itself, of one that is no end."""
+        return self.parsed.record or self.section.shape.decode(self.parsed.body)
 
     @property
     def moment(self) -> int | None:

@@ -123,7 +123,7 @@ class Naming:
             return incoming._replace(identifier=identifier, parsed=self.keyed(incoming.parsed, incoming.section)[0])
         if self._rules.is_uncertain(identifier):
             raise BlockedIdentifier(_UNCERTAIN)
-        parsed, linked = self.linked(incoming.parsed, incoming.section)
+        parsed, linked = self.linked(incoming.parsed._replace(record=incoming.record), incoming.section)
         warnings = (*(each for each in incoming.warnings if each not in _OF_FORMS), *self.doubts(subject, linked))
         return incoming._replace(identifier=identifier, parsed=parsed, linked=linked, warnings=warnings)
 
@@ -167,8 +167,12 @@ def _doubts_of_form(policy: Rules, named: GivenIdentifier) -> tuple[RecordWarnin
 
 def depends_on_region(incoming: Incoming) -> bool:
     """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's region."""
+    if incoming.identifier.type == PHONE:
+        return True
+    if incoming.op is Op.PUT:
+        return incoming.linked is not None and incoming.linked.named.identifier.type == PHONE
     record = incoming.parsed.record
-    return incoming.identifier.type == PHONE or (isinstance(record, Identity) and record.type == PHONE)
+    return isinstance(record, Identity) and record.type == PHONE
 
 
 def without_apostrophe(customer_id: str) -> str:

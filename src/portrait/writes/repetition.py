@@ -54,9 +54,8 @@ def _check_moment(record: Incoming, fact: Fact) -> None:
     latest = fact.effective_at if own is None else max(fact.effective_at, own)
     if latest <= fact.recorded_at + MAX_AHEAD or record.section.planned is None:
         return
-    assert record.parsed.record is not None
     with record.section.own_code():
-        is_planned = record.section.planned(record.parsed.record)
+        is_planned = record.section.planned(record.record)
     if not is_planned:
         raise InvalidRecord(
             f"A record of `{record.section.name}` must not take effect more than 24 hours in the future: check the "
@@ -99,9 +98,8 @@ def _is_said_again(incoming: Incoming, same_key: Sequence[Fact]) -> bool:
         return False
     if max(own_puts, key=lambda other: other.id).body == incoming.parsed.body:
         return True
-    grants, record = incoming.section.grants, incoming.parsed.record
+    grants = incoming.section.grants
     assert grants is not None
-    assert record is not None
     with incoming.section.own_code():
-        is_once = incoming.is_line and grants(record)
+        is_once = incoming.is_line and grants(incoming.record)
     return is_once and any(other.body == incoming.parsed.body for other in own_puts)
