@@ -61,6 +61,7 @@ SHAPES = {
     "names, never closed": lambda size: b'{"' + b'\\"' * size,
     "spelled otherwise": lambda size: b'{"' + b"\\u0061" * size + b'":1}',
     "blanks behind texts": lambda size: b'"a"' + b" " * size + b'"',
+    "texts apart": lambda size: (b'"a"' + b" " * 1000) * (size // 1000),
     "digits": lambda size: b"[" + b"1111111111111111111," * (size // 10) + b"1]",
 }
 
