@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -25,6 +25,8 @@ STATE_TIMES = 4
 """A stored state may take so many times as much: it also keeps hidden records, and those that lie ahead."""
 MAX_AHEAD = 24 * time.HOUR
 """How far ahead a record may lie that is not planned, in microseconds: clocks differ, but it has not happened yet."""
+_KEPT = 4096
+"""So many hashed keys are kept: many customers have records of the same campaign, experiment or purpose."""
 
 Role = Literal["viewer", "editor", "admin"]
 ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
@@ -189,15 +191,8 @@ class StoredSection(Section):
         return key_texts(record, self.key_fields[type(record)])
 
     def key(self, values: tuple[str, ...], key_secret: bytes) -> str:
-        """Return the key under which a record stands: the value itself, or a keyed hash of the values.
-
-        HMAC (RFC 2104) over BLAKE2b, with a secret of the tenant's, so that a key tells nothing of a person to anyone
-        who has only the key.
-        """
-        if not self.opaque_keys:
-            return values[0]
-        message = msgspec.json.encode([self.name, *values])
-        return urlsafe_b64encode(hmac.digest(key_secret, message, "blake2b")[:16]).rstrip(b"=").decode()
+        """Return the key under which a record stands: the value itself, or a keyed hash of the values."""
+        return _hashed(key_secret, (self.name, *values)) if self.opaque_keys else values[0]
 
     def bring_forward(self, fact: Fact) -> Fact:
         """Return a fact of an older version with its body as the code reads it now.
@@ -230,6 +225,16 @@ class ComputedSection(Section):
     timeout: float
     """The deadline, in seconds."""
     cache_seconds: float
+
+
+@lru_cache(maxsize=_KEPT)
+def _hashed(key_secret: bytes, values: tuple[str, ...]) -> str:
+    """Return a keyed hash of texts.
+
+    HMAC (RFC 2104) over BLAKE2b, with a secret of the tenant's, so that a key tells nothing of a person to anyone who
+    has only the key.
+    """
+    return urlsafe_b64encode(hmac.digest(key_secret, msgspec.json.encode(values), "blake2b")[:16]).rstrip(b"=").decode()
 
 
 def key_texts(record: Record, attributes: tuple[str, ...]) -> tuple[str, ...]:
