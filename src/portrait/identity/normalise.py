@@ -165,7 +165,7 @@ def _phone(text: str, region: str | None) -> str | None:
     try:
         form = _e164(text, region)
         # A national prefix written twice would be dropped one at a time.
-        return form if form is not None and _e164(form, None) == form else None
+        return form if form is not None and ((text, region) == (form, None) or _e164(form, None) == form) else None
     except NumberParseException:
         return None
 
