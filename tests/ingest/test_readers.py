@@ -18,11 +18,9 @@ from portrait.cli import data
 from portrait.ingest import readers
 from portrait.ingest.readers import Readers, Reading, Recipe, parser_of
 from portrait.ingest.streams import Block
-from portrait.model.fact import Op
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
-from portrait.writes.recording import Refusal
 
 ROW = TenantRow(TENANT, "", 0, b"k" * 32)
 REGISTRY = registry.load(installed=False)
@@ -66,21 +64,13 @@ def test_a_file_worth_it_is_parsed_by_as_many_processes_as_there_are_cores_to_sp
     assert data._processes(size) == count
 
 
-def complete(read):
-    """Return what became of a line with the record in it, which otherwise may be in the body only."""
-    if isinstance(read, Refusal) or read.op is Op.DELETE:
-        return read
-    return read._replace(parsed=read.parsed._replace(record=read.record))
-
-
 @given(st.lists(texts, max_size=8), st.integers(0, 2**40))
 def test_lines_are_the_same_after_they_were_sent(sent, first):
     parse, block = parser_of(Recipe(ROW, "load"), REGISTRY), Block(first, b"\n".join(sent))
     reading = msgspec.msgpack.decode(msgspec.msgpack.encode(Reading.of(block, parse)), type=Reading)
     reads = reading.read(SECTIONS, parse)
-    assert list(map(complete, reads)) == [complete(parse((first + at, text))) for at, text in enumerate(sent)]
+    assert reads == [parse((first + at, text)) for at, text in enumerate(sent)]
     assert len(reading.topics) == len(set(reading.topics))
-    assert all(read.parsed.record is None for read in reads if isinstance(read, Incoming) and read.op is Op.PUT)
 
 
 async def ready(reading, count):
@@ -90,9 +80,7 @@ async def ready(reading, count):
 
 async def collected(reading, stream):
     async with aclosing(reading.blocks(stream)) as blocks:
-        return [
-            (line, complete(read)) async for block, reads in blocks for line, read in zip(block, reads, strict=True)
-        ]
+        return [pair async for block, reads in blocks for pair in zip(block, reads, strict=True)]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
@@ -104,7 +92,7 @@ async def test_lines_come_in_order_with_what_became_of_them(tmp_path, count):
     sent = [line(number, "badges" if number % 3 else "interactions") for number in range(2000)]
     sent[500:500] = [b"", b"no json", b'{"customerId":"c","section":"badges","op":"delete","key":"b1"}']
     parse = parser_of(recipe, sections)
-    expected = [((at, text), complete(parse((at, text)))) for at, text in enumerate(sent) if text]
+    expected = [((at, text), parse((at, text))) for at, text in enumerate(sent) if text]
     async with Readers(recipe, sections, count) as reading:
         await ready(reading, count)
         assert await collected(reading, io.BytesIO(b"\n".join(sent))) == expected

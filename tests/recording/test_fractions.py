@@ -27,10 +27,10 @@ def test_a_record_with_a_truncated_moment_is_the_same_record():
         record = b'{"id":"i","interactionType":"view","timestamp":"%b","note":"at %b"}' % (moment, moment)
         return section.parse(record, b"k")
 
-    fine, cut = parsed(f"{MOMENT}789Z".encode()), parsed(f"{MOMENT}Z".encode())
-    assert fine.effective_at == cut.effective_at
-    assert fine.record.timestamp == cut.record.timestamp
-    assert fine.record.properties == {"note": f"at {MOMENT}789Z"}, "what is a text stays one"
+    (fine, of_fine), (cut, of_cut) = parsed(f"{MOMENT}789Z".encode()), parsed(f"{MOMENT}Z".encode())
+    assert of_fine.effective_at == of_cut.effective_at
+    assert fine.timestamp == cut.timestamp
+    assert fine.properties == {"note": f"at {MOMENT}789Z"}, "what is a text stays one"
 
 
 def test_the_last_moment_there_is_stays_within_the_years_there_are():

@@ -143,7 +143,7 @@ def statements_of(
 
 
 def parsed(section: StoredSection, record: Any) -> Any:
-    return section.parse(msgspec.json.encode(record), SECRET)
+    return section.parse(msgspec.json.encode(record), SECRET)[1]
 
 
 def facts_of(section: StoredSection, statements: list[Statement], since: int = RECORDED_FROM) -> list[Fact]:

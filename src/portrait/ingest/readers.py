@@ -92,7 +92,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def of(cls, block: Block, parse: Callable[[Line], Read]) -> Self:
-        """Return what is sent of a block: the records themselves stay in their bodies, until somebody asks for them."""
+        """Return what is sent of a block."""
         topics: dict[Topic, int] = {}
         sent = []
         for line in block:
@@ -104,9 +104,8 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
             else:
                 topic = Topic(read.identifier, read.value, read.section.name, read.source)
                 number = topics.setdefault(topic, len(topics))
-                parsed = Parsed(None, *read.parsed[1:])
                 sent.append(
-                    Sent(read.at, None, None, "", number, parsed, read.effective_at, read.linked, read.warnings)
+                    Sent(read.at, None, None, "", number, read.parsed, read.effective_at, read.linked, read.warnings)
                 )
         return cls(list(topics), sent)
 

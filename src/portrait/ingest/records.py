@@ -162,7 +162,7 @@ class Parser:
             parsed = Parsed(None, line.key or "", b"", None)
         else:
             parsed = section.parse_key(named_by, self._key_secret)
-        parsed, _ = self._naming.keyed(parsed, section)
+        parsed, _ = self._naming.keyed(parsed.named_by, parsed, section)
         return Incoming(
             index, subject.named.identifier, section, parsed, at, line.source or self._source, subject.named.value,
             op=Op.DELETE, is_line=True,
@@ -191,7 +191,8 @@ class Parser:
     ) -> Incoming:
         """Return a record with what it says of a subject, as its sender dates it."""
         effective_at = self._effective_at(source, at)
-        parsed, linked = self._naming.linked(section.parse(text, self._key_secret), section)
+        record, parsed = section.parse(text, self._key_secret)
+        parsed, linked = self._naming.linked(record, parsed, section)
         warnings = marks + self._naming.doubts(subject, linked)
         identifier, value = subject.named
         return Incoming(

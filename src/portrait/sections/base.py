@@ -64,8 +64,8 @@ _own_code = cache(OwnCode)
 class Parsed(NamedTuple):
     """A record that keeps its section's schema, in the forms that facts need."""
 
-    record: Record | None
-    """None: of a delete that gives the key as it is; and where it is not at hand, but in the body."""
+    named_by: Record | None
+    """Of a delete that names its record by the fields of the key: these."""
     key: str
     body: bytes
     """Empty: of a delete."""
@@ -136,8 +136,8 @@ class StoredSection(Section):
             f"A customer's section `{self.name}` takes at most {self.max_bytes} bytes. Send less, or delete records."
         )
 
-    def parse(self, raw: bytes, key_secret: bytes) -> Parsed:
-        """Return the record that a JSON text holds, which `strict_json.check` let through, with its key.
+    def parse(self, raw: bytes, key_secret: bytes) -> tuple[Record, Parsed]:
+        """Return the record that a JSON text holds, which `strict_json.check` let through, and its forms.
 
         Raises:
             MalformedJson: the text is not JSON.
@@ -150,12 +150,8 @@ class StoredSection(Section):
             if not self.opaque_keys:
                 self._check_key(record, values)
             at = self.effective(record) if self.effective else None
-            return Parsed(
-                record,
-                self.key(values, key_secret),
-                self.shape.encode(record),
-                None if at is None else time.moment(at),
-            )
+            key, body = self.key(values, key_secret), self.shape.encode(record)
+            return record, Parsed(None, key, body, None if at is None else time.moment(at))
 
     def parse_key(self, raw: bytes, key_secret: bytes) -> Parsed:
         """Return the record that a JSON text names by the fields of its key, for its end; others may be missing.

@@ -58,7 +58,7 @@ def record_ended(unit: UnitOfWork, end: Incoming, known: MutableMapping[FactsAsk
         end = _at_once(unit, end)
     elif end.effective_at is not None:
         holders = [identifier for identifier in members if identifier in holders or facts_of[identifier]]
-        if not holders and end.parsed.record is not None:
+        if not holders and end.parsed.named_by is not None:
             holders = [end.identifier]
         left = [identifier for identifier in holders if not any(_is_same(end, fact) for fact in facts_of[identifier])]
         if holders and not left:

@@ -62,8 +62,8 @@ class Incoming(NamedTuple):
 
     @property
     def record(self) -> Record:
-        """The record itself, of one that is no end."""
-        return self.parsed.record or self.section.shape.decode(self.parsed.body)
+        """The record itself, out of its body; an end has none."""
+        return self.section.shape.decode(self.parsed.body)
 
     @property
     def moment(self) -> int | None:

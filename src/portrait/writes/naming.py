@@ -19,6 +19,7 @@ from portrait.model.warning import (
 )
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
+from portrait.sections.record import Record
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import GivenIdentifier, Incoming, Linked
 
@@ -82,23 +83,22 @@ class Naming:
         """
         return _named(self._rules, type_, value)
 
-    def keyed(self, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Identifier | None]:
+    def keyed(self, record: Record | None, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Identifier | None]:
         """Return the identifier that a record names, if any, and the record under the key that this gives it."""
-        if not isinstance(parsed.record, Identity):
+        if not isinstance(record, Identity):
             return parsed, None
-        other = identifier_of(parsed.record, self._rules.region)
+        other = identifier_of(record, self._rules.region)
         return parsed._replace(key=section.key(tuple(other), self._key_secret)), other
 
-    def linked(self, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Linked | None]:
+    def linked(self, record: Record, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Linked | None]:
         """Return what `keyed` does, the identifier as it was given and with how sure the record is of it.
 
         Raises:
             InvalidRecord: the identifier's value breaks its rule.
         """
-        record = parsed.record
         if not isinstance(record, Identity):
             return parsed, None
-        parsed, other = self.keyed(parsed, section)
+        parsed, other = self.keyed(record, parsed, section)
         assert other is not None
         if fault := value_fault(other, record.value):
             raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
@@ -120,10 +120,11 @@ class Naming:
         subject = self.subject(incoming.identifier.type, incoming.named.value)
         identifier = subject.named.identifier
         if incoming.op is Op.DELETE:
-            return incoming._replace(identifier=identifier, parsed=self.keyed(incoming.parsed, incoming.section)[0])
+            parsed, _ = self.keyed(incoming.parsed.named_by, incoming.parsed, incoming.section)
+            return incoming._replace(identifier=identifier, parsed=parsed)
         if self._rules.is_uncertain(identifier):
             raise BlockedIdentifier(_UNCERTAIN)
-        parsed, linked = self.linked(incoming.parsed._replace(record=incoming.record), incoming.section)
+        parsed, linked = self.linked(incoming.record, incoming.parsed, incoming.section)
         warnings = (*(each for each in incoming.warnings if each not in _OF_FORMS), *self.doubts(subject, linked))
         return incoming._replace(identifier=identifier, parsed=parsed, linked=linked, warnings=warnings)
 
@@ -171,8 +172,8 @@ def depends_on_region(incoming: Incoming) -> bool:
         return True
     if incoming.op is Op.PUT:
         return incoming.linked is not None and incoming.linked.named.identifier.type == PHONE
-    record = incoming.parsed.record
-    return isinstance(record, Identity) and record.type == PHONE
+    named_by = incoming.parsed.named_by
+    return isinstance(named_by, Identity) and named_by.type == PHONE
 
 
 def without_apostrophe(customer_id: str) -> str:
