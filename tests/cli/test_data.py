@@ -176,6 +176,26 @@ def test_the_size_of_a_chunk_does_not_depend_on_how_many_lines_are_read_at_once(
     assert recorder.sizes == [4] * 10
 
 
+def test_progress_counts_every_record_and_byte_and_blocks_without_lines_are_not_kept(monkeypatch):
+    counted, kept = [], []
+    usual = data._Writing.add
+
+    async def add(self, chunk, blocks, size):
+        kept.append(len(blocks))
+        await usual(self, chunk, blocks, size)
+
+    monkeypatch.setattr(data, "MAX_CHUNK", 4)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(data._Writing, "add", add)
+    services = SimpleNamespace(recorder=Recorder(), registry=registry.load(installed=False))
+    text = ndjson(LINES).replace(b"\n", b"\n" * 1000) + b"wrong"
+    progress = SimpleNamespace(advance=lambda *counts: counted.append(counts))
+    tenant = TenantRow(TENANT, "", 0, b"k" * 32)
+    asyncio.run(data.load_stream(services, tenant, io.BytesIO(text), progress=progress))
+    assert [sum(counts) for counts in zip(*counted, strict=True)] == [len(LINES) + 1, len(text)]
+    assert max(kept) <= 4
+
+
 def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
     recorder = Recorder(fails_at=4)
     with pytest.raises(StorageFailed) as raised:

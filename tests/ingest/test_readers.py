@@ -83,6 +83,15 @@ async def collected(reading, stream):
         return [pair async for block, reads in blocks for pair in zip(block, reads, strict=True)]
 
 
+async def test_a_block_is_of_so_many_bytes_at_once(monkeypatch):
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 300)
+    sent = [line(number) for number in range(20)]
+    reading = Readers(Recipe(ROW, "load", installed=False), REGISTRY, 0)
+    texts_read = [block.text async for block, _ in reading.blocks(io.BytesIO(b"\n".join(sent)))]
+    assert max(map(len, texts_read)) < 300 + max(map(len, sent))
+    assert b"".join(texts_read) == b"\n".join(sent)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 async def test_lines_come_in_order_with_what_became_of_them(tmp_path, count):
     plugin = tmp_path / "badges.py"
