@@ -178,15 +178,15 @@ def test_the_size_of_a_chunk_does_not_depend_on_how_many_lines_are_read_at_once(
 
 def test_progress_counts_every_record_and_byte_and_blocks_without_lines_are_not_kept(monkeypatch):
     counted, kept = [], []
-    usual = data._Writing.add
+    usual = data._Writing._send
 
-    async def add(self, chunk, blocks, size):
-        kept.append(len(blocks))
-        await usual(self, chunk, blocks, size)
+    async def send(self):
+        kept.append(len(self._blocks))
+        await usual(self)
 
     monkeypatch.setattr(data, "MAX_CHUNK", 4)
     monkeypatch.setattr(readers, "BLOCK_BYTES", 100)
-    monkeypatch.setattr(data._Writing, "add", add)
+    monkeypatch.setattr(data._Writing, "_send", send)
     services = SimpleNamespace(recorder=Recorder(), registry=registry.load(installed=False))
     text = ndjson(LINES).replace(b"\n", b"\n" * 1000) + b"wrong"
     progress = SimpleNamespace(advance=lambda *counts: counted.append(counts))
@@ -201,7 +201,7 @@ def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
     with pytest.raises(StorageFailed) as raised:
         chunked(recorder, range(40), monkeypatch)
     assert recorder.under_way == []
-    assert raised.value.detail.startswith("Lines 5 to 8 were not recorded: gone")
+    assert raised.value.detail.startswith("Of lines 5 to 8 some or all were not recorded: gone")
 
 
 def test_a_database_that_is_busy_for_a_while_stops_no_load(monkeypatch):

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
@@ -22,12 +22,13 @@ from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_json
 from portrait.ingest.formats import EXAMPLE, foreign
+from portrait.ingest.gathering import Gathering, identifiers_of
 from portrait.ingest.readers import Readers, Recipe
 from portrait.ingest.records import Chunk
-from portrait.ingest.streams import Block
+from portrait.ingest.streams import Block, line_of
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
-from portrait.model.identifier import Identifier
+from portrait.model.identifier import Identifier, customer
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
 from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal
@@ -38,6 +39,8 @@ PROCESSES = 3
 """The most processes that parse lines beside the one that records them: more would wait for it."""
 WORTH_A_PROCESS = 2**20
 """From so many bytes on a file is worth the start of other processes."""
+GATHERED = 2**24
+"""So many bytes of lines of a file wait, so that those of one customer are recorded together."""
 AT_ONCE = 2
 """So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
 BUSY_TRIES = 5
@@ -85,7 +88,9 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
         recipe = Recipe(tenant, SOURCE, options["plugin"], max_section_bytes=options["max_section_bytes"])
         with _opened(file) as stream, sides as beside, _progress(size) as progress:
             async with Readers(recipe, services.registry, _processes(size)) as readers:
-                return await load_stream(services, tenant, stream, beside, progress, readers)
+                # What comes on stdin may come slowly, and does not wait for more.
+                gathered = 0 if size is None else GATHERED
+                return await load_stream(services, tenant, stream, beside, progress, readers, gathered=gathered)
 
     outcome = run(options, work)
     say(
@@ -108,24 +113,27 @@ async def load_stream(
     beside: "_Sides | None" = None,
     progress: "_Bar | None" = None,
     readers: Readers | None = None,
+    *,
+    gathered: int = 0,
 ) -> LoadOutcome:
-    """Load the lines of a stream, chunk after chunk; while some chunks are written the next is read."""
+    """Load the lines of a stream, chunk after chunk; while some chunks are written the next is read.
+
+    Args:
+        services: what records them.
+        tenant: the tenant.
+        stream: the lines.
+        beside: where lines that are refused or taken with a warning go; None: nowhere.
+        progress: shows how far it is; None: nothing does.
+        readers: parse the lines; None: this process does.
+        gathered: so many bytes of lines wait for others of the same customer.
+    """
     readers = readers or Readers(Recipe(tenant, SOURCE), services.registry, 0)
-    writing = _Writing(services, tenant.id, beside, progress)
-    chunk, chunk_blocks, size = Chunk(), [], 0
+    writing = _Writing(services, tenant.id, beside, progress, gathered)
     try:
         async with contextlib.aclosing(readers.blocks(stream)) as blocks:
             async for block, reads in blocks:
-                chunk_blocks += [block] if reads else []
-                size += len(block.text)
-                for read in reads:
-                    chunk.add(read)
-                    if chunk.weight >= MAX_CHUNK:
-                        await writing.add(chunk, chunk_blocks, size)
-                        chunk, chunk_blocks, size = Chunk(), [block], 0
+                await writing.add(block, reads)
                 await asyncio.sleep(0)  # the tasks that write go on if the database has answered
-        if chunk.weight:
-            await writing.add(chunk, chunk_blocks, size)
         return await writing.end()
     finally:
         await writing.give_up()
@@ -144,36 +152,91 @@ class _UnderWay(NamedTuple):
 
     task: asyncio.Task[Outcome]
     identifiers: set[Identifier]
+    regrouped: Mapping[Identifier, frozenset[Identifier]]
+    """See `Gathered`."""
     chunk: Chunk
     blocks: list[Block]
-    """The blocks that hold them, perhaps among others."""
+    """The blocks that hold them, in order, perhaps among others."""
     size: int
-    """How many bytes were read for them."""
+    """How many bytes of the stream nothing waits of any more."""
 
 
 class _Writing:
     """Writes chunks, up to `AT_ONCE` at once.
 
-    Of two lines that name or link the same identifier, the later line must be recorded later. So a chunk waits for the
-    chunks that name or link one of its identifiers.
+    Of two lines that concern one customer, the later line must be recorded later. So a chunk waits for the chunks that
+    name or link one of its identifiers; and lines that wait for others of their customer wait together, whichever of
+    the customer's identifiers they name.
+
+    Args:
+        services: what records them.
+        tenant: the tenant.
+        beside: where lines that are refused or taken with a warning go; None: nowhere.
+        progress: shows how far it is; None: nothing does.
+        gathered: so many bytes of the stream are read on while lines wait for others of their customer.
     """
 
-    def __init__(self, services: Services, tenant: str, beside: "_Sides | None", progress: "_Bar | None") -> None:
+    def __init__(
+        self, services: Services, tenant: str, beside: "_Sides | None", progress: "_Bar | None", gathered: int
+    ) -> None:
         self._services = services
         self._tenant = tenant
         self._beside = beside
         self._progress = progress
+        self._gathered = gathered
+        self._gathering = Gathering()
+        self._blocks: deque[Block] = deque()
+        """From the block that holds the first line that waits."""
+        self._size = 0
+        """How many bytes they have."""
+        self._weight = 0
         self._chunks: deque[_UnderWay] = deque()
         self._total = LoadOutcome()
 
-    async def add(self, chunk: Chunk, blocks: list[Block], size: int) -> None:
+    async def add(self, block: Block, reads: Sequence[Incoming | Refusal]) -> None:
+        """Take in what became of the lines of a block, and begin to write those that wait no longer."""
+        if not reads:
+            self._advance(0, len(block.text))
+            return
+        self._blocks.append(block)
+        self._size += len(block.text)
+        owners = await self._owners(reads) if self._gathered else {}
+        for read in reads:
+            self._weight += 1 if isinstance(read, Refusal) else read.weight
+            self._gathering.add(read, lambda identifier: self._kin(identifier, owners))
+            while self._weight >= MAX_CHUNK and self._size >= self._gathered:
+                await self._send()
+
+    async def _owners(self, reads: Sequence[Incoming | Refusal]) -> dict[Identifier, str]:
+        """Return whose the identifiers are that records name, of which nothing waits yet."""
+        named = {
+            identifier
+            for read in reads
+            if isinstance(read, Incoming)
+            for identifier in identifiers_of(read)
+            if identifier not in self._gathering
+        }
+        return await self._services.store.resolve(self._tenant, named) if named else {}
+
+    def _kin(self, identifier: Identifier, owners: Mapping[Identifier, str]) -> set[Identifier]:
+        """Return the identifiers that are, or may be by now, one customer's with another."""
+        kin = {customer(owners[identifier])} if identifier in owners else set()
+        for chunk in self._chunks:
+            kin |= chunk.regrouped.get(identifier, frozenset())
+        return kin
+
+    async def _send(self) -> None:
         """Begin to write a chunk, once it may."""
-        identifiers = {record.identifier for record in chunk.incoming}
-        identifiers |= {record.linked.named.identifier for record in chunk.incoming if record.linked}
+        chunk, regrouped = self._gathering.take(MAX_CHUNK if self._gathered else self._weight)
+        self._weight -= chunk.weight
+        blocks, size = list(self._blocks), self._size
+        while len(self._blocks) > 1 and self._gathering.begins_after(self._blocks[1].first):
+            self._size -= len(self._blocks.popleft().text)
+        identifiers = {identifier for record in chunk.incoming for identifier in identifiers_of(record)}
         while len(self._chunks) >= AT_ONCE or any(identifiers & other.identifiers for other in self._chunks):
             await self._take()
         task = asyncio.create_task(self._recorded(chunk.incoming))
-        self._chunks.append(_UnderWay(task, identifiers, chunk, blocks, size))
+        self._chunks.append(_UnderWay(task, identifiers, regrouped, chunk, blocks, size - self._size))
 
     async def _recorded(self, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a database that is busy with others is asked again."""
@@ -185,9 +248,12 @@ class _Writing:
         return await self._services.recorder.record_each(self._tenant, incoming)
 
     async def end(self) -> LoadOutcome:
-        """Return what became of all chunks, when all are written."""
+        """Write what waits, and return what became of all chunks, when all are written."""
+        while not self._gathering.is_empty:
+            await self._send()
         while self._chunks:
             await self._take()
+        self._advance(0, self._size)
         return self._total
 
     async def give_up(self) -> None:
@@ -202,15 +268,15 @@ class _Writing:
         Raises:
             Unavailable: the database could not record the chunk; the detail says which lines it holds.
         """
-        task, _, chunk, blocks, size = self._chunks[0]
+        task, _, _, chunk, blocks, size = self._chunks[0]
         try:
             outcome = await task
         except Unavailable as error:
             numbers = [read.at + 1 for part in (chunk.incoming, chunk.refused) for read in part]
             first, last = min(numbers), max(numbers)
             raise type(error)(
-                f"Lines {first:,} to {last:,} were not recorded: {error.detail} Lines before them were recorded, "
-                "and some lines after them may have been. Load the file again: recorded lines count as duplicates."
+                f"Of lines {first:,} to {last:,} some or all were not recorded: {error.detail} All before {first:,} "
+                "were, and some after it may have been. Load the file again: recorded lines count as duplicates."
             ) from error
         self._chunks.popleft()
         self._total.recorded += outcome.recorded
@@ -219,14 +285,16 @@ class _Writing:
             self._total.warned[warned.code] = self._total.warned.get(warned.code, 0) + 1
         refusals = sorted([*chunk.refused, *outcome.refused])
         self._total.refused += refusals
-        if self._beside is not None and (refusals or outcome.warnings):
-            texts = dict(line for block in blocks for line in block)
+        if self._beside is not None:
             for refusal in refusals:
-                self._beside.refused.write(refusal, texts[refusal.at])
+                self._beside.refused.write(refusal, line_of(blocks, refusal.at))
             for warned in outcome.warnings:
-                self._beside.warned.write(warned, texts[warned.at])
+                self._beside.warned.write(warned, line_of(blocks, warned.at))
+        self._advance(len(chunk.incoming) + len(chunk.refused), size)
+
+    def _advance(self, records: int, size: int) -> None:
         if self._progress is not None:
-            self._progress.advance(len(chunk.incoming) + len(chunk.refused), size)
+            self._progress.advance(records, size)
 
 
 @contextlib.contextmanager

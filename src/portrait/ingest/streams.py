@@ -2,7 +2,9 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import IO
 
 import msgspec
@@ -30,8 +32,18 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
         Empty lines are counted and left out.
         """
         for index, line in enumerate(self.text.split(b"\n"), self.first):
-            if bare := line.strip().removeprefix(codecs.BOM_UTF8).lstrip():
+            if bare := _bare(line):
                 yield index, bare
+
+
+def _bare(line: bytes) -> bytes:
+    return line.strip().removeprefix(codecs.BOM_UTF8).lstrip()
+
+
+def line_of(blocks: Sequence[Block], index: int) -> bytes:
+    """Return the line with a number, from the blocks of a stream that hold it, in order."""
+    block = blocks[bisect_right(blocks, index, key=attrgetter("first")) - 1]
+    return _bare(block.text.split(b"\n", index - block.first + 1)[index - block.first])
 
 
 def blocks(read: Callable[[int], bytes], size: int) -> Iterator[Block]:
