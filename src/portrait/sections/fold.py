@@ -348,7 +348,7 @@ class Latest:
         if self._rank is None and self._becomes is None and self._withdraws is None:
             return _entry(fact, 0, fact.body), False
         record = self._shape.decode(fact.body)
-        rank = self._rank or _unranked
+        rank = self._rank or (lambda _: 0)
         lapse = None
         if self._becomes and (later := self._becomes(record, time.to_datetime(fact.effective_at))) is not None:
             lapse = Lapse(time.moment(later[0]), rank(later[1]), self._shape.encode(later[1]))
@@ -419,10 +419,6 @@ def _entry(fact: Fact, rank: int, body: bytes | None, lapse: Lapse | None = None
     return Entry(fact.effective_at, rank, fact.recorded_at, fact.id, fact.source, body, lapse)
 
 
-def _unranked(_: Record) -> int:
-    return 0
-
-
 def _changes(entry: Entry) -> Iterator[int]:
     """Yield when time changes what an entry says."""
     yield entry.effective_at
@@ -484,9 +480,8 @@ class Events:
     def render(self, state: EventsState, now: int) -> tuple[list[Any], int | None]:
         """Return the newest events at a moment, newest first, and when the next one ahead is due."""
         due = _due(state.events, now)
-        events = state.events[max(0, due - self._size) : due]
         ahead = state.events[due].effective_at if due < len(state.events) else None
-        return [msgspec.Raw(event.body) for event in reversed(events)], ahead
+        return [msgspec.Raw(event.body) for event in reversed(state.events[max(0, due - self._size) : due])], ahead
 
     def keys(self, state: EventsState) -> int:
         """Return how many events still lie ahead: the others do not add up in the state."""
