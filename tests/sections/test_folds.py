@@ -11,6 +11,7 @@ from harness import START
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
 from portrait.projection import read_state, store_state
+from portrait.sections.fold import Events
 from sections.facts import (
     AFTER,
     MINUTE,
@@ -127,6 +128,16 @@ def test_folding_facts_again_changes_nothing(name, data):
     facts = facts_of(section, data.draw(statements_of(section)))
     again = data.draw(st.lists(st.sampled_from(facts), max_size=8)) if facts else []
     assert state_of(section, [*facts, *again]) == state_of(section, facts)
+
+
+def test_a_delete_among_events_that_are_folded_together_gives_back_none_that_was_left_out():
+    fold = Events(3)
+    puts = [
+        Fact(customer("c1"), "interactions", f"e{n}", Op.PUT, b"{}", n, n, None, bytes([n]), 1) for n in range(1, 5)
+    ]
+    facts = [*puts, msgspec.structs.replace(puts[-1], op=Op.DELETE, body=b"", recorded_at=5)]
+    state = fold.apply_all(fold.empty(), facts)
+    assert [event.key for event in state.events] == ["e2", "e3"]
 
 
 @pytest.mark.parametrize("name", ["interactions", "interactions, 3 shown"])

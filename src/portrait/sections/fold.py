@@ -462,14 +462,14 @@ class Events:
         """Return the state after several facts, the same as after one by one: what is newer leaves older ones out."""
         told_at, events = state.told_at, state.events.copy()
         for fact in facts:
+            if fact.op is Op.DELETE:  # it gives back no event that was left out before it
+                events = [event for event in self._newest(events, told_at) if event.key != fact.key]
+            else:
+                event = Event(fact.effective_at, fact.key, fact.body)
+                index = bisect_left(events, event)
+                if events[index : index + 1] != [event]:  # the same again takes its own place
+                    events.insert(index, event)
             told_at = max(told_at, fact.recorded_at)
-            if fact.op is Op.DELETE:
-                events = [event for event in events if event.key != fact.key]
-                continue
-            event = Event(fact.effective_at, fact.key, fact.body)
-            index = bisect_left(events, event)
-            if events[index : index + 1] != [event]:  # the same again takes its own place
-                events.insert(index, event)
         return EventsState(told_at, self._newest(events, told_at))
 
     def join(self, a: EventsState, b: EventsState) -> EventsState:
