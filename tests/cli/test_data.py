@@ -3,12 +3,13 @@
 import asyncio
 import io
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 
 import apsw
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -118,6 +119,9 @@ class Recorder:
         self.sizes = []
         self.fails_at = fails_at
 
+    async def resolve(self, tenant, identifiers):
+        return {}
+
     async def record_each(self, tenant, incoming):
         customers = {line.identifier for line in incoming}
         assert not any(customers & other for other in self.under_way)
@@ -139,23 +143,24 @@ class Recorder:
         return Outcome(recorded=len(incoming))
 
 
-def chunked(recorder, customers, monkeypatch, step=2):
+def chunked(recorder, customers, monkeypatch, step=2, gathered=0):
     monkeypatch.setattr(data, "MAX_CHUNK", 4)
     monkeypatch.setattr(readers, "BLOCK_BYTES", step * len(ndjson([LINES[0]])))
-    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
+    store = SimpleNamespace(resolve=recorder.resolve)
+    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False), store=store)
     rows = (
         {"customerId": f"c{customer}", "section": "interactions", "record": interaction(number)}
         for number, customer in enumerate(customers)
     )
     tenant = TenantRow(TENANT, "", 0, b"k" * 32)
-    return asyncio.run(data.load_stream(services, tenant, io.BytesIO(ndjson(rows))))
+    return asyncio.run(data.load_stream(services, tenant, io.BytesIO(ndjson(rows)), gathered=gathered))
 
 
-@given(st.lists(st.integers(0, 20), max_size=60))
-def test_the_lines_of_a_customer_are_recorded_in_order(customers):
+@given(st.lists(st.integers(0, 20), max_size=60), st.sampled_from([0, 3000]))
+def test_the_lines_of_a_customer_are_recorded_in_order(customers, gathered):
     recorder = Recorder()
     with pytest.MonkeyPatch.context() as patch:
-        assert chunked(recorder, customers, patch).recorded == len(customers)
+        assert chunked(recorder, customers, patch, gathered=gathered).recorded == len(customers)
     index_by_key = {key: index for index, key in enumerate(recorder.keys)}
     order = [index_by_key[interaction(number)["id"]] for number in range(len(customers))]
     for customer in set(customers):
@@ -201,7 +206,43 @@ def test_a_chunk_that_fails_leaves_none_under_way(monkeypatch):
     with pytest.raises(StorageFailed) as raised:
         chunked(recorder, range(40), monkeypatch)
     assert recorder.under_way == []
-    assert raised.value.detail.startswith("Of lines 5 to 8 some or all were not recorded: gone")
+    assert raised.value.detail.startswith("Lines from 5 on were not recorded, or not all of them: gone")
+
+
+@example([0] * 12 + [1] + [0] * 12, 12, 6000)
+@example([0] * 3 + [1] + [0] * 12, 4, 6000)
+@given(st.lists(st.integers(0, 5), min_size=12, max_size=60), st.integers(0, 50), st.sampled_from([0, 1500, 6000]))
+def test_all_lines_before_the_line_that_a_failure_names_were_recorded(customers, fails_at, gathered):
+    recorder = Recorder(fails_at=fails_at)
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            chunked(recorder, customers, patch, gathered=gathered)
+        except StorageFailed as error:
+            first = int(re.match(r"Lines from (\d+) on", error.detail)[1])
+            assert {interaction(number)["id"] for number in range(first - 1)} <= set(recorder.keys)
+            assert interaction(first - 1)["id"] not in recorder.keys or gathered
+
+
+def test_as_many_lines_wait_where_something_of_a_customer_waits_all_the_time(monkeypatch):
+    kept = []
+    usual = data._Writing.add
+
+    async def add(self, block, reads):
+        await usual(self, block, reads)
+        kept.append(self._size)
+
+    monkeypatch.setattr(data._Writing, "add", add)
+    customers = [0 if number % 5 else number for number in range(600)]
+    assert chunked(Recorder(), customers, monkeypatch, gathered=6000).recorded == 600
+    assert all(4000 < size < 7000 for size in kept[30:])
+
+
+async def test_what_is_refused_begins_no_transaction():
+    recorder = Recorder(fails_at=0)
+    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
+    tenant = TenantRow(TENANT, "", 0, b"k" * 32)
+    outcome = await data.load_stream(services, tenant, io.BytesIO(b"no json\n" * 3))
+    assert (outcome.recorded, len(outcome.refused)) == (0, 3)
 
 
 def test_a_database_that_is_busy_for_a_while_stops_no_load(monkeypatch):

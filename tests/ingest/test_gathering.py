@@ -106,8 +106,9 @@ def test_lines_of_groups_that_become_one_leave_in_their_order():
     assert gathering.is_empty
 
 
-async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(monkeypatch):
-    """Nobody can know yet whether it does."""
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(monkeypatch, ends_meanwhile):
+    """Nobody can know yet whether it does; or nobody knew when owners were looked up."""
     monkeypatch.setattr(data, "MAX_CHUNK", 2)
     recorded = []
 
@@ -116,6 +117,8 @@ async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(
         return Outcome(recorded=len(incoming))
 
     async def resolve(*_):
+        if ends_meanwhile and writing._chunks:
+            await writing._take()
         return {}
 
     services = SimpleNamespace(

@@ -40,7 +40,7 @@ PROCESSES = 3
 WORTH_A_PROCESS = 2**20
 """From so many bytes on a file is worth the start of other processes."""
 GATHERED = 2**24
-"""So many bytes of lines of a file wait, so that those of one customer are recorded together."""
+"""So many bytes of a file are read on while a line waits for others of its customer."""
 AT_ONCE = 2
 """So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
 BUSY_TRIES = 5
@@ -125,7 +125,7 @@ async def load_stream(
         beside: where lines that are refused or taken with a warning go; None: nowhere.
         progress: shows how far it is; None: nothing does.
         readers: parse the lines; None: this process does.
-        gathered: so many bytes of lines wait for others of the same customer.
+        gathered: so many bytes are read on while a line waits for others of its customer.
     """
     readers = readers or Readers(Recipe(tenant, SOURCE), services.registry, 0)
     writing = _Writing(services, tenant.id, beside, progress, gathered)
@@ -173,7 +173,7 @@ class _Writing:
         tenant: the tenant.
         beside: where lines that are refused or taken with a warning go; None: nowhere.
         progress: shows how far it is; None: nothing does.
-        gathered: so many bytes of the stream are read on while lines wait for others of their customer.
+        gathered: so many bytes are read on while a line waits for others of its customer.
     """
 
     def __init__(
@@ -191,6 +191,8 @@ class _Writing:
         """How many bytes they have."""
         self._weight = 0
         self._chunks: deque[_UnderWay] = deque()
+        self._regrouped: list[Mapping[Identifier, frozenset[Identifier]]] = []
+        """What chunks may have joined or parted that were written since owners were looked up."""
         self._total = LoadOutcome()
 
     async def add(self, block: Block, reads: Sequence[Incoming | Refusal]) -> None:
@@ -200,6 +202,7 @@ class _Writing:
             return
         self._blocks.append(block)
         self._size += len(block.text)
+        self._regrouped = []
         owners = await self._owners(reads) if self._gathered else {}
         for read in reads:
             self._weight += 1 if isinstance(read, Refusal) else read.weight
@@ -221,8 +224,8 @@ class _Writing:
     def _kin(self, identifier: Identifier, owners: Mapping[Identifier, str]) -> set[Identifier]:
         """Return the identifiers that are, or may be by now, one customer's with another."""
         kin = {customer(owners[identifier])} if identifier in owners else set()
-        for chunk in self._chunks:
-            kin |= chunk.regrouped.get(identifier, frozenset())
+        for regrouped in (*self._regrouped, *(chunk.regrouped for chunk in self._chunks)):
+            kin |= regrouped.get(identifier, frozenset())
         return kin
 
     async def _send(self) -> None:
@@ -230,7 +233,8 @@ class _Writing:
         chunk, regrouped = self._gathering.take(MAX_CHUNK if self._gathered else self._weight)
         self._weight -= chunk.weight
         blocks, size = list(self._blocks), self._size
-        while len(self._blocks) > 1 and self._gathering.begins_after(self._blocks[1].first):
+        first = self._gathering.first
+        while len(self._blocks) > 1 and (first is None or first >= self._blocks[1].first):
             self._size -= len(self._blocks.popleft().text)
         identifiers = {identifier for record in chunk.incoming for identifier in identifiers_of(record)}
         while len(self._chunks) >= AT_ONCE or any(identifiers & other.identifiers for other in self._chunks):
@@ -240,6 +244,8 @@ class _Writing:
 
     async def _recorded(self, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a database that is busy with others is asked again."""
+        if not incoming:
+            return Outcome()
         for _ in range(BUSY_TRIES - 1):
             try:
                 return await self._services.recorder.record_each(self._tenant, incoming)
@@ -268,17 +274,17 @@ class _Writing:
         Raises:
             Unavailable: the database could not record the chunk; the detail says which lines it holds.
         """
-        task, _, _, chunk, blocks, size = self._chunks[0]
+        task, _, regrouped, chunk, blocks, size = self._chunks[0]
         try:
             outcome = await task
         except Unavailable as error:
-            numbers = [read.at + 1 for part in (chunk.incoming, chunk.refused) for read in part]
-            first, last = min(numbers), max(numbers)
+            first = chunk.incoming[0].at + 1  # whoever comes first leaves first, so that none before it waits
             raise type(error)(
-                f"Of lines {first:,} to {last:,} some or all were not recorded: {error.detail} All before {first:,} "
-                "were, and some after it may have been. Load the file again: recorded lines count as duplicates."
+                f"Lines from {first:,} on were not recorded, or not all of them: {error.detail} Those before were."
+                " Load the file again: recorded lines count as duplicates."
             ) from error
         self._chunks.popleft()
+        self._regrouped.append(regrouped)
         self._total.recorded += outcome.recorded
         self._total.duplicates += outcome.duplicates
         for warned in outcome.warnings:

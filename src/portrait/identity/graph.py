@@ -116,7 +116,7 @@ class Graph:
         self.identifiers = set(ends)
         self.apart = set(apart)
         evidence: dict[tuple[Identifier, Identifier], tuple[LinkRecord, ...]] = {}
-        for identifier, others in reversed(ends.items()):  # of a pair with two ends the later one is gone by
+        for identifier, others in reversed(ends.items()):  # of a pair that both ends hold, the later end's counts
             for other, records in others.items():
                 pair = (identifier, other) if identifier < other else (other, identifier)
                 if pair not in evidence and other in ends and (live := _heard(records)):

@@ -1,6 +1,7 @@
 """Lines of a file that wait for others of the same customer: what meets in one transaction is folded and shown once."""
 
 from collections.abc import Callable, Collection, Mapping
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -29,12 +30,14 @@ class Gathered(NamedTuple):
 class _Group:
     """Records that keep their order among each other."""
 
-    __slots__ = ("first", "identifiers", "records", "regroups")
+    __slots__ = ("first", "identifiers", "is_mixed", "records", "regroups")
 
     def __init__(self, first: int) -> None:
         self.first = first
-        """The index of the line that came first."""
+        """The index of the first line that waits."""
         self.records: list[Incoming] = []
+        self.is_mixed = False
+        """Whether records may be out of order."""
         self.identifiers: set[Identifier] = set()
         self.regroups = False
         """Whether any record joins or parts identifiers."""
@@ -43,31 +46,51 @@ class _Group:
         """Take in another group."""
         self.first = min(self.first, other.first)
         self.records += other.records
+        self.is_mixed = True
         self.identifiers |= other.identifiers
         self.regroups |= other.regroups
+
+    def leave(self, weight: int) -> list[Incoming]:
+        """Take out and return what came first, of about this weight."""
+        if self.is_mixed:
+            self.records.sort(key=_index)
+            self.is_mixed = False
+        count = 0
+        while weight > 0 and count < len(self.records):
+            weight -= self.records[count].weight
+            count += 1
+        leaving, self.records = self.records[:count], self.records[count:]
+        if self.records:
+            self.first = self.records[0].at
+        return leaving
 
 
 class Gathering:
     """Records of many customers, on their way into chunks.
 
-    Those that concern one customer leave in the order in which they came. Of all others whoever came first leaves
-    first, with all that waits of the same customer.
+    Those that concern one customer leave in the order in which they came. Of all customers the one of the first line
+    that waits leaves first, with all that waits of it.
     """
 
     def __init__(self) -> None:
         self._groups: dict[Identifier, _Group] = {}
-        self._in_order: dict[int, _Group] = {}
-        """By the index of the line that came first, in this order."""
+        self._by_first: dict[int, _Group] = {}
+        """By the indexes of the first lines that wait."""
+        self._firsts: list[int] = []
+        """A heap of these indexes, and of some of groups that are gone."""
         self._refused: list[Refusal] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return not self._in_order and not self._refused
+        return not self._by_first and not self._refused
 
-    def begins_after(self, index: int) -> bool:
-        """Tell whether no record waits of a line before this one."""
-        return next(iter(self._in_order), index) >= index
+    @property
+    def first(self) -> int | None:
+        """The index of a line before which no record waits; None: none waits at all."""
+        while self._firsts and self._firsts[0] not in self._by_first:
+            heappop(self._firsts)
+        return self._firsts[0] if self._firsts else None
 
     def __contains__(self, identifier: Identifier) -> bool:
         """Tell whether a record waits that concerns an identifier."""
@@ -96,17 +119,19 @@ class Gathering:
         group = max(known.values(), key=lambda each: len(each.records), default=None) or _Group(index)
         moved = identifiers - group.identifiers
         group.identifiers |= identifiers
-        starts = [each.first for each in known.values()]
+        for other in known.values():
+            del self._by_first[other.first]
         for other in known.values():
             if other is not group:
                 moved |= other.identifiers
                 group.take_in(other)
-        for start in starts:
-            if start != group.first:
-                del self._in_order[start]
-        self._in_order[group.first] = group  # in the place of whoever came first
+        self._put(group)
         self._groups.update(dict.fromkeys(moved, group))
         return group
+
+    def _put(self, group: _Group) -> None:
+        self._by_first[group.first] = group
+        heappush(self._firsts, group.first)
 
     def take(self, weight: int) -> Gathered:
         """Return a chunk of those that came first, which costs about `weight`, in the order in which they came."""
@@ -117,21 +142,17 @@ class Gathering:
         leaving: list[Incoming] = []
         regrouped: dict[Identifier, frozenset[Identifier]] = {}
         left = weight - chunk.weight
-        while left > 0 and self._in_order:
-            group = next(iter(self._in_order.values()))
-            group.records.sort(key=_index)
-            count = 0
-            while left > 0 and count < len(group.records):
-                left -= group.records[count].weight
-                count += 1
-            leaving += group.records[:count]
+        while left > 0 and (first := self.first) is not None:
+            group = self._by_first.pop(first)
+            records = group.leave(left)
+            left -= sum(record.weight for record in records)
+            leaving += records
             if group.regroups:
                 kin = frozenset(group.identifiers)
                 regrouped |= dict.fromkeys(kin, kin)
-            if count < len(group.records):
-                del group.records[:count]
+            if group.records:
+                self._put(group)
             else:
-                del self._in_order[group.first]
                 for identifier in group.identifiers:
                     del self._groups[identifier]
         for record in sorted(leaving, key=_index):
