@@ -174,6 +174,11 @@ def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
     assert recorder.beside == data.AT_ONCE
 
 
+@pytest.mark.parametrize(("size", "gathered"), [(None, 0), (0, 0), (2**20, 2**18), (2**26, 2**24), (2**40, 2**24)])
+def test_lines_wait_for_a_part_of_a_file_up_to_a_bound_and_on_stdin_for_nothing(size, gathered):
+    assert data._gathered(size) == gathered
+
+
 @pytest.mark.parametrize("step", [2, 20])
 def test_the_size_of_a_chunk_does_not_depend_on_how_many_lines_are_read_at_once(monkeypatch, step):
     recorder = Recorder()

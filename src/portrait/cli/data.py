@@ -40,7 +40,9 @@ PROCESSES = 3
 WORTH_A_PROCESS = 2**20
 """From so many bytes on a file is worth the start of other processes."""
 GATHERED = 2**24
-"""So many bytes of a file are read on while a line waits for others of its customer."""
+"""At most so many bytes of a file are read on while a line waits for others of its customer."""
+GATHERED_SHARE = 4
+"""At most one in so many of a file's bytes is read on: until then nothing is written, and the database is idle."""
 AT_ONCE = 2
 """So many chunks are written at once: while one chunk waits for the database, another is folded and rendered."""
 BUSY_TRIES = 5
@@ -88,9 +90,7 @@ def load(file: str, tenant_id: str, refused: str | None, warned: str | None, **o
         recipe = Recipe(tenant, SOURCE, options["plugin"], max_section_bytes=options["max_section_bytes"])
         with _opened(file) as stream, sides as beside, _progress(size) as progress:
             async with Readers(recipe, services.registry, _processes(size)) as readers:
-                # What comes on stdin may come slowly, and does not wait for more.
-                gathered = 0 if size is None else GATHERED
-                return await load_stream(services, tenant, stream, beside, progress, readers, gathered=gathered)
+                return await load_stream(services, tenant, stream, beside, progress, readers, gathered=_gathered(size))
 
     outcome = run(options, work)
     say(
@@ -145,6 +145,14 @@ def _processes(size: int | None) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(PROCESSES, cores - 1)
+
+
+def _gathered(size: int | None) -> int:
+    """Return how many bytes of a file of this size are read on while a line waits; None: it is no file.
+
+    What comes on stdin may come slowly, and does not wait for more.
+    """
+    return 0 if size is None else min(GATHERED, size // GATHERED_SHARE)
 
 
 class _UnderWay(NamedTuple):
