@@ -13,7 +13,7 @@ from contract.given import PLUGIN
 from databases import administer, citus_cluster, database_url
 from harness import service
 from portrait.storage import postgres
-from portrait.storage.schema import metadata
+from portrait.storage.schema import POSTGRESQL
 
 pytest.register_assert_rewrite("racers")
 TEMPLATE = "portrait_template"
@@ -78,7 +78,7 @@ def citus_database():
 def citus_url(citus_database):
     """Return the URL of an empty distributed database."""
     yield citus_database
-    administer(citus_database, f"TRUNCATE {', '.join(metadata.tables)}")
+    administer(citus_database, f"TRUNCATE {', '.join(POSTGRESQL.tables)}")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

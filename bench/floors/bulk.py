@@ -1,4 +1,4 @@
-"""The bare insert: rows of a filled `facts` table into an empty one of the same schema, 1,000 a transaction.
+"""The bare insert: all facts of a database into an empty table in which nothing has a number, 1,000 a transaction.
 
 `python -m bench.floors.bulk SOURCE TARGET` prints how many seconds the inserts took; reading is not counted.
 """
@@ -9,19 +9,21 @@ import time
 
 import asyncpg
 
+from bench.floors import plain
 from bench.floors.appending import COLUMNS
 from portrait.settings import engine_of, sqlite_path
 from portrait.storage.sqlite.connection import connect
 
 GROUP = 1000
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM facts"  # noqa: S608  # of constants
-_INSERT = f"INSERT INTO facts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608  # of constants
+_INSERT = f"INSERT INTO {plain.TABLE} ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608  # of constants
 
 
 def sqlite(source: str, target: str) -> float:
     """Insert by executemany, each group in a transaction that waits for the disk; return the seconds."""
-    rows = connect(sqlite_path(source), patience=10.0).execute(f"{_SELECT} ORDER BY recorded_at, id").fetchall()
+    rows = connect(sqlite_path(source), patience=10.0).execute(f"{plain.SELECTED} ORDER BY recorded_at, id").fetchall()
     connection = connect(sqlite_path(target), patience=10.0)
+    plain.make(connection, filled=False)
     begun = time.perf_counter()
     for first in range(0, len(rows), GROUP):
         with connection:

@@ -95,6 +95,7 @@ def build(
     upgrade: bool | None = None,
     create: bool = True,
     reading: bool = False,
+    progress: sqlite.Progress | None = None,
     installed: bool = True,
 ) -> Services:
     """Return the services over a database.
@@ -111,6 +112,7 @@ def build(
         upgrade: whether an older schema is brought forward or refused; None: as is usual for the engine.
         create: SQLite: whether a file that is not there is made; refused where not.
         reading: whether an older schema will do, where it is not brought forward: nothing may be written then.
+        progress: SQLite: is told how far bringing a schema forward is.
         installed: whether installed packages' sections are loaded.
 
     Raises:
@@ -121,7 +123,7 @@ def build(
     if settings.engine_of(database) == "sqlite":
         path = settings.sqlite_path(database)
         store = sqlite.open_store(
-            path, patience=busy_seconds, upgrade=upgrade is not False, create=create, reading=reading
+            path, patience=busy_seconds, upgrade=upgrade, create=create, reading=reading, progress=progress
         )
     else:
         store = _postgres().open_store(
@@ -164,6 +166,15 @@ async def distribute(database: str, shards: int) -> list[str]:
         raise InvalidSetting("An SQLite file cannot be distributed. Name a PostgreSQL database with Citus.")
     done: list[str] = await _postgres().distribute(database, shards)
     return done
+
+
+def rewrite(database: str) -> sqlite.Rewrite | None:
+    """Return what an upgrade takes that writes a database anew; None where it does not.
+
+    Raises:
+        StartRefused: there is too little room for it.
+    """
+    return sqlite.rewrite(settings.sqlite_path(database)) if settings.engine_of(database) == "sqlite" else None
 
 
 def backup(database: str, copy: Path, busy_seconds: float) -> None:

@@ -27,6 +27,9 @@ async def stored_rows(running, tenant):
     columns = {**dict.fromkeys((*TABLES, "credentials"), "tenant"), "tenants": "id"}
     queries = {table: f"SELECT * FROM {table} WHERE {column} = '{tenant}'" for table, column in columns.items()}
     path = running.database.removeprefix("sqlite:///")
+    if path != running.database:
+        of_tenant = f"SELECT number FROM identifiers WHERE tenant = '{tenant}'"
+        queries |= {table: f"SELECT * FROM {table} WHERE identifier IN ({of_tenant})" for table in ("facts", "states")}
     if path == running.database:
         connection = await asyncpg.connect(running.database)
         rows = {table: [tuple(row) for row in await connection.fetch(query)] for table, query in queries.items()}

@@ -71,7 +71,9 @@ def test_count_and_sum_of_every_customer_agree_with_the_file(database):
         expected[customer].append((f"{date[:4]}-{date[4:6]}-{date[6:]}T00:00:00Z", int(cds), cents(dollars)))
     stored = defaultdict(list)
     with apsw.Connection(str(database)) as connection:
-        for customer, body in connection.execute("SELECT value, body FROM facts"):
+        for customer, body in connection.execute(
+            "SELECT value, body FROM facts JOIN identifiers ON number = identifier"
+        ):
             record = json.loads(body)
             properties = record["properties"]
             stored[customer].append((record["timestamp"], properties["numberOfCds"], cents(properties["dollarValue"])))
@@ -85,7 +87,8 @@ def test_count_and_sum_of_every_customer_agree_with_the_file(database):
 def test_a_profile_shows_the_newest_20_purchases(database):
     with apsw.Connection(str(database)) as connection:
         customer, count = connection.execute(
-            "SELECT value, count(*) FROM facts GROUP BY value ORDER BY 2 DESC LIMIT 1"
+            "SELECT value, count(*) FROM facts JOIN identifiers ON number = identifier GROUP BY 1"
+            " ORDER BY 2 DESC LIMIT 1"
         ).fetchone()
     assert count > 20
     completed = portrait(

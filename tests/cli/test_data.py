@@ -403,7 +403,10 @@ def test_a_word_for_none_is_refused_as_customer_and_an_apostrophe_before_a_numbe
         (9, "blocked_value"),
     ]
     with apsw.Connection(str(database)) as connection:
-        customer_ids = connection.execute("SELECT DISTINCT value FROM facts WHERE section = 'interactions' ORDER BY 1")
+        customer_ids = connection.execute(
+            "SELECT DISTINCT value FROM facts JOIN identifiers i ON i.number = identifier"
+            " JOIN names n ON n.number = section WHERE name = 'interactions' ORDER BY 1"
+        )
         assert list(customer_ids) == [("'tis",), ("7210448301122",)]
 
 
@@ -473,7 +476,11 @@ def test_a_lines_source_and_moment_are_kept_and_load_is_the_source_of_others(dat
     }
     load(database, ndjson([segment_line | {"source": "crm"}, LINES[0]]))
     with apsw.Connection(str(database)) as connection:
-        assert sorted(connection.execute("SELECT section, source FROM facts")) == [
+        assert sorted(
+            connection.execute(
+                "SELECT s.name, o.name FROM facts JOIN names s ON s.number = section JOIN names o ON o.number = source"
+            )
+        ) == [
             ("interactions", "load"),
             ("segments", "crm"),
         ]

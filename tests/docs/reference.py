@@ -7,12 +7,14 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import click
 import msgspec
+from sqlalchemy import MetaData
 
 import portrait
 from portrait.api import errors as api_errors
@@ -23,7 +25,7 @@ from portrait.model.warning import WARNINGS
 from portrait.sections import fold, record, registry
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS
-from portrait.storage.schema import metadata
+from portrait.storage.schema import POSTGRESQL, SQLITE
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -193,7 +195,7 @@ def _type(schema: dict[str, Any]) -> str:
     return name + (", not empty" if schema.get("minLength") else "")
 
 
-def tables() -> str:
+def _tables(metadata: MetaData) -> str:
     parts = []
     for database_table in metadata.sorted_tables:
         key = ", ".join(code(column.name) for column in database_table.primary_key.columns)
@@ -349,7 +351,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "sections": sections,
-    "tables": tables,
+    "tables-of-sqlite": partial(_tables, SQLITE),
+    "tables-of-postgresql": partial(_tables, POSTGRESQL),
     "layers": layers,
     "plugin-api": plugin_api,
 }

@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from databases import administer
 from identifying.machine import SETTINGS, TENANT, Machine
 from portrait.model.errors import Defect, NotMerged, PortraitError, StorageBusy, StorageFailed
-from portrait.storage.schema import metadata
+from portrait.storage.schema import POSTGRESQL
 
 
 def test_whatever_happens_to_the_graph_on_sqlite():
@@ -68,7 +68,7 @@ async def test_whatever_happens_to_the_graph_on_a_server(engine, request):
 
     class OnServer(Machine):
         def database(self):
-            administer(url, f"TRUNCATE {', '.join(metadata.tables)}")
+            administer(url, f"TRUNCATE {', '.join(POSTGRESQL.tables)}")
             return url
 
     await asyncio.to_thread(run_state_machine_as_test, OnServer, settings=SETTINGS)

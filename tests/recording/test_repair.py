@@ -6,6 +6,7 @@ import pytest
 from harness import TENANT, interaction, service
 
 SEGMENT = {"segmentId": "s1", "segmentName": "High Value", "memberSince": "2026-01-15T00:00:00Z"}
+NAMED = "(SELECT number FROM names WHERE name = '{}')"
 DAMAGE = {
     "a document's body": (
         "document segments different",
@@ -47,29 +48,30 @@ DAMAGE = {
     ),
     "a state gone": (
         "state segments missing",
-        "DELETE FROM states WHERE section = 'segments'",
+        f"DELETE FROM states WHERE section = {NAMED.format('segments')}",
     ),
     "a state of another section": (
         "state segments different",
         (
-            "UPDATE states SET body = (SELECT body FROM states s WHERE s.section = 'interactions'"
-            " AND s.value = states.value) WHERE section = 'segments'"
+            f"UPDATE states SET body = (SELECT body FROM states s WHERE s.section = {NAMED.format('interactions')}"
+            f" AND s.identifier = states.identifier) WHERE section = {NAMED.format('segments')}"
         ),
     ),
     "a state that is no state": (
         "state segments different",
-        "UPDATE states SET body = x'c1' WHERE section = 'segments'",
+        f"UPDATE states SET body = x'c1' WHERE section = {NAMED.format('segments')}",
     ),
     "a state too many": (
         "state experiments unfounded",
         (
-            "INSERT INTO states SELECT tenant, type, value, 'experiments', version, body FROM states"
-            " WHERE section = 'segments'"
+            "INSERT INTO names (name) VALUES ('experiments');"
+            f"INSERT INTO states SELECT identifier, {NAMED.format('experiments')}, version, body FROM states"
+            f" WHERE section = {NAMED.format('segments')}"
         ),
     ),
     "an identifier gone": (
         "identifier",
-        "DELETE FROM identifiers WHERE value = 'c1'",
+        "UPDATE identifiers SET customer_id = NULL WHERE value = 'c1'",
     ),
     "an identifier of another": (
         "identifier",
@@ -78,8 +80,8 @@ DAMAGE = {
     "an identifier too many": (
         "identifier",
         (
-            "INSERT INTO identifiers SELECT tenant, 'email', 'a@example.com', customer_id FROM identifiers"
-            " WHERE value = 'c1'"
+            "INSERT INTO identifiers (tenant, type, value, customer_id)"
+            " SELECT tenant, 'email', 'a@example.com', customer_id FROM identifiers WHERE value = 'c1'"
         ),
     ),
     "a customer without facts": (
@@ -91,11 +93,19 @@ DAMAGE = {
     ),
     "an identifier without facts": (
         "identifier",
-        "INSERT INTO identifiers SELECT tenant, type, 'ghost', 'ghost' FROM identifiers WHERE value = 'c1'",
+        (
+            "INSERT INTO identifiers (tenant, type, value, customer_id)"
+            " SELECT tenant, type, 'ghost', 'ghost' FROM identifiers WHERE value = 'c1'"
+        ),
     ),
     "a state without facts": (
         "state segments unfounded",
-        "INSERT INTO states SELECT tenant, type, 'ghost', section, version, body FROM states WHERE value = 'c1'",
+        (
+            "INSERT INTO identifiers (tenant, type, value)"
+            " SELECT tenant, type, 'ghost' FROM identifiers WHERE value = 'c1';"
+            "INSERT INTO states SELECT (SELECT number FROM identifiers WHERE value = 'ghost'), section, version, body"
+            " FROM states WHERE identifier = (SELECT number FROM identifiers WHERE value = 'c1')"
+        ),
     ),
 }
 
@@ -105,7 +115,7 @@ def rows(database):
     with apsw.Connection(str(database)) as connection:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr)
-            for table in ("documents", "states", "identifiers")
+            for table in ("documents", "states", "identifiers WHERE customer_id IS NOT NULL")
         }
 
 
@@ -124,7 +134,7 @@ async def test_damage_is_reported_and_put_right(running, tmp_path, expected, sql
     database = tmp_path / "portrait.db"
     sound = rows(database)
     with apsw.Connection(str(database)) as connection:
-        connection.execute(sql)
+        connection.execute(sql).fetchall()
     damaged = rows(database)
     assert damaged != sound
 
@@ -146,11 +156,18 @@ async def test_everything_derived_can_be_thrown_away_and_comes_back_byte_for_byt
     database = tmp_path / "portrait.db"
     sound = rows(database)
     with apsw.Connection(str(database)) as connection:
-        for table in sound:
-            connection.execute(f"DELETE FROM {table}")
+        connection.execute(
+            "DELETE FROM documents; DELETE FROM states; UPDATE identifiers SET customer_id = NULL"
+        ).fetchall()
     assert (await running.profile("c1")).status_code == 404
     assert (await running.services.upkeep.rebuild()).customers == 2
     assert rows(database) == sound
+
+
+async def test_facts_of_no_identifier_are_a_fault(running, tmp_path):
+    with apsw.Connection(str(tmp_path / "portrait.db")) as connection:
+        connection.execute("DELETE FROM identifiers WHERE value = 'c1'")
+    assert (await running.services.upkeep.check()).faults == ["3 facts refer to identifiers that are not there"]
 
 
 async def test_a_check_counts_customers_and_facts(running):

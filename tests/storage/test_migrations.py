@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import apsw
 import pytest
@@ -38,10 +39,10 @@ def normalised(statement):
     return head.strip(), parts, tail.strip()
 
 
-def declared(dialect):
+def declared_on_postgresql():
     return [
-        normalised(str(statement.compile(dialect=dialect)))
-        for table in schema.metadata.sorted_tables
+        normalised(str(statement.compile(dialect=postgresql.dialect())))
+        for table in schema.POSTGRESQL.sorted_tables
         for statement in (CreateTable(table), *map(CreateIndex, table.indexes))
     ]
 
@@ -56,7 +57,7 @@ def created(tmp_path):
     """Return the schema of a file that was made from the declaration alone."""
     path = tmp_path / "declared.db"
     with closing(apsw.Connection(str(path))) as connection:
-        for table in schema.metadata.sorted_tables:
+        for table in schema.SQLITE.sorted_tables:
             connection.execute(str(CreateTable(table).compile(dialect=sqlite.dialect())))
             for index in table.indexes:
                 connection.execute(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
@@ -67,7 +68,7 @@ def test_migrations_from_nothing_make_the_declared_schema(path, tmp_path):
     opens(path)
     migrated = in_file(path)
     del migrated[migrations.VERSION_TABLE]
-    assert len(migrated) > len(schema.metadata.tables)
+    assert len(migrated) > len(schema.SQLITE.tables)
     assert migrated == created(tmp_path)
 
 
@@ -79,7 +80,7 @@ def test_columns_and_keys_are_those_declared(path, tmp_path):
         closing(apsw.Connection(str(path))) as upgraded,
         closing(apsw.Connection(str(tmp_path / "declared.db"))) as other,
     ):
-        for table in schema.metadata.tables:
+        for table in schema.SQLITE.tables:
             columns = upgraded.execute(look, (table,)).fetchall()
             assert columns
             assert columns == other.execute(look, (table,)).fetchall()
@@ -112,7 +113,7 @@ def test_postgresql_would_get_the_declared_schema_too():
         for table in written
         if migrations.VERSION_TABLE not in table[0]
     ]
-    assert sorted(written, key=str) == sorted(declared(postgresql.dialect()), key=str)
+    assert sorted(written, key=str) == sorted(declared_on_postgresql(), key=str)
 
 
 def test_latest_is_the_newest_revision():
@@ -133,38 +134,27 @@ def made_by(monkeypatch, path, revision):
         opens(path)
 
 
-def columns(path):
-    """Return the columns of each table, but for credentials, which say nothing about customers."""
-    with closing(apsw.Connection(str(path))) as connection:
-        return {
-            table: connection.execute("SELECT name, type FROM pragma_table_info(?) ORDER BY cid", (table,)).fetchall()
-            for table in schema.metadata.tables
-            if table != "credentials"
-        }
+def test_postgresql_is_read_from_the_revision_on_that_has_the_columns_of_now():
+    changed = r"(?:CREATE|ALTER|DROP) TABLE (?!alembic_version)(\w+)"
+    later = re.findall(changed, migrations.pending("postgresql", migrations.READABLE_FROM["postgresql"]))
+    assert set(later) == {"credentials"}  # which says nothing about customers
+    assert "tenants" in re.findall(changed, migrations.pending("postgresql", "0002"))
 
 
-def test_an_older_schema_can_be_read_from_the_revision_on_that_has_the_columns_of_now(path, tmp_path, monkeypatch):
-    opens(path)
-    older = {revision: tmp_path / f"{revision}.db" for revision in ("0002", migrations.READABLE_FROM)}
-    for revision, file in older.items():
-        made_by(monkeypatch, file, revision)
-    assert columns(older[migrations.READABLE_FROM]) == columns(path)
-    assert columns(older["0002"]) != columns(path)
-
-
-def test_an_older_schema_that_is_read_stays_as_it_is(path, monkeypatch):
-    made_by(monkeypatch, path, migrations.READABLE_FROM)
+@pytest.mark.parametrize("revision", ["0002", "0006"])
+def test_of_an_older_file_that_is_read_a_copy_is_and_the_file_stays_as_it_is(path, monkeypatch, revision):
+    made_by(monkeypatch, path, revision)
     before = path.read_bytes()
     store = open_store(path, upgrade=False, reading=True)
-    assert asyncio.run(store.revision()) == migrations.READABLE_FROM
+    assert asyncio.run(store.revision()) == revision
+    assert asyncio.run(store.tenants(None, 1)) == []
     asyncio.run(store.close())
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_schema_that_is_too_old_to_be_read_is_refused_and_so_are_a_newer_one_and_none(path, tmp_path, monkeypatch):
+def test_a_newer_file_or_none_is_not_read(path, tmp_path, monkeypatch):
     made_by(monkeypatch, path, "0002")
-    with pytest.raises(DatabaseRefused, match="Upgrade a copy"):
-        open_store(path, upgrade=False, reading=True)
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(DatabaseRefused, match="newer version"):
@@ -174,10 +164,50 @@ def test_a_schema_that_is_too_old_to_be_read_is_refused_and_so_are_a_newer_one_a
 
 
 def test_each_pending_revision_has_its_name_and_purpose_in_order():
-    revisions = migrations.pending_revisions(migrations.READABLE_FROM)
-    assert [revision.name for revision in revisions] == ["0004", "0005", "0006"]
+    revisions = migrations.pending_revisions("0003")
+    assert [(revision.name, revision.rewrites) for revision in revisions] == [
+        ("0004", False), ("0005", False), ("0006", False), ("0007", True),
+    ]  # fmt: skip
     assert all(re.fullmatch(r"[A-Z].+\.", revision.purpose) for revision in revisions)
     assert migrations.pending_revisions(migrations.LATEST) == migrations.pending_revisions("9999") == []
+
+
+def test_a_start_writes_no_file_anew_but_an_upgrade_does_and_says_how_far_it_is(path, monkeypatch):
+    made_by(monkeypatch, path, "0005")
+    before = path.read_bytes()
+    with pytest.raises(DatabaseRefused, match=r"0005.*anew, with no way back.*portrait db upgrade"):
+        open_store(path, upgrade=None)
+    assert path.read_bytes() == before
+    shares = []
+    asyncio.run(open_store(path, upgrade=True, progress=shares.append).close())
+    assert shares == sorted(shares)
+    assert len(shares) > 50
+    assert (shares[0] > 0, shares[-1]) == (True, 1)
+    asyncio.run(open_store(path, upgrade=None).close())
+
+
+def test_a_start_brings_a_file_forward_that_is_not_written_anew(path, monkeypatch):
+    made_by(monkeypatch, path, "0005")
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "LATEST", "0006")
+        patch.setattr(migrations, "pending_revisions", lambda _: [])
+        asyncio.run(open_store(path, upgrade=None).close())
+    with closing(apsw.Connection(str(path))) as connection:
+        assert engine.schema_version(connection) == "0006"
+
+
+def test_an_upgrade_says_what_it_takes_of_the_disk_and_refuses_where_that_is_not_there(path, monkeypatch):
+    assert engine.rewrite(path) is None
+    made_by(monkeypatch, path, "0006")
+    size = path.stat().st_size
+    assert engine.rewrite(path) == (size, int(size * 1.3))
+    usage = SimpleNamespace(free=int(size * 1.3) - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(DatabaseRefused, match=f"{int(size * 1.3):,} more.*Make room"):
+            engine.rewrite(path)
+    opens(path)
+    assert engine.rewrite(path) is None
 
 
 def test_there_is_no_way_from_a_revision_that_is_not_known():

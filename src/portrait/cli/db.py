@@ -1,13 +1,15 @@
 """`portrait db …`: upkeep of the database."""
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from portrait import app
 from portrait.app import Services
@@ -19,6 +21,7 @@ from portrait.maintenance.report import Outlook, Report
 T = TypeVar("T")
 EXAMPLES = 5
 """How many customers are named of each tenant and occasion, by default."""
+MEGABYTE = 1e6
 LISTED = 20
 """The most differences that are printed one by one."""
 
@@ -37,7 +40,9 @@ def db() -> None:
 )
 @takes(*DATA)
 def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None:
-    """Bring the database's schema to this version.
+    """Bring the database's schema to this version. There is no way back: make a backup first, and stop the services.
+
+    It is done whole or not at all: what was killed on its way begins anew.
 
     With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
     customers this version makes otherwise: from the first read on, after `portrait db rebuild`, and once an identity
@@ -52,7 +57,15 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
     async def work(services: Services) -> None:
         await services.store.ready()
 
-    run(options, work, create=True, upgrade=True)
+    if (rewrite := app.rewrite(options["database"])) is not None:
+        say(
+            f"The upgrade writes {rewrite.size / MEGABYTE:,.1f} MB anew; for a while it takes"
+            f" {rewrite.needed / MEGABYTE:,.1f} MB more of the disk."
+            " There is no way back but to a backup, which portrait db backup FILE makes.",
+            err=True,
+        )
+    with _share_done("Upgrading") as progress:
+        run(options, work, create=True, upgrade=True, progress=progress)
     say("The database has this version's schema.", err=True)
 
 
@@ -129,6 +142,19 @@ def _foresee(options: dict[str, Any], examples: int) -> None:
     say("Nothing was changed.", err=True)
     if outlook.changes or report.differences or report.faults or report.failed:
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _share_done(title: str) -> Iterator[Callable[[float], None] | None]:
+    """Give what shows how much of something is done, and the time left; None where nobody looks."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _with_progress(

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from portrait.model.errors import DatabaseRefused
 
-LATEST = "0006"
+LATEST = "0007"
 """The revision that this code needs. A test holds it to the newest file in `versions/`."""
 
-READABLE_FROM = "0003"
-"""The oldest revision whose tables of tenants, of facts and of what is derived have the columns of now: what an upgrade
-changes can be told from it. A test compares them."""
+READABLE_FROM = {"postgresql": "0003", "sqlite": "0001"}
+"""The oldest revision that an engine reads without an upgrade, in order to tell what that changes. On PostgreSQL: whose
+tables of tenants, of facts and of what is derived have the columns of now. On SQLite a copy is upgraded, and read."""
 
 VERSION_TABLE = "alembic_version"
 REVISION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608  # a constant
@@ -29,16 +29,20 @@ class Revision(NamedTuple):
     name: str
     purpose: str
     """What it is for, in a sentence."""
+    rewrites: bool = False
+    """Whether it writes all rows anew, on SQLite: then nobody's start does it, but `portrait db upgrade`."""
 
 
-def needed(dialect: str, current: str | None, database: str, *, upgrade: bool, reading: bool = False) -> str | None:
+def needed(
+    dialect: str, current: str | None, database: str, *, upgrade: bool | None, reading: bool = False
+) -> str | None:
     """Return the SQL that a database needs before it can serve; None where it needs none.
 
     Args:
         dialect: the engine's name in SQLAlchemy.
         current: the database's revision; None: it has no tables.
         database: what people call the database.
-        upgrade: whether it may be changed.
+        upgrade: whether it may be changed; None: but for what rewrites it.
         reading: whether it is only read, and may stay at an older revision, from `READABLE_FROM` on.
 
     Raises:
@@ -48,9 +52,9 @@ def needed(dialect: str, current: str | None, database: str, *, upgrade: bool, r
         return None
     if reading and current is not None:
         names = [revision.name for revision in pending_revisions(current)]
-        if READABLE_FROM in names:
+        if (oldest := READABLE_FROM[dialect]) in names:
             raise DatabaseRefused(
-                f"{database} has a schema ({current}) too old for that: it can be read from {READABLE_FROM} on."
+                f"{database} has a schema ({current}) too old for that: it can be read from {oldest} on."
                 " Upgrade a copy of the database, and ask that."
             )
         if names:
@@ -61,7 +65,12 @@ def needed(dialect: str, current: str | None, database: str, *, upgrade: bool, r
             f"{database} was written by a newer version of Portrait (schema {current}; this version knows up to"
             f" {LATEST}). Use that version or a later one."
         )
-    if not upgrade:
+    if upgrade is None and current and any(revision.rewrites for revision in pending_revisions(current)):
+        raise DatabaseRefused(
+            f"{database} has an older schema ({current}), and an upgrade writes all of it anew, with no way back."
+            " Back it up, then run `portrait db upgrade`."
+        )
+    if upgrade is False:
         fault = f"has an older schema ({current})" if current else "has no tables of Portrait's"
         raise DatabaseRefused(f"{database} {fault}. Run `portrait db upgrade` first.")
     return script
@@ -75,8 +84,11 @@ def statements(script: str) -> list[str]:
 def pending_revisions(current: str) -> list[Revision]:
     """Return the revisions that lead from one to `LATEST`, in order; none from one that this code does not know."""
     scripts = [script for script in _directory(_config()).walk_revisions() if script.revision > current]
-    is_known = current in {script.down_revision for script in scripts}
-    return [Revision(script.revision, script.doc) for script in reversed(scripts)] if is_known else []
+    if current not in {script.down_revision for script in scripts}:
+        return []
+    return [
+        Revision(script.revision, script.doc, getattr(script.module, "rewrites", False)) for script in reversed(scripts)
+    ]
 
 
 def pending(dialect: str, current: str | None) -> str | None:

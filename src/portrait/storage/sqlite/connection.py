@@ -3,7 +3,9 @@
 import contextlib
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -20,6 +22,8 @@ CHECKPOINT = 4000
 """After so many pages the write-ahead log goes into the file: those written again meanwhile go there once. 32 MB."""
 MAPPED = 2**31
 """How much of a file reads may map, in bytes; SQLite takes no more."""
+REWRITTEN = 1.3
+"""What a file that is written anew needs beside itself, in its own size: 1.13 was measured."""
 START_PATIENCE = 3.0
 """How long a start waits for another process's lock, in seconds."""
 BETWEEN_TRIES = 0.01
@@ -47,7 +51,13 @@ def connect(path: Path, *, patience: float, mapped: bool = False) -> apsw.Connec
     return connection
 
 
-def prepare(path: Path, *, upgrade: bool, create: bool, reading: bool = False) -> None:
+Progress = Callable[[float], None]
+"""Called with how much of an upgrade is done, of 1."""
+
+
+def prepare(
+    path: Path, *, upgrade: bool | None, create: bool, reading: bool = False, progress: Progress | None = None
+) -> None:
     """Make the file ready to serve: create it, check it, bring its schema to this version. See `open_store`.
 
     Raises:
@@ -63,7 +73,7 @@ def prepare(path: Path, *, upgrade: bool, create: bool, reading: bool = False) -
         if not path.exists():
             path.touch(PRIVATE)  # SQLite's further files follow it
         until = time.monotonic() + START_PATIENCE
-        while not _prepared(path, until, upgrade=upgrade, reading=reading):
+        while not _prepared(path, until, upgrade=upgrade, reading=reading, progress=progress):
             time.sleep(BETWEEN_TRIES)
     except OSError as error:
         raise refusal(path, apsw.CantOpenError()) from error
@@ -71,14 +81,14 @@ def prepare(path: Path, *, upgrade: bool, create: bool, reading: bool = False) -
         raise refusal(path, error) from error
 
 
-def _prepared(path: Path, until: float, *, upgrade: bool, reading: bool) -> bool:
+def _prepared(path: Path, until: float, *, upgrade: bool | None, reading: bool, progress: Progress | None) -> bool:
     """Try to make the file ready; tell whether it is, False where another process has it and there is time left.
 
     SQLite waits for other processes' locks by itself, but not where two turn one file to its log at once.
     """
     with contextlib.closing(connect(path, patience=START_PATIENCE)) as connection:
         try:
-            _prepare(connection, path, upgrade=upgrade, reading=reading)
+            _prepare(connection, path, upgrade=upgrade, reading=reading, progress=progress)
         except (apsw.BusyError, apsw.LockedError):
             if time.monotonic() >= until:
                 raise
@@ -86,7 +96,9 @@ def _prepared(path: Path, until: float, *, upgrade: bool, reading: bool) -> bool
     return True
 
 
-def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool, reading: bool) -> None:
+def _prepare(
+    connection: apsw.Connection, path: Path, *, upgrade: bool | None, reading: bool, progress: Progress | None
+) -> None:
     if not _has_tables(connection):
         # Both are fixed by the first table; incremental vacuum lets erasure give pages back.
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -99,22 +111,67 @@ def _prepare(connection: apsw.Connection, path: Path, *, upgrade: bool, reading:
         raise apsw.ReadOnlyError
     if connection.pragma("journal_mode", "wal") != "wal":
         raise DatabaseRefused(f"{path} lies on a file system without shared memory. Move it to a local disk.")
+    connection.execute("PRAGMA temp_store = FILE")  # what an upgrade sorts may be more than there is memory
     # Taking the write lock shows here, and not at the first record, that the file can be written.
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _migrate(connection, path, upgrade=upgrade, reading=reading)
+        is_migrated = _migrate(connection, path, upgrade=upgrade, reading=reading, progress=progress)
         connection.execute("COMMIT")
+        if is_migrated:  # give pages back that dropped tables had
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
 
 
-def _migrate(connection: apsw.Connection, path: Path, *, upgrade: bool, reading: bool) -> None:
+def _migrate(
+    connection: apsw.Connection, path: Path, *, upgrade: bool | None, reading: bool, progress: Progress | None
+) -> bool:
+    """Bring the schema to this version; tell whether there was anything to do."""
     script = migrations.needed("sqlite", schema_version(connection), str(path), upgrade=upgrade, reading=reading)
     if script is None:
-        return
-    connection.execute(script).fetchall()  # to the end: a statement that returns a row would stop it there
+        return False
+    statements = migrations.statements(script)
+    for number, statement in enumerate(statements, 1):
+        connection.execute(statement).fetchall()
+        if progress is not None:
+            progress(number / len(statements))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    return True
+
+
+class Rewrite(NamedTuple):
+    """An upgrade that writes a file anew."""
+
+    size: int
+    """The file's, in bytes."""
+    needed: int
+    """About so many bytes beside them are needed while it runs."""
+
+
+def rewrite(path: Path) -> Rewrite | None:
+    """Return what an upgrade takes that writes a file anew; None where it does not.
+
+    Raises:
+        DatabaseRefused: the disk has too little room for it.
+    """
+    if not path.exists():
+        return None
+    try:
+        with contextlib.closing(connect(path, patience=START_PATIENCE)) as connection:
+            current = schema_version(connection)
+    except apsw.Error as error:
+        raise refusal(path, error) from error
+    if current is None or not any(revision.rewrites for revision in migrations.pending_revisions(current)):
+        return None
+    size = path.stat().st_size
+    needed, free = int(size * REWRITTEN), shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise DatabaseRefused(
+            f"{path} has {size:,} bytes, and to write it anew takes {needed:,} more for a while; its disk has {free:,}."
+            " Make room, or move it."
+        )
+    return Rewrite(size, needed)
 
 
 def schema_version(connection: apsw.Connection) -> str | None:

@@ -1,5 +1,6 @@
 """The engine's face: one database file."""
 
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
@@ -9,8 +10,9 @@ import apsw
 
 from portrait.model.errors import StorageFailed
 from portrait.storage.contract import Reads, Work
-from portrait.storage.migrations import REVISION
-from portrait.storage.sqlite.connection import connect, prepare, refusal, translated
+from portrait.storage.migrations import LATEST, REVISION
+from portrait.storage.sqlite.connection import Progress, connect, prepare, refusal, schema_version, translated
+from portrait.storage.sqlite.copies import backup
 from portrait.storage.sqlite.log import Log
 from portrait.storage.sqlite.reads import SqliteReads
 from portrait.storage.sqlite.watch import Watch
@@ -74,9 +76,13 @@ class SqliteStore(SqliteReads):
         return str(self._rows(REVISION)[0][0])
 
     async def faults(self) -> list[str]:
-        """Return what SQLite's own integrity check finds wrong with the file; nothing where it is sound."""
+        """Return what SQLite's own check finds wrong, and facts of no identifier; nothing where the file is sound."""
         lines = [str(row[0]) for row in self._rows("PRAGMA integrity_check(20)")]
-        return [] if lines == ["ok"] else lines
+        unknown = self._rows("SELECT count(*) FROM facts WHERE identifier NOT IN (SELECT number FROM identifiers)")[0][
+            0
+        ]
+        nobodys = [f"{unknown:,} facts refer to identifiers that are not there"] if unknown else []
+        return nobodys + ([] if lines == ["ok"] else lines)
 
     async def close(self) -> None:
         """See the contract."""
@@ -93,25 +99,64 @@ class SqliteStore(SqliteReads):
         self._connection.close()
 
 
+class UpgradedCopy(SqliteStore):
+    """A copy of a database of an older version, brought forward; it is gone once it is closed.
+
+    Args:
+        path: the database's file.
+        patience: how long to wait for locks, in seconds.
+    """
+
+    def __init__(self, path: Path, *, patience: float) -> None:
+        with closing(connect(path, patience=patience)) as connection:
+            self._revision = str(schema_version(connection))
+        self._directory = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
+        copy = Path(self._directory.name, path.name)
+        backup(path, copy, patience=patience)
+        prepare(copy, upgrade=True, create=False)
+        super().__init__(copy, patience=patience)
+
+    async def revision(self) -> str:
+        """Return the revision of the database that it is a copy of."""
+        return self._revision
+
+    async def close(self) -> None:
+        """See the contract."""
+        await super().close()
+        self._directory.cleanup()
+
+
 def open_store(
-    path: Path, *, patience: float = 10.0, upgrade: bool = True, create: bool = True, reading: bool = False
+    path: Path,
+    *,
+    patience: float = 10.0,
+    upgrade: bool | None = True,
+    create: bool = True,
+    reading: bool = False,
+    progress: Progress | None = None,
 ) -> SqliteStore:
     """Open a database file.
 
     Args:
         path: the file.
         patience: how long to wait for locks, in seconds.
-        upgrade: whether an older schema, or none, is brought to this version.
+        upgrade: whether an older schema, or none, is brought to this version; None: unless that rewrites the file.
         create: whether a file that is not there is made.
-        reading: whether an older schema will do where it is not upgraded: see `migrations.READABLE_FROM`.
+        reading: whether it is only read: of an older schema, where it is not upgraded, a copy is.
+        progress: is told how far an upgrade is.
 
     Raises:
         DatabaseRefused: the file cannot serve; the detail says why and what to do.
     """
-    prepare(path, upgrade=upgrade, create=create, reading=reading)
+    prepare(path, upgrade=upgrade, create=create, reading=reading, progress=progress)
     try:
-        return SqliteStore(path, patience=patience)
+        return (UpgradedCopy if reading and _is_older(path) else SqliteStore)(path, patience=patience)
     except apsw.Error as error:
         raise translated(error) from error
     except OSError as error:  # it was there a moment ago
         raise refusal(path, apsw.CantOpenError()) from error
+
+
+def _is_older(path: Path) -> bool:
+    with closing(connect(path, patience=0)) as connection:
+        return schema_version(connection) != LATEST

@@ -1,29 +1,28 @@
 """Writing to SQLite, inside the writer's transaction: BEGIN IMMEDIATE has locked everything before the first read."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import apsw
 
 from portrait.model.document import HEAD, Head, known_head
 from portrait.model.errors import StorageFull
+from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Changes, Credential, TenantRow
-from portrait.storage.rows import FACT_ROW, divided, fact_rows
+from portrait.storage.rows import divided
 from portrait.storage.sqlite.connection import translated
-from portrait.storage.sqlite.reads import WANTED, SqliteReads, array
+from portrait.storage.sqlite.numbers import WANTED, GivenNumbers, array
+from portrait.storage.sqlite.reads import SqliteReads
 
-DELETE_OWNERS = "DELETE FROM identifiers WHERE tenant = ? AND type = ? AND value = ?"
-DELETE_STATES = "DELETE FROM states WHERE tenant = ? AND type = ? AND value = ? AND section = ?"
+SET_OWNERS = "UPDATE identifiers SET customer_id = ? WHERE number = ?"
+DELETE_STATES = "DELETE FROM states WHERE identifier = ? AND section = ?"
 DELETE_DOCUMENTS = "DELETE FROM documents WHERE tenant = ? AND customer_id = ? AND section = ?"
-INSERT_FACTS = f"INSERT INTO facts ({', '.join(FACT_ROW)}) VALUES ({', '.join('?' * len(FACT_ROW))})"
-PUT_OWNERS = (
-    "INSERT INTO identifiers (tenant, type, value, customer_id) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id"
-)
+FACT_ROW = "identifier, section, effective_at, id, key, is_end, recorded_at, source, version, body"
+INSERT_FACTS = f"INSERT INTO facts ({FACT_ROW}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # Not OR REPLACE: that would give the row another place, and its index a new entry.
 PUT_STATES = (
-    "INSERT INTO states (tenant, type, value, section, body, version) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO states (identifier, section, body, version) VALUES (?, ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET body = excluded.body, version = excluded.version"
 )
 PUT_DOCUMENTS = (
@@ -34,7 +33,13 @@ PUT_DOCUMENTS = (
 
 
 class SqliteTransaction(SqliteReads):
-    """Every read and write of the contract, over the writer's connection."""
+    """Every read and write of the contract in one work, over the writer's connection."""
+
+    _numbers: GivenNumbers
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        super().__init__(connection)
+        self._numbers = GivenNumbers(self._rows)
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         self._check_open()
@@ -45,7 +50,7 @@ class SqliteTransaction(SqliteReads):
         if not self._connection.in_transaction:
             raise StorageFull("The database rolled the transaction back, because it has no room; nothing was kept.")
 
-    def _put(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         self._check_open()
         try:
             self._connection.executemany(sql, rows)
@@ -69,24 +74,46 @@ class SqliteTransaction(SqliteReads):
         rows = self._rows(
             "INSERT INTO identifiers (tenant, type, value, customer_id)"
             " SELECT ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true"
-            " ON CONFLICT DO NOTHING RETURNING type, value",
+            " ON CONFLICT DO UPDATE SET customer_id = excluded.customer_id WHERE customer_id IS NULL"
+            " RETURNING type, value, number",
             (tenant, array((*identifier, owner) for identifier, owner in owners.items())),
         )
-        return {Identifier(*row) for row in rows}
+        return set(self._numbers.keep(tenant, rows))
 
     async def apply(self, tenant: str, changes: Changes) -> None:
         """See the contract."""
-        owners, freed = divided(changes.owners)
+        facts, owners = changes.facts, changes.owners
         states, dropped = divided(changes.states)
         documents, removed = divided(changes.documents)
+        known = self._numbers.identifiers(tenant, {*owners, *(identifier for identifier, _ in dropped)})
+        owned = [identifier for identifier, owner in owners.items() if owner is not None]
+        stored = [*owned, *(fact.identifier for fact in facts), *(identifier for identifier, _ in states)]
+        numbers = self._numbers.given(tenant, stored, owners)
+        names = self._numbers.given_names(
+            [
+                *(section for _, section in changes.states),
+                *(fact.section for fact in facts),
+                *(fact.source for fact in facts if fact.source is not None),
+            ]
+        )
+        fact_rows = [
+            (
+                numbers[fact.identifier], names[fact.section], fact.effective_at, fact.id, fact.key,
+                fact.op is Op.DELETE, fact.recorded_at, None if fact.source is None else names[fact.source],
+                fact.version, fact.body,
+            )
+            for fact in facts
+        ]  # fmt: skip
         for sql, rows in (
-            (DELETE_OWNERS, [(tenant, *identifier) for identifier in freed]),
-            (DELETE_STATES, [(tenant, *identifier, section) for identifier, section in dropped]),
+            (DELETE_STATES, [(known[key[0]], names[key[1]]) for key in dropped if key[0] in known]),
             (DELETE_DOCUMENTS, [(tenant, *key) for key in removed]),
-            (INSERT_FACTS, fact_rows(tenant, changes.facts)),
-            (PUT_OWNERS, [(tenant, *identifier, owner) for identifier, owner in owners.items()]),
-            (PUT_STATES, [(tenant, *identifier, section, *state) for (identifier, section), state in states.items()]),
-            (PUT_DOCUMENTS, [(tenant, customer_id, *document) for (customer_id, _), document in documents.items()]),
+            (
+                SET_OWNERS,
+                [(owners[identifier], number) for identifier, number in known.items() if identifier in owners],
+            ),
+            (INSERT_FACTS, fact_rows),
+            (PUT_STATES, [(numbers[key[0]], names[key[1]], *state) for key, state in states.items()]),
+            (PUT_DOCUMENTS, [(tenant, owner, *document) for (owner, _), document in documents.items()]),
         ):
             if rows:
                 self._put(sql, rows)

@@ -138,16 +138,15 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
-        transaction = SqliteTransaction(self._connection)
         with contextlib.closing(self._connection):
             while True:
                 self._signals.get()
                 if (first := self._next()) is not None:
-                    self._answer(self._commit(self._connection, transaction, first))
+                    self._answer(self._commit(self._connection, first))
                 elif self._closed:
                     return
 
-    def _commit(self, connection: apsw.Connection, transaction: SqliteTransaction, first: _Job) -> list[_Answer]:
+    def _commit(self, connection: apsw.Connection, first: _Job) -> list[_Answer]:
         taken: list[_Job] = []
         answers: list[_Answer] = []
         job: _Job | None = first
@@ -159,7 +158,7 @@ class Writer:
                     self._check()
                     connection.set_busy_timeout(max(0, int((job.until - time.monotonic()) * 1000)))
                     connection.execute("BEGIN IMMEDIATE")
-                answers.append(self._in_savepoint(connection, transaction, job))
+                answers.append(self._in_savepoint(connection, job))
                 job = self._next() if len(taken) < MAX_GROUP and time.monotonic() < until else None
             self._check()
             connection.execute("COMMIT")
@@ -174,10 +173,10 @@ class Writer:
             return [(job, None, failure) for job in taken]
         return answers
 
-    def _in_savepoint(self, connection: apsw.Connection, transaction: SqliteTransaction, job: _Job) -> _Answer:
+    def _in_savepoint(self, connection: apsw.Connection, job: _Job) -> _Answer:
         connection.execute("SAVEPOINT work")
         try:
-            result, error = _drive(job.work(transaction)), None
+            result, error = _drive(job.work(SqliteTransaction(connection))), None
         except BaseException as raised:  # whatever work raises is its caller's, not the thread's
             result, error = None, raised
             if not connection.in_transaction:
