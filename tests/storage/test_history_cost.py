@@ -1,6 +1,7 @@
 """A page of a key's history costs what the page holds, however long the history is: counted by the engines."""
 
 import asyncio
+from contextlib import closing
 
 import apsw
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from portrait.model.identifier import customer
 from portrait.storage import postgres
 from portrait.storage.conformance.support import SECTION, TENANT, append, fact
-from portrait.storage.contract import Cursor
+from portrait.storage.contract import Cursor, FactsAsked
 from portrait.storage.sqlite.connection import connect
 from portrait.storage.sqlite.reads import SqliteReads
 
@@ -32,6 +33,13 @@ async def filled(store):
                 await append(store, *facts)
 
 
+def pages(connection):
+    """Return how many pages a connection has touched so far."""
+    hits, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_HIT)
+    misses, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)
+    return hits + misses
+
+
 PLACES = {"each": Cursor(150, b""), "one": Cursor(7, b"\xff" * 16)}
 
 
@@ -44,20 +52,24 @@ async def read(reads, key):
 @pytest.mark.parametrize("kind", PLACES)
 async def test_sqlite_touches_as_many_pages_of_a_long_history_as_of_a_short_one(store, path, kind):
     await filled(store)
-    connection = connect(path, patience=1)
-
-    def pages():
-        hits, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_HIT)
-        misses, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)
-        return hits + misses
-
     touched = {}
-    for size in (SHORT, LONG):
-        before = pages()
-        await read(SqliteReads(connection), f"{kind} {size}")
-        touched[size] = pages() - before
-    connection.close()
+    with closing(connect(path, patience=1)) as connection:
+        for size in (SHORT, LONG):
+            before = pages(connection)
+            await read(SqliteReads(connection), f"{kind} {size}")
+            touched[size] = pages(connection) - before
     assert touched[LONG] <= 2 * touched[SHORT] < SHORT
+
+
+async def test_sqlite_finds_what_is_known_of_a_key_without_passing_over_other_keys_of_the_section(store, path):
+    await filled(store)
+    await append(store, fact(C, 2_000_000, at=9, key="few"))
+    with closing(connect(path, patience=1)) as connection:
+        for moment in (9, None):
+            before = pages(connection)
+            asked = FactsAsked(C, SECTION, "few", moment)
+            assert len((await SqliteReads(connection).known(TENANT, [asked]))[asked]) == 1
+            assert pages(connection) - before < 20
 
 
 @pytest.mark.parametrize("kind", PLACES)

@@ -5,10 +5,12 @@ The earlier version is the one before claims were decided as a set, taken from t
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -139,6 +141,85 @@ def foreseen(outlook, when):
 async def test_documents_of_an_earlier_version_are_read_as_they_were_but_where_a_decision_says_otherwise(database):
     url, before = database
     assert compared(before, await earlier.answers(url)) == READ_OTHERWISE | ONCE_DUE
+
+
+KILLED = """
+import asyncio, os, random, signal, sys
+from portrait.app import build
+from portrait.storage import migrations
+from portrait.storage import postgres, sqlite
+
+migrations.pending("sqlite", None)  # imports once what every child needs
+needed = migrations.needed
+
+
+def upgrade(url, last, told):
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event == "c_call"
+        if calls == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def then_count(*arguments, **more):
+        script = needed(*arguments, **more)
+        sys.setprofile(count)
+        return script
+
+    async def finish():
+        services = build(url, auth="open", installed=False, upgrade=True)
+        await services.store.ready()
+        sys.setprofile(None)
+        await services.close()
+
+    migrations.needed = then_count
+    asyncio.run(finish())
+    os.write(told, str(calls).encode())
+
+
+def child(url, last):
+    ours, theirs = os.pipe()
+    if os.fork() == 0:
+        upgrade(url, last, theirs)
+        os._exit(0)
+    os.close(theirs)
+    killed = os.WIFSIGNALED(os.wait()[1])
+    with os.fdopen(ours) as told:
+        return killed, told.read()
+
+
+copy, url, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+calls = int(child(copy, None)[1])
+for last in sorted(random.sample(range(1, calls), times)):
+    print(last, child(url, last)[0], flush=True)
+"""
+KILLS = 30
+
+
+@pytest.fixture
+def killed_upgrades(request, database, earlier_code):
+    """Upgrade the database again and again, killed each time a little later; return whether each was killed."""
+    url, _ = database
+    if url.startswith("sqlite"):
+        path = Path(url.removeprefix("sqlite:///"))
+        copy = f"sqlite:///{shutil.copy(path, path.with_name('copy.db'))}"
+    else:
+        server, name = request.getfixturevalue("postgres_server"), f"portrait_{uuid.uuid4().hex}"
+        copy = database_url(server, name)
+        administer(server, f"CREATE DATABASE {name} TEMPLATE {urlsplit(url).path[1:]}")
+    done = run(Path(build.__code__.co_filename).parents[1], "-c", KILLED, copy, url, str(KILLS))
+    assert done.returncode == 0, done.stderr
+    return [line.split()[1] == "True" for line in done.stdout.splitlines()]
+
+
+async def test_an_upgrade_killed_again_and_again_and_then_finished_reads_as_one_that_was_not(database, killed_upgrades):
+    url, before = database
+    assert sum(killed_upgrades) > KILLS / 2
+    assert compared(before, await earlier.answers(url)) == READ_OTHERWISE | ONCE_DUE
+    async with earlier.serving(url, earlier.Clock(earlier.READ_AT)) as (services, _):
+        differences = (await services.upkeep.check()).differences
+    assert {(difference.tenant, difference.kind, difference.reason) for difference in differences} == REBUILT
 
 
 async def test_one_rebuild_makes_claims_just_what_live_records_say(database):

@@ -109,7 +109,7 @@ def _sqlite() -> MetaData:
         Column("source", Integer, nullable=True),
         Column("version", Integer, nullable=False),
         Column("body", LargeBinary, nullable=False),
-        Index("facts_by_key", "identifier", "section", "key", "effective_at", "id"),
+        Index("facts_by_key", "identifier", "section", "key", "effective_at", "id", "is_end"),
         sqlite_with_rowid=False,
     )
     # Written anew at every record: a row of a table with row ids stands on one page if it can; of a table in key order

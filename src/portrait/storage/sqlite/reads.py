@@ -18,6 +18,8 @@ _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE x'' END")
 _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 FACT_COLUMNS = "section, key, is_end, effective_at, recorded_at, source, id, version, body"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts WHERE identifier = ?"
+# The primary key holds whole rows: SQLite would rather pass over all of a section's than look a key up in the index.
+_OF_A_KEY = f"SELECT {FACT_COLUMNS} FROM facts INDEXED BY facts_by_key WHERE identifier = ? AND section = ? AND key = ?"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
     " last_used_at FROM credentials"
@@ -123,7 +125,7 @@ class SqliteReads:
         # Puts come by the primary key, each looked up among the deletes, until there are enough.
         sql = (
             f"{_FACT} AND section = ? AND (effective_at, id) < (?, ?) AND (effective_at, id) > (?, ?) AND NOT is_end"
-            " AND NOT EXISTS (SELECT 1 FROM facts d WHERE d.identifier = facts.identifier"
+            " AND NOT EXISTS (SELECT 1 FROM facts d INDEXED BY facts_by_key WHERE d.identifier = facts.identifier"
             " AND d.section = facts.section AND d.key = facts.key AND d.is_end)"
             " ORDER BY effective_at DESC, id DESC LIMIT ?"
         )
@@ -145,7 +147,7 @@ class SqliteReads:
     ) -> list[Fact]:
         """See the contract."""
         below = " AND (effective_at, id) < (?, ?)" if before else ""
-        sql = f"{_FACT} AND section = ? AND key = ?{below} ORDER BY effective_at DESC, id DESC LIMIT ?"
+        sql = f"{_OF_A_KEY}{below} ORDER BY effective_at DESC, id DESC LIMIT ?"
         name = self._numbers.name(section)
         facts = [
             self._fact(identifier, row)
@@ -167,7 +169,7 @@ class SqliteReads:
                 if (question.moment is not None) is is_timed
             ]
             rows = asked and self._rows(
-                f"SELECT w ->> 0, {FACT_COLUMNS} FROM {WANTED} facts"
+                f"SELECT w ->> 0, {FACT_COLUMNS} FROM {WANTED} facts INDEXED BY facts_by_key"
                 f" ON identifier = w ->> 1 AND section = w ->> 2 AND key = w ->> 3{at}",
                 (array(asked),),
             )

@@ -90,7 +90,7 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("identifier", "section", "effective_at", "id"),
         sqlite_with_rowid=False,
     )
-    op.create_index("facts_by_key", "numbered_facts", ["identifier", "section", "key", "effective_at", "id"])
+    op.create_index("facts_by_key", "numbered_facts", ["identifier", "section", "key", "effective_at", "id", "is_end"])
     op.create_table(
         "numbered_states",
         sa.Column("identifier", sa.Integer, nullable=False),
