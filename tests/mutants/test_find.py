@@ -137,8 +137,8 @@ def test_the_source_without_a_guard_still_compiles():
 
 def test_the_lookup_of_an_identifier_is_among_the_guards():
     functions = {(mutant.file, mutant.function) for mutant in mutants(SOURCE) if mutant.kind == TENANT}
-    for engine, reads in (("postgres", "PostgresReads"), ("sqlite", "SqliteReads")):
-        assert (f"portrait/storage/{engine}/reads.py", f"{reads}.resolve") in functions
+    for place in (("postgres/reads.py", "PostgresReads.resolve"), ("sqlite/numbers.py", "Numbers.registered")):
+        assert (f"portrait/storage/{place[0]}", place[1]) in functions
 
 
 def test_every_exception_names_an_existing_guard_and_its_reason():
