@@ -6,10 +6,10 @@ from contextlib import closing
 import apsw
 import pytest
 
-from portrait.model.identifier import customer
+from portrait.model.identifier import Identifier, customer
 from portrait.storage import postgres
 from portrait.storage.conformance.support import SECTION, TENANT, append, fact
-from portrait.storage.contract import Cursor, FactsAsked
+from portrait.storage.contract import Changes, Cursor, FactsAsked
 from portrait.storage.sqlite.connection import connect
 from portrait.storage.sqlite.reads import SqliteReads
 
@@ -70,6 +70,16 @@ async def test_sqlite_finds_what_is_known_of_a_key_without_passing_over_other_ke
             asked = FactsAsked(C, SECTION, "few", moment)
             assert len((await SqliteReads(connection).known(TENANT, [asked]))[asked]) == 1
             assert pages(connection) - before < 20
+
+
+async def test_sqlite_finds_the_identifiers_of_a_customer_without_passing_over_others(store, path):
+    owners = {Identifier("email", f"{number:05}@example.org"): f"c{number:05}" for number in range(5000)}
+    await store.write(TENANT, lambda tx: tx.apply(TENANT, Changes(owners=owners)))
+    with closing(connect(path, patience=1)) as connection:
+        before = pages(connection)
+        found = await SqliteReads(connection).members(TENANT, ["c00007"])
+        assert found == {"c00007": [Identifier("email", "00007@example.org")]}
+        assert pages(connection) - before < 20
 
 
 @pytest.mark.parametrize("kind", PLACES)

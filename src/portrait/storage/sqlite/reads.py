@@ -82,7 +82,11 @@ class SqliteReads:
 
     async def members(self, tenant: str, customer_ids: Collection[str]) -> dict[str, list[Identifier]]:
         """See the contract."""
-        sql = "SELECT type, value FROM identifiers WHERE tenant = ? AND customer_id = ? ORDER BY type, value"
+        # SQLite would rather go over all of a tenant's in order than sort the few of a customer.
+        sql = (
+            "SELECT type, value FROM identifiers INDEXED BY identifiers_by_customer"
+            " WHERE tenant = ? AND customer_id = ? ORDER BY type, value"
+        )
         by_customer = {
             customer_id: [Identifier(*row) for row in self._rows(sql, (tenant, customer_id))]
             for customer_id in customer_ids
