@@ -290,8 +290,10 @@ def _links(
     words = words_of({identifier: states[LINKS.name] for identifier, states in folded.items() if LINKS.name in states})
     claimed = {((word.a, word.b), word.source) for word in words.values() if word.rule == Rule.RECORD}
     own = {identifier: states[section.name] for identifier, states in folded.items() if section.name in states}
-    elsewhere = Said(section, region, evidence).claims()
+    ends = {end for pair, _ in claimed for end in pair}
+    elsewhere = Said(section, region, {end: evidence[end] for end in ends if end in evidence}).claims()
     # A claim of a further identifier alone is judged with that identifier.
     live_claims = Said(section, region, own).claims() | (elsewhere & claimed)
-    known = folded.keys() | evidence.keys()
-    return live_claims, {claim for claim in claimed if claim in live_claims or known >= {*claim[0]}}
+    return live_claims, {
+        claim for claim in claimed if claim in live_claims or all(end in folded or end in evidence for end in claim[0])
+    }
