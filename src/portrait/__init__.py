@@ -8,13 +8,11 @@ from portrait.identity.normalise import normalise
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
+from portrait.sections.events import Event, Events, EventsState
 from portrait.sections.fold import (
     Becomes,
     Combine,
     Entry,
-    Event,
-    Events,
-    EventsState,
     Fold,
     Held,
     History,
@@ -23,6 +21,7 @@ from portrait.sections.fold import (
     LatestState,
     Order,
     PerJoin,
+    Prefers,
     StateFold,
     ends,
     newest,
@@ -50,6 +49,7 @@ __all__ = [
     "Op",
     "Order",
     "PerJoin",
+    "Prefers",
     "Record",
     "Shape",
     "StateFold",

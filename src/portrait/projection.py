@@ -10,7 +10,8 @@ from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
 from portrait.sections.base import STATE_TIMES, StoredSection
-from portrait.sections.fold import Events, EventsState, JoinedState, Latest
+from portrait.sections.events import Events, EventsState
+from portrait.sections.fold import JoinedState, Latest
 from portrait.sections.links import LINKS, LinksState, graph_of
 from portrait.storage.contract import Cursor, FactsAsked, Reads, StoredState
 

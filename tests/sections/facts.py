@@ -16,7 +16,7 @@ from portrait.model.identifier import customer
 from portrait.projection import fold_facts
 from portrait.sections import registry
 from portrait.sections.base import StoredSection
-from portrait.sections.fold import Events
+from portrait.sections.events import Events
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "examples" / "plugins"

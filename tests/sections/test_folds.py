@@ -11,7 +11,7 @@ from harness import START
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import customer
 from portrait.projection import read_state, store_state
-from portrait.sections.fold import Events
+from portrait.sections.events import Events
 from sections.facts import (
     AFTER,
     MINUTE,

@@ -14,7 +14,8 @@ from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord, PortraitError, SectionFailed, SectionForbidden, SectionTooLarge
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
-from portrait.sections.fold import Events, Fold, Latest, StateFold
+from portrait.sections.events import Events
+from portrait.sections.fold import Fold, Latest, StateFold
 from portrait.sections.record import Record, Shape
 
 MAX_KEYS = 1000

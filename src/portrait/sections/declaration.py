@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from portrait.model.errors import PluginRefused
 from portrait.sections.base import ROLES, ComputedSection, Normalise, Role, StoredSection, key_texts
-from portrait.sections.fold import Becomes, Combine, Events, Fold, Latest, Order, StateFold, newest_per_key
+from portrait.sections.events import Events
+from portrait.sections.fold import Becomes, Combine, Fold, Latest, Order, Prefers, StateFold, newest_per_key
 from portrait.sections.record import Record, Shape
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ def register_profile_section(
     first: str | Order | None = None,
     becomes: Becomes | None = None,
     withdraws: Callable[[Record], bool] | None = None,
+    prefers: Prefers | None = None,
     grants: Callable[[Record], bool] | None = None,
     planned: Callable[[Record], bool] | None = None,
     normalise: Normalise | None = None,
@@ -93,6 +95,7 @@ def register_profile_section(
             delete counts, instead of the newest.
         becomes: stored, state: tells what a record that is true from a moment on becomes by itself, and when.
         withdraws: stored, state: tells which records, as a delete does, also end what was told before and lies ahead.
+        prefers: stored, state: chooses among what each source said last; the newest of all where left out.
         grants: stored, state: tells which records allow something. Where it is given, a record without a moment changes
             nothing if it says what its source said last; one that allows something, and came in a line of many, if its
             source ever said it.
@@ -109,8 +112,8 @@ def register_profile_section(
         "roles": roles, "default": default, "description": description, "timeout": timeout,
         "cache_seconds": cache_seconds, "key": key, "kind": kind, "fold": fold, "effective": effective, "order": order,
         "shown": shown, "combine": combine, "rank": rank, "first": first, "becomes": becomes,
-        "withdraws": withdraws, "grants": grants, "planned": planned, "normalise": normalise, "extras": extras,
-        "version": version, "upgrade": upgrade,
+        "withdraws": withdraws, "prefers": prefers, "grants": grants, "planned": planned, "normalise": normalise,
+        "extras": extras, "version": version, "upgrade": upgrade,
     }  # fmt: skip
 
     if not isinstance(name, str):
@@ -139,6 +142,7 @@ _STORED_ONLY = frozenset(
         "first",
         "becomes",
         "withdraws",
+        "prefers",
         "grants",
         "planned",
         "normalise",
@@ -221,6 +225,8 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
             return (tagged[type(record)], *rest)
 
         options = {**options, "normalise": normalise}
+    if options["first"] is not None and options["prefers"] is not None:
+        raise PluginRefused(f"{where}: give either `first` or `prefers`: each says which record of a key counts.")
     section_sort = options["normalise"] or (lambda record: key_texts(record, keys[type(record)]))
     fold: Fold[Any] = options["fold"] or (
         Events()
@@ -235,6 +241,7 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
             first=_reader(shape, options["first"], where, timestamp=False),
             becomes=options["becomes"],
             withdraws=options["withdraws"],
+            prefers=options["prefers"],
         )
     )
     if kind == "state" and not isinstance(fold, StateFold):

@@ -4,7 +4,6 @@ Pure functions. A state's facts are applied as they were told, events in any ord
 and idempotent.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
@@ -18,7 +17,6 @@ from portrait.model.fact import Fact, Op
 from portrait.sections.record import Record, Shape
 
 S = TypeVar("S")
-_effective_at = attrgetter("effective_at")
 
 
 class Fold(Protocol[S]):
@@ -162,6 +160,8 @@ Order = Callable[[Record], Any]
 """Gives what records are shown by, the highest first."""
 Becomes = Callable[[Record, datetime], tuple[datetime, Record] | None]
 """Tells what a record that is true from a moment on becomes by itself, and when; None: it stays what it is."""
+Prefers = Callable[[Sequence[Entry]], Entry]
+"""Chooses among what each source said last of a key since its last end, as it stands at a moment: one or several."""
 
 
 def newest(held: Sequence[Held]) -> Held:
@@ -226,6 +226,7 @@ class Latest:
         first: Order | None = None,
         becomes: Becomes | None = None,
         withdraws: Callable[[Record], bool] | None = None,
+        prefers: Prefers | None = None,
     ) -> None:
         self._shape = shape
         self._sort_key = sort_key
@@ -236,6 +237,12 @@ class Latest:
         self._first = first
         self._becomes = becomes
         self._withdraws = withdraws
+        self._prefers = prefers
+
+    @property
+    def by_source(self) -> bool:
+        """Whether what each source said last is kept, and chosen among."""
+        return self._prefers is not None
 
     @property
     def by_join(self) -> bool:
@@ -327,6 +334,14 @@ class Latest:
                 return entry.body
         return None
 
+    def said(self, state: LatestState, key: str, source: str | None, now: int) -> bytes | None:
+        """Return the body of what a source said last of a key since its last end, of a fold by source; or None."""
+        for history in state.histories.values():
+            for word in _words(history.entries.get(key, ()), now):
+                if word.source == source:
+                    return word.body
+        return None
+
     def keys(self, state: LatestState) -> int:
         """Return how many keys are live or will be, or how many changes lie ahead, whichever is more."""
         live = set()
@@ -373,6 +388,8 @@ class Latest:
         """Return the entry that counts of a key at a moment, as it stands then, an end too; None: none does yet."""
         if len(entries) == 1:  # nearly always
             return entries[0].at(now) if entries[0].effective_at <= now else None
+        if self._prefers is not None and (words := _words(entries, now)):
+            return words[0] if len(words) == 1 else self._prefers(words)
         due = [entry.at(now) for entry in entries if entry.effective_at <= now]
         last = max(due, default=None)
         if self._first is None or last is None:
@@ -395,6 +412,18 @@ class Latest:
         """Return what can still count once that moment has come: what counts then, and what comes after it."""
         if len(entries) == 1:
             return entries
+        if self._prefers is None:
+            return self._prune_line(entries, told_at)
+        ends = [entry for entry in entries if entry.body is None]
+        last = max((end for end in ends if end.effective_at <= told_at), default=None)
+        # The last end stays: a late word from before it must not count, whoever spoke since.
+        kept = {} if last is None else {last.id: last}
+        for line in _by_source(entries) or ((),):
+            kept |= {entry.id: entry for entry in self._prune_line([*ends, *line], told_at)}
+        return sorted(kept.values())
+
+    def _prune_line(self, entries: Iterable[Entry], told_at: int) -> list[Entry]:
+        """Return what can still count of entries of which the newest does."""
         ordered = sorted({entry.id: entry for entry in entries}.values())
         due = [entry for entry in ordered if entry.effective_at <= told_at]
         ahead = ordered[len(due) :]
@@ -419,82 +448,24 @@ def _entry(fact: Fact, rank: int, body: bytes | None, lapse: Lapse | None = None
     return Entry(fact.effective_at, rank, fact.recorded_at, fact.id, fact.source, body, lapse)
 
 
+def _by_source(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Return the entries of each source by themselves, without ends."""
+    lines: dict[str | None, list[Entry]] = {}
+    for entry in entries:
+        if entry.body is not None:
+            lines.setdefault(entry.source, []).append(entry)
+    return list(lines.values())
+
+
+def _words(entries: Iterable[Entry], now: int) -> list[Entry]:
+    """Return what each source said last of a key since its last end, as it stands at a moment, in order."""
+    due = [entry.at(now) for entry in entries if entry.effective_at <= now]
+    end = max((entry for entry in due if entry.body is None), default=None)
+    return sorted(max(line) for line in _by_source(entry for entry in due if end is None or entry > end))
+
+
 def _changes(entry: Entry) -> Iterator[int]:
     """Yield when time changes what an entry says."""
     yield entry.effective_at
     if entry.lapse is not None and entry.lapse.at > entry.effective_at:
         yield entry.lapse.at
-
-
-class Event(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
-    """One event as a state holds it, ordered as it is shown."""
-
-    effective_at: int
-    key: str
-    body: bytes
-
-
-class EventsState(msgspec.Struct, frozen=True, array_like=True):
-    """The newest events, and all that lie ahead, in order."""
-
-    told_at: int = 0
-    events: list[Event] = []
-
-
-class Events:
-    """The fold of kind `events`: immutable by key, the newest `window` shown, newest first."""
-
-    state = EventsState
-    window: int | None
-
-    def __init__(self, window: int = 20) -> None:
-        self.window = self._size = window
-
-    def empty(self) -> EventsState:
-        """Return the state before any fact."""
-        return EventsState()
-
-    def apply(self, state: EventsState, fact: Fact) -> EventsState:
-        """Return the state after one more fact."""
-        return self.apply_all(state, (fact,))
-
-    def apply_all(self, state: EventsState, facts: Iterable[Fact]) -> EventsState:
-        """Return the state after several facts, the same as after one by one: what is newer leaves older ones out."""
-        told_at, events = state.told_at, state.events.copy()
-        for fact in facts:
-            if fact.op is Op.DELETE:  # it gives back no event that was left out before it
-                events = [event for event in self._newest(events, told_at) if event.key != fact.key]
-            else:
-                event = Event(fact.effective_at, fact.key, fact.body)
-                index = bisect_left(events, event)
-                if events[index : index + 1] != [event]:  # the same again takes its own place
-                    events.insert(index, event)
-            told_at = max(told_at, fact.recorded_at)
-        return EventsState(told_at, self._newest(events, told_at))
-
-    def join(self, a: EventsState, b: EventsState) -> EventsState:
-        """Return the state of two identifiers: all events of both, by time."""
-        told_at = max(a.told_at, b.told_at)
-        return EventsState(told_at, self._newest(sorted({*a.events, *b.events}), told_at))
-
-    def render(self, state: EventsState, now: int) -> tuple[list[Any], int | None]:
-        """Return the newest events at a moment, newest first, and when the next one ahead is due."""
-        due = _due(state.events, now)
-        ahead = state.events[due].effective_at if due < len(state.events) else None
-        return [msgspec.Raw(event.body) for event in reversed(state.events[max(0, due - self._size) : due])], ahead
-
-    def keys(self, state: EventsState) -> int:
-        """Return how many events still lie ahead: the others do not add up in the state."""
-        return len(state.events) - _due(state.events, state.told_at)
-
-    def _newest(self, ordered: list[Event], told_at: int) -> list[Event]:
-        if len(ordered) <= self._size:
-            return ordered
-        return ordered[max(0, _due(ordered, told_at) - self._size) :]
-
-
-def _due(ordered: Sequence[Event], now: int) -> int:
-    """Return how many events, which come in order, have happened at a moment."""
-    if not ordered or ordered[-1].effective_at <= now:  # nearly always
-        return len(ordered)
-    return bisect_right(ordered, now, key=_effective_at)

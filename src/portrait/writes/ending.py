@@ -8,7 +8,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.projection import first_body
 from portrait.sections.base import MAX_AHEAD, StoredSection
-from portrait.sections.fold import Events
+from portrait.sections.events import Events
 from portrait.sections.links import shown_by
 from portrait.storage.contract import FactsAsked
 from portrait.writes.incoming import Incoming

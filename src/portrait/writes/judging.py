@@ -7,7 +7,8 @@ from portrait import projection
 from portrait.model.errors import PortraitError, SectionTooLarge
 from portrait.model.fact import Fact
 from portrait.sections.base import STATE_TIMES, StoredSection
-from portrait.sections.fold import Events, Latest
+from portrait.sections.events import Events
+from portrait.sections.fold import Latest
 from portrait.sections.links import LINKS, shown_by
 from portrait.writes.incoming import Incoming
 from portrait.writes.unit_of_work import UnitOfWork

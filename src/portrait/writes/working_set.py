@@ -11,7 +11,7 @@ from portrait.model.errors import PortraitError, TooManyKeys
 from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
-from portrait.sections.fold import Events
+from portrait.sections.events import Events
 from portrait.sections.links import LINKS, Decision, link_key, told_at
 from portrait.writes.customers import LockedCustomers
 from portrait.writes.incoming import GivenIdentifier, Incoming
