@@ -51,6 +51,7 @@ by_hand = partial(claim, rule=Rule.LINK)
 tried = partial(claim, rule=Rule.LINK, tried=True)
 merged = partial(claim, rule=Rule.MERGE)
 matched = partial(claim, rule=Rule.MATCH, source="match")
+public = partial(claim, source="public:web")
 first_seen = partial(claim, rule=Rule.FIRST_SEEN, source=None)
 pinned = partial(claim, settled=True, status=LINKED)
 
@@ -511,6 +512,23 @@ SHARED = {
         tried(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
     "what is said again of what somebody linked by hand": case(
         by_hand(A, D), None, claim(A, D), FOLLOWS, claim(B, D), MANY, claim(C, D), MANY, shared={D}),
+    "from two on, where public sources alone name it": case(
+        public(A, D), MANY, public(B, D), MANY, shared={D}),
+    "from two on, by two public sources": case(
+        public(A, N), MANY, public(B, N, source="public:app"), MANY, shared={N}),
+    "from two on, an id made for it is nobody's word": case(
+        first_seen(K, ANON), None, public(A, K), MANY, public(B, K), MANY, shared={K}),
+    "from two on, without its unsure claims": case(
+        public(A, D), MANY, public(B, D), MANY, claim(A, D, 0.4), MANY, shared={D}),
+    "not from two on, where another source names it": case(public(A, D), None, public(B, D), UNIQUE, claim(A, D), None),
+    "not where a public source contradicts another": case(public(B, D), UNIQUE, claim(A, D), None),
+    "not where somebody links it by hand": case(public(A, D), UNIQUE, by_hand(B, D), None),
+    "not with one person's two names": case(claim(A, E), None, public(A, D), None, public(E, D), None),
+    "no address from two on, whoever names it": case(public(A, E), None, public(B, E), UNIQUE),
+    "never, where the tenant says so": case(
+        public(A, D), None, public(B, D), UNIQUE,
+        rules=rules_of(device_id=TypeRule(weak=True))),
+    "warned of from two on": case(public(A, D), None, public(B, D), UNIQUE, shared={D}, rules=WARN),
     "two at once": case(
         claim(A, D), MANY, claim(B, D), MANY, claim(C, D), MANY, claim(A, E), MANY, claim(B, E), MANY,
         claim(C, E), MANY, claim(D, E), MANY, shared={D, E}),
@@ -731,7 +749,7 @@ def claims_of(draw, kinds=("record",), ends=ends, most=12, settles=False):
         first, second = draw(st.sampled_from([*combinations((A, B, C), 2)])) if is_of_customers else pair
         drawn_claim = claim(
             first, second, draw(st.sampled_from([1.0, 0.5, 0.3])), draw(st.integers(1, 4)) * DAY,
-            draw(st.sampled_from(["crm", "web", None])), timed=draw(st.booleans()),
+            draw(st.sampled_from(["crm", "web", "public:web", None])), timed=draw(st.booleans()),
             rule=Rule.LINK if kind == "tried" else Rule(kind), tried=kind == "tried",
         )  # fmt: skip
         if settles and kind != "tried":
@@ -837,6 +855,15 @@ def test_by_default_an_identifier_of_a_device_never_joins_two_who_are_known_apar
             }
         )
         assert max(named.values(), default=0) <= 1, "of what weak types tie, no two groups hold one type"
+
+
+@given(claims_of(), bans_of, st.sampled_from([D, K, N]), st.data())
+def test_a_thing_that_public_sources_alone_give_to_two_customers_belongs_to_neither(claims, bans, thing, data):
+    apart = [each for each in claims if thing not in {each.a, each.b}]
+    first, second = (public(customer, thing, since=data.draw(st.integers(1, 4)) * DAY) for customer in (A, B))
+    outcome, becomes = decided([first, *apart, second], DEFAULT, bans)
+    assert becomes[0] == becomes[-1] == MANY
+    assert list(outcome.sets.members(thing)) == [thing]
 
 
 @given(claims_of(("record", "record", "record", "match", "tried"), most=16), bans_of, every_rules)

@@ -66,6 +66,11 @@ def test_the_rank_of_a_source_is_what_the_tenant_says_and_else_in_the_middle():
     assert DEFAULT.rank("crm") == DEFAULT.rank(None) == 100
 
 
+def test_a_public_source_ranks_behind_all_others_unless_the_tenant_names_it():
+    rules = Rules(source_ranks={"web": 1000, "public:till": 50})
+    assert [rules.rank(source) for source in ("public:web", "web", "public:till")] == [1001, 1000, 50]
+
+
 def test_all_but_a_record_below_the_least_that_merges_is_sure():
     assert [DEFAULT.is_sure(Rule.RECORD, confidence) for confidence in (0.0, 0.49, 0.5, 1.0)] == [
         False,

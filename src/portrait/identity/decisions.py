@@ -12,6 +12,7 @@ from typing import NamedTuple
 from portrait.identity.graph import LINKED, Sets, groups_without
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
 from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
+from portrait.model.source import is_public
 from portrait.model.time import DAY
 
 FINAL = frozenset({Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE, Reason.REVIEW})
@@ -162,18 +163,30 @@ def _is_apart(sets: Sets, bans: Iterable[frozenset[Identifier]], a: Identifier, 
     return len(roots) > 1 and any({sets.find(end) for end in pair} == roots for pair in bans)
 
 
-def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, set[Identifier]]:
-    """Return the identifiers that sure claims connect with each identifier of a type that may be shared."""
+class Seen(NamedTuple):
+    """With what an identifier is seen."""
+
+    others: frozenset[Identifier]
+    """The identifiers that sure claims connect with it."""
+    shared_from: int
+    """With so many people it counts as shared."""
+
+
+def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, Seen]:
+    """Return with what each identifier is seen that may turn out to be shared."""
     seen: dict[Identifier, set[Identifier]] = {}
+    vouched: set[Identifier] = set()
     for claim in claims:
         if claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
             for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
-                if rules.of(identifier.type).shared_from is not None:
-                    seen.setdefault(identifier, set()).add(other)
+                seen.setdefault(identifier, set()).add(other)
+                if not is_public(claim.source) and claim.rule != Rule.FIRST_SEEN:
+                    vouched.add(identifier)
     return {
-        identifier: others
+        identifier: Seen(frozenset(others), shared_from)
         for identifier, others in seen.items()
-        if len(others) >= (rules.of(identifier.type).shared_from or 0)
+        if (shared_from := rules.shared_from(identifier.type, is_vouched=identifier in vouched)) is not None
+        and len(others) >= shared_from
     }
 
 
@@ -314,28 +327,27 @@ class _Pass:
         """Return the indexes of the merges by hand that a ban refuses."""
         return {index for index in self._of_profiles if self._reasons[index] is not None}
 
-    def shared_among(self, seen: Mapping[Identifier, Collection[Identifier]]) -> set[Identifier]:
+    def shared_among(self, seen: Mapping[Identifier, Seen]) -> set[Identifier]:
         """Return the identifiers that are seen with so many people that they count as shared."""
         return {
             identifier
-            for identifier, others in seen.items()
-            if identifier not in self._shared
-            and self._people(identifier, others) >= (self._rules.of(identifier.type).shared_from or 0)
+            for identifier, with_ in seen.items()
+            if identifier not in self._shared and self._people(identifier, with_) >= with_.shared_from
         }
 
-    def _people(self, identifier: Identifier, seen: Collection[Identifier]) -> int:
+    def _people(self, identifier: Identifier, seen: Seen) -> int:
         """Return with how many people an identifier is seen.
 
         Identifiers that stay connected without it are one person's. Two groups that share no type may still be one
         person's: an address here and a number there. So for each type that names people the groups with that type are
         counted, and the highest count is returned. It is never more than the number of identifiers of the type.
         """
-        roots = {self.sets.find(other) for other in seen}
+        roots = {self.sets.find(other) for other in seen.others}
         most: Counter[str] = Counter()
         for root in roots:
             for type_ in self._groups[root].names:
                 most[type_] += self._groups[root].counts[type_]
-        if max(most.values(), default=0) < (self._rules.of(identifier.type).shared_from or 0):
+        if max(most.values(), default=0) < seen.shared_from:
             return 0
         members = [member for root in roots for member in self.sets.members(root)]
         everyone = set(members)
@@ -343,7 +355,7 @@ class _Pass:
         people = Counter(
             type_
             for group in groups_without(identifier, members, ties)
-            if not group_is_free(group, seen)
+            if not group_is_free(group, seen.others)
             for type_ in naming(self._rules, group)
         )
         return max(people.values(), default=0)

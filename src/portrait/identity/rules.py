@@ -17,11 +17,16 @@ from portrait.identity.placeholders import is_nobodys, is_uncertain
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
 from portrait.model.identifier import CUSTOMER_ID, Identifier
+from portrait.model.source import is_public
 
 MAX_RULES = 2**18
 """The longest JSON text of a tenant's rules, in bytes."""
-_UNRANKED = 100
+UNRANKED = 100
 """The rank of a source that the rules do not name."""
+_PUBLIC_RANK = 1001
+"""The rank of a source that anybody can speak as and that the rules do not name: behind all others."""
+_FEWEST = 2
+"""The fewest people with whom an identifier can count as shared."""
 _KEPT = 256
 """How many tenants' rules are kept as they were read."""
 _log = logging.getLogger("portrait.identity")
@@ -178,7 +183,21 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
 
     def rank(self, source: str | None) -> int:
         """Return the rank of a source: of claims that contradict each other, that of the lower rank holds."""
-        return _UNRANKED if source is None else self.source_ranks.get(source, _UNRANKED)
+        if source is None:
+            return UNRANKED
+        return self.source_ranks.get(source, _PUBLIC_RANK if is_public(source) else UNRANKED)
+
+    def shared_from(self, type_: str, *, is_vouched: bool) -> int | None:
+        """Return from how many people on an identifier counts as shared; None: it never does.
+
+        Of a weak one that only public sources name two are too many: anybody may have said either.
+
+        Args:
+            type_: the identifier's type.
+            is_vouched: whether any source that is not public names it.
+        """
+        rule = self.of(type_)
+        return rule.shared_from if is_vouched or not rule.weak or rule.shared_from is None else _FEWEST
 
     def of(self, type_: str) -> TypeRule:
         """Return the rule of a type."""
