@@ -28,6 +28,7 @@ from portrait.sections.fold import (
     newest_per_key,
     per_key,
 )
+from portrait.sections.ranks import rank_of
 from portrait.sections.record import Record, Shape, Text, Timestamp, impersonal, personal, sensitive
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "normalise",
     "per_key",
     "personal",
+    "rank_of",
     "register_profile_section",
     "sensitive",
 ]

@@ -9,6 +9,7 @@ from portrait.model.document import Document, Head, document
 from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier, customer
+from portrait.sections.attributes import Attributes
 from portrait.sections.base import STATE_TIMES, StoredSection
 from portrait.sections.events import Events, EventsState
 from portrait.sections.fold import JoinedState, Latest
@@ -319,8 +320,14 @@ async def load_joined(
     return linked(state, (await load_states(reads, tenant, LINKS, members)).values())
 
 
-def render(section: StoredSection, state: Any, now: int) -> Document:
+def render(section: StoredSection, state: Any, now: int, *, losers: bool = False) -> Document:
     """Return a section's document at a moment, from the joined state of a customer's identifiers.
+
+    Args:
+        section: the section.
+        state: the joined state.
+        now: the moment, in microseconds.
+        losers: whether it is to show, where the section can, also what does not count: such a document is not stored.
 
     A document of more bytes than the section may have shows an error instead of its records: see `is_too_large`.
 
@@ -329,6 +336,8 @@ def render(section: StoredSection, state: Any, now: int) -> Document:
     """
     with section.own_code():
         records, valid_until = section.fold.render(state, now)
+        if losers and isinstance(section.fold, Attributes):
+            records = section.fold.with_losers(records, state, now)
         body = _encode_json(records)
     if len(body) > section.max_bytes:
         body = _too_large(section)

@@ -129,6 +129,32 @@ CANNOT_BE = {
         f"{COMPUTED}@register_profile_section('s', cache_seconds=-1)\ndef s(ctx):\n    return []\n",
         "cache_seconds",
     ),
+    "both `first` and `prefers`": (
+        (
+            f"{STORED}@register_profile_section('s', key=('a',), first='a', prefers=max)\n"
+            "class S(Record, frozen=True):\n    a: Annotated[Text, impersonal]\n"
+        ),
+        "either `first` or `prefers`",
+    ),
+    "events with ranks": (
+        (
+            f"{STORED}@register_profile_section('s', key=('a',), kind='events', effective='at', ranked=True)\n"
+            "class S(Record, frozen=True):\n    a: Annotated[Text, impersonal]\n"
+            "    at: Annotated[Timestamp, impersonal]\n"
+        ),
+        "ranked",
+    ),
+    "a field that is called as a rank is": (
+        (
+            f"{STORED}@register_profile_section('s', key=('a',), ranked=True)\n"
+            "class S(Record, frozen=True):\n    a: Annotated[Text, impersonal]\n    rank: Annotated[Text, impersonal]\n"
+        ),
+        "`rank`",
+    ),
+    "a computed section with ranks": (
+        f"{COMPUTED}@register_profile_section('s', ranked=True)\ndef s(ctx):\n    return []\n",
+        "ranked",
+    ),
     "an unknown role": (
         f"{COMPUTED}@register_profile_section('s', roles=('owner',))\ndef s(ctx):\n    return []\n",
         "roles",
@@ -177,7 +203,7 @@ def test_a_plugin_is_named_by_module_too(tmp_path):
 def test_sections_are_in_order_of_registration(tmp_path):
     pair = plugin(tmp_path, named("zz") + named("aa"), "two.py")
     single = plugin(tmp_path, named("mm"), "one.py")
-    assert registry.load([pair, single], installed=False).names()[6:] == ["zz", "aa", "mm"]
+    assert registry.load([pair, single], installed=False).names()[len(registry.BUILT_IN) :] == ["zz", "aa", "mm"]
 
 
 BADGES = f"""{STORED}

@@ -17,6 +17,7 @@ from portrait.projection import fold_facts
 from portrait.sections import registry
 from portrait.sections.base import StoredSection
 from portrait.sections.events import Events
+from portrait.sections.ranks import with_rank
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = ROOT / "examples" / "plugins"
@@ -28,6 +29,8 @@ SECTIONS["interactions, 3 shown"] = replace(SECTIONS["interactions"], fold=Event
 STATE = [name for name, section in SECTIONS.items() if section.kind == "state"]
 SECRET = bytes(32)
 MINUTE = 60 * time.SECOND
+RANKS = {None: 100, "crm": 5, "shop": 5, "public:web": 1001}
+"""The sources that tell of state, and their ranks where a section's records are kept with them."""
 RECORDED_FROM = START - 60 * MINUTE
 """Facts are recorded within the hour before START; they are effective up to two hours before and after it."""
 AFTER = START + 121 * MINUTE
@@ -111,6 +114,7 @@ class Statement(NamedTuple):
     record: dict[str, Any] | None
     key_of: dict[str, Any]
     """The record that has the key; a delete has one too."""
+    source: str | None = None
 
 
 def statements_of(
@@ -119,10 +123,11 @@ def statements_of(
     """Statements of up to three histories, no two effective at one moment; each key of events once a history."""
     ends = deletes and section.kind == "state"
     statement = st.builds(
-        lambda who, record, end: Statement(who, 0, None if end else record, record),
+        lambda who, record, end, source: Statement(who, 0, None if end else record, record, source),
         st.sampled_from(["c1", "c2", "c3"]),
         records(section),
         st.sampled_from([False, False, False, True]) if ends else st.just(False),
+        st.sampled_from(list(RANKS)) if section.kind == "state" else st.none(),
     )
     unique = (
         (lambda statement: (statement.customer_id, parsed(section, statement.key_of).key))
@@ -152,16 +157,17 @@ def facts_of(section: StoredSection, statements: list[Statement], since: int = R
     for index, statement in enumerate(statements):
         recorded_at = since + index * time.SECOND
         parsed_record = parsed(section, statement.key_of)
+        body = with_rank(parsed_record.body, RANKS[statement.source]) if section.ranked else parsed_record.body
         facts.append(
             Fact(
                 identifier=customer(statement.customer_id),
                 section=section.name,
                 key=parsed_record.key,
                 op=Op.DELETE if statement.record is None else Op.PUT,
-                body=b"" if statement.record is None else parsed_record.body,
+                body=b"" if statement.record is None else body,
                 effective_at=statement.effective_at,
                 recorded_at=recorded_at,
-                source=None,
+                source=statement.source,
                 id=recorded_at.to_bytes(16, "big"),
                 version=section.version,
             )

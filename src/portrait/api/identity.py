@@ -30,7 +30,7 @@ from portrait.api.records import SOURCE
 from portrait.api.schemas import component
 from portrait.identity.graph import Link, LinkRecord, Merge, Profile
 from portrait.identity.rules import DEFAULT, WORDS, Reason, view
-from portrait.ingest.records import Parser
+from portrait.ingest.records import Parser, check_source
 from portrait.model import errors
 from portrait.model.identifier import Identifier, name_fault
 from portrait.model.time import rfc3339
@@ -216,6 +216,7 @@ class IdentityResource:
         return json_answer(_effect(await self._do(call, asked, dry=False)))
 
     async def _do(self, call: Call, asked: Any, *, dry: bool) -> Effect:
+        check_source(asked.source)
         tenant, by = call.tenant, asked.source or SOURCE
         more: Any = {"credential": call.caller.key_id, "dry": dry}
         match asked:

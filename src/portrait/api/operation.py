@@ -224,10 +224,7 @@ class Call:
         Raises:
             InvalidParameter: it is neither `true` nor `false`.
         """
-        text = self.query(name)
-        if text not in {None, "true", "false"}:
-            raise errors.InvalidParameter(f"Query parameter `{name}` must be `true` or `false`.")
-        return text == "true"
+        return flag_in(query_of(self.query_string), name)
 
     def moment(self, name: str) -> int | None:
         """Return the moment that a query parameter names, in microseconds; None where it is not given.
@@ -328,6 +325,18 @@ def check_query(query_string: bytes, parameters: Sequence[str]) -> None:
     if query_string and any(name not in parameters for name, _ in query_of(query_string)):
         known = ", ".join(parameters) or "none"
         raise errors.InvalidParameter(f"The query has an unknown parameter. Known parameters: {known}.")
+
+
+def flag_in(query: Sequence[tuple[str, str]], name: str) -> bool:
+    """Return whether a parameter of a query is `true`; False where it is not given.
+
+    Raises:
+        InvalidParameter: it is neither `true` nor `false`.
+    """
+    text = next((value for key, value in query if key == name), None)
+    if text not in {None, "true", "false"}:
+        raise errors.InvalidParameter(f"Query parameter `{name}` must be `true` or `false`.")
+    return text == "true"
 
 
 def query_of(query_string: bytes) -> list[tuple[str, str]]:

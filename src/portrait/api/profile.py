@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from portrait.access.service import READ, Access
-from portrait.api.operation import Answer, Call, Operation, Parameter, check_query, decoded, lines, query_of
+from portrait.api.operation import Answer, Call, Operation, Parameter, check_query, decoded, flag_in, lines, query_of
 from portrait.api.schemas import component
 from portrait.model import errors
 from portrait.model.time import Clock
@@ -90,14 +90,15 @@ class Profiles:
     def _plan(self, role: str, query_string: bytes) -> Plan:
         plan = self._plans.get((role, query_string))
         if plan is None:
-            check_query(query_string, ("sections",))
-            asked = [value for name, value in query_of(query_string) if name == "sections"]
+            check_query(query_string, ("sections", "losers"))
+            query = query_of(query_string)
+            asked = [value for name, value in query if name == "sections"]
             names = [name.strip() for value in asked for name in value.split(",")] if asked else None
             if names is not None and not all(names):
                 raise errors.UnknownSection(
                     f"Query parameter `sections` holds an empty name. Valid names: {', '.join(self._registry.names())}."
                 )
-            plan = self._reader.plan(role, names)
+            plan = self._reader.plan(role, names, losers=flag_in(query, "losers"))
             if len(self._plans) >= MAX_PLANS:
                 self._plans.clear()
             if len(query_string) <= MAX_KEPT:
@@ -130,6 +131,12 @@ class Profiles:
                         {"type": "string", "minLength": 1}, example=",".join(names[:2]),
                     ),
                     Parameter(
+                        "losers", "query",
+                        "Whether attributes also have `losers`: what other sources say last, the most preferred first. "
+                        "Slower: rendered for this answer, without an ETag.",
+                        {"type": "boolean", "default": False},
+                    ),
+                    Parameter(
                         "If-None-Match", "header", "The ETag of an earlier answer: 304 if the profile still has it.",
                         {"type": "string"},
                     ),
@@ -139,7 +146,7 @@ class Profiles:
                 ),
                 headers={
                     "ETag": "Weak; changes with the contents, and is keyed per tenant. Absent if a section is "
-                    "computed or failed.",
+                    "computed or failed, or shows losers.",
                     "Content-Location": "The path of the surviving customer, if the requested id was merged away.",
                 },
                 also={304: "The profile still has the ETag of If-None-Match."},

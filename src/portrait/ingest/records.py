@@ -10,8 +10,10 @@ from portrait.model import strict_json, time
 from portrait.model.errors import BodyTooLarge, InvalidParameter, InvalidRecord, InvalidRequest, SectionFailed
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID
+from portrait.model.source import PUBLIC, is_public
 from portrait.model.warning import APOSTROPHE, RecordWarning
 from portrait.sections.base import Parsed, StoredSection
+from portrait.sections.record import Record
 from portrait.sections.registry import Registry
 from portrait.serving import request
 from portrait.serving.failures import Failures
@@ -168,10 +170,11 @@ class Parser:
             op=Op.DELETE, is_line=True,
         )  # fmt: skip
 
-    @staticmethod
-    def _effective_at(source: str | None, at: str | None) -> int | None:
+    def _effective_at(self, source: str | None, at: str | None) -> int | None:
         """Return the moment that a sender gives as `effectiveAt`, after a check of the source beside it."""
         check_source(source)
+        if source is not None and is_public(self._source):
+            raise InvalidRecord("Field `source` must be left out: what anybody can say is said by one source alone.")
         try:
             return None if at is None else time.parse(at)
         except InvalidParameter as error:
@@ -192,7 +195,9 @@ class Parser:
         """Return a record with what it says of a subject, as its sender dates it."""
         effective_at = self._effective_at(source, at)
         record, parsed = section.parse(text, self._key_secret)
+        check_own_source(record)
         parsed, linked = self._naming.linked(record, parsed, section)
+        parsed = self._naming.ranked(parsed, section, source or self._source)
         warnings = marks + self._naming.doubts(subject, linked)
         identifier, value = subject.named
         return Incoming(
@@ -263,10 +268,26 @@ def check_source(source: str | None) -> None:
     """Check the name of a source.
 
     Raises:
-        InvalidRecord: it is too short or too long.
+        InvalidRecord: it is too short or too long, or begins as those do that only the service itself gives.
     """
     if source is not None and not 0 < len(source) <= MAX_SOURCE:
         raise InvalidRecord(f"Field `source` must have 1 to {MAX_SOURCE} characters.")
+    _check_not_public(source)
+
+
+def check_own_source(record: Record) -> None:
+    """Check the source that a record names in a field of its own.
+
+    Raises:
+        InvalidRecord: it begins as those do that only the service itself gives.
+    """
+    source = getattr(record, "source", None)
+    _check_not_public(source if isinstance(source, str) else None)
+
+
+def _check_not_public(source: str | None) -> None:
+    if is_public(source):
+        raise InvalidRecord(f"Field `source` must not begin with `{PUBLIC}`: only the service itself says so.")
 
 
 def _one_name() -> InvalidRecord:

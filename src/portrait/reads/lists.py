@@ -136,7 +136,8 @@ class Lists:
         survivor, head = await head_of(self._store, tenant, customer_id)
         members = head.identifiers(survivor)
         facts = await self._store.history(tenant, members, section.name, key, before, limit + 1)
-        return Some(self._brought_forward(tenant, section, facts[:limit]), len(facts) > limit)
+        told = [section.as_told(fact) for fact in self._brought_forward(tenant, section, facts[:limit])]
+        return Some(told, len(facts) > limit)
 
     async def customers(self, tenant: str, after: str | None, limit: int) -> Some[tuple[str, Head]]:
         """Return up to `limit` customers with ids above `after`, by id."""

@@ -13,6 +13,7 @@ from portrait.model.document import HEAD, Document, Head, content_hash, read_hea
 from portrait.model.errors import CustomerNotFound, SectionFailed, Unavailable, UnknownSection
 from portrait.model.identifier import Identifier
 from portrait.model.time import Clock, rfc3339_millis
+from portrait.sections.attributes import has_losers
 from portrait.sections.base import ComputedSection, StoredSection
 from portrait.sections.links import LINKS, identified, shown_by
 from portrait.sections.registry import Registry
@@ -46,6 +47,8 @@ class Plan(NamedTuple):
     computed: tuple[ComputedSection, ...]
     identity: bytes
     """Tells the ETags of one selection from those of another."""
+    losers: frozenset[str] = frozenset()
+    """The sections that also show what does not count: no document has that, so they are rendered for the answer."""
 
 
 class ProfileAnswer(NamedTuple):
@@ -101,8 +104,13 @@ class Reader:
         self._overtaken = overtaken
         self._reports = reports
 
-    def plan(self, role: str, names: Sequence[str] | None) -> Plan:
+    def plan(self, role: str, names: Sequence[str] | None, *, losers: bool = False) -> Plan:
         """Return the plan for the sections asked for, or for the full profile (None).
+
+        Args:
+            role: the caller's role.
+            names: the sections' names.
+            losers: whether sections are to show, where they can, also what does not count.
 
         Raises:
             UnknownSection: no section is named, or a section that is not registered.
@@ -129,6 +137,7 @@ class Reader:
             None if len(stored) == len(self._registry.all_stored()) else stored,
             tuple(section for section in sections if isinstance(section, ComputedSection)),
             b"".join(part.opening for part in parts),
+            frozenset(section.name for section in sections if losers and has_losers(section)),
         )
 
     def _asked(self, role: str, name: str) -> StoredSection | ComputedSection:
@@ -167,7 +176,7 @@ class Reader:
         encoded_id = _encode_json(customer_id)
         parts = [b'{"customerId":%b,"tenantId":%b,"sections":[' % (encoded_id, _encode_json(tenant))]
         hashes = [plan.identity, encoded_id]
-        whole = not plan.computed
+        whole = not plan.computed and not plan.losers
         for name, opening, section, version in plan.parts:
             parts.append(opening)
             if version is None:
@@ -177,13 +186,15 @@ class Reader:
                 hashes.append(_EMPTY_HASH)
             else:
                 _, body, content, valid_until, rendered_by = row
-                if rendered_by == version and (valid_until is None or valid_until > now):
+                if rendered_by != version or (valid_until is not None and valid_until <= now):
+                    # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
+                    self._overtaken.note(tenant, customer_id, name)
+                elif name not in plan.losers:
                     parts.append(body)
                     hashes.append(content)
                     continue
-                # Overtaken by time or by newer code: rendered for this answer only, a read never writes.
-                self._overtaken.note(tenant, customer_id, name)
-                fresh = await self._anew(tenant, known.identifiers(customer_id), section, now)
+                members = known.identifiers(customer_id)
+                fresh = await self._anew(tenant, members, section, now, losers=name in plan.losers)
                 parts.append(_FAILED if fresh is None else fresh.body)
                 if fresh is None:
                     whole = False
@@ -215,7 +226,7 @@ class Reader:
         rows = await self._store.hashes(tenant, customer_id, plan.names)
         documents = dict(zip(map(_section, rows), rows, strict=True))
         head = documents.get(HEAD)
-        if plan.computed or head is None:
+        if plan.computed or plan.losers or head is None:
             return None
         known = read_head(_body(head))
         if known.merged_into is not None:
@@ -238,18 +249,31 @@ class Reader:
         return max(self._clock(), head.updated_at)
 
     async def _render(
-        self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
+        self,
+        tenant: str,
+        members: Sequence[Identifier],
+        section: StoredSection | ComputedSection,
+        now: int,
+        *,
+        losers: bool,
     ) -> Document:
         assert isinstance(section, StoredSection)
         section = shown_by(section)
-        return projection.render(section, await projection.load_joined(self._store, tenant, section, members, now), now)
+        state = await projection.load_joined(self._store, tenant, section, members, now)
+        return projection.render(section, state, now, losers=losers)
 
     async def _anew(
-        self, tenant: str, members: Sequence[Identifier], section: StoredSection | ComputedSection, now: int
+        self,
+        tenant: str,
+        members: Sequence[Identifier],
+        section: StoredSection | ComputedSection,
+        now: int,
+        *,
+        losers: bool = False,
     ) -> Document | None:
         """Return a section's document, rendered now; None where the section's own code fails at it."""
         try:
-            return await self._render(tenant, members, section, now)
+            return await self._render(tenant, members, section, now, losers=losers)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a plugin raises is its section's failure

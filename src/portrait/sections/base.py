@@ -16,6 +16,7 @@ from portrait.model.fact import Fact, Op
 from portrait.model.identifier import name_fault
 from portrait.sections.events import Events
 from portrait.sections.fold import Fold, Latest, StateFold
+from portrait.sections.ranks import rank_of, with_rank, without_rank
 from portrait.sections.record import Record, Shape
 
 MAX_KEYS = 1000
@@ -108,6 +109,8 @@ class StoredSection(Section):
     effective: Callable[[Record], Any] | None
     normalise: Normalise | None
     opaque_keys: bool
+    ranked: bool = False
+    """Whether records are kept with their sources' ranks."""
     grants: Callable[[Record], bool] | None = None
     """Tells which records allow something; None: what a source says again without a moment is as new as anything."""
     planned: Callable[[Record], bool] | None = None
@@ -169,7 +172,18 @@ class StoredSection(Section):
     @property
     def shows(self) -> Any:
         """The schema of what the profile shows: the section's own, unless a fold of the plugin's makes others."""
-        return self.shape.schema if isinstance(self.fold, Latest | Events) else dict[str, Any]
+        if not isinstance(self.fold, Latest | Events):
+            return dict[str, Any]
+        return (isinstance(self.fold, Latest) and self.fold.shows) or self.shape.schema
+
+    @property
+    def by_source(self) -> bool:
+        """Whether what one source says is news from another, too: each source's own words are kept."""
+        return isinstance(self.fold, Latest) and self.fold.by_source and self.grants is None
+
+    def as_told(self, fact: Fact) -> Fact:
+        """Return a fact as its source told it: without the source's rank."""
+        return msgspec.structs.replace(fact, body=without_rank(fact.body)) if self.ranked else fact
 
     def example(self) -> dict[str, Any]:
         """Return an example of a record as JSON shows it."""
@@ -200,11 +214,14 @@ class StoredSection(Section):
         """
         if fact.version >= self.version or self.upgrade is None or fact.op is not Op.PUT:
             return fact
-        older = msgspec.json.decode(fact.body)
+        older = msgspec.json.decode(self.as_told(fact).body)
         with self.own_code():
             body = msgspec.json.encode(self.upgrade(fact.version, older))
         strict_json.check(body)
-        return msgspec.structs.replace(fact, body=self.shape.encode(self.shape.parse(body)), version=self.version)
+        newer = self.shape.encode(self.shape.parse(body))
+        if self.ranked:
+            newer = with_rank(newer, rank_of(fact.body))
+        return msgspec.structs.replace(fact, body=newer, version=self.version)
 
     def _check_key(self, record: Record, values: tuple[str, ...]) -> None:
         fault = name_fault(values[0])

@@ -62,6 +62,7 @@ def register_profile_section(
     becomes: Becomes | None = None,
     withdraws: Callable[[Record], bool] | None = None,
     prefers: Prefers | None = None,
+    ranked: bool | None = None,
     grants: Callable[[Record], bool] | None = None,
     planned: Callable[[Record], bool] | None = None,
     normalise: Normalise | None = None,
@@ -96,6 +97,8 @@ def register_profile_section(
         becomes: stored, state: tells what a record that is true from a moment on becomes by itself, and when.
         withdraws: stored, state: tells which records, as a delete does, also end what was told before and lies ahead.
         prefers: stored, state: chooses among what each source said last; the newest of all where left out.
+        ranked: stored, state: whether records are kept with their sources' ranks under the tenant's rules, for
+            `prefers` to go by: see `rank_of`. They are not where left out.
         grants: stored, state: tells which records allow something. Where it is given, a record without a moment changes
             nothing if it says what its source said last; one that allows something, and came in a line of many, if its
             source ever said it.
@@ -112,8 +115,8 @@ def register_profile_section(
         "roles": roles, "default": default, "description": description, "timeout": timeout,
         "cache_seconds": cache_seconds, "key": key, "kind": kind, "fold": fold, "effective": effective, "order": order,
         "shown": shown, "combine": combine, "rank": rank, "first": first, "becomes": becomes,
-        "withdraws": withdraws, "prefers": prefers, "grants": grants, "planned": planned, "normalise": normalise,
-        "extras": extras, "version": version, "upgrade": upgrade,
+        "withdraws": withdraws, "prefers": prefers, "ranked": ranked, "grants": grants, "planned": planned,
+        "normalise": normalise, "extras": extras, "version": version, "upgrade": upgrade,
     }  # fmt: skip
 
     if not isinstance(name, str):
@@ -143,6 +146,7 @@ _STORED_ONLY = frozenset(
         "becomes",
         "withdraws",
         "prefers",
+        "ranked",
         "grants",
         "planned",
         "normalise",
@@ -197,7 +201,8 @@ def _computed(target: Any, options: Mapping[str, Any], common: dict[str, Any], w
 
 
 def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], where: str) -> StoredSection:
-    shape = Shape(target, extras=options["extras"], where=where)
+    ranked = bool(options["ranked"])
+    shape = Shape(target, extras=options["extras"], ranked=ranked, where=where)
     keys = _keys(shape, options["key"], where)
     kind: Literal["state", "events"] = options["kind"] or "state"
     if (options["version"] or 1) < 1:
@@ -205,6 +210,8 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
     effective = _reader(shape, options["effective"], where, timestamp=True)
     if kind == "events" and effective is None:
         raise PluginRefused(f"{where}: events need `effective`, the timestamp field that says when they happened.")
+    if kind == "events" and ranked:
+        raise PluginRefused(f"{where}: events are not `ranked`: each counts by itself.")
     union = len(shape.members) > 1
     opaque = (
         union
@@ -253,6 +260,7 @@ def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], whe
         fold=fold,
         version=options["version"] or 1,
         upgrade=options["upgrade"],
+        ranked=ranked,
         effective=effective,
         grants=options["grants"],
         planned=_never if kind == "events" else options["planned"],

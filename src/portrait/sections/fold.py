@@ -213,6 +213,8 @@ class Latest:
 
     state = LatestState
     window: int | None = None
+    shows: type[Record] | None = None
+    """The schema of what is shown; None: the section's own."""
 
     def __init__(
         self,
@@ -334,6 +336,15 @@ class Latest:
                 return entry.body
         return None
 
+    def words(self, state: LatestState, now: int) -> list[Held]:
+        """Return what each source said last in each history, of a fold by source."""
+        return [
+            self._held(state, key, tag, word)
+            for tag, history in sorted(state.histories.items())
+            for key, entries in sorted(history.entries.items())
+            for word in _words(entries, now)
+        ]
+
     def said(self, state: LatestState, key: str, source: str | None, now: int) -> bytes | None:
         """Return the body of what a source said last of a key since its last end, of a fold by source; or None."""
         for history in state.histories.values():
@@ -412,6 +423,7 @@ class Latest:
         """Return what can still count once that moment has come: what counts then, and what comes after it."""
         if len(entries) == 1:
             return entries
+        entries = list({entry.id: entry for entry in entries}.values())
         if self._prefers is None:
             return self._prune_line(entries, told_at)
         ends = [entry for entry in entries if entry.body is None]
@@ -424,7 +436,7 @@ class Latest:
 
     def _prune_line(self, entries: Iterable[Entry], told_at: int) -> list[Entry]:
         """Return what can still count of entries of which the newest does."""
-        ordered = sorted({entry.id: entry for entry in entries}.values())
+        ordered = sorted(entries)
         due = [entry for entry in ordered if entry.effective_at <= told_at]
         ahead = ordered[len(due) :]
         if not due:

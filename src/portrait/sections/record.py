@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from portrait.model import strict_json, time
 from portrait.model.errors import InvalidRecord, PluginRefused
+from portrait.sections.ranks import FIELD, without_rank
 
 CLASSIFICATIONS = ("impersonal", "personal", "sensitive")
 
@@ -116,12 +117,13 @@ def _holds_datetime(annotation: Any) -> bool:
 class Shape:
     """One record type, or a tagged union of them, with everything that parsing needs worked out once."""
 
-    def __init__(self, schema: Any, *, extras: str | None = None, where: str = "Shape") -> None:
+    def __init__(self, schema: Any, *, extras: str | None = None, ranked: bool = False, where: str = "Shape") -> None:
         """Take a schema.
 
         Args:
             schema: the record type, or a union of them.
             extras: the field that gathers fields which the schema does not name; they are refused where left out.
+            ranked: whether records are kept with their sources' ranks: see `ranks`.
             where: what an error says of where the schema stands.
         """
         self.schema = schema
@@ -135,7 +137,12 @@ class Shape:
                 f"{where}: `extras` names a field that gathers what the schema does not name: the class needs that "
                 "field, an object, and forbid_unknown_fields=False."
             )
+        if ranked and (
+            extras is not None or any(field.name == FIELD for fields in self.fields.values() for field in fields)
+        ):
+            raise PluginRefused(f"{where}: with `ranked` a schema has neither `extras` nor a field called `{FIELD}`.")
         self.extras = extras
+        self._is_ranked = ranked
         self._names = frozenset(field.name for field in self.fields[self.members[0]])
         self._decoder = msgspec.json.Decoder(schema)
         self._convert = partial(msgspec.convert, type=schema, str_keys=True)
@@ -224,8 +231,8 @@ class Shape:
         return self._encode(record)
 
     def decode(self, body: bytes) -> Record:
-        """Return the record that `encode` wrote."""
-        record: Record = self._decoder.decode(body)
+        """Return the record that `encode` wrote, kept with its source's rank or not."""
+        record: Record = self._decoder.decode(without_rank(body) if self._is_ranked else body)
         return record
 
     def example(self) -> dict[str, Any]:

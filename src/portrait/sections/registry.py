@@ -17,7 +17,7 @@ from portrait.sections.links import LINKS
 
 ENTRY_POINTS = "portrait.sections"
 """The entry-point group in which an installed package names its sections."""
-BUILT_IN = ("identities", "interactions", "segments", "journeys", "experiments", "consent")
+BUILT_IN = ("identities", "interactions", "segments", "journeys", "experiments", "consent", "attributes")
 RESERVED = frozenset({"unified-profile", LINKS.name})
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 

@@ -19,6 +19,7 @@ from portrait.model.warning import (
 )
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.identities import Identity, identifier_of
+from portrait.sections.ranks import with_rank
 from portrait.sections.record import Record
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import GivenIdentifier, Incoming, Linked
@@ -103,6 +104,12 @@ class Naming:
         if fault := value_fault(other, record.value):
             raise InvalidRecord(f"Field `value`{': a customer id' if other.type == CUSTOMER_ID else ''} {fault}.")
         return parsed, Linked(GivenIdentifier(other, record.value), record.confidence)
+
+    def ranked(self, parsed: Parsed, section: StoredSection, source: str | None) -> Parsed:
+        """Return a record as it is kept: with its source's rank, where its section goes by that."""
+        if not section.ranked:
+            return parsed
+        return parsed._replace(body=with_rank(parsed.body, self._rules.rank(source)))
 
     def doubts(self, subject: Subject, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from portrait.model.errors import EventConflict, InvalidRecord
 from portrait.model.fact import Fact, Op
+from portrait.model.source import is_public
 from portrait.model.warning import NO_MOMENT, RecordWarning
 from portrait.sections.base import MAX_AHEAD
 from portrait.writes.incoming import Incoming
@@ -77,14 +78,24 @@ def _is_duplicate(unit: UnitOfWork, record: Incoming, fact: Fact, same_key: Sequ
                 "An event with this key was recorded with another body. Events never change: use a new key."
             )
         return bool(bodies)
-    if record.linked is not None:
-        same_key = [other for other in same_key if other.source == record.source]
+    same_key = [other for other in same_key if _says_the_same_for(record, other)]
+    if record.moment is None and section.by_source:
+        return unit.said(record.identifier, section, fact.key, record.source) == fact.body
     if record.moment is None:
         if unit.live_body(record.identifier, section, fact.key) != fact.body:
             return False
         last = max(same_key, key=lambda other: (other.effective_at, other.id), default=None)
         return record.linked is None or (last is not None and last.body == fact.body)
     return any(other.op is Op.PUT and other.body == fact.body for other in same_key)
+
+
+def _says_the_same_for(record: Incoming, other: Fact) -> bool:
+    """Tell whether what a fact says need not be said by a record's source, too, because it counts as much."""
+    if other.source == record.source:
+        return True
+    if record.linked is not None or record.section.by_source:
+        return False
+    return not is_public(other.source) and not is_public(record.source)
 
 
 def _is_said_again(incoming: Incoming, same_key: Sequence[Fact]) -> bool:

@@ -12,6 +12,7 @@ from portrait.model.fact import Fact, Op, fact_id
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_KEYS, StoredSection
 from portrait.sections.events import Events
+from portrait.sections.fold import Latest
 from portrait.sections.links import LINKS, Decision, link_key, told_at
 from portrait.writes.customers import LockedCustomers
 from portrait.writes.incoming import GivenIdentifier, Incoming
@@ -81,6 +82,13 @@ class WorkingSet(LockedCustomers):
         now, state = self.recorded_at(identifier), self.state((section.name, identifier))
         with section.own_code():
             return section.state_fold.current(state, key, now)
+
+    def said(self, identifier: Identifier, section: StoredSection, key: str, source: str | None) -> bytes | None:
+        """Return the body of what a source said last of a key of a loaded section that goes by sources, or None."""
+        now, state = self.recorded_at(identifier), self.state((section.name, identifier))
+        assert isinstance(section.fold, Latest)
+        with section.own_code():
+            return section.fold.said(state, key, source, now)
 
     def has_record(self, identifier: Identifier, section: StoredSection, key: str) -> bool:
         """Tell whether a record under a key is live, or lies ahead, in a loaded state."""
