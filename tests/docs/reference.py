@@ -23,6 +23,7 @@ from portrait.cli import cli
 from portrait.model import errors
 from portrait.model.warning import WARNINGS
 from portrait.sections import fold, record, registry
+from portrait.sections.attributes import PERSON
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS
 from portrait.storage.schema import POSTGRESQL, SQLITE
@@ -174,6 +175,10 @@ def sections() -> str:
             )
             parts.append(table("field | type | required | classification", rows))
     return "\n".join(parts)
+
+
+def attribute_names() -> str:
+    return table("name | schema.org", ((code(name), code(described)) for name, described in PERSON.items()))
 
 
 def _key_form(section: StoredSection) -> str:
@@ -351,6 +356,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "sections": sections,
+    "attribute-names": attribute_names,
     "tables-of-sqlite": partial(_tables, SQLITE),
     "tables-of-postgresql": partial(_tables, POSTGRESQL),
     "layers": layers,

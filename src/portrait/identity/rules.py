@@ -153,7 +153,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
     block_junk: bool = True
     """Whether what is built in is blocked, and what may be several people's is kept from joining any."""
     source_ranks: dict[_Text, Annotated[int, Meta(ge=0, le=1000)]] = {}
-    """Of claims that contradict each other that of the source with the lower number holds; of one unnamed it is 100."""
+    """Of claims and attributes that contradict each other the lowest holds; one unnamed has 100, a public one 1001."""
     region: str | None = None
     """Where phone numbers without a country's prefix are from: ISO 3166-1 alpha-2."""
 

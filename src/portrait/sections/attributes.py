@@ -17,6 +17,28 @@ from portrait.sections.fold import Entry, Held, Latest, LatestState, per_key
 from portrait.sections.ranks import rank_of
 from portrait.sections.record import Record, Shape, Text, Timestamp, impersonal, personal
 
+PERSON = {
+    "name": "name",
+    "given_name": "givenName",
+    "additional_name": "additionalName",
+    "family_name": "familyName",
+    "honorific_prefix": "honorificPrefix",
+    "honorific_suffix": "honorificSuffix",
+    "birth_date": "birthDate",
+    "gender": "gender",
+    "nationality": "nationality",
+    "language": "knowsLanguage",
+    "job_title": "jobTitle",
+    "organization": "worksFor",
+    "address_street": "address.streetAddress",
+    "address_post_office_box": "address.postOfficeBoxNumber",
+    "address_postal_code": "address.postalCode",
+    "address_locality": "address.addressLocality",
+    "address_region": "address.addressRegion",
+    "address_country": "address.addressCountry",
+}
+"""By the name of an attribute of a person the property of schema.org's Person, or of its PostalAddress, that it is."""
+
 
 class Attribute(Record, frozen=True, kw_only=True):
     """What a source says of a customer, by a name."""
