@@ -7,6 +7,7 @@ from portrait.computed import Context
 from portrait.identity.normalise import normalise
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
+from portrait.model.source import is_public
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.events import Event, Events, EventsState
 from portrait.sections.fold import (
@@ -58,6 +59,7 @@ __all__ = [
     "Timestamp",
     "ends",
     "impersonal",
+    "is_public",
     "newest",
     "newest_per_key",
     "normalise",

@@ -12,7 +12,8 @@ from contract.given import RECORDS, shape
 from harness import ndjson
 
 TICKET = {"ticketId": "t1", "subject": "Where is it?", "openedAt": "2026-02-01T00:00:00Z"}
-BODIES = {**RECORDS, "tickets": TICKET, "guarded": {"id": "g1"}}
+ATTRIBUTE = {"name": "family_name", "value": "Doe"}
+BODIES = {**RECORDS, "attributes": ATTRIBUTE, "tickets": TICKET, "guarded": {"id": "g1"}}
 THEIRS, NOBODY = "theirs", "nobody"
 TABLES = ("facts", "states", "documents", "identifiers")
 

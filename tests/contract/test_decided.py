@@ -75,8 +75,8 @@ async def test_an_unknown_query_parameter_is_refused_with_the_known_ones(running
     await running.recorded("segments", RECORDS["segments"])
     base = "/api/v1/customers/c1"
     for path, known in (
-        ("/unified-profile?section=segments", "sections"),
-        ("/unified-profile?sections=segments&format=xml", "sections"),
+        ("/unified-profile?section=segments", "sections, losers"),
+        ("/unified-profile?sections=segments&format=xml", "sections, losers"),
         ("/segments?limits=3", "upcoming, limit, cursor"),
     ):
         answer = await running.client.get(base + path)

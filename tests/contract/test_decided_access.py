@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from contract.given import NAMES, RECORDS, row, shape
+from contract.given import RECORDS, row, shape
 from harness import TENANT
 from portrait.model.errors import PluginRefused, TenantForbidden
-from portrait.sections.registry import load
+from portrait.sections.registry import BUILT_IN, load
 
 SEGMENT = RECORDS["segments"]
 MEMBERS = {"type", "title", "status", "detail", "instance", "code"}
@@ -213,7 +213,7 @@ def plugin_named(tmp_path, name):
 @row("section names")
 @pytest.mark.parametrize("name", ["a", "loyalty", "a1_b-c", "z" * 64])
 def test_a_valid_section_name_is_taken(tmp_path, name):
-    assert load((plugin_named(tmp_path, name),), installed=False).names() == [*NAMES, name]
+    assert load((plugin_named(tmp_path, name),), installed=False).names() == [*BUILT_IN, name]
 
 
 @row("section names")

@@ -331,8 +331,8 @@ class _Pass:
         """Return the identifiers that are seen with so many people that they count as shared."""
         return {
             identifier
-            for identifier, with_ in seen.items()
-            if identifier not in self._shared and self._people(identifier, with_) >= with_.shared_from
+            for identifier, own in seen.items()
+            if identifier not in self._shared and self._people(identifier, own) >= own.shared_from
         }
 
     def _people(self, identifier: Identifier, seen: Seen) -> int:

@@ -287,7 +287,7 @@ def check_own_source(record: Record) -> None:
 
 def _check_not_public(source: str | None) -> None:
     if is_public(source):
-        raise InvalidRecord(f"Field `source` must not begin with `{PUBLIC}`: only the service itself says so.")
+        raise InvalidRecord(f"Field `source` must not begin with `{PUBLIC}`: the service alone gives such sources.")
 
 
 def _one_name() -> InvalidRecord:

@@ -5,5 +5,5 @@ PUBLIC = "public:"
 
 
 def is_public(source: str | None) -> bool:
-    """Tell whether anybody may speak as a source."""
+    """Tell whether anybody may speak as a source: its key stands in a page."""
     return source is not None and source.startswith(PUBLIC)

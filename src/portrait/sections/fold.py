@@ -426,12 +426,12 @@ class Latest:
         entries = list({entry.id: entry for entry in entries}.values())
         if self._prefers is None:
             return self._prune_line(entries, told_at)
-        ends = [entry for entry in entries if entry.body is None]
-        last = max((end for end in ends if end.effective_at <= told_at), default=None)
+        ended = [entry for entry in entries if entry.body is None]
+        last = max((end for end in ended if end.effective_at <= told_at), default=None)
         # The last end stays: a late word from before it must not count, whoever spoke since.
         kept = {} if last is None else {last.id: last}
         for line in _by_source(entries) or ((),):
-            kept |= {entry.id: entry for entry in self._prune_line([*ends, *line], told_at)}
+            kept |= {entry.id: entry for entry in self._prune_line([*ended, *line], told_at)}
         return sorted(kept.values())
 
     def _prune_line(self, entries: Iterable[Entry], told_at: int) -> list[Entry]:
