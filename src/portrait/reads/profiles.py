@@ -132,9 +132,12 @@ class Reader:
             )
             for index, section in enumerate(sections)
         )
+        others = [section for section in self._registry.all_stored() if section.name not in stored]
+        # A full profile is read in one range: to look for each document costs more than to pass over one more.
+        is_range = not others or (names is None and not any(section.default for section in others))
         return Plan(
             parts,
-            None if len(stored) == len(self._registry.all_stored()) else stored,
+            None if is_range else stored,
             tuple(section for section in sections if isinstance(section, ComputedSection)),
             b"".join(part.opening for part in parts),
             frozenset(section.name for section in sections if losers and has_losers(section)),
