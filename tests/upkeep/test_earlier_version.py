@@ -248,7 +248,7 @@ async def test_what_an_upgrade_changes_is_told_before_it_and_changes_nothing(dat
     outlook, report = await services.upkeep.foresee()
     assert await services.store.revision() == outlook.revision == "0003"
     await services.close()
-    assert [revision.name for revision in outlook.pending] == ["0004", "0005", "0006", "0007"]
+    assert [revision.name for revision in outlook.pending] == ["0004", "0005", "0006", "0007", "0008"]
     assert foreseen(outlook, When.READ) == READ_OTHERWISE
     assert foreseen(outlook, When.REBUILD) == REBUILT_OTHERWISE
     assert foreseen(outlook, When.DECISION) == DECIDED_OTHERWISE
@@ -270,6 +270,7 @@ The schema is 0003; an upgrade runs:
 0005: Facts of a key in their whole order: a page of them is read without those of the same moment that it leaves out.
 0006: When a key was used last.
 0007: On SQLite what repeats in every row stands once and has a number: identifiers, names of sections and sources.
+0008: What clients send: keys that only write, as a named source, and events that were refused.
 clashing-events: otherwise after portrait db rebuild: 1 customers (interactions 1)
 clashing-events: c1: shows other interactions
 competing-claims: otherwise once an identity record or an action concerns them: 2 customers\

@@ -87,6 +87,38 @@ class Credential(NamedTuple):
     """The id of the credential that minted it; None: it was made on the command line."""
     last_used_at: int | None = None
     """The last use that was noted; None: no use was noted yet."""
+    grant: bytes | None = None
+    """Of a write key what it takes in, as JSON: see `access.grants`."""
+
+
+class Reject(NamedTuple):
+    """One event that a client sent and that was refused, kept so that it can be looked at and taken after all."""
+
+    id: bytes
+    """16 bytes that sort by when it was received: see `model.fact.fact_id`."""
+    source: str
+    form: str
+    """The name of the family of clients that writes events so."""
+    code: str
+    """Why it was refused, for programs."""
+    detail: str
+    """The same for people."""
+    received_at: int
+    """In microseconds."""
+    identifiers: tuple[Identifier, ...]
+    """Those that could be read from it, each once."""
+    body: bytes
+    """The event as it was sent."""
+
+
+class RejectCount(NamedTuple):
+    """How many refused events of one source and for one reason are kept."""
+
+    source: str
+    code: str
+    events: int
+    bytes: int
+    """Of their bodies."""
 
 
 class ProfileReads(Protocol):
@@ -189,6 +221,30 @@ class AccessReads(Protocol):
         ...
 
 
+class RejectReads(Protocol):
+    """Events that were refused."""
+
+    async def rejects(
+        self,
+        tenant: str,
+        after: bytes | None,
+        limit: int,
+        *,
+        source: str | None = None,
+        code: str | None = None,
+        identifier: Identifier | None = None,
+    ) -> list[Reject]:
+        """Return up to `limit` refused events with ids above `after`, by id.
+
+        Only those of one source, for one reason, or that name one identifier, where these are given.
+        """
+        ...
+
+    async def count_rejects(self, tenant: str) -> list[RejectCount]:
+        """Return how many refused events are kept, by source and reason, in order."""
+        ...
+
+
 class UpkeepReads(Protocol):
     """What rebuilding, checking and refreshing walk over."""
 
@@ -229,7 +285,7 @@ class UpkeepReads(Protocol):
         ...
 
 
-class Reads(ProfileReads, FactReads, AccessReads, UpkeepReads, Protocol):
+class Reads(ProfileReads, FactReads, AccessReads, RejectReads, UpkeepReads, Protocol):
     """Everything that can be read."""
 
 
@@ -305,7 +361,26 @@ class AccessWrites(Protocol):
         ...
 
 
-class Transaction(Reads, FactWrites, AccessWrites, Protocol):
+class RejectWrites(Protocol):
+    """What keeping refused events does, inside a transaction."""
+
+    async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
+        """Keep refused events. Each has an id of its own."""
+        ...
+
+    async def remove_rejects(self, tenant: str, ids: Collection[bytes]) -> int:
+        """Remove refused events, and return how many were there."""
+        ...
+
+    async def remove_rejects_before(self, moment: int, limit: int) -> int:
+        """Remove up to `limit` refused events that were received before a moment, and return how many.
+
+        This goes over all tenants: it is the service's own, for no caller.
+        """
+        ...
+
+
+class Transaction(Reads, FactWrites, AccessWrites, RejectWrites, Protocol):
     """Reads and writes that are seen by others all at once or never."""
 
 

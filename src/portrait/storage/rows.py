@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Cursor, FactsAsked
+from portrait.storage.contract import Cursor, FactsAsked, Reject
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,6 +29,22 @@ def fact_rows(tenant: str, facts: Iterable[Fact]) -> list[tuple[Any, ...]]:
         )
         for fact in facts
     ]  # fmt: skip
+
+
+REJECT_COLUMNS = "id, source, form, code, detail, received_at, identifiers, body"
+"""The columns of `reject_row`, in its order."""
+
+
+def reject_row(reject: Reject) -> tuple[Any, ...]:
+    """Return a refused event as a row of `REJECT_COLUMNS`."""
+    *fields, identifiers, body = reject
+    return (*fields, msgspec.json.encode(identifiers).decode(), body)
+
+
+def reject_of(row: Sequence[Any]) -> Reject:
+    """Return the refused event that a row of `REJECT_COLUMNS` holds."""
+    reject = Reject(*row)
+    return reject._replace(identifiers=tuple(Identifier(*each) for each in msgspec.json.decode(row[-2])))
 
 
 def divided(changes: Mapping[K, V | None]) -> tuple[dict[K, V], list[K]]:

@@ -79,6 +79,7 @@ def _postgresql() -> MetaData:
         Index("identifiers_by_customer", "tenant", "customer_id"),
     )
     _add_common(metadata)
+    _add_rejects(metadata)
     return metadata
 
 
@@ -123,6 +124,7 @@ def _sqlite() -> MetaData:
         Column("body", LargeBinary, nullable=False),
     )
     _add_common(metadata)
+    _add_rejects(metadata)
     return metadata
 
 
@@ -166,8 +168,34 @@ def _add_common(metadata: MetaData) -> None:
         _moment("revoked_at", nullable=True),
         _text("minted_by", nullable=True),
         _moment("last_used_at", nullable=True),
+        Column("write_grant", LargeBinary, nullable=True),
         Index("credentials_by_tenant", "tenant", "id"),
         Index("credentials_by_minter", "minted_by"),
+    )
+
+
+def _add_rejects(metadata: MetaData) -> None:
+    Table(
+        "rejects",
+        metadata,
+        _key("tenant"),
+        Column("id", LargeBinary, primary_key=True),
+        _text("source"),
+        _text("form"),
+        _text("code"),
+        _text("detail"),
+        _moment("received_at"),
+        _text("identifiers"),
+        Column("body", LargeBinary, nullable=False),
+        Index("rejects_by_age", "received_at"),
+    )
+    Table(
+        "rejected_identifiers",
+        metadata,
+        _key("tenant"),
+        _key("type"),
+        _key("value"),
+        Column("id", LargeBinary, primary_key=True),
     )
 
 

@@ -24,6 +24,7 @@ from portrait.storage.conformance import (
     identifiers,
     isolation,
     lifecycle,
+    rejects,
     states,
     transactions,
     upkeep,
@@ -34,7 +35,7 @@ Case = Callable[[Store], Awaitable[None]]
 """One promise: takes an open, empty store."""
 
 _FILES: tuple[ModuleType, ...] = (
-    documents, identifiers, states, changes, facts, events, access, upkeep, isolation, transactions, lifecycle,
+    documents, identifiers, states, changes, facts, events, access, rejects, upkeep, isolation, transactions, lifecycle,
 )  # fmt: skip
 
 

@@ -97,7 +97,9 @@ async def test_tenants_are_paged_by_the_bytes_of_their_ids(store: Store) -> None
 async def test_credentials_come_back_as_they_were_put(store: Store) -> None:
     """`put_credential`, `credential`: every field and byte is kept, None too; an unknown one is None."""
     put = [
-        Credential("a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0, "m \u00e9\U0001f600", MAX),
+        Credential(
+            "a", TENANT, "viewer", "n \u00e9\U0001f600", BINARY, "wxyz", MIN, MAX, 0, "m \u00e9\U0001f600", MAX, BINARY
+        ),
         Credential("b", None, "platform", "", b"", "", 0, None, None),
     ]
     await put_credentials(store, *put)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from portrait.model.errors import DatabaseRefused
 
-LATEST = "0007"
+LATEST = "0008"
 """The revision that this code needs. A test holds it to the newest file in `versions/`."""
 
 READABLE_FROM = {"postgresql": "0003", "sqlite": "0001"}

@@ -8,7 +8,7 @@ from portrait.storage.contract import Credential, TenantRow
 _TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
-    " last_used_at FROM credentials"
+    " last_used_at, write_grant FROM credentials"
 )
 
 

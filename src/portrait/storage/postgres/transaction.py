@@ -20,6 +20,7 @@ from portrait.storage.postgres import citus, put
 from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
+from portrait.storage.postgres.rejects import PostgresRejecting
 from portrait.storage.rows import divided, fact_rows
 
 CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
@@ -33,7 +34,7 @@ _MINTING = 0x506F7276
 it: both are rare and short."""
 
 
-class PostgresTransaction(PostgresReads):
+class PostgresTransaction(PostgresRejecting, PostgresReads):
     """Every read and write of the contract, over the transaction's connection."""
 
     PLANS: ClassVar = CUSTOM_PLANS
@@ -245,7 +246,8 @@ class PostgresTransaction(PostgresReads):
         """See the contract."""
         await self._rows(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at, minted_by, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            " revoked_at, minted_by, last_used_at, write_grant)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             *credential,
         )
 

@@ -12,6 +12,7 @@ from portrait.storage.contract import Credential, Cursor, DocumentRow, FactsAske
 from portrait.storage.rows import RowPage, newest_first
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.numbers import WANTED, Numbers, array
+from portrait.storage.sqlite.rejects import SqliteRejects
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE x'' END")
@@ -22,7 +23,7 @@ _FACT = f"SELECT {FACT_COLUMNS} FROM facts WHERE identifier = ?"
 _OF_A_KEY = f"SELECT {FACT_COLUMNS} FROM facts INDEXED BY facts_by_key WHERE identifier = ? AND section = ? AND key = ?"
 _CREDENTIAL = (
     "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
-    " last_used_at FROM credentials"
+    " last_used_at, write_grant FROM credentials"
 )
 
 
@@ -31,7 +32,7 @@ def placeholders(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 
-class SqliteReads:
+class SqliteReads(SqliteRejects):
     """Every read of the contract, over one connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:

@@ -14,6 +14,7 @@ from portrait.storage.rows import divided
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.numbers import WANTED, GivenNumbers, array
 from portrait.storage.sqlite.reads import SqliteReads
+from portrait.storage.sqlite.rejects import SqliteRejecting
 
 SET_OWNERS = "UPDATE identifiers SET customer_id = ? WHERE number = ?"
 DELETE_STATES = "DELETE FROM states WHERE identifier = ? AND section = ?"
@@ -32,7 +33,7 @@ PUT_DOCUMENTS = (
 )
 
 
-class SqliteTransaction(SqliteReads):
+class SqliteTransaction(SqliteRejecting, SqliteReads):
     """Every read and write of the contract in one work, over the writer's connection."""
 
     _numbers: GivenNumbers
@@ -136,7 +137,7 @@ class SqliteTransaction(SqliteReads):
         """See the contract."""
         self._put(
             "INSERT INTO credentials (id, tenant, role, name, secret_hash, last_four, created_at, expires_at,"
-            " revoked_at, minted_by, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " revoked_at, minted_by, last_used_at, write_grant) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [credential],
         )
 
