@@ -15,6 +15,7 @@ from portrait.access.service import Access, Mode
 from portrait.api.access import AccessResources
 from portrait.api.application import Application
 from portrait.api.bulk import Bulk
+from portrait.api.collect import Collecting
 from portrait.api.customers import Customers
 from portrait.api.health import Health
 from portrait.api.identity import IdentityResource
@@ -22,6 +23,8 @@ from portrait.api.lookup import Lookup
 from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
+from portrait.collecting.collector import Collector
+from portrait.collecting.limits import Limits
 from portrait.computed import Computed, Reports
 from portrait.maintenance.service import Upkeep
 from portrait.model.errors import InvalidSetting, Unavailable
@@ -213,7 +216,7 @@ def _postgres() -> ModuleType:
     return postgres
 
 
-def application(services: Services, *, refresh_seconds: float = 60.0) -> Application:
+def application(services: Services, *, refresh_seconds: float = 60.0, collect_url: str | None = None) -> Application:
     """Return the web application over these services; its end closes them."""
 
     @asynccontextmanager
@@ -242,8 +245,10 @@ def application(services: Services, *, refresh_seconds: float = 60.0) -> Applica
     )
     operations = [operation for resource in resources for operation in resource.operations()]
     admission = Admission(lambda: services.store.is_crowded)
+    collector = Collector(services.store, services.recorder, services.registry, services.clock)
+    collecting = Collecting(services.access, collector, admission, Limits(), collect_url)
     version = distribution.version()
-    return Application(operations, profiles, services.access, admission, version=version, lifespan=lifespan)
+    return Application(operations, profiles, services.access, admission, collecting, version=version, lifespan=lifespan)
 
 
 async def _refresh(upkeep: Upkeep, seconds: float) -> None:

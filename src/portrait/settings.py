@@ -89,6 +89,12 @@ SETTINGS: dict[str, Setting] = {
             float,
             least=1,
         ),
+        Setting(
+            "collect_url",
+            "",
+            "Where web pages reach this service, such as https://collect.shop.example: for clients that ask where to"
+            " send. Where it is left out, these go by what stands in the page.",
+        ),
         Setting("log_level", "info", "The least severity that is logged.", ("debug", "info", "warning", "error")),
     )
 }

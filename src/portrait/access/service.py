@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from portrait.access import descent, keys
+from portrait.access import descent, grants, keys
 from portrait.access.cache import Cache
 from portrait.access.credentials import ASK_FOR_ANOTHER, SEND_ONE, Credentials
+from portrait.access.grants import COLLECTOR, Grant, Writer
 from portrait.identity.normalise import region_fault
 from portrait.model.errors import (
     InvalidParameter,
@@ -98,8 +99,7 @@ class Access:
             raise Unauthenticated(f"No API key. {SEND_ONE}")
         # Nearly every call presents a key that is remembered: no coroutine is made for it.
         credential = self._credentials.remembered(presented) or await self._credentials.look_up(presented)
-        if credential.expires_at is not None and descent.ended(credential, self._clock()):
-            raise Unauthenticated(f"The API key has expired. {ASK_FOR_ANOTHER}")
+        self._check_live(credential)
         bound = credential.tenant
         if bound is not None and tenant_id not in {None, "", bound}:
             raise TenantForbidden
@@ -108,6 +108,26 @@ class Access:
         if wanted and tenant is None:
             raise TenantForbidden
         return self._for(tenant, credential.role, credential.id, needs_tenant=needs_tenant)
+
+    def _check_live(self, credential: Credential) -> None:
+        if credential.expires_at is not None and descent.ended(credential, self._clock()):
+            raise Unauthenticated(f"The API key has expired. {ASK_FOR_ANOTHER}")
+
+    async def writer(self, presented: str | None) -> Writer:
+        """Return who presents a write key.
+
+        Raises:
+            Unauthenticated: no write key, or a wrong, expired or revoked one; the detail says which.
+            Overloaded: too many keys that were never seen here are to be looked up.
+        """
+        if presented is None:
+            raise Unauthenticated("No write key. Send one as the client does, by Basic authentication, say.")
+        credential = self._credentials.remembered(presented) or await self._credentials.look_up(presented)
+        self._check_live(credential)
+        tenant = await self._tenant(credential.tenant) if credential.tenant else None
+        if credential.grant is None or tenant is None:
+            raise Unauthenticated("This is no write key. `portrait key create --tenant T --source S` makes one.")
+        return Writer(credential.id, tenant, grants.read(credential.grant))
 
     def known(self, presented: str | None, tenant_id: str | None) -> str | None:
         """Return the tenant that a call seems to be for, without asking the database: for turns, it lets nobody in.
@@ -189,6 +209,7 @@ class Access:
         name: str = "",
         expires_at: int | None = None,
         minted_by: str | None = None,
+        grant: Grant | None = None,
     ) -> Minted:
         """Mint a key of a tenant's, or of the platform's (None).
 
@@ -198,13 +219,14 @@ class Access:
             name: what it is for, for people.
             expires_at: when it ends; None: with the key that mints it, or never where no key does.
             minted_by: the id of the key that mints it; None: no key does.
+            grant: of a write key what it takes in; its role is `collector`.
 
         Raises:
             InvalidParameter: the role does not fit, or the expiry is past or later than that of the key that mints it.
             TenantForbidden: there is no such tenant.
             Unauthenticated: the key that mints it has ended meanwhile.
         """
-        allowed = ROLES if tenant_id is not None else (PLATFORM,)
+        allowed = (PLATFORM,) if tenant_id is None else ROLES if grant is None else (COLLECTOR,)
         if role not in allowed:
             raise InvalidParameter(f"The role must be one of: {', '.join(allowed)}.")
         now = self._clock()
@@ -215,8 +237,9 @@ class Access:
             await self.tenant(tenant_id)
         key = keys.mint()
         credential = Credential(
-            key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None, minted_by
-        )
+            key.id, tenant_id, role, name, key.secret_hash, key.last_four, now, expires_at, None, minted_by,
+            grant=None if grant is None else grants.stored(grant),
+        )  # fmt: skip
         if minted_by is None:
             await self._store.write(tenant_id, lambda tx: tx.put_credential(credential))
             self._credentials.forget_refusals()

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from portrait.access import grants
+from portrait.access.grants import COLLECTOR, EVENTS_PER_SECOND, MAX_EVENTS_PER_SECOND
 from portrait.access.service import ADMIN_OR_PLATFORM, PLATFORM, PLATFORM_ONLY, TENANT_ID, Access
 from portrait.api import pages
 from portrait.api.bodies import decoded
@@ -45,9 +47,17 @@ class Tenant(msgspec.Struct, rename="camel"):
 class NewKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """An API key to make. Without `expiresAt` it ends with the key that makes it."""
 
-    role: Literal["viewer", "editor", "admin"]
+    role: Literal["viewer", "editor", "admin", "collector"]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     expires_at: Moment | None = None
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a write key, whose role is `collector`: the name of its source."""
+    private: bool | msgspec.UnsetType = msgspec.UNSET
+    """Of a write key: whether it stays on servers; if not, its word counts least, and its source gets `public:`."""
+    origins: list[str] | msgspec.UnsetType = msgspec.UNSET
+    """Of a write key: the origins of the web pages that may send with it; any where left out."""
+    events_per_second: Annotated[int, msgspec.Meta(ge=1, le=MAX_EVENTS_PER_SECOND)] | msgspec.UnsetType = msgspec.UNSET
+    """Of a write key: the most events a second and process; 1000 where left out."""
 
 
 class Key(msgspec.Struct, rename="camel"):
@@ -64,9 +74,13 @@ class Key(msgspec.Struct, rename="camel"):
     """The id of the key that made it; `platform` for a key of the platform's; null where no key made it."""
     last_used_at: Moment | None
     """The last use that was noted; uses are noted every 10 minutes at most. Null where no use was noted."""
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a write key: the name of its source, as facts have it."""
+    origins: list[str] | msgspec.UnsetType = msgspec.UNSET
+    events_per_second: int | msgspec.UnsetType = msgspec.UNSET
 
 
-class NewKeyAnswer(Key, rename="camel"):
+class NewKeyAnswer(Key, rename="camel", kw_only=True):
     """An API key, in the clear this once."""
 
     key: str
@@ -165,8 +179,9 @@ class AccessResources:
         except errors.InvalidParameter as error:
             raise errors.InvalidRecord(f"Field `expiresAt` {error.detail}.") from None
         minted = await self._access.create_key(
-            call.tenant.id, asked.role, name=asked.name, expires_at=expires_at, minted_by=call.caller.key_id
-        )
+            call.tenant.id, asked.role, name=asked.name, expires_at=expires_at, minted_by=call.caller.key_id,
+            grant=_grant(asked),
+        )  # fmt: skip
         key = _key(minted.credential)
         return json_answer(NewKeyAnswer(**msgspec.structs.asdict(key), key=str(minted.key)), 201)
 
@@ -206,6 +221,34 @@ def _tenant(tenant: StoredTenant) -> Tenant:
     return Tenant(tenant.id, tenant.name, time.rfc3339(tenant.created_at))
 
 
+def _grant(asked: NewKey) -> grants.Grant | None:
+    """Return what a write key is to take in; None: it is to be none.
+
+    Raises:
+        InvalidRecord: fields of a write key are missing, or stand where none is asked for.
+        InvalidParameter: one of them breaks its rule.
+    """
+    own = {
+        name: value
+        for name in ("source", "private", "origins", "events_per_second")
+        if (value := getattr(asked, name)) is not msgspec.UNSET
+    }
+    if asked.role != COLLECTOR:
+        if own:
+            raise errors.InvalidRecord(
+                "Fields `source`, `private`, `origins` and `eventsPerSecond` go with the role collector."
+            )
+        return None
+    if "source" not in own:
+        raise errors.InvalidRecord("Field `source` is required: it names what the write key's events come from.")
+    return grants.grant_of(
+        own["source"],
+        private=own.get("private", False),
+        origins=tuple(own.get("origins", ())),
+        events_per_second=own.get("events_per_second", EVENTS_PER_SECOND),
+    )
+
+
 def _minter(key_id: str) -> str:
     fault = name_fault(key_id)
     if fault:
@@ -217,8 +260,10 @@ def _key(credential: Credential) -> Key:
     def optional_moment(moment: int | None) -> str | None:
         return None if moment is None else time.rfc3339(moment)
 
+    grant = None if credential.grant is None else grants.read(credential.grant)
     return Key(
         credential.id, credential.role, credential.name, credential.last_four, time.rfc3339(credential.created_at),
         optional_moment(credential.expires_at), optional_moment(credential.revoked_at), credential.minted_by,
         optional_moment(credential.last_used_at),
+        *(() if grant is None else (grant.source, list(grant.origins), grant.events_per_second)),
     )  # fmt: skip

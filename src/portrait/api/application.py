@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from portrait.access.service import READ, Access
 from portrait.api import docs, openapi
 from portrait.api import errors as api_errors
+from portrait.api.collect import Collecting, call_of
 from portrait.api.html import HtmlPage
 from portrait.api.operation import WIRE, Answer, Call, Operation, Wire, check_query, encode, lines
-from portrait.api.paths import Paths
+from portrait.api.paths import BASE, Paths
 from portrait.api.profile import PREFIX, SUFFIX, Profiles, presented_key
 from portrait.model import errors
 from portrait.serving import leaving, request
@@ -47,6 +48,7 @@ class Application:
         profiles: Profiles,
         access: Access,
         admission: Admission,
+        collecting: Collecting,
         *,
         version: str,
         lifespan: Lifespan,
@@ -56,6 +58,7 @@ class Application:
         self._profiles = profiles
         self._access = access
         self._admission = admission
+        self._collecting = collecting
         by_path: dict[str, dict[str, Operation]] = {}
         for operation in operations:
             by_path.setdefault(operation.path, {})[operation.method] = operation
@@ -76,7 +79,7 @@ class Application:
         self._paths = Paths((*by_path, *fixed))
         self._router.router.default = self._nowhere
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901  # a further coroutine would cost each read
         """Answer one request, or run the service's beginning and end."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
@@ -87,6 +90,12 @@ class Application:
         sending: _Sending | None = None
         headers: dict[str, str] = {}
         try:
+            if not path.startswith(BASE) and self._collecting.takes(path):
+                request.answering(request_id)
+                _watch(scope)
+                call = call_of(scope, receive, request_id)
+                await _send(await self._collecting.answer(call, scope["method"], path), request_id, scope, send)
+                return
             headers = _deciding(scope["headers"])
             request_id = _kept(headers) or request_id
             request.answering(request_id)

@@ -6,8 +6,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from portrait.access import keys
+from portrait.access import grants, keys
 from portrait.access.descent import ended
+from portrait.access.grants import COLLECTOR
 from portrait.access.keys import ApiKey
 from portrait.access.service import PLATFORM
 from portrait.app import Services
@@ -96,14 +97,40 @@ def _owner(tenant_id: str | None, *, platform: bool) -> str | None:
 @click.option("--platform", is_flag=True, help="A platform key: it makes tenants, and any tenant's keys.")
 @click.option("--name", default="", help="A note for people on the purpose of the key.")
 @click.option("--expires", help="When the key ends: an RFC 3339 timestamp.")
+@click.option("--source", help="A write key: it only takes in what clients of other makers send, as this source.")
+@click.option("--private", is_flag=True, help="With --source: the key stays on servers, and its word counts in full.")
+@click.option("--origin", "origins", multiple=True, help="With --source: only pages of this origin may send with it.")
+@click.option("--events-per-second", type=int, help="With --source: the most, in each process. [default: 1000]")
 @takes(*DATA)
 def create_key(
-    *, tenant_id: str | None, role: str | None, platform: bool, name: str, expires: str | None, **options: Any
+    *,
+    tenant_id: str | None,
+    role: str | None,
+    platform: bool,
+    name: str,
+    expires: str | None,
+    source: str | None,
+    private: bool,
+    origins: tuple[str, ...],
+    events_per_second: int | None,
+    **options: Any,
 ) -> None:
     """Make an API key; it alone is printed on stdout, this once."""
     owner = _owner(tenant_id, platform=platform)
-    if platform and role:
-        raise click.UsageError("A platform key has no role of a tenant: leave out --role.")
+    if role and (platform or source):
+        kind = "platform key" if platform else "write key"
+        raise click.UsageError(f"A {kind} has no role of a tenant: leave out --role.")
+    if source is None and (private or origins or events_per_second is not None):
+        raise click.UsageError("--private, --origin and --events-per-second go with --source.")
+    if platform and source:
+        raise click.UsageError("A write key is a tenant's: leave out --platform.")
+    grant = None
+    if source is not None:
+        rate = grants.EVENTS_PER_SECOND if events_per_second is None else events_per_second
+        try:
+            grant = grants.grant_of(source, private=private, origins=origins, events_per_second=rate)
+        except InvalidParameter as error:
+            raise click.UsageError(error.detail) from None
     try:
         expires_at = None if expires is None else time.parse(expires)
     except InvalidParameter as error:
@@ -112,8 +139,11 @@ def create_key(
     async def work(services: Services) -> ApiKey:
         if owner is not None:
             await known_tenant(services, owner)
-        chosen = PLATFORM if platform else role or "viewer"
-        return (await services.access.create_key(owner, chosen, name=name, expires_at=expires_at)).key
+        chosen = PLATFORM if platform else COLLECTOR if grant else role or "viewer"
+        minted = await services.access.create_key(
+            owner, chosen, name=name or source or "", expires_at=expires_at, grant=grant
+        )
+        return minted.key
 
     say(str(run(options, work)))
     if platform:

@@ -36,7 +36,8 @@ STOP_SECONDS = 25
 """How long requests may go on after a stop was asked for, in seconds."""
 
 _SERVING = (
-    "host", "port", "auth", "workers", "connections", "keep_alive_seconds", "refresh_seconds", "log_level",
+    "host", "port", "auth", "workers", "connections", "keep_alive_seconds", "refresh_seconds", "collect_url",
+    "log_level",
 )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
     logs.take_stray()
     services = started(lambda: open_services(options, auth=options["auth"]))
-    made = application(services, refresh_seconds=options["refresh_seconds"])
+    made = application(services, refresh_seconds=options["refresh_seconds"], collect_url=options["collect_url"] or None)
     gc.collect()
     gc.freeze()  # objects that live as long as the service are not scanned again and again
     return made

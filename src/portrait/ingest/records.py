@@ -114,6 +114,30 @@ class Parser:
             self._failures.log(error)
             return Refusal(index, error.code, error.detail)
 
+    def told(
+        self, index: int, subject: tuple[str, str], section: StoredSection, record: bytes, at: int | None
+    ) -> Incoming:
+        """Return a record that a client may send again, as it is or nearly.
+
+        Args:
+            index: its place in the request.
+            subject: the type and the value of the identifier that it is about.
+            section: its section.
+            record: the record as JSON.
+            at: when it was true, in microseconds; None: the record says, or from when we are told.
+
+        Raises:
+            InvalidRequest: it breaks a rule; the detail says which, and which field.
+            SectionFailed: the section's own code raised an error.
+        """
+        if len(record) > MAX_LINE:
+            raise BodyTooLarge(f"A record has at most {MAX_LINE} bytes.")
+        strict_json.check(record)
+        named = self._naming.subject(*subject)
+        named.hold()
+        incoming = self._incoming(index, named, section, record, None, None)
+        return incoming._replace(effective_at=at, is_resent=True)
+
     def _record(self, index: int, text: bytes, subject: Subject, section: StoredSection) -> Incoming:
         strict_json.check(text)
         # Only a text that says "record" somewhere can be an envelope: other texts are not read twice.

@@ -26,6 +26,7 @@ PortraitError
 │   ├── Unauthenticated       no credential, or a wrong, expired or revoked one
 │   ├── TenantForbidden       a tenant that is unknown or not the credential's
 │   ├── HostForbidden         a Host header that is not a name of this machine, under `--auth open`
+│   ├── OriginForbidden       a write key that is not for pages of this origin
 │   ├── RoleForbidden         the role may not call this operation
 │   └── SectionForbidden      the role may not read or write this section
 ├── NotFound                the resource does not exist, or not for this tenant
@@ -42,6 +43,7 @@ PortraitError
 │   ├── StillMerged           two that are to be kept apart and are one person
 │   └── TenantExists          the tenant's id is taken
 ├── Unavailable             the service cannot do it now; trying again later may work
+│   ├── TooManyEvents         more events with a write key than it takes
 │   ├── Overloaded            more requests at once than the service can answer in time
 │   ├── StorageBusy           the database is locked by another writer for too long
 │   ├── StorageFull           the database has no room to write
@@ -232,6 +234,12 @@ class HostForbidden(AccessDenied):
     code = "host_forbidden"
 
 
+class OriginForbidden(AccessDenied):
+    """A write key that is not for web pages of this origin."""
+
+    code = "origin_forbidden"
+
+
 class RoleForbidden(AccessDenied):
     """The role may not call this operation; the detail names the role and those that may."""
 
@@ -347,7 +355,17 @@ class Unavailable(PortraitError):
     """The service cannot do it now; trying again after `retry_after` seconds may work."""
 
     code = "unavailable"
-    retry_after: ClassVar[int] = 1
+    retry_after: int = 1
+
+
+class TooManyEvents(Unavailable):
+    """More events with a write key than it takes; nothing of the request was done."""
+
+    code = "too_many_events"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class Overloaded(Unavailable):

@@ -95,7 +95,7 @@ class Reject(NamedTuple):
     """One event that a client sent and that was refused, kept so that it can be looked at and taken after all."""
 
     id: bytes
-    """16 bytes that sort by when it was received: see `model.fact.fact_id`."""
+    """16 bytes, the same for the same event of a source."""
     source: str
     form: str
     """The name of the family of clients that writes events so."""
@@ -365,7 +365,7 @@ class RejectWrites(Protocol):
     """What keeping refused events does, inside a transaction."""
 
     async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
-        """Keep refused events. Each has an id of its own."""
+        """Keep refused events. One whose id is there already stays as it is."""
         ...
 
     async def remove_rejects(self, tenant: str, ids: Collection[bytes]) -> int:

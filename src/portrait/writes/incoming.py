@@ -48,6 +48,9 @@ class Incoming(NamedTuple):
     op: Op = Op.PUT
     is_line: bool = False
     """Whether it came in a line of many, a file's perhaps, which are sent again as they are."""
+    is_resent: bool = False
+    """Whether its client sends it again where it hears no answer, perhaps changed in what says nothing: then what came
+    first counts, and a source's word that it says already is no news."""
 
     @property
     def named(self) -> GivenIdentifier:

@@ -73,14 +73,17 @@ def _is_duplicate(unit: UnitOfWork, record: Incoming, fact: Fact, same_key: Sequ
     section = record.section
     if section.kind == "events":
         bodies = {other.body for other in same_key if other.op is Op.PUT}
-        if bodies and fact.body not in bodies:
+        if not record.is_resent and bodies and fact.body not in bodies:
             raise EventConflict(
                 "An event with this key was recorded with another body. Events never change: use a new key."
             )
         return bool(bodies)
     same_key = [other for other in same_key if _says_the_same_for(record, other)]
-    if record.moment is None and section.by_source:
-        return unit.said(record.identifier, section, fact.key, record.source) == fact.body
+    if section.by_source and (record.moment is None or (record.is_resent and record.moment <= fact.recorded_at)):
+        if unit.said(record.identifier, section, fact.key, record.source) == fact.body:
+            return True
+        if record.moment is None:
+            return False
     if record.moment is None:
         if unit.live_body(record.identifier, section, fact.key) != fact.body:
             return False

@@ -23,7 +23,9 @@ async def test_refused_events_come_back_as_they_were_kept(store: Store) -> None:
     names = (Identifier("email", "\u00e9\U0001f600"), ANN)
     whole = Reject(b"\xff" * 16, "public:web", "segment", "c", "d \u00e9\U0001f600", MAX, names, BINARY)
     await keep(store, reject(1), whole)
+    await keep(store, reject(1, code="later"), reject(1, ANN))  # the first stays
     assert await ask(store, lambda reads: reads.rejects(TENANT, None, 10)) == [reject(1), whole]
+    assert await store.rejects(TENANT, None, 10, identifier=ANN) == [whole]
 
 
 async def test_refused_events_are_found_by_source_reason_and_identifier(store: Store) -> None:

@@ -56,15 +56,19 @@ class PostgresRejecting(PostgresRejects):
 
     async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
         """See the contract."""
-        await self._rows(
+        rows = await self._rows(
             f"INSERT INTO rejects (tenant, {REJECT_COLUMNS}) SELECT $1, * FROM unnest($2::bytea[], $3::text[],"
-            " $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bytea[])",
+            " $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bytea[])"
+            " ON CONFLICT DO NOTHING RETURNING id",
             tenant, *columns([reject_row(reject) for reject in rejects], 8),
         )  # fmt: skip
-        named = [(*identifier, reject.id) for reject in rejects for identifier in reject.identifiers]
+        new = {row[0] for row in rows}
+        named = {
+            (*identifier, reject.id) for reject in rejects if reject.id in new for identifier in reject.identifiers
+        }
         await self._rows(
             "INSERT INTO rejected_identifiers (tenant, type, value, id)"
-            " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[])",
+            " SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bytea[]) ON CONFLICT DO NOTHING",
             tenant, *columns(named, 3),
         )  # fmt: skip
 

@@ -60,13 +60,14 @@ class SqliteRejecting(SqliteRejects):
 
     async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
         """See the contract."""
-        self._put(
-            f"INSERT INTO rejects (tenant, {REJECT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(tenant, *reject_row(reject)) for reject in rejects],
+        sql = (
+            f"INSERT INTO rejects (tenant, {REJECT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING RETURNING id"
         )
+        new = [reject for reject in rejects if self._rows(sql, (tenant, *reject_row(reject)))]
         self._put(
             "INSERT INTO rejected_identifiers (tenant, type, value, id) VALUES (?, ?, ?, ?)",
-            [(tenant, *identifier, reject.id) for reject in rejects for identifier in reject.identifiers],
+            [(tenant, *identifier, reject.id) for reject in new for identifier in reject.identifiers],
         )
 
     async def remove_rejects(self, tenant: str, ids: Collection[bytes]) -> int:

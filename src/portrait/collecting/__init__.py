@@ -1,0 +1,1 @@
+"""Collecting: what clients of other makers send becomes records, each event exactly once."""

@@ -1,0 +1,84 @@
+"""Values as clients give them: ids of any type, moments in several forms."""
+
+import math
+import re
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from portrait.model import time
+from portrait.model.errors import InvalidParameter, InvalidRecord
+
+MILLISECOND = 1000
+"""In microseconds."""
+_NAIVE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?")
+_MILLIS = re.compile(r"-?[0-9]{1,15}")
+
+
+def text_id(value: Any) -> str | None:
+    """Return an id as a text; None where there is none: null, an empty text, or what no client takes for an id.
+
+    Clients send numbers as numbers or as texts, by their language.
+    """
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None
+
+
+def moment(value: Any) -> int | None:
+    """Return a moment in microseconds; None where there is none.
+
+    Taken are RFC 3339, the same without an offset (then it is UTC), with a blank for T, a date alone, and milliseconds
+    since 1970 as a number or a text.
+
+    Raises:
+        InvalidRecord: it is none of these.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return _millis(value)
+    if isinstance(value, str):
+        if _MILLIS.fullmatch(value):
+            return _millis(int(value))
+        try:
+            return time.parse(value)
+        except InvalidParameter:
+            if (match := _NAIVE.fullmatch(value)) is not None:
+                return _naive(match[1], match[2] or "00:00:00")
+    raise InvalidRecord("The event's timestamp must be RFC 3339, or milliseconds since 1970.")
+
+
+def _millis(value: float) -> int:
+    micros = round(value * MILLISECOND)
+    try:
+        time.to_datetime(micros)
+    except OverflowError:
+        raise InvalidRecord("The event's timestamp lies outside the years 1 to 9999.") from None
+    return micros
+
+
+def _naive(date: str, clock: str) -> int:
+    try:
+        return time.moment(datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=UTC))
+    except ValueError:
+        raise InvalidRecord("The event's timestamp names no day or no time of day.") from None
+
+
+def members(value: Any) -> dict[str, Any]:
+    """Return an object; an empty one where there is none."""
+    return value if isinstance(value, dict) else {}
+
+
+def digest(value: Any, without: frozenset[str]) -> str:
+    """Return an id for an object that gives none: the same for the same object, but for some members."""
+    rest = {name: member for name, member in value.items() if name not in without}
+    return blake2b(msgspec.json.encode(rest, order="sorted"), digest_size=16).hexdigest()

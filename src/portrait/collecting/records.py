@@ -1,0 +1,182 @@
+"""What an event says, as records of sections.
+
+| event | records |
+|---|---|
+| identify | each trait an attribute; a trait that is an e-mail address or a phone number a link besides |
+| track, page, screen | an interaction |
+| group | the attribute `group` |
+| alias | a link |
+| any, with a user id and an anonymous id | a link between the two |
+| identify, and any that reports a change of consent | consent |
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from portrait.collecting.event import Event, Kind
+from portrait.model import time
+from portrait.model.errors import InvalidRecord
+from portrait.model.identifier import name_fault
+from portrait.model.source import is_public
+from portrait.model.time import DAY
+
+OFFER_NAMES = ("offerId", "offer_id")
+"""The properties that name an offer; the first that is there counts."""
+CHANNEL_NAMES = ("channelId", "channel_id")
+"""The properties that name a channel."""
+CONSENT_UPDATED = "Segment Consent Preference Updated"
+"""The name of the event that reports a change of consent."""
+PERSON = {
+    "firstName": "given_name", "first_name": "given_name", "lastName": "family_name", "last_name": "family_name",
+    "birthday": "birth_date", "dateOfBirth": "birth_date",
+}  # fmt: skip
+"""What clients call a person's own traits, and what the attribute is called."""
+_IDENTIFIERS = ("email", "phone")
+"""Traits that are identifiers too."""
+_OF_REQUEST = frozenset({"ip", "userAgent", "user_agent", "search"})
+"""Properties that tell of the request and not of what was done; they are left out."""
+_URL = re.compile(r"(https?://[^?#\s]*)[?#]\S*", re.IGNORECASE)
+"""A web address with a query or a fragment, which may hold anything, a person's data among it."""
+
+
+class Said(NamedTuple):
+    """One record that an event makes."""
+
+    section: str
+    subject: tuple[str, str]
+    """The type and the value of the identifier that it is about."""
+    record: dict[str, Any]
+    at: int | None
+    """When it was true, in microseconds; None: its section says, or from when we are told."""
+
+
+def said(event: Event, source: str, received_at: int, place: int, known: frozenset[str]) -> Iterator[Said]:
+    """Yield the records that an event makes.
+
+    Args:
+        event: the event.
+        source: its source, as facts name it.
+        received_at: when it was received, in microseconds.
+        place: how many events of its batch before it say that they happened at the same moment.
+        known: of the ids that aliases give as earlier, those that are known people's.
+
+    Raises:
+        InvalidRecord: it names nobody, or lacks what its kind needs.
+    """
+    subject = event.subject
+    if subject is None:
+        raise InvalidRecord("An event needs a `userId` or an `anonymousId`.")
+    happened = happened_at(event, received_at)
+    # What a public key says of people must not be of a time at which nobody can check it; what happened is.
+    told = max(happened, received_at - DAY) if is_public(source) else happened
+    if event.user_id is not None and event.anonymous_id is not None:
+        yield _link(("customer_id", event.user_id), "anonymous_id", event.anonymous_id)
+    match event.kind:
+        case Kind.IDENTIFY:
+            yield from _traits(event, subject, told)
+        case Kind.GROUP:
+            if event.group_id is None:
+                raise InvalidRecord("A group event needs a `groupId`.")
+            group = {"groupId": event.group_id, "traits": without_requests(event.traits)}
+            yield Said("attributes", subject, {"name": "group", "value": group}, told)
+        case Kind.ALIAS:
+            yield from _alias(event, subject, known)
+        case _ if event.name != CONSENT_UPDATED:
+            yield _interaction(event, subject, source, happened + place)
+    if event.kind is Kind.IDENTIFY or event.name == CONSENT_UPDATED:
+        for category, is_allowed in event.consent.items():
+            status = "granted" if is_allowed else "revoked"
+            yield Said("consent", subject, {"kind": "consent", "purpose": category, "status": status}, told)
+
+
+def happened_at(event: Event, received_at: int) -> int:
+    """Return when an event happened. A clock that is ahead is set right; what still lies ahead happened on receipt.
+
+    How far a clock is behind cannot be told: an event that comes late was sent late, or waited on the way.
+    """
+    if event.at is None:
+        return received_at
+    if event.at <= received_at:
+        return event.at
+    ahead = max(0, event.sent_at - received_at) if event.sent_at is not None else 0
+    return min(event.at - ahead, received_at)
+
+
+def _link(subject: tuple[str, str], type_: str, value: str) -> Said:
+    return Said("identities", subject, {"type": type_, "value": value}, None)
+
+
+def _traits(event: Event, subject: tuple[str, str], told: int) -> Iterator[Said]:
+    for name, value in without_requests(event.traits).items():
+        if not name:
+            continue
+        yield Said("attributes", subject, {"name": PERSON.get(name, name), "value": value}, told)
+        if name in _IDENTIFIERS and isinstance(value, str) and value.strip():
+            yield _link(subject, name, value)
+
+
+def _alias(event: Event, subject: tuple[str, str], known: frozenset[str]) -> Iterator[Said]:
+    """Yield the link of an alias. An id that is its own alias says nothing.
+
+    What is known as a person's is linked as that: then a rule refuses to make two people one, and the link waits.
+    """
+    previous = event.previous_id
+    if previous is None:
+        raise InvalidRecord("An alias needs a `previousId`.")
+    if previous != subject[1]:
+        yield _link(subject, "customer_id" if previous in known else "anonymous_id", previous)
+
+
+def _interaction(event: Event, subject: tuple[str, str], source: str, at: int) -> Said:
+    properties = without_requests(event.properties)
+    kind = event.name if event.kind is Kind.TRACK else event.kind.value
+    if kind is None:
+        raise InvalidRecord("A track event needs an `event`, its name.")
+    if event.kind is not Kind.TRACK and event.name is not None:
+        properties.setdefault("name", event.name)
+    record: dict[str, Any] = {
+        "id": event_id(source, event.id),
+        "interactionType": kind,
+        "timestamp": time.rfc3339(at),
+        "offerId": _taken(properties, OFFER_NAMES),
+        "channelId": _taken(properties, CHANNEL_NAMES),
+    }
+    if properties:
+        record["properties"] = properties
+    return Said("interactions", subject, record, None)
+
+
+def event_id(source: str, id_: str) -> str:
+    """Return the id of an event among all sources' events.
+
+    Raises:
+        InvalidRecord: it breaks the rule of names.
+    """
+    named = f"{source}:{id_}"
+    if fault := name_fault(named):
+        raise InvalidRecord(f"Field `messageId`, with its source before it, {fault}.")
+    return named
+
+
+def _taken(properties: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    """Take the first of some properties that is a text or a number out of all properties, and return it as a text."""
+    for name in names:
+        value = properties.get(name)
+        if (isinstance(value, str) and value) or (isinstance(value, int | float) and not isinstance(value, bool)):
+            del properties[name]
+            return str(value)
+    return None
+
+
+def without_requests(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values without those of the request, and web addresses without query and fragment."""
+    return {name: _shortened(value) for name, value in values.items() if name not in _OF_REQUEST}
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str):
+        return match[1] if (match := _URL.fullmatch(value)) else value
+    if isinstance(value, list):
+        return [_shortened(element) for element in value]
+    return {name: _shortened(member) for name, member in value.items()} if isinstance(value, dict) else value

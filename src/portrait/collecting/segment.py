@@ -1,0 +1,109 @@
+"""Events of the clients of Segment, RudderStack, Hightouch and Jitsu.
+
+They agree on a form and differ in where things stand in it: traits at the root or in the context, one of two
+timestamps, numbers or texts as ids. What a client adds beside is ignored.
+"""
+
+from typing import Any
+
+from portrait.collecting import lenient, reading
+from portrait.collecting.event import Event, Kind
+from portrait.model.errors import InvalidRecord
+
+NAME = "segment"
+SHORT = {
+    "t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias",
+}  # fmt: skip
+"""The types of events as the ends of short paths."""
+_RESENT = frozenset({"sentAt", "_metadata", "receivedAt"})
+"""What a client changes when it sends an event again."""
+_KINDS = frozenset(Kind)
+
+
+def texts(body: bytes) -> list[bytes]:
+    """Return the texts of a body's events: those of a batch, of a list, or the body itself.
+
+    Raises:
+        MalformedJson: it is no JSON.
+        InvalidRecord: it holds no events.
+    """
+    if body.lstrip()[:1] == b"[":
+        return lenient.elements(body) or []
+    members = lenient.members(body)
+    if members is None:
+        raise InvalidRecord("The body must be an event, or an object whose `batch` lists events.")
+    if "batch" not in members:
+        return [body]
+    batch = lenient.elements(members["batch"]) if members["batch"].lstrip()[:1] == b"[" else None
+    if batch is None:
+        raise InvalidRecord("Field `batch` must be a list of events.")
+    return batch
+
+
+def key_in(body: bytes) -> str | None:
+    """Return the write key that a body holds, of its own or of its first event; None where it holds none.
+
+    A key of which only a part is shown is none.
+    """
+    value = lenient.decode(body)
+    events = value if isinstance(value, list) else [value, *_listed(reading.members(value).get("batch"))]
+    for event in events[:2]:
+        key = reading.members(event).get("writeKey")
+        if isinstance(key, str) and key and "***" not in key:
+            return key
+    return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def read(text: bytes, kind: str | None) -> Event:
+    """Return the event of a text.
+
+    Args:
+        text: its JSON.
+        kind: its type, where the path says it; an event's own `type` counts first.
+
+    Raises:
+        MalformedJson, InvalidRecord: it cannot be read; the detail says why.
+    """
+    value = lenient.decode(text)
+    if not isinstance(value, dict):
+        raise InvalidRecord("An event must be a JSON object.")
+    kind = value.get("type") or kind
+    if kind not in _KINDS:
+        raise InvalidRecord(f"Field `type` must be one of: {', '.join(sorted(_KINDS))}.")
+    context = reading.members(value.get("context"))
+    traits = value.get("traits")
+    if traits is None and kind == Kind.IDENTIFY:
+        traits = context.get("traits")
+    name = value.get("event") if kind == Kind.TRACK else value.get("name")
+    at = value.get("timestamp")
+    return Event(
+        kind=Kind(kind),
+        id=reading.text_id(value.get("messageId")) or reading.digest(value, _RESENT),
+        user_id=reading.text_id(value.get("userId")),
+        anonymous_id=reading.text_id(value.get("anonymousId")),
+        at=reading.moment(value.get("originalTimestamp") if at is None else at),
+        sent_at=_sent_at(value.get("sentAt")),
+        name=name if isinstance(name, str) and name else None,
+        properties=reading.members(value.get("properties")),
+        traits=reading.members(traits),
+        group_id=reading.text_id(value.get("groupId")),
+        previous_id=reading.text_id(value.get("previousId")),
+        consent=_consent(context),
+    )
+
+
+def _sent_at(value: Any) -> int | None:
+    """Return when an event was sent; a moment that cannot be read is no reason to refuse the event."""
+    try:
+        return reading.moment(value)
+    except InvalidRecord:
+        return None
+
+
+def _consent(context: dict[str, Any]) -> dict[str, bool]:
+    preferences = reading.members(reading.members(context.get("consent")).get("categoryPreferences"))
+    return {name: allowed for name, allowed in preferences.items() if isinstance(allowed, bool)}
