@@ -23,8 +23,10 @@ from portrait.api.lookup import Lookup
 from portrait.api.operation import Operation
 from portrait.api.profile import Profiles
 from portrait.api.records import Records
+from portrait.api.rejects import RejectResource
 from portrait.collecting.collector import Collector
 from portrait.collecting.limits import Limits
+from portrait.collecting.rejects import Rejects
 from portrait.computed import Computed, Reports
 from portrait.maintenance.service import Upkeep
 from portrait.model.errors import InvalidSetting, Unavailable
@@ -68,6 +70,8 @@ class Services:
     clock: Clock
     access: Access
     recorder: Recorder
+    collector: Collector
+    rejects: Rejects
     reader: Reader
     lists: Lists
     owners: Owners
@@ -141,12 +145,16 @@ def build(
     computed = Computed(reports, max_section_bytes)
     overtaken = Overtaken()
     writer = RecordWriter(clock, registry.all_stored())
+    recorder = Recorder(store, writer, patience=busy_seconds)
+    collector = Collector(store, recorder, registry, clock)
     return Services(
         store=store,
         registry=registry,
         clock=clock,
         access=Access(store, clock, auth),
-        recorder=Recorder(store, writer, patience=busy_seconds),
+        recorder=recorder,
+        collector=collector,
+        rejects=Rejects(store, collector, clock),
         reader=Reader(store, registry, clock, computed, overtaken, reports),
         lists=Lists(store, clock, reports),
         owners=Owners(store),
@@ -216,12 +224,14 @@ def _postgres() -> ModuleType:
     return postgres
 
 
-def application(services: Services, *, refresh_seconds: float = 60.0, collect_url: str | None = None) -> Application:
+def application(
+    services: Services, *, refresh_seconds: float = 60.0, collect_url: str | None = None, reject_days: float = 30.0
+) -> Application:
     """Return the web application over these services; its end closes them."""
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(_refresh(services.upkeep, refresh_seconds))
+        refreshing = asyncio.create_task(_refresh(services, refresh_seconds, reject_days))
         try:
             yield
         finally:
@@ -241,22 +251,23 @@ def application(services: Services, *, refresh_seconds: float = 60.0, collect_ur
         ),
         Lookup(services.owners, services.reader, services.registry, services.clock),
         AccessResources(services.access),
+        RejectResource(services.rejects),
         Health(services.store),
     )
     operations = [operation for resource in resources for operation in resource.operations()]
     admission = Admission(lambda: services.store.is_crowded)
-    collector = Collector(services.store, services.recorder, services.registry, services.clock)
-    collecting = Collecting(services.access, collector, admission, Limits(), collect_url)
+    collecting = Collecting(services.access, services.collector, admission, Limits(), collect_url)
     version = distribution.version()
     return Application(operations, profiles, services.access, admission, collecting, version=version, lifespan=lifespan)
 
 
-async def _refresh(upkeep: Upkeep, seconds: float) -> None:
-    """Render anew, at intervals, the documents that time has overtaken; reads do not wait for it."""
+async def _refresh(services: Services, seconds: float, reject_days: float) -> None:
+    """At intervals render documents anew that time has overtaken, and let go of old refused events; no read waits."""
     while True:
         await asyncio.sleep(seconds)
         try:
-            await upkeep.refresh()
+            await services.upkeep.refresh()
+            await services.rejects.expire(reject_days)
         except Unavailable as error:
             _log.warning("documents were not refreshed; trying again: %s", error.detail)
         except Exception:  # noqa: BLE001  # whatever it is, the next round may do better

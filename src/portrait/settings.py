@@ -95,6 +95,7 @@ SETTINGS: dict[str, Setting] = {
             "Where web pages reach this service, such as https://collect.shop.example: for clients that ask where to"
             " send. Where it is left out, these go by what stands in the page.",
         ),
+        Setting("reject_days", 30.0, "For how many days events that were refused are kept.", float, least=0),
         Setting("log_level", "info", "The least severity that is logged.", ("debug", "info", "warning", "error")),
     )
 }

@@ -164,7 +164,8 @@ async def test_bodies_up_to_the_limit_are_taken_and_larger_ones_refused_by_what_
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "code"),
     [
-        (b"no json", None, 400, "malformed_json"), (b"", None, 400, "malformed_json"), (b"7", None, 422, "invalid_record"),
+        (b"no json", None, 400, "malformed_json"), (b"", None, 400, "malformed_json"),
+        (b"7", None, 422, "invalid_record"),
         (b'{"batch":7}', None, 422, "invalid_record"), (b'{"batch":[{}', None, 400, "malformed_json"),
         (b"\xff\xfe", None, 400, "malformed_json"), (b"{}", "gzip", 400, "malformed_request"),
         (gzip.compress(b"{}" * 100)[:-12], "gzip", 400, "malformed_request"),

@@ -37,7 +37,7 @@ STOP_SECONDS = 25
 
 _SERVING = (
     "host", "port", "auth", "workers", "connections", "keep_alive_seconds", "refresh_seconds", "collect_url",
-    "log_level",
+    "reject_days", "log_level",
 )  # fmt: skip
 
 
@@ -143,7 +143,12 @@ def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
     logs.take_stray()
     services = started(lambda: open_services(options, auth=options["auth"]))
-    made = application(services, refresh_seconds=options["refresh_seconds"], collect_url=options["collect_url"] or None)
+    made = application(
+        services,
+        refresh_seconds=options["refresh_seconds"],
+        collect_url=options["collect_url"] or None,
+        reject_days=options["reject_days"],
+    )
     gc.collect()
     gc.freeze()  # objects that live as long as the service are not scanned again and again
     return made

@@ -11,7 +11,7 @@ import msgspec
 from portrait.access.grants import Writer
 from portrait.collecting import reading
 from portrait.collecting.event import Event, Kind
-from portrait.collecting.families import Family
+from portrait.collecting.families import Family, form_of, of_form
 from portrait.collecting.reading import MILLISECOND
 from portrait.collecting.records import Said, said
 from portrait.ingest.records import Parser, chunks
@@ -28,7 +28,8 @@ MAX_KEPT = 2**18
 """The most bytes of a refused event that are kept."""
 MANY = 20
 """From so many events on they are read in a thread: they must not keep other requests waiting."""
-_NAMES = ("userId", "anonymousId")
+Read = Event | PortraitError
+"""An event, or why it cannot be read."""
 
 
 class Collected(msgspec.Struct):
@@ -40,12 +41,21 @@ class Collected(msgspec.Struct):
     """Kept apart, each with its reason."""
 
 
-class _Read(NamedTuple):
-    """One event as it was read, or why it was not."""
+class Sent(NamedTuple):
+    """Events of one source, as they were sent."""
 
-    text: bytes
-    event: Event | None
-    error: PortraitError | None
+    tenant: TenantRow
+    source: str
+    form: str
+    """See `families.form_of`."""
+    texts: Sequence[bytes]
+    received_at: int
+    """In microseconds."""
+
+    def read(self) -> list[Read]:
+        """Return the events, each as it was read."""
+        family, kind = of_form(self.form)
+        return [_read(family, text, kind) for text in self.texts]
 
 
 class Collector:
@@ -76,78 +86,68 @@ class Collector:
         Raises:
             Unavailable: the database cannot write now. Some events may be recorded; sent again, they are not doubled.
         """
-        received_at = self._clock()
-        if len(texts) < MANY:
-            read = [_read(family, text, kind) for text in texts]
-        else:
-            read = await asyncio.to_thread(lambda: [_read(family, text, kind) for text in texts])
-        tenant, source = writer.tenant, writer.grant.source
-        known = await self._known(tenant, read)
+        tenant = writer.tenant
+        sent = Sent(tenant, writer.grant.source, form_of(family, kind), texts, self._clock())
+        if rejects := await self.recorded(sent):
+            await self._store.write(tenant.id, lambda tx: tx.put_rejects(tenant.id, list(rejects.values())))
+        return Collected(received=len(texts), refused=len(rejects))
+
+    async def recorded(self, sent: Sent) -> dict[int, Reject]:
+        """Record what can be recorded of events; return by place those of which nothing is, or not all, as to be kept.
+
+        Raises:
+            Unavailable: see `take`.
+        """
+        is_many = len(sent.texts) >= MANY
+        read = await asyncio.to_thread(sent.read) if is_many else sent.read()
         refused: dict[int, Refusal] = {}
-        parser = Parser(tenant, source, is_export=True)
-        parts = chunks(self._incoming(parser, read, source, received_at, known, refused), MAX_CHUNK)
-        while (
-            chunk := await asyncio.to_thread(next, parts, None) if len(texts) >= MANY else next(parts, None)
-        ) is not None:
-            outcome = await self._record(tenant, chunk.incoming)
+        parts = chunks(self._incoming(sent, read, await self._known(sent.tenant, read)), MAX_CHUNK)
+        while (chunk := await asyncio.to_thread(next, parts, None) if is_many else next(parts, None)) is not None:
+            outcome = await self._record(sent.tenant, chunk.incoming)
             for refusal in (*chunk.refused, *outcome.refused):
                 refused.setdefault(refusal.at, refusal)
-        if refused:
-            await self._keep(
-                tenant, source, family, [(read[at], why) for at, why in sorted(refused.items())], received_at
-            )
-        return Collected(received=len(texts), refused=len(refused))
+        naming = Naming(sent.tenant)
+        return {at: _reject(sent, at, refused[at], _named(naming, read[at])) for at in sorted(refused)}
 
-    async def _known(self, tenant: TenantRow, read: Sequence[_Read]) -> frozenset[str]:
+    async def _known(self, tenant: TenantRow, read: Sequence[Read]) -> frozenset[str]:
         """Return the earlier ids of aliases that are known people's."""
         previous = {
-            one.event.previous_id
-            for one in read
-            if one.event is not None and one.event.kind is Kind.ALIAS and one.event.previous_id is not None
+            event.previous_id
+            for event in read
+            if isinstance(event, Event) and event.kind is Kind.ALIAS and event.previous_id is not None
         }
         if not previous:
             return frozenset()
-        return frozenset(
-            owned.value for owned in await self._store.resolve(tenant.id, [customer(id_) for id_ in previous])
-        )
+        owners = await self._store.resolve(tenant.id, [customer(id_) for id_ in previous])
+        return frozenset(identifier.value for identifier in owners)
 
-    def _incoming(
-        self,
-        parser: Parser,
-        read: Sequence[_Read],
-        source: str,
-        received_at: int,
-        known: frozenset[str],
-        refused: dict[int, Refusal],
-    ) -> Iterator[Incoming | Refusal]:
+    def _incoming(self, sent: Sent, read: Sequence[Read], known: frozenset[str]) -> Iterator[Incoming | Refusal]:
         """Yield the records of events, in order, and a refusal for each event of which nothing or not all is taken."""
+        parser = Parser(sent.tenant, sent.source, is_export=True)
         places: Counter[int | None] = Counter()
         links: set[bytes] = set()
-        for index, one in enumerate(read):
-            if one.event is None:
-                assert one.error is not None
-                refused[index] = Refusal(index, one.error.code, one.error.detail)
+        for index, event in enumerate(read):
+            if not isinstance(event, Event):
+                yield Refusal(index, event.code, event.detail)
                 continue
-            place = places[one.event.at] if one.event.at is not None and one.event.at % MILLISECOND == 0 else 0
-            places[one.event.at] += 1
+            # Clients date events by the millisecond: those of one are told apart by their order.
+            place = places[event.at] if event.at is not None and event.at % MILLISECOND == 0 else 0
+            places[event.at] += 1
             try:
-                for record in said(one.event, source, received_at, min(place, MILLISECOND - 1), known):
-                    if record.section == "identities" and _is_repeated(record, links):
-                        continue
-                    made = self._record_of(parser, index, record)
-                    if made is not None:
-                        yield made
-            except (InvalidRequest, SectionFailed) as error:
-                refused.setdefault(index, Refusal(index, error.code, error.detail))
+                for record in said(event, sent.source, sent.received_at, min(place, MILLISECOND - 1), known):
+                    if record.section != "identities" or _is_first(record, links):
+                        yield from self._told(parser, index, record)
+            except InvalidRequest as error:
+                yield Refusal(index, error.code, error.detail)
 
-    def _record_of(self, parser: Parser, index: int, record: Said) -> Incoming | Refusal | None:
+    def _told(self, parser: Parser, index: int, record: Said) -> Iterator[Incoming | Refusal]:
+        """Yield a record, or why it is refused; nothing where its section is not registered."""
         section = self._registry.find_stored(record.section)
-        if section is None:
-            return None
-        try:
-            return parser.told(index, record.subject, section, msgspec.json.encode(record.record), record.at)
-        except (InvalidRequest, SectionFailed) as error:
-            return Refusal(index, error.code, error.detail)
+        if section is not None:
+            try:
+                yield parser.told(index, record.subject, section, msgspec.json.encode(record.record), record.at)
+            except (InvalidRequest, SectionFailed) as error:
+                yield Refusal(index, error.code, error.detail)
 
     async def _record(self, tenant: TenantRow, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a single record shares its transaction with those of other requests."""
@@ -160,53 +160,41 @@ class Collector:
         except PortraitError as error:
             return Outcome(refused=[Refusal(incoming[0].at, error.code, error.detail)])
 
-    async def _keep(
-        self, tenant: TenantRow, source: str, family: Family, refused: Sequence[tuple[_Read, Refusal]], received_at: int
-    ) -> None:
-        naming = Naming(tenant)
-        rejects = [
-            Reject(
-                blake2b(f"{source}\0{family.name}\0".encode() + one.text, digest_size=16).digest(), source,
-                family.name, why.code, why.detail, received_at, _named(naming, one), one.text[:MAX_KEPT],
-            )
-            for one, why in refused
-        ]  # fmt: skip
-        await self._store.write(tenant.id, lambda tx: tx.put_rejects(tenant.id, rejects))
 
-
-def _read(family: Family, text: bytes, kind: str | None) -> _Read:
+def _read(family: Family, text: bytes, kind: str | None) -> Read:
     try:
-        return _Read(text, family.read(text, kind), None)
+        return family.read(text, kind)
     except InvalidRequest as error:
-        return _Read(text, None, error)
+        return error
 
 
-def _is_repeated(record: Said, links: set[bytes]) -> bool:
-    """Tell whether the same link was said before; if not, note it."""
+def _is_first(record: Said, links: set[bytes]) -> bool:
+    """Tell whether a request has not said the same link yet; note it."""
     key = msgspec.json.encode((record.subject, record.record))
-    if key in links:
-        return True
+    is_first = key not in links
     links.add(key)
-    return False
+    return is_first
 
 
-def _named(naming: Naming, one: _Read) -> tuple[Identifier, ...]:
+def _reject(sent: Sent, at: int, why: Refusal, identifiers: tuple[Identifier, ...]) -> Reject:
+    text = sent.texts[at]
+    id_ = blake2b(f"{sent.source}\0{sent.form}\0".encode() + text, digest_size=16).digest()
+    return Reject(
+        id_, sent.source, sent.form, why.code, why.detail, sent.received_at, identifiers, text[:MAX_KEPT]
+    )  # fmt: skip
+
+
+def _named(naming: Naming, read: Read) -> tuple[Identifier, ...]:
     """Return the identifiers that can be read from an event, whatever else is wrong with it."""
-    given: list[tuple[str, str | None]] = []
-    if one.event is not None:
-        event = one.event
-        given = [
-            ("customer_id", event.user_id),
-            ("anonymous_id", event.anonymous_id),
-            ("customer_id", event.previous_id),
-        ]
-        given += [(name, reading.text_id(event.traits.get(name))) for name in ("email", "phone")]
+    if not isinstance(read, Event):
+        return ()
+    given = [("customer_id", read.user_id), ("anonymous_id", read.anonymous_id), ("customer_id", read.previous_id)]
+    given += [(name, reading.text_id(read.traits.get(name))) for name in ("email", "phone")]
     found: dict[Identifier, None] = {}
     for type_, value in given:
-        if value is None:
-            continue
         try:
-            found[naming.named(type_, value).identifier] = None
+            if value is not None:
+                found[naming.named(type_, value).identifier] = None
         except InvalidRequest:
             continue
     return tuple(found)

@@ -22,3 +22,14 @@ class Family(NamedTuple):
 SEGMENT = Family(segment.NAME, segment.texts, segment.read, segment.key_in)
 FAMILIES = {family.name: family for family in (SEGMENT,)}
 """By the name that is kept with a refused event."""
+
+
+def form_of(family: Family, kind: str | None) -> str:
+    """Return the name of how events are written: the family's, and the type where the path says it."""
+    return family.name if kind is None else f"{family.name}/{kind}"
+
+
+def of_form(form: str) -> tuple[Family, str | None]:
+    """Return the family, and the type that the path said, by the name of a form."""
+    name, _, kind = form.partition("/")
+    return FAMILIES[name], kind or None
