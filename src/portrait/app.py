@@ -25,7 +25,7 @@ from portrait.api.profile import Profiles
 from portrait.api.records import Records
 from portrait.api.rejects import RejectResource
 from portrait.collecting.collector import Collector
-from portrait.collecting.limits import Limits
+from portrait.collecting.limits import KeyLimits
 from portrait.collecting.rejects import Rejects
 from portrait.computed import Computed, Reports
 from portrait.maintenance.service import Upkeep
@@ -256,7 +256,7 @@ def application(
     )
     operations = [operation for resource in resources for operation in resource.operations()]
     admission = Admission(lambda: services.store.is_crowded)
-    collecting = Collecting(services.access, services.collector, admission, Limits(), collect_url)
+    collecting = Collecting(services.access, services.collector, admission, KeyLimits(), collect_url)
     version = distribution.version()
     return Application(operations, profiles, services.access, admission, collecting, version=version, lifespan=lifespan)
 

@@ -18,7 +18,8 @@ from portrait.model.errors import InvalidParameter
 ROLES = ("viewer", "editor", "admin", "platform")
 READ, WRITE = {"viewer", "editor", "admin"}, {"editor", "admin"}
 MATRIX = {
-    "get_unified_profile": READ, "list_customers": READ, "record_bulk": WRITE, "create_tenant": {"platform"},
+    "get_unified_profile": READ, "list_customers": READ, "record_bulk": WRITE, "list_rejects": WRITE,
+    "count_rejects": WRITE, "act_on_rejects": WRITE, "create_tenant": {"platform"},
     "list_tenants": {"platform"}, "create_key": {"admin", "platform"}, "list_keys": {"admin", "platform"},
     "revoke_key": {"admin", "platform"}, "live": None, "ready": None,
     "get_identity": READ, "act_on_identity": WRITE, "explain_identity": READ, "get_identity_rules": READ,
@@ -104,8 +105,9 @@ async def test_an_operation_without_roles_is_for_nobody(guarded):
     app = guarded.client._transport.app
     bare = Operation("bare", "GET", "/api/v1/bare", "Bare", "bare", handler, 200, None)
     guarded.client._transport.app = Application(
-        (*app.operations, bare), app._profiles, guarded.services.access, app._admission, version="0", lifespan=lifespan
-    )
+        (*app.operations, bare), app._profiles, guarded.services.access, app._admission, app._collecting,
+        version="0", lifespan=lifespan,
+    )  # fmt: skip
     for role in ROLES:
         key = await guarded.key(role, None if role == "platform" else TENANT)
         answer = await guarded.client.get("/api/v1/bare", headers={"X-API-Key": key, "X-Tenant-Id": TENANT})

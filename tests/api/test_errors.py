@@ -18,6 +18,8 @@ def made(kind):
     """Return an error of a kind."""
     if kind is errors.MethodNotAllowed:
         return kind("No.", allowed=("GET", "HEAD"))
+    if kind is errors.TooManyEvents:
+        return kind("No.", retry_after=7)
     takes_words = "detail" in inspect.signature(kind).parameters
     return kind("No.") if takes_words else kind()
 
@@ -46,7 +48,7 @@ def test_every_error_is_a_problem_of_the_same_shape(kind):
     assert headers["content-type"] == "application/problem+json"
     assert headers["cache-control"] == "no-store"
     assert ("www-authenticate" in headers) == (status == 401)
-    assert ("retry-after" in headers) == (status == 503)
+    assert ("retry-after" in headers) == (status in {429, 503})
     assert ("allow" in headers) == (status == 405)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from contract.given import RECORDS, shape
 from harness import ndjson
+from portrait.storage.contract import RefusedEvent
 
 TICKET = {"ticketId": "t1", "subject": "Where is it?", "openedAt": "2026-02-01T00:00:00Z"}
 ATTRIBUTE = {"name": "family_name", "value": "Doe"}
@@ -25,7 +26,7 @@ def guarded(guarded_anywhere):
 
 async def stored_rows(running, tenant):
     """Return all rows that the database has of a tenant, read without the service."""
-    columns = {**dict.fromkeys((*TABLES, "credentials"), "tenant"), "tenants": "id"}
+    columns = {**dict.fromkeys((*TABLES, "credentials", "rejects"), "tenant"), "tenants": "id"}
     queries = {table: f"SELECT * FROM {table} WHERE {column} = '{tenant}'" for table, column in columns.items()}
     path = running.database.removeprefix("sqlite:///")
     if path != running.database:
@@ -71,6 +72,8 @@ async def filled(guarded):
         foreign.cursors[path.rpartition("/")[2]] = page["pagination"]["cursor"]
         assert page["pagination"]["hasMore"]
     assert (await guarded.client.post("/api/v1/keys", json={"role": "viewer"}, headers=owner)).status_code == 201
+    refused = RefusedEvent(b"i" * 16, "theirs", "segment", "invalid_record", "No.", 1, (), b"{}")
+    await guarded.services.store.write("my-tenant", lambda tx: tx.put_rejects("my-tenant", [refused]))
     foreign.key_id = owner["X-API-Key"].split("_")[1]
     return foreign
 
@@ -125,6 +128,12 @@ def attempts(operation, foreign):
     known = {
         "get_unified_profile": lambda: [pair(path)],
         "record_bulk": lambda: [[{"path": path, **bulk(name)} for name in (THEIRS, NOBODY)]],
+        "list_rejects": lambda: [[{"path": path}], [{"path": path, "params": {"source": "theirs"}}]],
+        "count_rejects": lambda: [[{"path": path}]],
+        "act_on_rejects": lambda: [
+            [{"path": path, "json": {"action": action, "source": source}} for source in ("theirs", "nobodys")]
+            for action in ("find", "replay", "drop")
+        ],
         "list_customers": lambda: [[{"path": path}], [{"path": path, "params": {"cursor": cursors["customers"]}}]],
         "get_identity": lambda: [
             [{"path": path, "params": {"customerId": customer_id}} for customer_id in (THEIRS, NOBODY)]
@@ -193,6 +202,7 @@ async def test_every_operation_answers_as_for_what_does_not_exist_and_changes_no
     before = await stored_rows(guarded, "my-tenant")
     assert before["facts"]
     assert before["credentials"]
+    assert before["rejects"]
     operations = sorted(operations(guarded), key=lambda operation: operation.method == "POST")
     for role in ("viewer", "editor", "admin"):
         stranger = {"X-API-Key": await guarded.key(role, "other")}

@@ -29,7 +29,7 @@ class Grant(msgspec.Struct, frozen=True):
     events_per_second: int = EVENTS_PER_SECOND
 
 
-class Writer(NamedTuple):
+class WriteKey(NamedTuple):
     """Whoever presents a write key."""
 
     key_id: str

@@ -10,7 +10,7 @@ import msgspec
 from portrait.access import descent, grants, keys
 from portrait.access.cache import Cache
 from portrait.access.credentials import ASK_FOR_ANOTHER, SEND_ONE, Credentials
-from portrait.access.grants import COLLECTOR, Grant, Writer
+from portrait.access.grants import COLLECTOR, Grant, WriteKey
 from portrait.identity.normalise import region_fault
 from portrait.model.errors import (
     InvalidParameter,
@@ -113,7 +113,7 @@ class Access:
         if credential.expires_at is not None and descent.ended(credential, self._clock()):
             raise Unauthenticated(f"The API key has expired. {ASK_FOR_ANOTHER}")
 
-    async def writer(self, presented: str | None) -> Writer:
+    async def writer(self, presented: str | None) -> WriteKey:
         """Return who presents a write key.
 
         Raises:
@@ -127,7 +127,7 @@ class Access:
         tenant = await self._tenant(credential.tenant) if credential.tenant else None
         if credential.grant is None or tenant is None:
             raise Unauthenticated("This is no write key. `portrait key create --tenant T --source S` makes one.")
-        return Writer(credential.id, tenant, grants.read(credential.grant))
+        return WriteKey(credential.id, tenant, grants.read(credential.grant))
 
     def known(self, presented: str | None, tenant_id: str | None) -> str | None:
         """Return the tenant that a call seems to be for, without asking the database: for turns, it lets nobody in.

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.types import Receive, Scope
 
-from portrait.access.grants import Writer
+from portrait.access.grants import WriteKey
 from portrait.access.service import Access
 from portrait.api import errors as api_errors
 from portrait.api.operation import Answer, Call, encode, json_answer, query_of
 from portrait.collecting.collector import Collected, Collector
 from portrait.collecting.families import SEGMENT, Family
-from portrait.collecting.limits import Limits
+from portrait.collecting.limits import KeyLimits
 from portrait.collecting.segment import SHORT
 from portrait.model import errors
 from portrait.serving.admission import Admission
@@ -81,7 +81,7 @@ class Collecting:
     """
 
     def __init__(
-        self, access: Access, collector: Collector, admission: Admission, limits: Limits, url: str | None
+        self, access: Access, collector: Collector, admission: Admission, limits: KeyLimits, url: str | None
     ) -> None:
         self._access = access
         self._collector = collector
@@ -152,7 +152,7 @@ class Collecting:
         admitted.end(answered=True)
         return collected
 
-    async def _writer(self, call: Call, key: str | None) -> Writer:
+    async def _writer(self, call: Call, key: str | None) -> WriteKey:
         """Return who sends a request, if it may be sent now.
 
         Raises:

@@ -9,11 +9,11 @@ from portrait.api import pages
 from portrait.api.bodies import decoded
 from portrait.api.identity_actions import Named
 from portrait.api.operation import Answer, Body, Call, Example, Moment, Operation, Parameter, json_answer
-from portrait.collecting.rejects import Rejects, Wanted
+from portrait.collecting.rejects import Rejects, RejectsWanted
 from portrait.model import errors
 from portrait.model.identifier import Identifier
 from portrait.model.time import rfc3339
-from portrait.storage.contract import Reject
+from portrait.storage.contract import RefusedEvent
 from portrait.writes.naming import Naming
 
 FOUND = 100
@@ -78,7 +78,7 @@ class RejectResource:
     async def list(self, call: Call) -> Answer:
         """List refused events."""
         limit = call.limit()
-        wanted = Wanted(call.query("source"), call.query("code"))
+        wanted = RejectsWanted(call.query("source"), call.query("code"))
         items = await self._rejects.listed(call.tenant.id, wanted, pages.position(call, bytes), limit + 1)
         return json_answer(pages.page(items, limit, _shown, lambda one: one.id))
 
@@ -93,7 +93,7 @@ class RejectResource:
         identifier: Identifier | None = None
         if asked.identifier is not None:
             identifier = Naming(call.tenant).named(asked.identifier.type, asked.identifier.value).identifier
-        wanted = Wanted(asked.source, asked.code, identifier)
+        wanted = RejectsWanted(asked.source, asked.code, identifier)
         match asked.action:
             case "find":
                 found = await self._rejects.listed(call.tenant.id, wanted, None, FOUND)
@@ -154,7 +154,7 @@ class RejectResource:
         )  # fmt: skip
 
 
-def _shown(reject: Reject) -> RejectedEvent:
+def _shown(reject: RefusedEvent) -> RejectedEvent:
     return RejectedEvent(
         reject.id.hex(), reject.source, reject.form, reject.code, reject.detail, rfc3339(reject.received_at),
         [Named(*identifier) for identifier in reject.identifiers], reject.body.decode("utf-8", "replace"),

@@ -8,7 +8,7 @@ import click
 from portrait.app import Services
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say
-from portrait.collecting.rejects import AT_ONCE, Wanted
+from portrait.collecting.rejects import AT_ONCE, RejectsWanted
 from portrait.model.time import rfc3339
 from portrait.storage.contract import TenantRow
 from portrait.writes.naming import Naming
@@ -32,8 +32,10 @@ def _which(command: F) -> F:
     return command
 
 
-def _wanted(tenant: TenantRow, source: str | None, code: str | None, identifier: tuple[str, str] | None) -> Wanted:
-    return Wanted(source, code, Naming(tenant).named(*identifier).identifier if identifier else None)
+def _wanted(
+    tenant: TenantRow, source: str | None, code: str | None, identifier: tuple[str, str] | None
+) -> RejectsWanted:
+    return RejectsWanted(source, code, Naming(tenant).named(*identifier).identifier if identifier else None)
 
 
 @rejects.command("list")

@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import msgspec
 
-from portrait.access.grants import Writer
+from portrait.access.grants import WriteKey
 from portrait.collecting import reading
-from portrait.collecting.event import Event, Kind
+from portrait.collecting.event import ClientEvent, Kind
 from portrait.collecting.families import Family, form_of, of_form
 from portrait.collecting.reading import MILLISECOND
-from portrait.collecting.records import Said, said
+from portrait.collecting.records import EventRecord, records_of
 from portrait.ingest.records import Parser, chunks
 from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed, Unavailable
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.sections.registry import Registry
-from portrait.storage.contract import Reject, Store, TenantRow
+from portrait.storage.contract import RefusedEvent, Store, TenantRow
 from portrait.writes.incoming import Incoming
 from portrait.writes.naming import Naming
 from portrait.writes.recording import MAX_CHUNK, Outcome, Recorder, Refusal
@@ -28,7 +28,7 @@ MAX_KEPT = 2**18
 """The most bytes of a refused event that are kept."""
 MANY = 20
 """From so many events on they are read in a thread: they must not keep other requests waiting."""
-Read = Event | PortraitError
+Read = ClientEvent | PortraitError
 """An event, or why it cannot be read."""
 
 
@@ -41,7 +41,7 @@ class Collected(msgspec.Struct):
     """Kept apart, each with its reason."""
 
 
-class Sent(NamedTuple):
+class SentEvents(NamedTuple):
     """Events of one source, as they were sent."""
 
     tenant: TenantRow
@@ -74,7 +74,7 @@ class Collector:
         self._registry = registry
         self._clock = clock
 
-    async def take(self, writer: Writer, family: Family, texts: Sequence[bytes], kind: str | None) -> Collected:
+    async def take(self, writer: WriteKey, family: Family, texts: Sequence[bytes], kind: str | None) -> Collected:
         """Take in what can be taken of a request, and keep the rest apart; when this returns, all of it is durable.
 
         Args:
@@ -87,12 +87,12 @@ class Collector:
             Unavailable: the database cannot write now. Some events may be recorded; sent again, they are not doubled.
         """
         tenant = writer.tenant
-        sent = Sent(tenant, writer.grant.source, form_of(family, kind), texts, self._clock())
+        sent = SentEvents(tenant, writer.grant.source, form_of(family, kind), texts, self._clock())
         if rejects := await self.recorded(sent):
             await self._store.write(tenant.id, lambda tx: tx.put_rejects(tenant.id, list(rejects.values())))
         return Collected(received=len(texts), refused=len(rejects))
 
-    async def recorded(self, sent: Sent) -> dict[int, Reject]:
+    async def recorded(self, sent: SentEvents) -> dict[int, RefusedEvent]:
         """Record what can be recorded of events; return by place those of which nothing is, or not all, as to be kept.
 
         Raises:
@@ -114,33 +114,33 @@ class Collector:
         previous = {
             event.previous_id
             for event in read
-            if isinstance(event, Event) and event.kind is Kind.ALIAS and event.previous_id is not None
+            if isinstance(event, ClientEvent) and event.kind is Kind.ALIAS and event.previous_id is not None
         }
         if not previous:
             return frozenset()
         owners = await self._store.resolve(tenant.id, [customer(id_) for id_ in previous])
         return frozenset(identifier.value for identifier in owners)
 
-    def _incoming(self, sent: Sent, read: Sequence[Read], known: frozenset[str]) -> Iterator[Incoming | Refusal]:
+    def _incoming(self, sent: SentEvents, read: Sequence[Read], known: frozenset[str]) -> Iterator[Incoming | Refusal]:
         """Yield the records of events, in order, and a refusal for each event of which nothing or not all is taken."""
         parser = Parser(sent.tenant, sent.source, is_export=True)
         places: Counter[int | None] = Counter()
         links: set[bytes] = set()
         for index, event in enumerate(read):
-            if not isinstance(event, Event):
+            if not isinstance(event, ClientEvent):
                 yield Refusal(index, event.code, event.detail)
                 continue
             # Clients date events by the millisecond: those of one are told apart by their order.
             place = places[event.at] if event.at is not None and event.at % MILLISECOND == 0 else 0
             places[event.at] += 1
             try:
-                for record in said(event, sent.source, sent.received_at, min(place, MILLISECOND - 1), known):
+                for record in records_of(event, sent.source, sent.received_at, min(place, MILLISECOND - 1), known):
                     if record.section != "identities" or _is_first(record, links):
                         yield from self._told(parser, index, record)
             except InvalidRequest as error:
                 yield Refusal(index, error.code, error.detail)
 
-    def _told(self, parser: Parser, index: int, record: Said) -> Iterator[Incoming | Refusal]:
+    def _told(self, parser: Parser, index: int, record: EventRecord) -> Iterator[Incoming | Refusal]:
         """Yield a record, or why it is refused; nothing where its section is not registered."""
         section = self._registry.find_stored(record.section)
         if section is not None:
@@ -168,7 +168,7 @@ def _read(family: Family, text: bytes, kind: str | None) -> Read:
         return error
 
 
-def _is_first(record: Said, links: set[bytes]) -> bool:
+def _is_first(record: EventRecord, links: set[bytes]) -> bool:
     """Tell whether a request has not said the same link yet; note it."""
     key = msgspec.json.encode((record.subject, record.record))
     is_first = key not in links
@@ -176,17 +176,17 @@ def _is_first(record: Said, links: set[bytes]) -> bool:
     return is_first
 
 
-def _reject(sent: Sent, at: int, why: Refusal, identifiers: tuple[Identifier, ...]) -> Reject:
+def _reject(sent: SentEvents, at: int, why: Refusal, identifiers: tuple[Identifier, ...]) -> RefusedEvent:
     text = sent.texts[at]
     id_ = blake2b(f"{sent.source}\0{sent.form}\0".encode() + text, digest_size=16).digest()
-    return Reject(
+    return RefusedEvent(
         id_, sent.source, sent.form, why.code, why.detail, sent.received_at, identifiers, text[:MAX_KEPT]
     )  # fmt: skip
 
 
 def _named(naming: Naming, read: Read) -> tuple[Identifier, ...]:
     """Return the identifiers that can be read from an event, whatever else is wrong with it."""
-    if not isinstance(read, Event):
+    if not isinstance(read, ClientEvent):
         return ()
     given = [("customer_id", read.user_id), ("anonymous_id", read.anonymous_id), ("customer_id", read.previous_id)]
     given += [(name, reading.text_id(read.traits.get(name))) for name in ("email", "phone")]

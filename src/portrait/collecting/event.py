@@ -21,7 +21,7 @@ class Kind(StrEnum):
     """What somebody belongs to."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class ClientEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One event, as far as it is read."""
 
     kind: Kind

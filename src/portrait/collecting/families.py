@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from portrait.collecting import segment
-from portrait.collecting.event import Event
+from portrait.collecting.event import ClientEvent
 
 
 class Family(NamedTuple):
@@ -13,7 +13,7 @@ class Family(NamedTuple):
     name: str
     texts: Callable[[bytes], list[bytes]]
     """Returns the texts of a body's events."""
-    read: Callable[[bytes, str | None], Event]
+    read: Callable[[bytes, str | None], ClientEvent]
     """Returns the event of a text, whose type the path may say."""
     key_in: Callable[[bytes], str | None]
     """Returns the key that a body holds."""

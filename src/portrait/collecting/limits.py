@@ -13,7 +13,7 @@ MAX_WAIT = 300
 """The longest time that a client is asked to wait, in seconds."""
 
 
-class Limits:
+class KeyLimits:
     """Counts the events that come with each key, in one process.
 
     A request is let in while anything is left; what it holds is counted once it is read, so that no batch is too large.

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from portrait.collecting.event import Event, Kind
+from portrait.collecting.event import ClientEvent, Kind
 from portrait.model import time
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import name_fault
@@ -40,7 +40,7 @@ _URL = re.compile(r"(https?://[^?#\s]*)[?#]\S*", re.IGNORECASE)
 """A web address with a query or a fragment, which may hold anything, a person's data among it."""
 
 
-class Said(NamedTuple):
+class EventRecord(NamedTuple):
     """One record that an event makes."""
 
     section: str
@@ -51,7 +51,9 @@ class Said(NamedTuple):
     """When it was true, in microseconds; None: its section says, or from when we are told."""
 
 
-def said(event: Event, source: str, received_at: int, place: int, known: frozenset[str]) -> Iterator[Said]:
+def records_of(
+    event: ClientEvent, source: str, received_at: int, place: int, known: frozenset[str]
+) -> Iterator[EventRecord]:
     """Yield the records that an event makes.
 
     Args:
@@ -79,7 +81,7 @@ def said(event: Event, source: str, received_at: int, place: int, known: frozens
             if event.group_id is None:
                 raise InvalidRecord("A group event needs a `groupId`.")
             group = {"groupId": event.group_id, "traits": without_requests(event.traits)}
-            yield Said("attributes", subject, {"name": "group", "value": group}, told)
+            yield EventRecord("attributes", subject, {"name": "group", "value": group}, told)
         case Kind.ALIAS:
             yield from _alias(event, subject, known)
         case _ if event.name != CONSENT_UPDATED:
@@ -87,10 +89,10 @@ def said(event: Event, source: str, received_at: int, place: int, known: frozens
     if event.kind is Kind.IDENTIFY or event.name == CONSENT_UPDATED:
         for category, is_allowed in event.consent.items():
             status = "granted" if is_allowed else "revoked"
-            yield Said("consent", subject, {"kind": "consent", "purpose": category, "status": status}, told)
+            yield EventRecord("consent", subject, {"kind": "consent", "purpose": category, "status": status}, told)
 
 
-def happened_at(event: Event, received_at: int) -> int:
+def happened_at(event: ClientEvent, received_at: int) -> int:
     """Return when an event happened. A clock that is ahead is set right; what still lies ahead happened on receipt.
 
     How far a clock is behind cannot be told: an event that comes late was sent late, or waited on the way.
@@ -103,20 +105,20 @@ def happened_at(event: Event, received_at: int) -> int:
     return min(event.at - ahead, received_at)
 
 
-def _link(subject: tuple[str, str], type_: str, value: str) -> Said:
-    return Said("identities", subject, {"type": type_, "value": value}, None)
+def _link(subject: tuple[str, str], type_: str, value: str) -> EventRecord:
+    return EventRecord("identities", subject, {"type": type_, "value": value}, None)
 
 
-def _traits(event: Event, subject: tuple[str, str], told: int) -> Iterator[Said]:
+def _traits(event: ClientEvent, subject: tuple[str, str], told: int) -> Iterator[EventRecord]:
     for name, value in without_requests(event.traits).items():
         if not name:
             continue
-        yield Said("attributes", subject, {"name": PERSON.get(name, name), "value": value}, told)
+        yield EventRecord("attributes", subject, {"name": PERSON.get(name, name), "value": value}, told)
         if name in _IDENTIFIERS and isinstance(value, str) and value.strip():
             yield _link(subject, name, value)
 
 
-def _alias(event: Event, subject: tuple[str, str], known: frozenset[str]) -> Iterator[Said]:
+def _alias(event: ClientEvent, subject: tuple[str, str], known: frozenset[str]) -> Iterator[EventRecord]:
     """Yield the link of an alias. An id that is its own alias says nothing.
 
     What is known as a person's is linked as that: then a rule refuses to make two people one, and the link waits.
@@ -128,7 +130,7 @@ def _alias(event: Event, subject: tuple[str, str], known: frozenset[str]) -> Ite
         yield _link(subject, "customer_id" if previous in known else "anonymous_id", previous)
 
 
-def _interaction(event: Event, subject: tuple[str, str], source: str, at: int) -> Said:
+def _interaction(event: ClientEvent, subject: tuple[str, str], source: str, at: int) -> EventRecord:
     properties = without_requests(event.properties)
     kind = event.name if event.kind is Kind.TRACK else event.kind.value
     if kind is None:
@@ -144,7 +146,7 @@ def _interaction(event: Event, subject: tuple[str, str], source: str, at: int) -
     }
     if properties:
         record["properties"] = properties
-    return Said("interactions", subject, record, None)
+    return EventRecord("interactions", subject, record, None)
 
 
 def event_id(source: str, id_: str) -> str:

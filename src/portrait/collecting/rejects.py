@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from portrait.collecting.collector import Collector, Sent
+from portrait.collecting.collector import Collector, SentEvents
 from portrait.model.identifier import Identifier
 from portrait.model.time import DAY, Clock
-from portrait.storage.contract import Reject, RejectCount, Store, TenantRow, Transaction
+from portrait.storage.contract import RefusedEvent, RejectCount, Store, TenantRow, Transaction
 
 AT_ONCE = 100
 """So many refused events are taken or dropped in one transaction."""
 
 
-class Wanted(NamedTuple):
+class RejectsWanted(NamedTuple):
     """Which refused events are meant: all for which each part holds that is given."""
 
     source: str | None = None
@@ -43,7 +43,7 @@ class Rejects:
         self._collector = collector
         self._clock = clock
 
-    async def listed(self, tenant: str, wanted: Wanted, after: bytes | None, limit: int) -> list[Reject]:
+    async def listed(self, tenant: str, wanted: RejectsWanted, after: bytes | None, limit: int) -> list[RefusedEvent]:
         """Return up to `limit` refused events with ids above `after`, by id."""
         return await self._store.rejects(tenant, after, limit, **wanted._asdict())
 
@@ -51,7 +51,7 @@ class Rejects:
         """Return how many are kept, by source and reason."""
         return await self._store.count_rejects(tenant)
 
-    async def replay(self, tenant: TenantRow, wanted: Wanted) -> Replayed:
+    async def replay(self, tenant: TenantRow, wanted: RejectsWanted) -> Replayed:
         """Take refused events again, as of when they were received. What is refused again stays, with the new reason.
 
         Raises:
@@ -66,9 +66,9 @@ class Rejects:
         return outcome
 
     async def _replay(
-        self, tenant: TenantRow, source: str, form: str, received_at: int, some: list[Reject], outcome: Replayed
+        self, tenant: TenantRow, source: str, form: str, received_at: int, some: list[RefusedEvent], outcome: Replayed
     ) -> None:
-        sent = Sent(tenant, source, form, [one.body for one in some], received_at)
+        sent = SentEvents(tenant, source, form, [one.body for one in some], received_at)
         again = await self._collector.recorded(sent)
 
         async def settle(tx: Transaction) -> None:
@@ -79,7 +79,7 @@ class Rejects:
         outcome.taken += len(some) - len(again)
         outcome.refused += len(again)
 
-    async def drop(self, tenant: str, wanted: Wanted) -> int:
+    async def drop(self, tenant: str, wanted: RejectsWanted) -> int:
         """Remove refused events, and return how many there were."""
         dropped = 0
         while page := await self.listed(tenant, wanted, None, AT_ONCE):
@@ -94,5 +94,5 @@ class Rejects:
             pass
 
 
-def _together(one: Reject) -> tuple[str, str, int]:
+def _together(one: RefusedEvent) -> tuple[str, str, int]:
     return one.source, one.form, one.received_at

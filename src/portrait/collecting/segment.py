@@ -7,7 +7,7 @@ timestamps, numbers or texts as ids. What a client adds beside is ignored.
 from typing import Any
 
 from portrait.collecting import lenient, reading
-from portrait.collecting.event import Event, Kind
+from portrait.collecting.event import ClientEvent, Kind
 from portrait.model.errors import InvalidRecord
 
 NAME = "segment"
@@ -58,7 +58,7 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def read(text: bytes, kind: str | None) -> Event:
+def read(text: bytes, kind: str | None) -> ClientEvent:
     """Return the event of a text.
 
     Args:
@@ -80,7 +80,7 @@ def read(text: bytes, kind: str | None) -> Event:
         traits = context.get("traits")
     name = value.get("event") if kind == Kind.TRACK else value.get("name")
     at = value.get("timestamp")
-    return Event(
+    return ClientEvent(
         kind=Kind(kind),
         id=reading.text_id(value.get("messageId")) or reading.digest(value, _RESENT),
         user_id=reading.text_id(value.get("userId")),

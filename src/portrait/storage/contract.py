@@ -91,7 +91,7 @@ class Credential(NamedTuple):
     """Of a write key what it takes in, as JSON: see `access.grants`."""
 
 
-class Reject(NamedTuple):
+class RefusedEvent(NamedTuple):
     """One event that a client sent and that was refused, kept so that it can be looked at and taken after all."""
 
     id: bytes
@@ -233,7 +233,7 @@ class RejectReads(Protocol):
         source: str | None = None,
         code: str | None = None,
         identifier: Identifier | None = None,
-    ) -> list[Reject]:
+    ) -> list[RefusedEvent]:
         """Return up to `limit` refused events with ids above `after`, by id.
 
         Only those of one source, for one reason, or that name one identifier, where these are given.
@@ -364,7 +364,7 @@ class AccessWrites(Protocol):
 class RejectWrites(Protocol):
     """What keeping refused events does, inside a transaction."""
 
-    async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
+    async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """Keep refused events. One whose id is there already stays as it is."""
         ...
 

@@ -7,7 +7,7 @@ import msgspec
 
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Cursor, FactsAsked, Reject
+from portrait.storage.contract import Cursor, FactsAsked, RefusedEvent
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,15 +35,15 @@ REJECT_COLUMNS = "id, source, form, code, detail, received_at, identifiers, body
 """The columns of `reject_row`, in its order."""
 
 
-def reject_row(reject: Reject) -> tuple[Any, ...]:
+def reject_row(reject: RefusedEvent) -> tuple[Any, ...]:
     """Return a refused event as a row of `REJECT_COLUMNS`."""
     *fields, identifiers, body = reject
     return (*fields, msgspec.json.encode(identifiers).decode(), body)
 
 
-def reject_of(row: Sequence[Any]) -> Reject:
+def reject_of(row: Sequence[Any]) -> RefusedEvent:
     """Return the refused event that a row of `REJECT_COLUMNS` holds."""
-    reject = Reject(*row)
+    reject = RefusedEvent(*row)
     return reject._replace(identifiers=tuple(Identifier(*each) for each in msgspec.json.decode(row[-2])))
 
 

@@ -2,18 +2,18 @@
 
 from portrait.model.identifier import Identifier, customer
 from portrait.storage.conformance.support import BINARY, MAX, OTHER, TENANT, ask
-from portrait.storage.contract import Reject, RejectCount, Store
+from portrait.storage.contract import RefusedEvent, RejectCount, Store
 
 ANN, BOB = customer("ann"), Identifier("email", "bob@example.org")
 
 
-def reject(number: int, *identifiers: Identifier, source: str = "web", code: str = "invalid") -> Reject:
+def reject(number: int, *identifiers: Identifier, source: str = "web", code: str = "invalid") -> RefusedEvent:
     """Return a refused event that a number tells from others, and that was received at that moment."""
     id_ = number.to_bytes(16, "big")
-    return Reject(id_, source, "segment", code, "A detail.", number, identifiers, b'{"n":%d}' % number)
+    return RefusedEvent(id_, source, "segment", code, "A detail.", number, identifiers, b'{"n":%d}' % number)
 
 
-async def keep(store: Store, *rejects: Reject, tenant: str = TENANT) -> None:
+async def keep(store: Store, *rejects: RefusedEvent, tenant: str = TENANT) -> None:
     """Keep refused events."""
     await store.write(tenant, lambda tx: tx.put_rejects(tenant, rejects))
 
@@ -21,7 +21,7 @@ async def keep(store: Store, *rejects: Reject, tenant: str = TENANT) -> None:
 async def test_refused_events_come_back_as_they_were_kept(store: Store) -> None:
     """`put_rejects`, `rejects`: every field and byte is kept, and no identifiers too."""
     names = (Identifier("email", "\u00e9\U0001f600"), ANN)
-    whole = Reject(b"\xff" * 16, "public:web", "segment", "c", "d \u00e9\U0001f600", MAX, names, BINARY)
+    whole = RefusedEvent(b"\xff" * 16, "public:web", "segment", "c", "d \u00e9\U0001f600", MAX, names, BINARY)
     await keep(store, reject(1), whole)
     await keep(store, reject(1, code="later"), reject(1, ANN))  # the first stays
     assert await ask(store, lambda reads: reads.rejects(TENANT, None, 10)) == [reject(1), whole]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Reject, RejectCount
+from portrait.storage.contract import RefusedEvent, RejectCount
 from portrait.storage.postgres.put import columns
 from portrait.storage.rows import REJECT_COLUMNS, reject_of, reject_row
 
@@ -28,7 +28,7 @@ class PostgresRejects(ABC):
         source: str | None = None,
         code: str | None = None,
         identifier: Identifier | None = None,
-    ) -> list[Reject]:
+    ) -> list[RefusedEvent]:
         """See the contract."""
         named, values = "", []
         if identifier is not None:
@@ -54,7 +54,7 @@ class PostgresRejects(ABC):
 class PostgresRejecting(PostgresRejects):
     """The contract's writes of refused events."""
 
-    async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
+    async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """See the contract."""
         rows = await self._rows(
             f"INSERT INTO rejects (tenant, {REJECT_COLUMNS}) SELECT $1, * FROM unnest($2::bytea[], $3::text[],"

@@ -8,23 +8,19 @@ import apsw
 from portrait.model.document import HEAD, Document, Head, read_head
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import CUSTOMER_ID, Identifier
-from portrait.storage.contract import Credential, Cursor, DocumentRow, FactsAsked, StoredState, TenantRow
+from portrait.storage.contract import Cursor, DocumentRow, FactsAsked, StoredState
 from portrait.storage.rows import RowPage, newest_first
+from portrait.storage.sqlite.access import SqliteAccess
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.numbers import WANTED, Numbers, array
 from portrait.storage.sqlite.rejects import SqliteRejects
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE x'' END")
-_TENANT = "SELECT id, name, created_at, key_secret, identity_rules FROM tenants"
 FACT_COLUMNS = "section, key, is_end, effective_at, recorded_at, source, id, version, body"
 _FACT = f"SELECT {FACT_COLUMNS} FROM facts WHERE identifier = ?"
 # The primary key holds whole rows: SQLite would rather pass over all of a section's than look a key up in the index.
 _OF_A_KEY = f"SELECT {FACT_COLUMNS} FROM facts INDEXED BY facts_by_key WHERE identifier = ? AND section = ? AND key = ?"
-_CREDENTIAL = (
-    "SELECT id, tenant, role, name, secret_hash, last_four, created_at, expires_at, revoked_at, minted_by,"
-    " last_used_at, write_grant FROM credentials"
-)
 
 
 def placeholders(values: Collection[object]) -> str:
@@ -32,7 +28,7 @@ def placeholders(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 
-class SqliteReads(SqliteRejects):
+class SqliteReads(SqliteAccess, SqliteRejects):
     """Every read of the contract, over one connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -190,44 +186,6 @@ class SqliteReads(SqliteRejects):
         return [
             self._fact(identifier, row) for identifier, number in numbers.items() for row in self._rows(sql, (number,))
         ]
-
-    async def tenant(self, tenant: str) -> TenantRow | None:
-        """See the contract."""
-        rows = self._rows(f"{_TENANT} WHERE id = ?", (tenant,))
-        return TenantRow(*rows[0]) if rows else None
-
-    async def tenants(self, after: str | None, limit: int) -> list[TenantRow]:
-        """See the contract."""
-        rows = self._rows(
-            f"{_TENANT} WHERE id > ? ORDER BY id LIMIT ?",
-            (after or "", limit),
-        )
-        return [TenantRow(*row) for row in rows]
-
-    async def credential(self, credential_id: str) -> Credential | None:
-        """See the contract."""
-        rows = self._rows(f"{_CREDENTIAL} WHERE id = ?", (credential_id,))
-        return Credential(*rows[0]) if rows else None
-
-    async def credentials(self, tenant: str | None, after: str | None, limit: int) -> list[Credential]:
-        """See the contract."""
-        rows = self._rows(
-            f"{_CREDENTIAL} WHERE tenant IS ? AND id > ? ORDER BY id LIMIT ?", (tenant, after or "", limit)
-        )
-        return [Credential(*row) for row in rows]
-
-    async def descendants(
-        self, tenant: str | None, credential_id: str, after: str | None, limit: int
-    ) -> list[Credential]:
-        """See the contract."""
-        rows = self._rows(
-            "WITH RECURSIVE line (id) AS (SELECT id FROM credentials WHERE minted_by = ?1"
-            " AND (?2 IS NULL OR tenant = ?2) UNION SELECT c.id FROM credentials c JOIN line ON c.minted_by = line.id"
-            f" WHERE ?2 IS NULL OR c.tenant = ?2) {_CREDENTIAL} WHERE id IN (SELECT id FROM line) AND id > ?3"
-            " ORDER BY id LIMIT ?4",
-            (credential_id, tenant, after or "", limit),
-        )
-        return [Credential(*row) for row in rows]
 
     async def fact_identifiers(self, tenant: str, after: Identifier | None, limit: int) -> list[Identifier]:
         """See the contract."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from portrait.model.identifier import Identifier
-from portrait.storage.contract import Reject, RejectCount
+from portrait.storage.contract import RefusedEvent, RejectCount
 from portrait.storage.rows import REJECT_COLUMNS, reject_of, reject_row
 
 
@@ -27,7 +27,7 @@ class SqliteRejects(ABC):
         source: str | None = None,
         code: str | None = None,
         identifier: Identifier | None = None,
-    ) -> list[Reject]:
+    ) -> list[RefusedEvent]:
         """See the contract."""
         # A page of one person's is small: it is found first, and then looked through.
         named, values = "", []
@@ -58,7 +58,7 @@ class SqliteRejecting(SqliteRejects):
     def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement with each row of values."""
 
-    async def put_rejects(self, tenant: str, rejects: Sequence[Reject]) -> None:
+    async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """See the contract."""
         sql = (
             f"INSERT INTO rejects (tenant, {REJECT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
