@@ -8,6 +8,7 @@ import pytest
 
 from harness import TENANT, Service, service
 from portrait.access.grants import grant_of
+from portrait.model.identifier import Identifier
 
 
 @dataclass
@@ -32,6 +33,11 @@ class Sender:
         answer = await self.post("/v1/batch", {"batch": list(events), "sentAt": "2026-06-01T12:00:00Z"})
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    async def owner(self, type_: str, value: str) -> str | None:
+        """Return the customer whose identifier this is."""
+        identifier = Identifier(type_, value)
+        return (await self.served.services.store.resolve(TENANT, [identifier])).get(identifier)
 
     async def rejects(self) -> list[Any]:
         return await self.served.services.store.rejects(TENANT, None, 1000)

@@ -13,11 +13,13 @@ from harness import TENANT, Service, service
 from portrait.api import collect
 from portrait.api.collect import METRICS, SOURCE_CONFIG, TARGETS
 from portrait.app import application
+from portrait.collecting.families import SEGMENT
 from portrait.model.errors import StorageBusy, StorageFailed, StorageFull
 from portrait.storage.sqlite.store import SqliteStore
 
 EVENT = {"type": "track", "messageId": "m1", "userId": "u1", "event": "Seen", "timestamp": "2026-06-01T11:00:00Z"}
 PATHS = (*TARGETS, METRICS)
+OF_SEGMENT = [path for path, target in TARGETS.items() if target.family is SEGMENT]
 
 
 def readable(answer):
@@ -37,7 +39,8 @@ def refused(answer, status, code):
 
 @pytest.mark.parametrize("path", [*PATHS, SOURCE_CONFIG, "/v1/projects/k/settings"])
 async def test_a_preflight_needs_no_key_and_allows_what_clients_send(served, path):
-    answer = readable(await served.client.options(path, headers={"origin": "https://shop.example"}))
+    answer = await served.client.options(path, headers={"origin": "https://shop.example"})
+    assert answer.headers["access-control-allow-origin"] in {"*", "https://shop.example"}
     assert (answer.status_code, answer.content) == (204, b"")
     allowed = answer.headers["access-control-allow-headers"].split(", ")
     assert {
@@ -46,7 +49,7 @@ async def test_a_preflight_needs_no_key_and_allows_what_clients_send(served, pat
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-@pytest.mark.parametrize("path", TARGETS)
+@pytest.mark.parametrize("path", OF_SEGMENT)
 async def test_every_path_takes_events_with_or_without_a_slash(web, path):
     body = {"batch": [EVENT]} if path.endswith(("batch", "/b", "import")) else EVENT
     for form in (path, f"{path}/", f"http://localhost/{path}"):

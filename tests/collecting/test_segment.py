@@ -170,6 +170,14 @@ async def test_a_trait_that_is_an_identifier_is_linked(server):
     assert await resolved(server, "email", "ann@shop.example.org") == "u1"
 
 
+@pytest.mark.parametrize("kind", ["track", "page"])
+async def test_traits_that_a_client_repeats_are_not_said(server, kind):
+    stale = {"email": "old@shop.example.org"}
+    answer = await server.batch(track(type=kind, traits=stale, context={"traits": stale}))
+    assert answer["refused"] == 0
+    assert await server.owner("email", "old@shop.example.org") is None
+
+
 async def test_a_change_of_consent_is_consent(server):
     context = {"consent": {"categoryPreferences": {"marketing": True, "ads": False, "odd": "yes"}}}
     await server.batch(track("m1", event="Segment Consent Preference Updated", context=context))

@@ -19,8 +19,9 @@ from portrait.access.service import Access
 from portrait.api import errors as api_errors
 from portrait.api.operation import Answer, Call, encode, json_answer, query_of
 from portrait.collecting.collector import Collected, Collector
-from portrait.collecting.families import SEGMENT, Family
+from portrait.collecting.families import CLOUDEVENTS, POSTHOG, SEGMENT, SNOWPLOW, Family
 from portrait.collecting.limits import KeyLimits
+from portrait.collecting.request import SentRequest
 from portrait.collecting.segment import SHORT
 from portrait.model import errors
 from portrait.serving.admission import Admission
@@ -39,10 +40,13 @@ _PREFLIGHT = {
     "access-control-allow-methods": "GET, POST, OPTIONS",
     "access-control-allow-headers": "authorization, content-type, x-retry-count, anonymousid, sentat,"
     " rsa-retry-attempt, rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt, x-write-key,"
-    " x-enable-debug, x-ip-policy",
+    " x-enable-debug, x-ip-policy, sp-anonymous",
     "access-control-max-age": "600",
 }
 _KINDS = tuple(SHORT.values())
+_ORIGIN = re.compile("[!-~]{1,300}")
+_GZIP = b"\x1f\x8b"
+"""Begins gzip, and no JSON."""
 
 
 class Target(NamedTuple):
@@ -51,6 +55,7 @@ class Target(NamedTuple):
     family: Family
     kind: str | None
     """The type of its events; None: each says its own."""
+    methods: tuple[str, ...] = ("POST",)
 
 
 TARGETS: Mapping[str, Target] = {
@@ -59,8 +64,12 @@ TARGETS: Mapping[str, Target] = {
     },
     **{f"/v1/{short}": Target(SEGMENT, kind) for short, kind in SHORT.items()},
     **{f"{begin}/{kind}": Target(SEGMENT, kind) for kind in _KINDS for begin in ("/v1", "/api/s")},
+    **{path: Target(POSTHOG, None) for path in ("/batch", "/capture", "/e", "/i/v0/e")},
+    "/com.snowplowanalytics.snowplow/tp2": Target(SNOWPLOW, None),
+    "/i": Target(SNOWPLOW, None, ("GET", "POST")),
+    "/v1/cloudevents": Target(CLOUDEVENTS, None),
 }
-"""What is sent by POST to which path."""
+"""What is sent to which path."""
 METRICS = "/v1/m"
 """Where clients of Segment's report on themselves: taken, and thrown away."""
 SOURCE_CONFIG = "/sourceConfig"
@@ -101,19 +110,20 @@ class Collecting:
             answer = await self._answered(call, method, _once(path))
         except errors.PortraitError as error:
             answer = refusal(error, call.request_id)
-        return answer._replace(headers={**answer.headers, **_CORS})
+        return answer._replace(headers={**answer.headers, **_CORS, **_for_cookies(call, _once(path))})
 
     async def _answered(self, call: Call, method: str, path: str) -> Answer:
         if method == "OPTIONS":
             return Answer(204, b"", _PREFLIGHT)
         target = TARGETS.get(path)
-        asked = "POST" if target is not None or path == METRICS else "GET"
-        if method != asked:
-            raise errors.MethodNotAllowed(f"This path takes {asked}.", allowed=(asked, "OPTIONS"))
+        asked = _methods(path)
+        if method not in asked:
+            raise errors.MethodNotAllowed(f"This path takes {' and '.join(asked)}.", allowed=(*asked, "OPTIONS"))
         if path == METRICS:
             return json_answer(Collected())
         if target is not None:
-            return json_answer(await self._collected(call, target))
+            collected = await self._collected(call, target)
+            return json_answer({**msgspec.structs.asdict(collected), **target.family.looked_for})
         if (match := _SETTINGS.fullmatch(path)) is not None:
             return await self._settings(match[1])
         await self._access.writer(presented(call))
@@ -139,10 +149,10 @@ class Collecting:
         tenant = None if writer is None else writer.tenant.id
         admitted = self._admission.write(tenant)
         try:
-            body = await self._body(call, tenant)
+            request = SentRequest(await self._body(call, tenant), call.headers, call.query_string)
             if writer is None:
-                writer = await self._writer(call, target.family.key_in(body))
-            texts = target.family.texts(body)
+                writer = await self._writer(call, target.family.key_in(request))
+            texts = target.family.texts(request)
             self._limits.count(writer.key_id, writer.grant.events_per_second, len(texts))
             await admitted.begin()
             collected = await self._collector.take(writer, target.family, texts, target.kind)
@@ -185,6 +195,21 @@ class Collecting:
         return inflated(bytes(received), call.headers.get("content-encoding"))
 
 
+def _for_cookies(call: Call, path: str) -> Mapping[str, str]:
+    """Return what lets a page read an answer to a request with cookies: an answer for any origin is not enough then."""
+    target, origin = TARGETS.get(path), call.headers.get("origin")
+    if target is None or not target.family.has_cookies or origin is None or not _ORIGIN.fullmatch(origin):
+        return {}
+    return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true", "vary": "Origin"}
+
+
+def _methods(path: str) -> tuple[str, ...]:
+    """Return the methods that a path takes."""
+    if path in TARGETS:
+        return TARGETS[path].methods
+    return ("POST",) if path == METRICS else ("GET",)
+
+
 def refusal(error: errors.PortraitError, request_id: str) -> Answer:
     """Return the answer to a request that is refused: a problem with a `message`, without which clients try again."""
     status, headers, body = api_errors.problem(error, request_id)
@@ -216,7 +241,7 @@ def _of_basic(value: str) -> str:
 
 
 def inflated(body: bytes, encoding: str | None) -> bytes:
-    """Return a body without its encoding.
+    """Return a body without its encoding; some pages send gzip and do not say so.
 
     Raises:
         BodyTooLarge: it is too large then.
@@ -224,9 +249,9 @@ def inflated(body: bytes, encoding: str | None) -> bytes:
         UnsupportedMediaType: it has an encoding other than gzip.
     """
     encoding = (encoding or "identity").strip().lower()
-    if encoding == "identity":
+    if encoding == "identity" and not body.startswith(_GZIP):
         return body
-    if encoding not in {"gzip", "x-gzip"}:
+    if encoding not in {"identity", "gzip", "x-gzip"}:
         raise errors.UnsupportedMediaType("Send the body as it is, or in gzip.")
     parts: list[bytes] = []
     room = MAX_BODY + 1

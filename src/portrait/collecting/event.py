@@ -39,7 +39,7 @@ class ClientEvent(msgspec.Struct, frozen=True, kw_only=True):
     properties: dict[str, Any] = {}
     """Of what happened."""
     traits: dict[str, Any] = {}
-    """Of the person, or of a group."""
+    """Of the person, where the event says any; of a group event, those of the group."""
     group_id: str | None = None
     previous_id: str | None = None
     """Of an alias: the other id."""

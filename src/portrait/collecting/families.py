@@ -1,26 +1,34 @@
 """Families of clients: how each finds events in a body and reads one."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from portrait.collecting import segment
+from portrait.collecting import cloudevents, posthog, segment, snowplow
 from portrait.collecting.event import ClientEvent
+from portrait.collecting.request import SentRequest
 
 
 class Family(NamedTuple):
     """Clients that write events alike."""
 
     name: str
-    texts: Callable[[bytes], list[bytes]]
-    """Returns the texts of a body's events."""
+    texts: Callable[[SentRequest], list[bytes]]
+    """Returns the texts of a request's events."""
     read: Callable[[bytes, str | None], ClientEvent]
     """Returns the event of a text, whose type the path may say."""
-    key_in: Callable[[bytes], str | None]
-    """Returns the key that a body holds."""
+    key_in: Callable[[SentRequest], str | None]
+    """Returns the key that stands among a request's events."""
+    looked_for: Mapping[str, Any] = {}
+    """What its clients look for in the answer, besides what every answer says."""
+    has_cookies: bool = False
+    """Whether its clients in pages send cookies along, of which nothing is read: browsers ask whether they may."""
 
 
 SEGMENT = Family(segment.NAME, segment.texts, segment.read, segment.key_in)
-FAMILIES = {family.name: family for family in (SEGMENT,)}
+POSTHOG = Family(posthog.NAME, posthog.texts, posthog.read, posthog.key_in, posthog.LOOKED_FOR)
+SNOWPLOW = Family(snowplow.NAME, snowplow.texts, snowplow.read, snowplow.key_in, has_cookies=True)
+CLOUDEVENTS = Family(cloudevents.NAME, cloudevents.texts, cloudevents.read, cloudevents.key_in)
+FAMILIES = {family.name: family for family in (SEGMENT, POSTHOG, SNOWPLOW, CLOUDEVENTS)}
 """By the name that is kept with a refused event."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from portrait.model import strict_json
-from portrait.model.errors import MalformedJson
+from portrait.model.errors import InvalidRecord, MalformedJson
 from portrait.model.strict_json import MAX_DEPTH
 
 _LONGEST = 4000
@@ -66,6 +66,26 @@ def members(raw: bytes) -> dict[str, bytes] | None:
         if not isinstance(value, dict):
             return None
         return {name: msgspec.json.encode(member) for name, member in value.items()}
+
+
+def listed(raw: bytes, field: str) -> list[bytes]:
+    """Return the texts of the events in a body: of a list, of the list that a field holds, or the body itself.
+
+    Raises:
+        MalformedJson: it is no JSON even when mended; the detail says where.
+        InvalidRecord: it holds no events.
+    """
+    if raw.lstrip()[:1] == b"[":
+        return elements(raw) or []
+    held = members(raw)
+    if held is None:
+        raise InvalidRecord(f"The body must be an event, or an object whose `{field}` lists events.")
+    if field not in held:
+        return [raw]
+    events = elements(held[field]) if held[field].lstrip()[:1] == b"[" else None
+    if events is None:
+        raise InvalidRecord(f"Field `{field}` must be a list of events.")
+    return events
 
 
 def _integer(digits: str) -> int | str:

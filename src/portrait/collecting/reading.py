@@ -73,6 +73,24 @@ def _naive(date: str, clock: str) -> int:
         raise InvalidRecord("The event's timestamp names no day or no time of day.") from None
 
 
+def sent_at(value: Any) -> int | None:
+    """Return when an event was sent; a moment that cannot be read is no reason to refuse the event."""
+    try:
+        return moment(value)
+    except InvalidRecord:
+        return None
+
+
+def name(value: Any) -> str | None:
+    """Return what something is called; None where that is no text, or an empty one."""
+    return value if isinstance(value, str) and value else None
+
+
+def elements(value: Any) -> list[Any]:
+    """Return a list; an empty one where there is none."""
+    return value if isinstance(value, list) else []
+
+
 def members(value: Any) -> dict[str, Any]:
     """Return an object; an empty one where there is none."""
     return value if isinstance(value, dict) else {}

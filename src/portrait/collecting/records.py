@@ -3,7 +3,7 @@
 | event | records |
 |---|---|
 | identify | each trait an attribute; a trait that is an e-mail address or a phone number a link besides |
-| track, page, screen | an interaction |
+| track, page, screen | an interaction; traits that it says of the person as those of identify |
 | group | the attribute `group` |
 | alias | a link |
 | any, with a user id and an anonymous id | a link between the two |
@@ -85,6 +85,7 @@ def records_of(
         case Kind.ALIAS:
             yield from _alias(event, subject, known)
         case _ if event.name != CONSENT_UPDATED:
+            yield from _traits(event, subject, told)
             yield _interaction(event, subject, source, happened + place)
     if event.kind is Kind.IDENTIFY or event.name == CONSENT_UPDATED:
         for category, is_allowed in event.consent.items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from portrait.collecting import lenient, reading
 from portrait.collecting.event import ClientEvent, Kind
+from portrait.collecting.request import SentRequest
 from portrait.model.errors import InvalidRecord
 
 NAME = "segment"
@@ -18,44 +19,32 @@ SHORT = {
 _RESENT = frozenset({"sentAt", "_metadata", "receivedAt"})
 """What a client changes when it sends an event again."""
 _KINDS = frozenset(Kind)
+_OF_SOMEBODY = frozenset({Kind.IDENTIFY, Kind.GROUP})
+"""What says traits; elsewhere clients repeat what they remember, which may be long out of date."""
 
 
-def texts(body: bytes) -> list[bytes]:
+def texts(request: SentRequest) -> list[bytes]:
     """Return the texts of a body's events: those of a batch, of a list, or the body itself.
 
     Raises:
         MalformedJson: it is no JSON.
         InvalidRecord: it holds no events.
     """
-    if body.lstrip()[:1] == b"[":
-        return lenient.elements(body) or []
-    members = lenient.members(body)
-    if members is None:
-        raise InvalidRecord("The body must be an event, or an object whose `batch` lists events.")
-    if "batch" not in members:
-        return [body]
-    batch = lenient.elements(members["batch"]) if members["batch"].lstrip()[:1] == b"[" else None
-    if batch is None:
-        raise InvalidRecord("Field `batch` must be a list of events.")
-    return batch
+    return lenient.listed(request.body, "batch")
 
 
-def key_in(body: bytes) -> str | None:
+def key_in(request: SentRequest) -> str | None:
     """Return the write key that a body holds, of its own or of its first event; None where it holds none.
 
     A key of which only a part is shown is none.
     """
-    value = lenient.decode(body)
-    events = value if isinstance(value, list) else [value, *_listed(reading.members(value).get("batch"))]
+    value = lenient.decode(request.body)
+    events = value if isinstance(value, list) else [value, *reading.elements(reading.members(value).get("batch"))]
     for event in events[:2]:
         key = reading.members(event).get("writeKey")
         if isinstance(key, str) and key and "***" not in key:
             return key
     return None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def read(text: bytes, kind: str | None) -> ClientEvent:
@@ -75,7 +64,7 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
     if kind not in _KINDS:
         raise InvalidRecord(f"Field `type` must be one of: {', '.join(sorted(_KINDS))}.")
     context = reading.members(value.get("context"))
-    traits = value.get("traits")
+    traits = value.get("traits") if kind in _OF_SOMEBODY else None
     if traits is None and kind == Kind.IDENTIFY:
         traits = context.get("traits")
     name = value.get("event") if kind == Kind.TRACK else value.get("name")
@@ -86,22 +75,14 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
         user_id=reading.text_id(value.get("userId")),
         anonymous_id=reading.text_id(value.get("anonymousId")),
         at=reading.moment(value.get("originalTimestamp") if at is None else at),
-        sent_at=_sent_at(value.get("sentAt")),
-        name=name if isinstance(name, str) and name else None,
+        sent_at=reading.sent_at(value.get("sentAt")),
+        name=reading.name(name),
         properties=reading.members(value.get("properties")),
         traits=reading.members(traits),
         group_id=reading.text_id(value.get("groupId")),
         previous_id=reading.text_id(value.get("previousId")),
         consent=_consent(context),
     )
-
-
-def _sent_at(value: Any) -> int | None:
-    """Return when an event was sent; a moment that cannot be read is no reason to refuse the event."""
-    try:
-        return reading.moment(value)
-    except InvalidRecord:
-        return None
 
 
 def _consent(context: dict[str, Any]) -> dict[str, bool]:
