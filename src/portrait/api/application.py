@@ -143,6 +143,8 @@ class Application:
         if method != b"GET" or self._access.is_open:
             return None
         path = target.partition(b"?")[0].decode("latin-1")
+        if not path.startswith(BASE) and self._collecting.takes(path):
+            return None  # whoever sends there needs another answer
         if self._gates.get(("GET", path), reads) is not reads:
             return None
         try:

@@ -29,9 +29,14 @@ CONSENT_UPDATED = "Segment Consent Preference Updated"
 """The name of the event that reports a change of consent."""
 PERSON = {
     "firstName": "given_name", "first_name": "given_name", "lastName": "family_name", "last_name": "family_name",
-    "birthday": "birth_date", "dateOfBirth": "birth_date",
+    "birthday": "birth_date", "dateOfBirth": "birth_date", "title": "job_title", "company": "organization",
 }  # fmt: skip
 """What clients call a person's own traits, and what the attribute is called."""
+ADDRESS = {
+    "street": "address_street", "postalCode": "address_postal_code", "postal_code": "address_postal_code",
+    "city": "address_locality", "state": "address_region", "country": "address_country",
+}  # fmt: skip
+"""The same of the parts of the trait `address`."""
 _IDENTIFIERS = ("email", "phone")
 """Traits that are identifiers too."""
 _OF_REQUEST = frozenset({"ip", "userAgent", "user_agent", "search"})
@@ -114,9 +119,18 @@ def _traits(event: ClientEvent, subject: tuple[str, str], told: int) -> Iterator
     for name, value in without_requests(event.traits).items():
         if not name:
             continue
-        yield EventRecord("attributes", subject, {"name": PERSON.get(name, name), "value": value}, told)
+        for attribute, part in _attributes(name, value):
+            yield EventRecord("attributes", subject, {"name": attribute, "value": part}, told)
         if name in _IDENTIFIERS and isinstance(value, str) and value.strip():
             yield _link(subject, name, value)
+
+
+def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes that a trait is: of an address whose parts have names that are known, each part."""
+    if name == "address" and isinstance(value, dict) and value and value.keys() <= ADDRESS.keys():
+        yield from ((ADDRESS[part], text) for part, text in value.items())
+    else:
+        yield PERSON.get(name, name) if isinstance(value, str) else name, value
 
 
 def _alias(event: ClientEvent, subject: tuple[str, str], known: frozenset[str]) -> Iterator[EventRecord]:
