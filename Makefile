@@ -19,6 +19,7 @@ test-install: $(VENV)/dev.stamp
 	$(BIN)/pytest -m registries tests/installing
 
 # Generates clients of the OpenAPI document, in Python and, where there is npm, in TypeScript; compiles and runs them.
+# Then lets tracking clients of other makers send: those for Node where there is npm, for browsers where Chromium is too.
 test-clients: $(VENV)/dev.stamp
 	$(BIN)/pytest -m registries tests/clients
 
@@ -95,6 +96,8 @@ lock:
 		--group people -o requirements/people.txt --upgrade
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 		-c requirements/dev.txt requirements/clients.in -o requirements/clients.txt --upgrade
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+		-c requirements/dev.txt requirements/sdks.in -o requirements/sdks.txt --upgrade
 	for peer in peers feast node; do \
 		uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 			requirements/$$peer.in -o requirements/$$peer.txt --upgrade; \

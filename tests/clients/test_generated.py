@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import urllib.request
 import venv
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clients.commands import did, packages
 from docs.pages import ROOT
 from harness import portrait, server
 
@@ -18,17 +18,7 @@ pytestmark = [pytest.mark.registries, pytest.mark.timeout(900)]
 
 HERE = Path(__file__).parent
 PLUGINS = [str(path) for path in sorted(ROOT.glob("examples/plugins/*.py"))]
-SECONDS = 400
 NDJSON = "Unsupported content type application/x-ndjson"
-
-
-def did(*words, **options):
-    """Run a command that must succeed, and return what it printed."""
-    done = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, timeout=SECONDS, check=False, **options
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ def test_a_typescript_client_compiles_strictly_and_works(running, tmp_path):
         pytest.skip("no npm on this machine")
     directory = tmp_path / "typescript"
     shutil.copytree(HERE / "typescript", directory)
-    did(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", cwd=directory)
+    packages(npm, directory)
     tools = directory / "node_modules" / ".bin"
     did(tools / "openapi-typescript", document, "--output", "schema.d.ts", cwd=directory)
     did(tools / "tsc", "--project", ".", cwd=directory)
