@@ -20,12 +20,17 @@ PAGE = 100
 
 @dataclass(frozen=True)
 class Kept:
-    """An event as it is stored: its number, its name, and the millisecond at which its client says it happened."""
+    """An event as it is stored: its number, its name, when it happened, and what was sent along."""
 
     n: int
     name: str
-    millisecond: datetime
+    moment: datetime
     properties: dict
+
+    @property
+    def millisecond(self):
+        """The millisecond at which its client says that it happened: what is below that can be its place in a batch."""
+        return self.moment.replace(microsecond=self.moment.microsecond // 1000 * 1000)
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,5 @@ class Collector:
 
 
 def _kept(row):
-    moment = datetime.fromisoformat(row["timestamp"])
     properties = row["properties"]
-    return Kept(
-        n=properties["n"], name=row["interactionType"], properties=properties,
-        millisecond=moment.replace(microsecond=moment.microsecond // 1000 * 1000),
-    )  # fmt: skip
+    return Kept(properties["n"], row["interactionType"], datetime.fromisoformat(row["timestamp"]), properties)

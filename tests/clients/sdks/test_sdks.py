@@ -7,7 +7,7 @@ an answer.
 
 import json
 import os
-from itertools import count
+from itertools import count, pairwise
 from time import sleep
 from typing import NamedTuple
 
@@ -165,6 +165,8 @@ def test_what_was_sent_is_there_once_when_the_server_is_restarted_or_stands_stil
         assert stored == every
     if not client.is_in_browser:
         assert [event.n for event in kept if event.name == "Held"] == numbers(held)
+        moments = [event.moment for event in kept if event.name == "Held"]
+        assert all(before < after for before, after in pairwise(moments))
     assert set(numbers(after)) <= set(sent)
     assert collector.customer("fay")[0] == "fay"
 
