@@ -2,7 +2,8 @@
 
 A call is an object: `kind`, `user`, `anonymous`, `name`, `group`, `previous` as its kind needs them, `data` for what
 is sent along, `odd` to send values besides that not every JSON holds, `wait` for seconds until the next call. Its
-number `n` in `data` tells it from all others.
+number `n` in `data` tells it from all others. A page takes the kind `reload` besides: it is loaded anew, and answers
+together with the next list.
 """
 
 import json

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from clients.sdks.conftest import CLIENTS
+
 pytestmark = [pytest.mark.registries, pytest.mark.timeout(1800)]
 
 
@@ -30,6 +32,7 @@ LARGE = 100
 """Events of 30 kB at once."""
 STREAM = 80
 """Events, a hundredth of a second apart, while the server is restarted."""
+BROWSERS = [client for client in CLIENTS if client.is_in_browser]
 KILOBYTES_30 = "x" * 30_000
 
 
@@ -169,6 +172,26 @@ def test_what_was_sent_is_there_once_when_the_server_is_restarted_or_stands_stil
         assert all(before < after for before, after in pairwise(moments))
     assert set(numbers(after)) <= set(sent)
     assert collector.customer("fay")[0] == "fay"
+
+
+@pytest.mark.parametrize("client", BROWSERS, ids=lambda client: client.name, indirect=True)
+def test_what_a_page_sends_again_after_it_is_loaded_anew_is_there_once(client, sender, collector):
+    calls = Calls()
+    did(sender, [calls.identify("hal")])
+    left = []
+    for _ in range(LOAD.rounds):
+        part = [*(calls.track("hal") for _ in range(29)), calls.track("hal", wait=0.05)]
+        sender.begin([*part, {"kind": "reload"}])
+        left += part
+    after = [calls.track("hal", "After")]
+    sent = did(sender, [calls.identify("hal"), *after])
+    kept = collector.settled("hal", len(sent))
+    stored = sorted(event.n for event in kept)
+    every = numbers([*left, *after])
+    print(f"{client.name}: {len(every)} called, {len(sent)} sent, {len(stored)} stored")
+    assert len(stored) == len(set(stored))
+    assert set(numbers(after)) <= set(sent) <= set(stored) <= set(every)
+    assert_in_order(kept)
 
 
 def test_a_refused_event_is_listed_with_its_reason_and_costs_no_other(client, sender, collector):

@@ -4,8 +4,16 @@
 
 import { connect } from "client";
 
-const answered = new Set();
+// Kept when the page is loaded anew: what was answered, and of which calls it is still to be said.
+const kept = (name) => JSON.parse(sessionStorage.getItem(name) ?? "[]");
+const keep = (name, values) => sessionStorage.setItem(name, JSON.stringify([...values]));
+const answered = new Set(kept("answered"));
 let open = 0;
+
+function answer(body) {
+  numbers(body).forEach((n) => answered.add(n));
+  keep("answered", answered);
+}
 
 function numbers(body) {
   const value = typeof body === "string" ? JSON.parse(body) : {};
@@ -16,9 +24,9 @@ const plainFetch = window.fetch;
 window.fetch = async (target, options) => {
   open += 1;
   try {
-    const answer = await plainFetch(target, options);
-    if (answer.status === 200 && options?.body) numbers(options.body).forEach((n) => answered.add(n));
-    return answer;
+    const response = await plainFetch(target, options);
+    if (response.status === 200 && options?.body) answer(options.body);
+    return response;
   } finally {
     open -= 1;
   }
@@ -28,7 +36,7 @@ XMLHttpRequest.prototype.send = function (body) {
   open += 1;
   this.addEventListener("loadend", () => {
     open -= 1;
-    if (this.status === 200 && typeof body === "string") numbers(body).forEach((n) => answered.add(n));
+    if (this.status === 200 && typeof body === "string") answer(body);
   });
   return plainSend.call(this, body);
 };
@@ -64,12 +72,19 @@ const { client, identifiesLater } = await connect(settings.url, settings.key);
 for (;;) {
   const calls = await (await plainFetch("/calls")).json();
   if (calls === null) break;
+  const counted = calls.filter((call) => call.kind === "track" || call.kind === "page");
+  const wanted = [...kept("wanted"), ...counted.map((call) => call.data.n)];
   for (const call of calls) {
+    if (call.kind === "reload") {
+      keep("wanted", wanted);
+      location.reload();
+      await sleep(3600); // another page goes on
+    }
     const made = quiet(make(client, call));
     if (identifiesLater && call.kind === "identify") await made;
     if (call.wait) await sleep(call.wait);
   }
-  const wanted = calls.filter((call) => call.kind === "track" || call.kind === "page").map((call) => call.data.n);
+  keep("wanted", []);
   // Until all is answered, or nothing has been under way for a while.
   for (let still = 0; still < settings.patience && !wanted.every((n) => answered.has(n)); ) {
     await sleep(0.05);
