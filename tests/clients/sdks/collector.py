@@ -107,6 +107,11 @@ class Collector:
         [section] = profile["sections"]
         return profile["customerId"], {(link["type"], link["value"]) for link in section["data"]}
 
+    def attributes(self, user):
+        """Return what is known of a user by name."""
+        [section] = self._read(f"/customers/{user}/unified-profile", sections="attributes")["sections"]
+        return {one["name"]: one["value"] for one in section["data"]}
+
     def kept(self, user):
         """Return the tracked events and pages that are stored for a user, the earliest first."""
         rows, cursor = [], {}
