@@ -16,6 +16,7 @@ from portrait.api.access import AccessResources
 from portrait.api.application import Application
 from portrait.api.bulk import Bulk
 from portrait.api.collect import Collecting
+from portrait.api.collecting_rules import CollectingRulesResource
 from portrait.api.customers import Customers
 from portrait.api.health import Health
 from portrait.api.identity import IdentityResource
@@ -252,6 +253,7 @@ def application(
         Lookup(services.owners, services.reader, services.registry, services.clock),
         AccessResources(services.access),
         RejectResource(services.rejects),
+        CollectingRulesResource(services.collector),
         Health(services.store),
     )
     operations = [operation for resource in resources for operation in resource.operations()]

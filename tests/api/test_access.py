@@ -19,6 +19,7 @@ ROLES = ("viewer", "editor", "admin", "platform")
 READ, WRITE = {"viewer", "editor", "admin"}, {"editor", "admin"}
 MATRIX = {
     "get_unified_profile": READ, "list_customers": READ, "record_bulk": WRITE, "list_rejects": WRITE,
+    "get_collecting_rules": READ, "set_collecting_rules": {"admin"},
     "count_rejects": WRITE, "act_on_rejects": WRITE, "create_tenant": {"platform"},
     "list_tenants": {"platform"}, "create_key": {"admin", "platform"}, "list_keys": {"admin", "platform"},
     "revoke_key": {"admin", "platform"}, "live": None, "ready": None,

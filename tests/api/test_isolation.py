@@ -129,6 +129,8 @@ def attempts(operation, foreign):
         "get_unified_profile": lambda: [pair(path)],
         "record_bulk": lambda: [[{"path": path, **bulk(name)} for name in (THEIRS, NOBODY)]],
         "list_rejects": lambda: [[{"path": path}], [{"path": path, "params": {"source": "theirs"}}]],
+        "get_collecting_rules": lambda: [[{"path": path}]],
+        "set_collecting_rules": lambda: [[{"path": path, "json": {"keep": ["ip"]}}]],
         "count_rejects": lambda: [[{"path": path}]],
         "act_on_rejects": lambda: [
             [{"path": path, "json": {"action": action, "source": source}} for source in ("theirs", "nobodys")]

@@ -270,7 +270,7 @@ The schema is 0003; an upgrade runs:
 0005: Facts of a key in their whole order: a page of them is read without those of the same moment that it leaves out.
 0006: When a key was used last.
 0007: On SQLite what repeats in every row stands once and has a number: identifiers, names of sections and sources.
-0008: What clients send: keys that only write, as a named source, and events that were refused.
+0008: What clients send: keys that only write, as a named source; tenants' rules for it; and events that were refused.
 clashing-events: otherwise after portrait db rebuild: 1 customers (interactions 1)
 clashing-events: c1: shows other interactions
 competing-claims: otherwise once an identity record or an action concerns them: 2 customers\

@@ -15,7 +15,8 @@ extension attribute `anonymousid`, else `anonymousId` in the data.
 becomes the property `data`. If the last part of the type is in `MAPPING` (`org.example.identify`, say), it says what
 the mapping says, and its data has the fields of Segment's events: `traits` or `properties` in an object, or all of them
 side by side; `groupId`, `previousId`, and the name of what was done as `event`, of a page or a screen as `name`. Bytes
-that are neither JSON nor text are left out, as are other attributes.
+that are neither JSON nor text are left out, as are other attributes. A tenant's rules may map a type to a section: then
+the data is a record of that section.
 """
 
 import base64
@@ -130,6 +131,8 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
         anonymous_id=anonymous_id,
         at=reading.moment(value.get("time")),
         name=type_,
+        cloud_type=type_,
+        data=data,
         properties=_without(_IDS, fields) if data is None or isinstance(data, dict) else {"data": data},
     )
     mapped = MAPPING.get(type_.rpartition(".")[2])

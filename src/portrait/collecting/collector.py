@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from portrait.access.cache import Cache
 from portrait.access.grants import WriteKey
-from portrait.collecting import reading
+from portrait.collecting import reading, rules
 from portrait.collecting.event import ClientEvent, Kind
 from portrait.collecting.families import Family, form_of, of_form
 from portrait.collecting.reading import MILLISECOND
-from portrait.collecting.records import EventRecord, records_of
+from portrait.collecting.records import Circumstances, EventRecord, records_of
+from portrait.collecting.rules import CollectingRules
 from portrait.ingest.records import Parser, chunks
 from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed, Unavailable
 from portrait.model.identifier import Identifier, customer
@@ -73,6 +75,8 @@ class Collector:
         self._recorder = recorder
         self._registry = registry
         self._clock = clock
+        self._rules: Cache[str, CollectingRules] = Cache()
+        """By tenant: another process may have changed them, so none are taken for long."""
 
     async def take(self, writer: WriteKey, family: Family, texts: Sequence[bytes], kind: str | None) -> Collected:
         """Take in what can be taken of a request, and keep the rest apart; when this returns, all of it is durable.
@@ -101,13 +105,33 @@ class Collector:
         is_many = len(sent.texts) >= MANY
         read = await asyncio.to_thread(sent.read) if is_many else sent.read()
         refused: dict[int, Refusal] = {}
-        parts = chunks(self._incoming(sent, read, await self._known(sent.tenant, read)), MAX_CHUNK)
+        known, own = await self._known(sent.tenant, read), await self.rules(sent.tenant.id)
+        given = Circumstances(sent.source, sent.received_at, known, own)
+        parts = chunks(self._incoming(sent, read, given), MAX_CHUNK)
         while (chunk := await asyncio.to_thread(next, parts, None) if is_many else next(parts, None)) is not None:
             outcome = await self._record(sent.tenant, chunk.incoming)
             for refusal in (*chunk.refused, *outcome.refused):
                 refused.setdefault(refusal.at, refusal)
         naming = Naming(sent.tenant)
         return {at: _reject(sent, at, refused[at], _named(naming, read[at])) for at in sorted(refused)}
+
+    async def rules(self, tenant: str) -> CollectingRules:
+        """Return a tenant's rules; those that another process has set take effect within half a second."""
+        if (own := self._rules.fresh(tenant)) is None:
+            own = rules.read(await self._store.collecting_rules(tenant))
+            self._rules.put(tenant, own)
+        return own
+
+    async def set_rules(self, tenant: str, raw: bytes | None) -> CollectingRules:
+        """Set a tenant's rules; None: as by default. What was recorded under the old ones stays as it was recorded.
+
+        Raises:
+            MalformedJson, InvalidRules: they break their schema; the detail says where.
+        """
+        own = rules.DEFAULT if raw is None else rules.parse(raw, self._registry)
+        await self._store.write(tenant, lambda tx: tx.set_collecting_rules(tenant, raw))
+        self._rules.put(tenant, own)
+        return own
 
     async def _known(self, tenant: TenantRow, read: Sequence[Read]) -> frozenset[str]:
         """Return the earlier ids of aliases that are known people's."""
@@ -121,7 +145,7 @@ class Collector:
         owners = await self._store.resolve(tenant.id, [customer(id_) for id_ in previous])
         return frozenset(identifier.value for identifier in owners)
 
-    def _incoming(self, sent: SentEvents, read: Sequence[Read], known: frozenset[str]) -> Iterator[Incoming | Refusal]:
+    def _incoming(self, sent: SentEvents, read: Sequence[Read], given: Circumstances) -> Iterator[Incoming | Refusal]:
         """Yield the records of events, in order, and a refusal for each event of which nothing or not all is taken."""
         parser = Parser(sent.tenant, sent.source, is_export=True)
         places: Counter[int | None] = Counter()
@@ -134,7 +158,7 @@ class Collector:
             place = places[event.at] if event.at is not None and event.at % MILLISECOND == 0 else 0
             places[event.at] += 1
             try:
-                for record in records_of(event, sent.source, sent.received_at, min(place, MILLISECOND - 1), known):
+                for record in records_of(event, given, min(place, MILLISECOND - 1)):
                     if record.section != "identities" or _is_first(record, links):
                         yield from self._told(parser, index, record)
             except InvalidRequest as error:

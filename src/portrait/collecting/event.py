@@ -45,6 +45,12 @@ class ClientEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Of an alias: the other id."""
     consent: dict[str, bool] = {}
     """By category, whether it is allowed."""
+    request: dict[str, Any] = {}
+    """What the client says of itself: its address and its user agent, as `ip` and `userAgent`."""
+    cloud_type: str | None = None
+    """Of a CloudEvent its type."""
+    data: Any = None
+    """Of a CloudEvent its data."""
 
     @property
     def subject(self) -> tuple[str, str] | None:

@@ -11,20 +11,17 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from portrait.collecting.event import ClientEvent, Kind
+from portrait.collecting.rules import CollectingRules
 from portrait.model import time
 from portrait.model.errors import InvalidRecord
 from portrait.model.identifier import name_fault
 from portrait.model.source import is_public
 from portrait.model.time import DAY
 
-OFFER_NAMES = ("offerId", "offer_id")
-"""The properties that name an offer; the first that is there counts."""
-CHANNEL_NAMES = ("channelId", "channel_id")
-"""The properties that name a channel."""
 CONSENT_UPDATED = "Segment Consent Preference Updated"
 """The name of the event that reports a change of consent."""
 PERSON = {
@@ -39,8 +36,8 @@ ADDRESS = {
 """The same of the parts of the trait `address`."""
 _IDENTIFIERS = ("email", "phone")
 """Traits that are identifiers too."""
-_OF_REQUEST = frozenset({"ip", "userAgent", "user_agent", "search"})
-"""Properties that tell of the request and not of what was done; they are left out."""
+_OF_REQUEST = {"ip": "ip", "userAgent": "userAgent", "user_agent": "userAgent", "search": "query"}
+"""Properties that tell of the request and not of what was done, and as what a tenant's rules keep them."""
 _URL = re.compile(r"(https?://[^?#\s]*)[?#]\S*", re.IGNORECASE)
 """A web address with a query or a fragment, which may hold anything, a person's data among it."""
 
@@ -51,22 +48,32 @@ class EventRecord(NamedTuple):
     section: str
     subject: tuple[str, str]
     """The type and the value of the identifier that it is about."""
-    record: dict[str, Any]
+    record: Any
+    """As JSON has it."""
     at: int | None
     """When it was true, in microseconds; None: its section says, or from when we are told."""
 
 
-def records_of(
-    event: ClientEvent, source: str, received_at: int, place: int, known: frozenset[str]
-) -> Iterator[EventRecord]:
+class Circumstances(NamedTuple):
+    """What besides an event decides on the records that it makes."""
+
+    source: str
+    """Its source, as facts name it."""
+    received_at: int
+    """In microseconds."""
+    known: frozenset[str]
+    """Of the ids that aliases give as earlier, those that are known people's."""
+    rules: CollectingRules
+    """The tenant's."""
+
+
+def records_of(event: ClientEvent, given: Circumstances, place: int) -> Iterator[EventRecord]:
     """Yield the records that an event makes.
 
     Args:
         event: the event.
-        source: its source, as facts name it.
-        received_at: when it was received, in microseconds.
+        given: the circumstances.
         place: how many events of its batch before it say that they happened at the same moment.
-        known: of the ids that aliases give as earlier, those that are known people's.
 
     Raises:
         InvalidRecord: it names nobody, or lacks what its kind needs.
@@ -74,28 +81,30 @@ def records_of(
     subject = event.subject
     if subject is None:
         raise InvalidRecord("An event needs a `userId` or an `anonymousId`.")
-    happened = happened_at(event, received_at)
+    happened = happened_at(event, given.received_at)
     # What a public key says of people must not be of a time at which nobody can check it; what happened is.
-    told = max(happened, received_at - DAY) if is_public(source) else happened
+    told = max(happened, given.received_at - DAY) if is_public(given.source) else happened
     if event.user_id is not None and event.anonymous_id is not None:
         yield _link(("customer_id", event.user_id), "anonymous_id", event.anonymous_id)
+    if (section := given.rules.event_types.get(event.cloud_type or "")) is not None:
+        yield EventRecord(section, subject, event.data, told)
+        return
+    kept = given.rules.kept
     match event.kind:
         case Kind.IDENTIFY:
-            yield from _traits(event, subject, told)
+            yield from _traits(event, subject, told, kept)
         case Kind.GROUP:
             if event.group_id is None:
                 raise InvalidRecord("A group event needs a `groupId`.")
-            group = {"groupId": event.group_id, "traits": without_requests(event.traits)}
+            group = {"groupId": event.group_id, "traits": without_requests(event.traits, kept)}
             yield EventRecord("attributes", subject, {"name": "group", "value": group}, told)
         case Kind.ALIAS:
-            yield from _alias(event, subject, known)
+            yield from _alias(event, subject, given.known)
         case _ if event.name != CONSENT_UPDATED:
-            yield from _traits(event, subject, told)
-            yield _interaction(event, subject, source, happened + place)
+            yield from _traits(event, subject, told, kept)
+            yield _interaction(event, subject, given, happened + place)
     if event.kind is Kind.IDENTIFY or event.name == CONSENT_UPDATED:
-        for category, is_allowed in event.consent.items():
-            status = "granted" if is_allowed else "revoked"
-            yield EventRecord("consent", subject, {"kind": "consent", "purpose": category, "status": status}, told)
+        yield from _consent(event, subject, told)
 
 
 def happened_at(event: ClientEvent, received_at: int) -> int:
@@ -115,8 +124,8 @@ def _link(subject: tuple[str, str], type_: str, value: str) -> EventRecord:
     return EventRecord("identities", subject, {"type": type_, "value": value}, None)
 
 
-def _traits(event: ClientEvent, subject: tuple[str, str], told: int) -> Iterator[EventRecord]:
-    for name, value in without_requests(event.traits).items():
+def _traits(event: ClientEvent, subject: tuple[str, str], told: int, kept: frozenset[str]) -> Iterator[EventRecord]:
+    for name, value in without_requests(event.traits, kept).items():
         if not name:
             continue
         for attribute, part in _attributes(name, value):
@@ -133,6 +142,12 @@ def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield PERSON.get(name, name) if isinstance(value, str) else name, value
 
 
+def _consent(event: ClientEvent, subject: tuple[str, str], told: int) -> Iterator[EventRecord]:
+    for category, is_allowed in event.consent.items():
+        status = "granted" if is_allowed else "revoked"
+        yield EventRecord("consent", subject, {"kind": "consent", "purpose": category, "status": status}, told)
+
+
 def _alias(event: ClientEvent, subject: tuple[str, str], known: frozenset[str]) -> Iterator[EventRecord]:
     """Yield the link of an alias. An id that is its own alias says nothing.
 
@@ -145,19 +160,21 @@ def _alias(event: ClientEvent, subject: tuple[str, str], known: frozenset[str]) 
         yield _link(subject, "customer_id" if previous in known else "anonymous_id", previous)
 
 
-def _interaction(event: ClientEvent, subject: tuple[str, str], source: str, at: int) -> EventRecord:
-    properties = without_requests(event.properties)
+def _interaction(event: ClientEvent, subject: tuple[str, str], given: Circumstances, at: int) -> EventRecord:
+    kept = given.rules.kept
+    properties: dict[str, Any] = {name: value for name, value in event.request.items() if name in kept}
+    properties |= without_requests(event.properties, kept)
     kind = event.name if event.kind is Kind.TRACK else event.kind.value
     if kind is None:
         raise InvalidRecord("A track event needs an `event`, its name.")
     if event.kind is not Kind.TRACK and event.name is not None:
         properties.setdefault("name", event.name)
     record: dict[str, Any] = {
-        "id": event_id(source, event.id),
+        "id": event_id(given.source, event.id),
         "interactionType": kind,
         "timestamp": time.rfc3339(at),
-        "offerId": _taken(properties, OFFER_NAMES),
-        "channelId": _taken(properties, CHANNEL_NAMES),
+        "offerId": _taken(properties, given.rules.offer_properties),
+        "channelId": _taken(properties, given.rules.channel_properties),
     }
     if properties:
         record["properties"] = properties
@@ -176,7 +193,7 @@ def event_id(source: str, id_: str) -> str:
     return named
 
 
-def _taken(properties: dict[str, Any], names: tuple[str, ...]) -> str | None:
+def _taken(properties: dict[str, Any], names: Iterable[str]) -> str | None:
     """Take the first of some properties that is a text or a number out of all properties, and return it as a text."""
     for name in names:
         value = properties.get(name)
@@ -186,9 +203,10 @@ def _taken(properties: dict[str, Any], names: tuple[str, ...]) -> str | None:
     return None
 
 
-def without_requests(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values without those of the request, and web addresses without query and fragment."""
-    return {name: _shortened(value) for name, value in values.items() if name not in _OF_REQUEST}
+def without_requests(values: dict[str, Any], kept: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return values without those of the request, web addresses without query and fragment; but for what is kept."""
+    rest = {name: value for name, value in values.items() if _OF_REQUEST.get(name) is None or _OF_REQUEST[name] in kept}
+    return rest if "query" in kept else {name: _shortened(value) for name, value in rest.items()}
 
 
 def _shortened(value: Any) -> Any:

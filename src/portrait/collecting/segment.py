@@ -82,6 +82,7 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
         group_id=reading.text_id(value.get("groupId")),
         previous_id=reading.text_id(value.get("previousId")),
         consent=_consent(context),
+        request={name: context[name] for name in ("ip", "userAgent") if isinstance(context.get(name), str)},
     )
 
 

@@ -221,8 +221,12 @@ class AccessReads(Protocol):
         ...
 
 
-class RejectReads(Protocol):
-    """Events that were refused."""
+class CollectingReads(Protocol):
+    """Rules for what clients send, and events of theirs that were refused."""
+
+    async def collecting_rules(self, tenant: str) -> bytes | None:
+        """Return a tenant's rules for collecting as JSON; None: all as by default."""
+        ...
 
     async def rejects(
         self,
@@ -285,7 +289,7 @@ class UpkeepReads(Protocol):
         ...
 
 
-class Reads(ProfileReads, FactReads, AccessReads, RejectReads, UpkeepReads, Protocol):
+class Reads(ProfileReads, FactReads, AccessReads, CollectingReads, UpkeepReads, Protocol):
     """Everything that can be read."""
 
 
@@ -361,8 +365,12 @@ class AccessWrites(Protocol):
         ...
 
 
-class RejectWrites(Protocol):
-    """What keeping refused events does, inside a transaction."""
+class CollectingWrites(Protocol):
+    """What collecting does, inside a transaction, besides recording."""
+
+    async def set_collecting_rules(self, tenant: str, rules: bytes | None) -> None:
+        """Set a tenant's rules for collecting; None: all as by default."""
+        ...
 
     async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """Keep refused events. One whose id is there already stays as it is."""
@@ -380,7 +388,7 @@ class RejectWrites(Protocol):
         ...
 
 
-class Transaction(Reads, FactWrites, AccessWrites, RejectWrites, Protocol):
+class Transaction(Reads, FactWrites, AccessWrites, CollectingWrites, Protocol):
     """Reads and writes that are seen by others all at once or never."""
 
 

@@ -152,6 +152,7 @@ def _add_common(metadata: MetaData) -> None:
         _moment("created_at"),
         Column("key_secret", LargeBinary, nullable=False),
         Column("identity_rules", LargeBinary, nullable=True),
+        Column("collecting_rules", LargeBinary, nullable=True),
     )
 
     Table(

@@ -18,13 +18,13 @@ from types import ModuleType
 from portrait.storage.conformance import (
     access,
     changes,
+    collecting,
     documents,
     events,
     facts,
     identifiers,
     isolation,
     lifecycle,
-    rejects,
     states,
     transactions,
     upkeep,
@@ -35,7 +35,8 @@ Case = Callable[[Store], Awaitable[None]]
 """One promise: takes an open, empty store."""
 
 _FILES: tuple[ModuleType, ...] = (
-    documents, identifiers, states, changes, facts, events, access, rejects, upkeep, isolation, transactions, lifecycle,
+    documents, identifiers, states, changes, facts, events, access, collecting, upkeep, isolation, transactions,
+    lifecycle,
 )  # fmt: skip
 
 

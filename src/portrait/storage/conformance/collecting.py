@@ -1,7 +1,7 @@
-"""Refused events: kept as they were sent, found by person, source and reason, and gone when removed."""
+"""Rules for collecting; and refused events, kept as they were sent, found by person and reason, gone when removed."""
 
 from portrait.model.identifier import Identifier, customer
-from portrait.storage.conformance.support import BINARY, MAX, OTHER, TENANT, ask
+from portrait.storage.conformance.support import BINARY, MAX, OTHER, TENANT, ask, put_tenant, tenant
 from portrait.storage.contract import RefusedEvent, RejectCount, Store
 
 ANN, BOB = customer("ann"), Identifier("email", "bob@example.org")
@@ -13,9 +13,22 @@ def reject(number: int, *identifiers: Identifier, source: str = "web", code: str
     return RefusedEvent(id_, source, "segment", code, "A detail.", number, identifiers, b'{"n":%d}' % number)
 
 
-async def keep(store: Store, *rejects: RefusedEvent, tenant: str = TENANT) -> None:
+async def keep(store: Store, *rejects: RefusedEvent, whose: str = TENANT) -> None:
     """Keep refused events."""
-    await store.write(tenant, lambda tx: tx.put_rejects(tenant, rejects))
+    await store.write(whose, lambda tx: tx.put_rejects(whose, rejects))
+
+
+async def test_rules_for_collecting_are_one_tenants_and_may_be_taken_back(store: Store) -> None:
+    """`set_collecting_rules`, `collecting_rules`: each byte is kept, of one tenant alone; None where there are none."""
+    for name in (TENANT, OTHER):
+        await put_tenant(store, tenant(name))
+    assert await ask(store, lambda reads: reads.collecting_rules(TENANT)) is None
+    await store.write(TENANT, lambda tx: tx.set_collecting_rules(TENANT, BINARY))
+    assert await ask(store, lambda reads: reads.collecting_rules(TENANT)) == BINARY
+    assert await store.collecting_rules(OTHER) is await store.collecting_rules("unknown") is None
+    assert await store.tenant(TENANT) == tenant(TENANT)
+    await store.write(TENANT, lambda tx: tx.set_collecting_rules(TENANT, None))
+    assert await store.collecting_rules(TENANT) is None
 
 
 async def test_refused_events_come_back_as_they_were_kept(store: Store) -> None:
@@ -45,7 +58,7 @@ async def test_refused_events_are_found_by_source_reason_and_identifier(store: S
 async def test_refused_events_are_one_tenants(store: Store) -> None:
     """No tenant sees, counts or removes another's, whatever their ids."""
     await keep(store, reject(1, ANN))
-    await keep(store, reject(1, ANN, source="theirs"), tenant=OTHER)
+    await keep(store, reject(1, ANN, source="theirs"), whose=OTHER)
     assert await store.rejects(TENANT, None, 10, identifier=ANN) == [reject(1, ANN)]
     assert await store.count_rejects(TENANT) == [RejectCount("web", "invalid", 1, 7)]
     assert await store.write(OTHER, lambda tx: tx.remove_rejects(OTHER, [reject(1).id])) == 1
@@ -64,7 +77,7 @@ async def test_refused_events_are_counted_by_source_and_reason(store: Store) -> 
 async def test_refused_events_are_removed_once_and_by_age(store: Store) -> None:
     """`remove_rejects`, `remove_rejects_before`: what is gone is not found; the oldest of all go first."""
     await keep(store, *(reject(number, ANN, BOB) for number in range(1, 6)))
-    await keep(store, reject(3, ANN), tenant=OTHER)
+    await keep(store, reject(3, ANN), whose=OTHER)
     ids = [reject(2).id, reject(9).id]
     assert [await store.write(TENANT, lambda tx: tx.remove_rejects(TENANT, ids)) for _ in range(2)] == [1, 0]
     assert await store.write(None, lambda tx: tx.remove_rejects_before(4, 2)) == 2

@@ -1,4 +1,7 @@
-"""Refused events in PostgreSQL. On Citus they stand on the coordinator: few are written, and people read them."""
+"""Rules for collecting, and refused events, in PostgreSQL.
+
+On Citus refused events stand on the coordinator: few are written, and people read them.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -12,12 +15,17 @@ from portrait.storage.postgres.put import columns
 from portrait.storage.rows import REJECT_COLUMNS, reject_of, reject_row
 
 
-class PostgresRejects(ABC):
-    """The contract's reads of refused events, over whatever runs a statement."""
+class PostgresCollected(ABC):
+    """The contract's reads for collecting, over whatever runs a statement."""
 
     @abstractmethod
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
         """Run a statement, on the pool's or a transaction's connection."""
+
+    async def collecting_rules(self, tenant: str) -> bytes | None:
+        """See the contract."""
+        rows = await self._rows("SELECT collecting_rules FROM tenants WHERE id = $1", tenant)
+        return rows[0][0] if rows else None
 
     async def rejects(
         self,
@@ -51,8 +59,12 @@ class PostgresRejects(ABC):
         return [RejectCount(*row) for row in rows]
 
 
-class PostgresRejecting(PostgresRejects):
-    """The contract's writes of refused events."""
+class PostgresCollecting(PostgresCollected):
+    """The contract's writes for collecting."""
+
+    async def set_collecting_rules(self, tenant: str, rules: bytes | None) -> None:
+        """See the contract."""
+        await self._rows("UPDATE tenants SET collecting_rules = $1 WHERE id = $2", rules, tenant)
 
     async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """See the contract."""

@@ -8,8 +8,8 @@ from portrait.model.fact import Fact
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Cursor, DocumentRow, FactsAsked, StoredState
 from portrait.storage.postgres.access import PostgresAccess
+from portrait.storage.postgres.collecting import PostgresCollected
 from portrait.storage.postgres.put import columns
-from portrait.storage.postgres.rejects import PostgresRejects
 from portrait.storage.rows import FACT_COLUMNS, RowPage, fact_of, facts_asked, newest_first, question_rows
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = $1 AND customer_id = $2"
@@ -30,7 +30,7 @@ EXISTS would be planned as a join with all deletes.
 """
 
 
-class PostgresReads(PostgresAccess, PostgresRejects):
+class PostgresReads(PostgresAccess, PostgresCollected):
     """Every read of the contract, over whatever runs a statement."""
 
     async def documents(self, tenant: str, customer_id: str, sections: Collection[str] | None) -> Sequence[DocumentRow]:

@@ -17,10 +17,10 @@ from portrait.model.document import HEAD, Document, Head, known_head
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Changes, Credential, DocumentRow, TenantRow
 from portrait.storage.postgres import citus, put
+from portrait.storage.postgres.collecting import PostgresCollecting
 from portrait.storage.postgres.connection import OutOfTurn
 from portrait.storage.postgres.put import columns
 from portrait.storage.postgres.reads import PostgresReads
-from portrait.storage.postgres.rejects import PostgresRejecting
 from portrait.storage.rows import divided, fact_rows
 
 CUSTOM_PLANS = "SET LOCAL plan_cache_mode = force_custom_plan"
@@ -34,7 +34,7 @@ _MINTING = 0x506F7276
 it: both are rare and short."""
 
 
-class PostgresTransaction(PostgresRejecting, PostgresReads):
+class PostgresTransaction(PostgresCollecting, PostgresReads):
     """Every read and write of the contract, over the transaction's connection."""
 
     PLANS: ClassVar = CUSTOM_PLANS

@@ -1,4 +1,4 @@
-"""Refused events in SQLite."""
+"""Rules for collecting, and refused events, in SQLite."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -11,12 +11,17 @@ from portrait.storage.contract import RefusedEvent, RejectCount
 from portrait.storage.rows import REJECT_COLUMNS, reject_of, reject_row
 
 
-class SqliteRejects(ABC):
-    """The contract's reads of refused events, over whatever runs a statement."""
+class SqliteCollected(ABC):
+    """The contract's reads for collecting, over whatever runs a statement."""
 
     @abstractmethod
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Run a statement with values, and return its rows."""
+
+    async def collecting_rules(self, tenant: str) -> bytes | None:
+        """See the contract."""
+        rows = self._rows("SELECT collecting_rules FROM tenants WHERE id = ?", (tenant,))
+        return rows[0][0] if rows else None
 
     async def rejects(
         self,
@@ -51,12 +56,16 @@ class SqliteRejects(ABC):
         return [RejectCount(*row) for row in rows]
 
 
-class SqliteRejecting(SqliteRejects):
-    """The contract's writes of refused events."""
+class SqliteCollecting(SqliteCollected):
+    """The contract's writes for collecting."""
 
     @abstractmethod
     def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement with each row of values."""
+
+    async def set_collecting_rules(self, tenant: str, rules: bytes | None) -> None:
+        """See the contract."""
+        self._put("UPDATE tenants SET collecting_rules = ? WHERE id = ?", [(rules, tenant)])
 
     async def put_rejects(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
         """See the contract."""

@@ -11,9 +11,9 @@ from portrait.model.identifier import CUSTOMER_ID, Identifier
 from portrait.storage.contract import Cursor, DocumentRow, FactsAsked, StoredState
 from portrait.storage.rows import RowPage, newest_first
 from portrait.storage.sqlite.access import SqliteAccess
+from portrait.storage.sqlite.collecting import SqliteCollected
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.numbers import WANTED, Numbers, array
-from portrait.storage.sqlite.rejects import SqliteRejects
 
 _DOCUMENT = "SELECT section, body, hash, valid_until, version FROM documents WHERE tenant = ? AND customer_id = ?"
 _HASH = _DOCUMENT.replace("body", "CASE section WHEN '' THEN body ELSE x'' END")
@@ -28,7 +28,7 @@ def placeholders(values: Collection[object]) -> str:
     return ",".join("?" * len(values))
 
 
-class SqliteReads(SqliteAccess, SqliteRejects):
+class SqliteReads(SqliteAccess, SqliteCollected):
     """Every read of the contract, over one connection."""
 
     def __init__(self, connection: apsw.Connection) -> None:

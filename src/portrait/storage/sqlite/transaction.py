@@ -11,10 +11,10 @@ from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.storage.contract import Changes, Credential, TenantRow
 from portrait.storage.rows import divided
+from portrait.storage.sqlite.collecting import SqliteCollecting
 from portrait.storage.sqlite.connection import translated
 from portrait.storage.sqlite.numbers import WANTED, GivenNumbers, array
 from portrait.storage.sqlite.reads import SqliteReads
-from portrait.storage.sqlite.rejects import SqliteRejecting
 
 SET_OWNERS = "UPDATE identifiers SET customer_id = ? WHERE number = ?"
 DELETE_STATES = "DELETE FROM states WHERE identifier = ? AND section = ?"
@@ -33,7 +33,7 @@ PUT_DOCUMENTS = (
 )
 
 
-class SqliteTransaction(SqliteRejecting, SqliteReads):
+class SqliteTransaction(SqliteCollecting, SqliteReads):
     """Every read and write of the contract in one work, over the writer's connection."""
 
     _numbers: GivenNumbers

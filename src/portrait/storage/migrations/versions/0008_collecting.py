@@ -1,4 +1,4 @@
-"""What clients send: keys that only write, as a named source, and events that were refused."""
+"""What clients send: keys that only write, as a named source; tenants' rules for it; and events that were refused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,6 +13,7 @@ def _text() -> sa.types.TypeEngine[str]:
 
 def upgrade() -> None:
     """Forward only: a newer schema is never taken back. No key that is there already is a write key."""
+    op.add_column("tenants", sa.Column("collecting_rules", sa.LargeBinary, nullable=True))
     op.add_column("credentials", sa.Column("write_grant", sa.LargeBinary, nullable=True))
     op.create_table(
         "rejects",
