@@ -13,6 +13,7 @@ from portrait.access.grants import WriteKey
 from portrait.collecting import reading, rules
 from portrait.collecting.event import ClientEvent, Kind
 from portrait.collecting.families import Family, form_of, of_form
+from portrait.collecting.known_links import KnownLinks
 from portrait.collecting.reading import MILLISECOND
 from portrait.collecting.records import Circumstances, EventRecord, records_of
 from portrait.collecting.rules import CollectingRules
@@ -20,6 +21,7 @@ from portrait.ingest.records import Parser, chunks
 from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed, Unavailable
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
+from portrait.sections.links import LINKS
 from portrait.sections.registry import Registry
 from portrait.storage.contract import RefusedEvent, Store, TenantRow
 from portrait.writes.incoming import Incoming
@@ -32,6 +34,8 @@ MANY = 20
 """From so many events on they are read in a thread: they must not keep other requests waiting."""
 Read = ClientEvent | PortraitError
 """An event, or why it cannot be read."""
+Link = tuple[str, str, tuple[str, str], tuple[str, str]]
+"""Of a link the tenant, the source, and the two identifiers."""
 
 
 class Collected(msgspec.Struct):
@@ -75,6 +79,7 @@ class Collector:
         self._recorder = recorder
         self._registry = registry
         self._clock = clock
+        self._links = KnownLinks()
         self._rules: Cache[str, CollectingRules] = Cache()
         """By tenant: another process may have changed them, so none are taken for long."""
 
@@ -107,11 +112,13 @@ class Collector:
         refused: dict[int, Refusal] = {}
         known, own = await self._known(sent.tenant, read), await self.rules(sent.tenant.id)
         given = Circumstances(sent.source, sent.received_at, known, own)
-        parts = chunks(self._incoming(sent, read, given), MAX_CHUNK)
+        links: dict[Link, int] = {}
+        parts = chunks(self._incoming(sent, read, given, links), MAX_CHUNK)
         while (chunk := await asyncio.to_thread(next, parts, None) if is_many else next(parts, None)) is not None:
             outcome = await self._record(sent.tenant, chunk.incoming)
             for refusal in (*chunk.refused, *outcome.refused):
                 refused.setdefault(refusal.at, refusal)
+        self._links.note(link for link, at in links.items() if at not in refused)
         naming = Naming(sent.tenant)
         return {at: _reject(sent, at, refused[at], _named(naming, read[at])) for at in sorted(refused)}
 
@@ -145,11 +152,15 @@ class Collector:
         owners = await self._store.resolve(tenant.id, [customer(id_) for id_ in previous])
         return frozenset(identifier.value for identifier in owners)
 
-    def _incoming(self, sent: SentEvents, read: Sequence[Read], given: Circumstances) -> Iterator[Incoming | Refusal]:
-        """Yield the records of events, in order, and a refusal for each event of which nothing or not all is taken."""
+    def _incoming(
+        self, sent: SentEvents, read: Sequence[Read], given: Circumstances, links: dict[Link, int]
+    ) -> Iterator[Incoming | Refusal]:
+        """Yield the records of events, in order, and a refusal for each event of which nothing or not all is taken.
+
+        Links that are said for the first time are put among `links`, with the place of the event that says so.
+        """
         parser = Parser(sent.tenant, sent.source, is_export=True)
         places: Counter[int | None] = Counter()
-        links: set[bytes] = set()
         for index, event in enumerate(read):
             if not isinstance(event, ClientEvent):
                 yield Refusal(index, event.code, event.detail)
@@ -159,8 +170,13 @@ class Collector:
             places[event.at] += 1
             try:
                 for record in records_of(event, given, min(place, MILLISECOND - 1)):
-                    if record.section != "identities" or _is_first(record, links):
-                        yield from self._told(parser, index, record)
+                    if record.section == LINKS.document:
+                        other = record.record["type"], record.record["value"]
+                        link = sent.tenant.id, sent.source, record.subject, other
+                        if link in links or link in self._links:
+                            continue
+                        links[link] = index
+                    yield from self._told(parser, index, record)
             except InvalidRequest as error:
                 yield Refusal(index, error.code, error.detail)
 
@@ -190,14 +206,6 @@ def _read(family: Family, text: bytes, kind: str | None) -> Read:
         return family.read(text, kind)
     except InvalidRequest as error:
         return error
-
-
-def _is_first(record: EventRecord, links: set[bytes]) -> bool:
-    """Tell whether a request has not said the same link yet; note it."""
-    key = msgspec.json.encode((record.subject, record.record))
-    is_first = key not in links
-    links.add(key)
-    return is_first
 
 
 def _reject(sent: SentEvents, at: int, why: Refusal, identifiers: tuple[Identifier, ...]) -> RefusedEvent:
