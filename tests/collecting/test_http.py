@@ -15,6 +15,7 @@ from portrait.api.collect import METRICS, SOURCE_CONFIG, TARGETS
 from portrait.app import application
 from portrait.collecting.families import SEGMENT
 from portrait.model.errors import StorageBusy, StorageFailed, StorageFull
+from portrait.serving.admission import Places
 from portrait.storage.sqlite.store import SqliteStore
 
 EVENT = {"type": "track", "messageId": "m1", "userId": "u1", "event": "Seen", "timestamp": "2026-06-01T11:00:00Z"}
@@ -164,6 +165,23 @@ async def test_bodies_up_to_the_limit_are_taken_and_larger_ones_refused_by_what_
     refused(await web.post("/v1/batch", gzip.compress(more), headers=packed), 413, "body_too_large")
 
 
+async def test_a_request_of_more_events_than_it_may_have_is_refused_whole(web, monkeypatch):
+    monkeypatch.setattr(collect, "MAX_EVENTS", 3)
+    events = [EVENT | {"messageId": f"m{number}"} for number in range(4)]
+    await web.batch(*events[:3])
+    refused(await web.post("/v1/batch", {"batch": [*events, {}]}), 413, "body_too_large")
+    assert len(await web.served.section("interactions", "u1")) == 3
+    assert await web.rejects() == []
+
+
+async def test_large_bodies_use_a_keys_limit_up(served):
+    web = await sender(served, events_per_second=1)
+    large = [EVENT | {"type": "no", "messageId": f"m{number}", "text": "x" * 30_000} for number in range(5)]
+    await web.batch(*large)
+    refused(await web.post("/v1/batch", {"batch": [EVENT]}), 429, "too_many_events")
+    assert len(await web.rejects()) == 5
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "code"),
     [
@@ -184,6 +202,18 @@ async def test_a_body_that_cannot_be_read_is_refused_for_good(web, body, encodin
 @pytest.mark.parametrize("batch", [[], [{}], [EVENT, None, 7]])
 async def test_batches_without_events_are_taken(web, batch):
     assert (await web.post("/v1/batch", {"batch": batch})).status_code == 200
+
+
+async def test_of_large_bodies_few_are_read_at_once_by_what_they_inflate_to(web, monkeypatch):
+    monkeypatch.setattr(collect, "SMALL", 1000)
+    monkeypatch.setattr(web.served.client._transport.app._admission, "long", Places(0))
+    large = json.dumps({"batch": [EVENT | {"properties": {"text": "x" * 2000}}]}).encode()
+    packed = {"content-encoding": "gzip"} | web.headers
+    assert len(gzip.compress(large)) < 1000
+    for body, headers in ((large, web.headers), (gzip.compress(large), packed)):
+        answer = refused(await web.post("/v1/batch", body, headers=headers), 429, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+    await web.batch(EVENT)
 
 
 async def test_gzip_of_several_members_is_one_body(web):

@@ -4,12 +4,15 @@ What these clients take for an answer, and do on each, decides over loss: see `d
 every answer lets web pages read it, every refusal has a `message`, and whatever is authentic and durable is a 200.
 """
 
+import asyncio
 import base64
 import binascii
 import re
 import zlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -28,6 +31,10 @@ from portrait.serving.admission import Admission
 
 MAX_BODY = 10 * 2**20
 """The largest body, in bytes, as it is sent and once it is inflated."""
+MAX_INLINE = 2**15
+"""The longest body that is read on the event loop, in bytes."""
+MAX_EVENTS = 20_000
+"""The most events of a request."""
 SMALL = 2**20
 """Of larger bodies only so many are read at once."""
 BODY_SECONDS = 30
@@ -44,6 +51,7 @@ _PREFLIGHT = {
     "access-control-max-age": "600",
 }
 _KINDS = tuple(SHORT.values())
+T = TypeVar("T")
 _ORIGIN = re.compile("[!-~]{1,300}")
 _GZIP = b"\x1f\x8b"
 """Begins gzip, and no JSON."""
@@ -148,19 +156,21 @@ class Collecting:
         writer = None if key is None else await self._writer(call, key)
         tenant = None if writer is None else writer.tenant.id
         admitted = self._admission.write(tenant)
-        try:
-            request = SentRequest(await self._body(call, tenant), call.headers, call.query_string)
-            if writer is None:
-                writer = await self._writer(call, target.family.key_in(request))
-            texts = target.family.texts(request)
-            self._limits.count(writer.key_id, writer.grant.events_per_second, len(texts))
-            await admitted.begin()
-            collected = await self._collector.take(writer, target.family, texts, target.kind)
-        except BaseException:
-            admitted.end(answered=False)
-            raise
-        admitted.end(answered=True)
-        return collected
+        with ExitStack() as places:
+            try:
+                body = await self._body(call, tenant, places)
+                request = SentRequest(body, call.headers, call.query_string)
+                if writer is None:
+                    writer = await self._writer(call, await _beside(len(body), target.family.key_in, request))
+                texts = await _beside(len(body), _texts, target.family, request)
+                self._limits.count(writer.key_id, writer.grant.events_per_second, texts)
+                await admitted.begin()
+                collected = await self._collector.take(writer, target.family, texts, target.kind)
+            except BaseException:
+                admitted.end(answered=False)
+                raise
+            admitted.end(answered=True)
+            return collected
 
     async def _writer(self, call: Call, key: str | None) -> WriteKey:
         """Return who sends a request, if it may be sent now.
@@ -178,21 +188,23 @@ class Collecting:
             )
         return writer
 
-    async def _body(self, call: Call, tenant: str | None) -> bytes:
-        """Return a request's body, inflated. A large one needs a place, of which there are few."""
+    async def _body(self, call: Call, tenant: str | None, places: ExitStack) -> bytes:
+        """Return a request's body, inflated. A large one holds a place, one of few, until it is answered."""
         received = bytearray()
-        stream = call.stream(MAX_BODY, BODY_SECONDS)
+        hold = cache(lambda: places.enter_context(self._admission.long.hold(tenant)))
         try:
-            async for chunk in stream:
+            async for chunk in call.stream(MAX_BODY, BODY_SECONDS):
                 received += chunk
                 if len(received) > SMALL:
-                    with self._admission.long.hold(tenant):
-                        async for rest in stream:
-                            received += rest
-                        return inflated(bytes(received), call.headers.get("content-encoding"))
+                    hold()
         except errors.BodyTooSlow as error:
             raise errors.StorageBusy(error.detail) from None  # to 408 browsers answer by sending twice
-        return inflated(bytes(received), call.headers.get("content-encoding"))
+        encoding = call.headers.get("content-encoding")
+        size = MAX_BODY if received.startswith(_GZIP) else len(received)
+        body = await _beside(size, inflated, bytes(received), encoding)
+        if len(body) > SMALL:
+            hold()
+        return body
 
 
 def _for_cookies(call: Call, path: str) -> Mapping[str, str]:
@@ -208,6 +220,23 @@ def _methods(path: str) -> tuple[str, ...]:
     if path in TARGETS:
         return TARGETS[path].methods
     return ("POST",) if path == METRICS else ("GET",)
+
+
+def _texts(family: Family, request: SentRequest) -> list[bytes]:
+    """Return the texts of a request's events.
+
+    Raises:
+        InvalidRequest: it holds none, or too many; the detail says why.
+    """
+    texts = family.texts(request)
+    if len(texts) > MAX_EVENTS:
+        raise errors.BodyTooLarge(f"A request has at most {MAX_EVENTS} events. Send less at a time.")
+    return texts
+
+
+async def _beside(size: int, make: Callable[..., T], *given: Any) -> T:
+    """Return what is made of so many bytes; of many in a thread, so that no other request waits for it."""
+    return make(*given) if size <= MAX_INLINE else await asyncio.to_thread(make, *given)
 
 
 def refusal(error: errors.PortraitError, request_id: str) -> Answer:

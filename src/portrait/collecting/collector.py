@@ -30,6 +30,8 @@ from portrait.writes.recording import MAX_CHUNK, Outcome, Recorder, Refusal
 
 MAX_KEPT = 2**18
 """The most bytes of a refused event that are kept."""
+KEPT_AT_ONCE = 500
+"""So many refused events are kept in one transaction."""
 MANY = 20
 """From so many events on they are read in a thread: they must not keep other requests waiting."""
 Read = ClientEvent | PortraitError
@@ -97,8 +99,10 @@ class Collector:
         """
         tenant = writer.tenant
         sent = SentEvents(tenant, writer.grant.source, form_of(family, kind), texts, self._clock())
-        if rejects := await self.recorded(sent):
-            await self._store.write(tenant.id, lambda tx: tx.put_rejects(tenant.id, list(rejects.values())))
+        rejects = list((await self.recorded(sent)).values())
+        for begin in range(0, len(rejects), KEPT_AT_ONCE):
+            part = rejects[begin : begin + KEPT_AT_ONCE]
+            await self._store.write(tenant.id, lambda tx, part=part: tx.put_rejects(tenant.id, part))  # type: ignore[misc]  # mypy knows no lambda with a default
         return Collected(received=len(texts), refused=len(rejects))
 
     async def recorded(self, sent: SentEvents) -> dict[int, RefusedEvent]:

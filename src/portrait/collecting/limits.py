@@ -1,12 +1,14 @@
-"""How much comes with each write key: so many events a second, and a while of it at once."""
+"""How much comes with each write key: so many events a second, and a while of it at once. A large one is several."""
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 BURST_SECONDS = 10
 """So many seconds' events may come at once."""
+EVENT_BYTES = 2**13
+"""An event counts once more for each time that it has so many bytes."""
 MAX_KEYS = 10_000
 """Of so many keys it is known what came with them lately."""
 MAX_WAIT = 300
@@ -32,9 +34,10 @@ class KeyLimits:
         left = self._now(key_id, rate)
         return 0 if left > 0 else min(MAX_WAIT, max(1, math.ceil(-left / rate)))
 
-    def count(self, key_id: str, rate: int, events: int) -> None:
+    def count(self, key_id: str, rate: int, events: Sequence[bytes]) -> None:
         """Count events that came with a key."""
-        self._left[key_id] = self._now(key_id, rate) - events, self._clock()
+        weight = sum(1 + len(event) // EVENT_BYTES for event in events)
+        self._left[key_id] = self._now(key_id, rate) - weight, self._clock()
         self._left.move_to_end(key_id)
         if len(self._left) > MAX_KEYS:
             self._left.popitem(last=False)
