@@ -124,10 +124,10 @@ class Access:
             raise Unauthenticated("No write key. Send one as the client does, by Basic authentication, say.")
         credential = self._credentials.remembered(presented) or await self._credentials.look_up(presented)
         self._check_live(credential)
-        tenant = await self._tenant(credential.tenant) if credential.tenant else None
-        if credential.grant is None or tenant is None:
+        if credential.grant is None:
             raise Unauthenticated("This is no write key. `portrait key create --tenant T --source S` makes one.")
-        return WriteKey(credential.id, tenant, grants.read(credential.grant))
+        assert credential.tenant is not None
+        return WriteKey(credential.id, await self.tenant(credential.tenant), grants.read(credential.grant))
 
     def known(self, presented: str | None, tenant_id: str | None) -> str | None:
         """Return the tenant that a call seems to be for, without asking the database: for turns, it lets nobody in.

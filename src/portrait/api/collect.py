@@ -31,7 +31,7 @@ from portrait.serving.admission import Admission
 
 MAX_BODY = 10 * 2**20
 """The largest body, in bytes, as it is sent and once it is inflated."""
-MAX_INLINE = 2**15
+INLINE = 2**15
 """The longest body that is read on the event loop, in bytes."""
 MAX_EVENTS = 20_000
 """The most events of a request."""
@@ -236,7 +236,7 @@ def _texts(family: Family, request: SentRequest) -> list[bytes]:
 
 async def _beside(size: int, make: Callable[..., T], *given: Any) -> T:
     """Return what is made of so many bytes; of many in a thread, so that no other request waits for it."""
-    return make(*given) if size <= MAX_INLINE else await asyncio.to_thread(make, *given)
+    return make(*given) if size <= INLINE else await asyncio.to_thread(make, *given)
 
 
 def refusal(error: errors.PortraitError, request_id: str) -> Answer:
