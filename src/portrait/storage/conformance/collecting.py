@@ -66,6 +66,14 @@ async def test_refused_events_are_one_tenants(store: Store) -> None:
     assert await store.rejects(OTHER, None, 10) == []
 
 
+async def test_a_person_named_by_another_tenants_refused_event_is_named_by_none_of_this_one(store: Store) -> None:
+    """`rejects`: an event with the id that another tenant's has names whom it names itself."""
+    await keep(store, reject(1))
+    await keep(store, reject(1, ANN), reject(2, ANN), whose=OTHER)
+    assert await store.rejects(TENANT, None, 10, identifier=ANN) == []
+    assert await store.rejects(TENANT, None, 10) == [reject(1)]
+
+
 async def test_refused_events_are_counted_by_source_and_reason(store: Store) -> None:
     """`count_rejects`: how many, and how many bytes, in order of source and reason."""
     await keep(store, reject(1), reject(10), reject(2, code="blocked"), reject(3, source="app"))
