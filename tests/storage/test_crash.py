@@ -180,7 +180,7 @@ connection = apsw.Connection(sys.argv[1])
 connection.execute("PRAGMA cache_size = 1")  # so that what is not committed is in the file's log already
 connection.execute("BEGIN IMMEDIATE")
 rows = ((f"t{number}", b"x" * 500) for number in range(500))
-connection.executemany("INSERT INTO tenants VALUES (?, 'lost', 0, ?, NULL)", rows)
+connection.executemany("INSERT INTO tenants (id, name, created_at, key_secret) VALUES (?, 'lost', 0, ?)", rows)
 print("held", flush=True)
 time.sleep(60)
 """
