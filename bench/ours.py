@@ -1,5 +1,6 @@
 """Portrait as a subject, run as in production: keys, one worker, filled by its own command."""
 
+import base64
 import json
 import os
 import sys
@@ -14,6 +15,8 @@ from bench.subject import Subject
 
 SHOWN = 20
 """How many interactions a profile shows."""
+EVENTS_PER_SECOND = 100_000
+"""So many events a write key takes: more than any server here."""
 
 
 class Program(NamedTuple):
@@ -64,6 +67,11 @@ class Portrait(Subject):
         self.run("tenant", "create", TENANT)
         self.key = self.run("key", "create", "--tenant", TENANT, "--role", "admin").strip()
 
+    def make_write_key(self, source: str) -> str:
+        """Make a key with which a server's client sends events as a source, as many as it can."""
+        command = ("key", "create", "--tenant", self.tenant, "--source", source, "--private")
+        return self.run(*command, "--events-per-second", str(EVENTS_PER_SECOND)).strip()
+
     def load(self, file: Path) -> float:
         """Load a file of records; return how long the command took, in seconds."""
         begun = time.perf_counter()
@@ -97,6 +105,12 @@ class Portrait(Subject):
     def post(self, path: str, body: bytes, kind: str = "application/json") -> bytes:
         """Return the request that posts a body."""
         return _request("POST", path, {**self._credential(), "Content-Type": kind}, body)
+
+    def send(self, write_key: str, body: bytes) -> bytes:
+        """Return the request in which a client sends events."""
+        credential = base64.b64encode(f"{write_key}:".encode()).decode()
+        headers = {"Authorization": f"Basic {credential}", "Content-Type": "application/json"}
+        return _request("POST", "/v1/batch", headers, body)
 
     def append(self, index: int, record: object) -> bytes:
         """Return the request that records one interaction of a customer."""

@@ -60,7 +60,9 @@ def charts(run: Run | None) -> dict[str, str]:
 
 
 def _is_full(id_: str) -> bool:
-    return id_.endswith(".full") or id_.startswith("peer.") or id_ in {"floor.static", "floor.sqlite", "floor.postgres"}
+    if id_.startswith("peer."):
+        return not id_.endswith(".collect")
+    return id_.endswith(".full") or id_ in {"floor.static", "floor.sqlite", "floor.postgres"}
 
 
 def _bar(series: Series, kind: str) -> Bar:

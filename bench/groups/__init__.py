@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from bench.groups import appends, bulk, history, large, merging, overload, profile, resolving, start, workers
+from bench.groups import (
+    appends,
+    bulk,
+    collecting,
+    history,
+    large,
+    merging,
+    overload,
+    profile,
+    resolving,
+    start,
+    workers,
+)
 from bench.measure import Probe
 from bench.workshop import Workshop
 
@@ -11,5 +23,5 @@ Group = Callable[[Workshop, ExitStack], list[Probe]]
 
 GROUPS: tuple[Group, ...] = (
     start.probes, profile.probes, history.probes, merging.probes, workers.probes, appends.probes, bulk.probes,
-    resolving.probes, overload.probes, large.probes,
+    collecting.probes, resolving.probes, overload.probes, large.probes,
 )  # fmt: skip

@@ -36,7 +36,7 @@ def probes(workshop: Workshop, stack: ExitStack) -> list[Probe]:
             probes.append(_half_load(f"floor.{name}.half-load", f"{title}, half load", bare, indexes))
     for peer in _peers():
         id_ = f"peer.{peer.__name__.lower()}"
-        probes.append(_full(id_, peer.name, Serving(workshop, stack, partial(_filled_peer, workshop, peer)), indexes))
+        probes.append(_full(id_, peer.name, Serving(workshop, stack, partial(filled_peer, workshop, peer)), indexes))
     return probes
 
 
@@ -124,7 +124,12 @@ def _peers() -> list[type[Subject]]:
     return peers
 
 
-def _filled_peer(workshop: Workshop, kind: Callable[[str], Subject]) -> Subject:
+def filled_peer(workshop: Workshop, kind: Callable[[str], S]) -> S:
+    """Return a peer over the population.
+
+    Raises:
+        Failure: it could not be set up.
+    """
     peer = kind(workshop.postgres.url)
     try:
         peer.fill(workshop.kept, workshop.options.customers)

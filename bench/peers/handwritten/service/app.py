@@ -1,4 +1,4 @@
-"""The service: one route, six queries."""
+"""The service: a route of six queries, and one that collects events."""
 
 import hashlib
 import hmac
@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request
+from service import collecting
 from service.answers import Profile
+from service.keys import KEY_HASH
 from service.tables import Base, Consent, Experiment, Identity, Interaction, Journey, Segment
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-
-KEY_HASH = hashlib.sha256(b"a-key-for-the-benchmark").digest()
 
 SECTIONS: dict[str, type[Base]] = {
     "identities": Identity,
@@ -38,11 +38,13 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Hold the pool while the service runs."""
     engine = create_async_engine(os.environ["DATABASE_URL"], pool_size=20, max_overflow=0, isolation_level="AUTOCOMMIT")
     app.state.sessions = async_sessionmaker(engine, expire_on_commit=False)
+    app.state.engine = engine.execution_options(isolation_level="READ COMMITTED")
     yield
     await engine.dispose()
 
 
 app = FastAPI(lifespan=lifespan)
+app.include_router(collecting.router)
 
 
 async def session(request: Request) -> AsyncIterator[AsyncSession]:

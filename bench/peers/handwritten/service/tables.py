@@ -1,8 +1,10 @@
 """The tables, mapped."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import DateTime
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -78,3 +80,31 @@ class Consent(Base):
     granted_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     source: Mapped[str | None]
+
+
+class Trait(Base):
+    """What clients said of a customer last, by its name."""
+
+    __tablename__ = "traits"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[Any] = mapped_column(JSONB)
+    updated_at: Mapped[datetime]
+
+
+class Collected(DeclarativeBase):
+    """What tables of events have, whose keys are the clients' own."""
+
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012 - SQLAlchemy's own spelling
+
+
+class CollectedEvent(Collected):
+    """Something that a client sent."""
+
+    __tablename__ = "events"
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    customer_id: Mapped[str]
+    name: Mapped[str]
+    timestamp: Mapped[datetime]
+    properties: Mapped[Any] = mapped_column(JSONB)
