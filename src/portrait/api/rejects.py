@@ -51,7 +51,7 @@ class RejectedCounts(msgspec.Struct):
     data: list[RejectedCount]
 
 
-class RejectAction(msgspec.Struct, forbid_unknown_fields=True):
+class RefusedEventsAction(msgspec.Struct, forbid_unknown_fields=True):
     """What to do with which refused events: with all for which each field holds that is given."""
 
     action: Literal["find", "replay", "drop"]
@@ -60,7 +60,7 @@ class RejectAction(msgspec.Struct, forbid_unknown_fields=True):
     identifier: Named | None = None
 
 
-class RejectOutcome(msgspec.Struct):
+class RefusedEventsOutcome(msgspec.Struct):
     """What was done: how many were taken, refused again, or dropped; or the events that were sought."""
 
     taken: int | msgspec.UnsetType = msgspec.UNSET
@@ -89,7 +89,7 @@ class RejectResource:
 
     async def act(self, call: Call) -> Answer:
         """Take refused events again, drop them, or find those of a person."""
-        asked = await decoded(call, RejectAction)
+        asked = await decoded(call, RefusedEventsAction)
         identifier: Identifier | None = None
         if asked.identifier is not None:
             identifier = Naming(call.tenant).named(asked.identifier.type, asked.identifier.value).identifier
@@ -97,12 +97,12 @@ class RejectResource:
         match asked.action:
             case "find":
                 found = await self._rejects.listed(call.tenant.id, wanted, None, FOUND)
-                return json_answer(RejectOutcome(data=[_shown(one) for one in found]))
+                return json_answer(RefusedEventsOutcome(data=[_shown(one) for one in found]))
             case "replay":
                 replayed = await self._rejects.replay(call.tenant, wanted)
-                return json_answer(RejectOutcome(taken=replayed.taken, refused=replayed.refused))
+                return json_answer(RefusedEventsOutcome(taken=replayed.taken, refused=replayed.refused))
             case "drop":
-                return json_answer(RejectOutcome(dropped=await self._rejects.drop(call.tenant.id, wanted)))
+                return json_answer(RefusedEventsOutcome(dropped=await self._rejects.drop(call.tenant.id, wanted)))
 
     def operations(self) -> tuple[Operation, ...]:
         """Return the routes' declarations."""
@@ -134,11 +134,11 @@ class RejectResource:
             Operation(
                 id="act_on_rejects", method="POST", path="/api/v1/rejects", tag="collecting", handler=self.act,
                 roles=WRITE, is_long=True, summary="Take refused events again, drop them, or find those of a person",
-                success=200, answer=RejectOutcome, example={"taken": 12, "refused": 0},
+                success=200, answer=RefusedEventsOutcome, example={"taken": 12, "refused": 0},
                 description="`replay` takes events again, as of when they were received, once what was wrong with them"
                 f" is mended: a rule, say. `find` returns at most {FOUND} events that name an identifier.",
                 body=Body(
-                    {"application/json": {"$type": RejectAction}},
+                    {"application/json": {"$type": RefusedEventsAction}},
                     {"application/json": {"action": "replay", "source": "public:web"}},
                     {
                         "replay": Example({"action": "replay", "source": "public:web"}),
