@@ -64,10 +64,17 @@ def test_what_is_nested_too_deep_is_refused(inside):
         lenient.decode(b"[" * (most + 1) + inside + b"]" * (most + 1))
 
 
-def test_integers_of_more_digits_than_are_read_are_refused():
-    lenient.decode(b"1" * 4000)
+def test_integers_of_any_length_are_the_texts_of_their_digits():
+    for digits in ("1" * 5000, "-" + "1" * 5000, "9" * 20):
+        assert lenient.decode(digits.encode()) == digits
+
+
+def test_one_part_that_is_refused_costs_no_other():
+    deep = b"[" * 100 + b"NaN" + b"]" * 100
+    texts = lenient.elements(b"[1, " + deep + b", 2]")
+    assert [lenient.decode(texts[0]), lenient.decode(texts[2])] == [1, 2]
     with pytest.raises(MalformedJson):
-        lenient.decode(b"1" * 4001)
+        lenient.decode(texts[1])
 
 
 @given(st.lists(odd, max_size=5))

@@ -38,7 +38,11 @@ async def test_refused_events_are_listed_page_by_page_with_reason_and_event(web,
 
 async def test_a_persons_refused_events_are_found_by_what_could_be_read_from_them(web):
     identify = {"type": "identify", "messageId": "m2", "userId": "u2", "timestamp": "soon"}
+    identify["traits"] = {"email": "ann@shop.example.org"}
     await web.batch(TRACK | {"event": None, "anonymousId": "a1"}, identify)
+    for type_, value in (("customer_id", "u2"), ("email", "ann@shop.example.org")):
+        found = await act(web, "find", identifier={"type": type_, "value": value})
+        assert ["soon" in one["event"] for one in found["data"]] == [True]
     for type_, value in (("customer_id", "u1"), ("anonymous_id", "a1")):
         found = await act(web, "find", identifier={"type": type_, "value": value})
         assert [one["identifiers"] for one in found["data"]] == [

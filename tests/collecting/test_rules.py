@@ -77,6 +77,16 @@ async def test_a_cloudevent_of_a_mapped_type_is_a_record_of_its_section(server):
     assert [one.code for one in await server.rejects()] == ["invalid_record"]
 
 
+@pytest.mark.parametrize("data", [5, None, {"a": 1}, [1], {"type": "email", "value": ["x"]}])
+async def test_a_cloudevent_whose_data_is_no_record_of_its_section_is_kept_apart(server, data):
+    await put(server, eventTypes={"t": "identities"})
+    event = {"specversion": "1.0", "id": "1", "source": "/crm", "subject": "u1", "type": "t", "data": data}
+    headers = server.headers | {"content-type": "application/cloudevents+json"}
+    answer = await server.post("/v1/cloudevents", json.dumps(event).encode(), headers=headers)
+    assert (answer.status_code, answer.json()["refused"]) == (200, 1)
+    assert [one.code for one in await server.rejects()] == ["invalid_record"]
+
+
 async def test_what_a_new_mapping_mends_is_taken_when_it_is_replayed(server):
     await put(server, eventTypes={"t": "segments"})
     event = {"specversion": "1.0", "id": "1", "source": "/crm", "subject": "u1", "type": "t", "data": {"a": 1}}

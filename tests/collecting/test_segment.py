@@ -121,10 +121,18 @@ async def test_values_that_no_store_keeps_cost_no_event(web):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("id_", ["x" * 300, "a\nb", "ü" * 200])
+async def test_an_id_that_no_record_can_have_names_its_event_by_a_digest(web, id_):
+    for _ in range(2):
+        await web.batch(track(id_), track(f"{id_}2", timestamp="2026-06-01T11:00:01Z"))
+    assert len(await web.served.section("interactions", "u1")) == 2
+    assert await web.rejects() == []
+
+
 async def test_a_bad_event_is_kept_apart_and_costs_no_other(web):
     bad = [
         track("m1", type="shout"), track("m2", userId=None), track("m3", event=None), track("m4", timestamp="soon"),
-        track("m5", userId="undefined"), track("x" * 300), "no object", {"type": "group", "userId": "u1"},
+        track("m5", userId="undefined"), track("m6", type=["track"]), "no object", {"type": "group", "userId": "u1"},
         {"type": "alias", "userId": "u1"},
     ]  # fmt: skip
     answer = await web.batch(*bad, track("m9"))

@@ -7,6 +7,7 @@ every answer lets web pages read it, every refusal has a `message`, and whatever
 import asyncio
 import base64
 import binascii
+import logging
 import re
 import zlib
 from collections.abc import Callable, Mapping
@@ -50,6 +51,7 @@ _PREFLIGHT = {
     " x-enable-debug, x-ip-policy, sp-anonymous",
     "access-control-max-age": "600",
 }
+_log = logging.getLogger("portrait.api")
 _KINDS = tuple(SHORT.values())
 T = TypeVar("T")
 _ORIGIN = re.compile("[!-~]{1,300}")
@@ -118,6 +120,9 @@ class Collecting:
             answer = await self._answered(call, method, _once(path))
         except errors.PortraitError as error:
             answer = refusal(error, call.request_id)
+        except Exception:  # noqa: BLE001  # what it was is logged; a page must be able to read the answer to it, too
+            _log.exception("request %s failed", call.request_id)
+            answer = refusal(api_errors.INTERNAL, call.request_id)
         return answer._replace(headers={**answer.headers, **_CORS, **_for_cookies(call, _once(path))})
 
     async def _answered(self, call: Call, method: str, path: str) -> Answer:

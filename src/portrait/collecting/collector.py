@@ -1,6 +1,7 @@
 """The way in for what clients of other makers send: texts become events, events records; what is refused is kept."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -10,7 +11,7 @@ import msgspec
 
 from portrait.access.cache import Cache
 from portrait.access.grants import WriteKey
-from portrait.collecting import reading, rules
+from portrait.collecting import lenient, reading, rules
 from portrait.collecting.event import ClientEvent, Kind
 from portrait.collecting.families import Family, form_of, of_form
 from portrait.collecting.known_links import KnownLinks
@@ -18,16 +19,18 @@ from portrait.collecting.reading import MILLISECOND
 from portrait.collecting.records import Circumstances, EventRecord, records_of
 from portrait.collecting.rules import CollectingRules
 from portrait.ingest.records import Parser, chunks
-from portrait.model.errors import InvalidRequest, PortraitError, SectionFailed, Unavailable
+from portrait.model.errors import Defect, InvalidRequest, PortraitError, SectionFailed, Unavailable
 from portrait.model.identifier import Identifier, customer
 from portrait.model.time import Clock
 from portrait.sections.links import LINKS
 from portrait.sections.registry import Registry
+from portrait.serving import request
 from portrait.storage.contract import RefusedEvent, Store, TenantRow
 from portrait.writes.incoming import Incoming
 from portrait.writes.naming import Naming
 from portrait.writes.recording import MAX_CHUNK, Outcome, Recorder, Refusal
 
+_log = logging.getLogger("portrait.collecting")
 MAX_KEPT = 2**18
 """The most bytes of a refused event that are kept."""
 KEPT_AT_ONCE = 500
@@ -36,8 +39,8 @@ MANY = 20
 """From so many events on they are read in a thread: they must not keep other requests waiting."""
 Read = ClientEvent | PortraitError
 """An event, or why it cannot be read."""
-Link = tuple[str, str, tuple[str, str], tuple[str, str]]
-"""Of a link the tenant, the source, and the two identifiers."""
+Link = tuple[str, str, tuple[str, str], bytes]
+"""Of a link the tenant, the source, the identifier that it is told of, and the record."""
 
 
 class Collected(msgspec.Struct):
@@ -62,8 +65,23 @@ class SentEvents(NamedTuple):
 
     def read(self) -> list[Read]:
         """Return the events, each as it was read."""
+        return [self._read(text) for text in self.texts]
+
+    def _read(self, text: bytes) -> Read:
         family, kind = of_form(self.form)
-        return [_read(family, text, kind) for text in self.texts]
+        try:
+            return family.read(text, kind)
+        except Exception as error:  # noqa: BLE001  # whatever one event raises refuses that one alone
+            return self.refused(error)
+
+    def refused(self, error: Exception) -> PortraitError:
+        """Return why an event is refused that raised an error, foreseen or not."""
+        if isinstance(error, InvalidRequest | SectionFailed):
+            return error
+        _log.error(
+            "an event could not be read (%s)", request.concerning(self.tenant.id, request.current()), exc_info=error
+        )
+        return Defect("The service failed at this event; the log has the cause.")
 
 
 class Collector:
@@ -101,9 +119,11 @@ class Collector:
         sent = SentEvents(tenant, writer.grant.source, form_of(family, kind), texts, self._clock())
         rejects = list((await self.recorded(sent)).values())
         for begin in range(0, len(rejects), KEPT_AT_ONCE):
-            part = rejects[begin : begin + KEPT_AT_ONCE]
-            await self._store.write(tenant.id, lambda tx, part=part: tx.put_rejects(tenant.id, part))  # type: ignore[misc]  # mypy knows no lambda with a default
+            await self._keep(tenant.id, rejects[begin : begin + KEPT_AT_ONCE])
         return Collected(received=len(texts), refused=len(rejects))
+
+    async def _keep(self, tenant: str, rejects: Sequence[RefusedEvent]) -> None:
+        await self._store.write(tenant, lambda tx: tx.put_rejects(tenant, rejects))
 
     async def recorded(self, sent: SentEvents) -> dict[int, RefusedEvent]:
         """Record what can be recorded of events; return by place those of which nothing is, or not all, as to be kept.
@@ -124,7 +144,7 @@ class Collector:
                 refused.setdefault(refusal.at, refusal)
         self._links.note(link for link, at in links.items() if at not in refused)
         naming = Naming(sent.tenant)
-        return {at: _reject(sent, at, refused[at], _named(naming, read[at])) for at in sorted(refused)}
+        return {at: _reject(sent, at, refused[at], naming) for at in sorted(refused)}
 
     async def rules(self, tenant: str) -> CollectingRules:
         """Return a tenant's rules; those that another process has set take effect within half a second."""
@@ -174,24 +194,28 @@ class Collector:
             places[event.at] += 1
             try:
                 for record in records_of(event, given, min(place, MILLISECOND - 1)):
+                    text = msgspec.json.encode(record.record)
                     if record.section == LINKS.document:
-                        other = record.record["type"], record.record["value"]
-                        link = sent.tenant.id, sent.source, record.subject, other
+                        link = sent.tenant.id, sent.source, record.subject, text
                         if link in links or link in self._links:
                             continue
                         links[link] = index
-                    yield from self._told(parser, index, record)
-            except InvalidRequest as error:
-                yield Refusal(index, error.code, error.detail)
+                    yield from self._told(sent, parser, index, record, text)
+            except Exception as error:  # noqa: BLE001  # whatever one event raises refuses that one alone
+                why = sent.refused(error)
+                yield Refusal(index, why.code, why.detail)
 
-    def _told(self, parser: Parser, index: int, record: EventRecord) -> Iterator[Incoming | Refusal]:
+    def _told(
+        self, sent: SentEvents, parser: Parser, index: int, record: EventRecord, text: bytes
+    ) -> Iterator[Incoming | Refusal]:
         """Yield a record, or why it is refused; nothing where its section is not registered."""
         section = self._registry.find_stored(record.section)
         if section is not None:
             try:
-                yield parser.told(index, record.subject, section, msgspec.json.encode(record.record), record.at)
-            except (InvalidRequest, SectionFailed) as error:
-                yield Refusal(index, error.code, error.detail)
+                yield parser.told(index, record.subject, section, text, record.at)
+            except Exception as error:  # noqa: BLE001  # the event's other records are taken
+                why = sent.refused(error)
+                yield Refusal(index, why.code, why.detail)
 
     async def _record(self, tenant: TenantRow, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a single record shares its transaction with those of other requests."""
@@ -205,32 +229,26 @@ class Collector:
             return Outcome(refused=[Refusal(incoming[0].at, error.code, error.detail)])
 
 
-def _read(family: Family, text: bytes, kind: str | None) -> Read:
-    try:
-        return family.read(text, kind)
-    except InvalidRequest as error:
-        return error
-
-
-def _reject(sent: SentEvents, at: int, why: Refusal, identifiers: tuple[Identifier, ...]) -> RefusedEvent:
+def _reject(sent: SentEvents, at: int, why: Refusal, naming: Naming) -> RefusedEvent:
     text = sent.texts[at]
     id_ = blake2b(f"{sent.source}\0{sent.form}\0".encode() + text, digest_size=16).digest()
+    family, _ = of_form(sent.form)
     return RefusedEvent(
-        id_, sent.source, sent.form, why.code, why.detail, sent.received_at, identifiers, text[:MAX_KEPT]
+        id_, sent.source, sent.form, why.code, why.detail, sent.received_at, _named(family, text, naming),
+        text[:MAX_KEPT],
     )  # fmt: skip
 
 
-def _named(naming: Naming, read: Read) -> tuple[Identifier, ...]:
-    """Return the identifiers that can be read from an event, whatever else is wrong with it."""
-    if not isinstance(read, ClientEvent):
-        return ()
-    given = [("customer_id", read.user_id), ("anonymous_id", read.anonymous_id), ("customer_id", read.previous_id)]
-    given += [(name, reading.text_id(read.traits.get(name))) for name in ("email", "phone")]
+def _named(family: Family, text: bytes, naming: Naming) -> tuple[Identifier, ...]:
+    """Return the identifiers that stand anywhere in an event, whatever is wrong with it."""
     found: dict[Identifier, None] = {}
-    for type_, value in given:
+    try:
+        value = lenient.decode(text)
+    except InvalidRequest:
+        return ()
+    for type_, given in reading.identifiers(value, family.ids):
         try:
-            if value is not None:
-                found[naming.named(type_, value).identifier] = None
+            found[naming.named(type_, given).identifier] = None
         except InvalidRequest:
             continue
     return tuple(found)

@@ -15,8 +15,8 @@ from portrait.model import strict_json
 from portrait.model.errors import InvalidRecord, MalformedJson
 from portrait.model.strict_json import MAX_DEPTH
 
-_LONGEST = 4000
-"""An integer of more digits is refused: to read it takes time that grows with the square of its length."""
+_LONGEST = 20
+"""An integer of more characters is beyond 64 bit. To read it takes time that grows with the square of its length."""
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 _INFINITE = {float("inf"), float("-inf")}
 
@@ -32,10 +32,7 @@ def decode(raw: bytes) -> Any:
         return strict_json.decode(raw)
     except MalformedJson as error:
         try:
-            value = json.loads(
-                raw.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_int=_integer, strict=False
-            )
-            return _mended(value, MAX_DEPTH)
+            return _mended(_loaded(raw), MAX_DEPTH)
         except (ValueError, RecursionError):
             raise error from None
 
@@ -49,8 +46,8 @@ def elements(raw: bytes) -> list[bytes] | None:
     try:
         return [bytes(element) for element in msgspec.json.decode(raw, type=list[msgspec.Raw])]
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        value = decode(raw)
-        return [msgspec.json.encode(element) for element in value] if isinstance(value, list) else None
+        value = _parts(raw)
+        return [json.dumps(element).encode() for element in value] if isinstance(value, list) else None
 
 
 def members(raw: bytes) -> dict[str, bytes] | None:
@@ -62,10 +59,10 @@ def members(raw: bytes) -> dict[str, bytes] | None:
     try:
         return {name: bytes(text) for name, text in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items()}
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        value = decode(raw)
-        if not isinstance(value, dict):
-            return None
-        return {name: msgspec.json.encode(member) for name, member in value.items()}
+        value = _parts(raw)
+        return (
+            {name: json.dumps(member).encode() for name, member in value.items()} if isinstance(value, dict) else None
+        )
 
 
 def listed(raw: bytes, field: str) -> list[bytes]:
@@ -88,9 +85,27 @@ def listed(raw: bytes, field: str) -> list[bytes]:
     return events
 
 
+def _parts(raw: bytes) -> Any:
+    """Return the value of a text whose parts are decoded by themselves later, each at its own risk.
+
+    Raises:
+        MalformedJson: it is no JSON even so.
+    """
+    try:
+        return _loaded(raw)
+    except (ValueError, RecursionError):
+        return decode(raw)  # which says what is wrong
+
+
+def _loaded(raw: bytes) -> Any:
+    return json.loads(
+        raw.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_int=_integer, strict=False
+    )  # fmt: skip
+
+
 def _integer(digits: str) -> int | str:
     if len(digits) > _LONGEST:
-        raise ValueError("too many digits")
+        return digits
     value = int(digits)
     return value if -(2**63) <= value < 2**63 else digits
 

@@ -55,13 +55,10 @@ def texts(request: SentRequest) -> list[bytes]:
 
 def key_in(request: SentRequest) -> str | None:
     """Return the key that a body holds, of its own or of its first event; None where it holds none."""
-    value = lenient.decode(_unformed(request.body))
-    events = value if isinstance(value, list) else [value, *reading.elements(reading.members(value).get("batch"))]
-    for event in map(reading.members, events[:2]):
+    for event in reading.first_of(lenient.decode(_unformed(request.body)), "batch"):
         keys = (event.get("api_key"), event.get("token"), reading.members(event.get("properties")).get("token"))
-        for key in keys:
-            if isinstance(key, str) and key:
-                return key
+        if (key := next((key for key in map(reading.name, keys) if key is not None), None)) is not None:
+            return key
     return None
 
 

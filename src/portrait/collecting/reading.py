@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
@@ -96,7 +97,31 @@ def members(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def digest(value: Any, without: frozenset[str]) -> str:
-    """Return an id for an object that gives none: the same for the same object, but for some members."""
-    rest = {name: member for name, member in value.items() if name not in without}
+def first_of(value: Any, field: str) -> list[dict[str, Any]]:
+    """Return the objects in which a body's key may stand: the body itself and the first event that a field lists.
+
+    Of a body that is a list, its first events.
+    """
+    events = value if isinstance(value, list) else [value, *elements(members(value).get(field))]
+    return [members(event) for event in events[:2]]
+
+
+def identifiers(value: Any, ids: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    """Yield the types and values of the identifiers that stand in an event.
+
+    Args:
+        value: the event, or a part of it.
+        ids: by the name of a field the types of which its value may be.
+    """
+    for field, inner in value.items() if isinstance(value, dict) else ():
+        if (id_ := text_id(inner)) is not None:
+            yield from ((type_, id_) for type_ in ids.get(field, ()))
+        yield from identifiers(inner, ids)
+    for inner in elements(value):
+        yield from identifiers(inner, ids)
+
+
+def digest(value: Any, without: frozenset[str] = frozenset()) -> str:
+    """Return a name for a value that has none fit for records: the same for the same, but for some members of it."""
+    rest = {name: member for name, member in value.items() if name not in without} if without else value
     return blake2b(msgspec.json.encode(rest, order="sorted"), digest_size=16).hexdigest()

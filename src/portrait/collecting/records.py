@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from portrait.collecting.event import ClientEvent, Kind
+from portrait.collecting.reading import digest
 from portrait.collecting.rules import CollectingRules
 from portrait.model import time
 from portrait.model.errors import InvalidRecord
@@ -182,15 +183,9 @@ def _interaction(event: ClientEvent, subject: tuple[str, str], given: Circumstan
 
 
 def event_id(source: str, id_: str) -> str:
-    """Return the id of an event among all sources' events.
-
-    Raises:
-        InvalidRecord: it breaks the rule of names.
-    """
+    """Return the id of an event among all sources' events; one that breaks the rule of names is told by its digest."""
     named = f"{source}:{id_}"
-    if fault := name_fault(named):
-        raise InvalidRecord(f"Field `messageId`, with its source before it, {fault}.")
-    return named
+    return named if name_fault(named) is None else f"{source}:{digest(id_)}"
 
 
 def _taken(properties: dict[str, Any], names: Iterable[str]) -> str | None:

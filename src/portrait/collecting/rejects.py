@@ -1,5 +1,6 @@
 """Refused events: looked at, taken after all once what was wrong is mended, or dropped."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
@@ -83,9 +84,12 @@ class Rejects:
         """Remove refused events, and return how many there were."""
         dropped = 0
         while page := await self.listed(tenant, wanted, None, AT_ONCE):
-            ids = [one.id for one in page]
-            dropped += await self._store.write(tenant, lambda tx, ids=ids: tx.remove_rejects(tenant, ids))  # type: ignore[misc]  # mypy knows no lambda with a default
+            dropped += await self._remove(tenant, page)
         return dropped
+
+    async def _remove(self, tenant: str, page: Sequence[RefusedEvent]) -> int:
+        ids = [one.id for one in page]
+        return await self._store.write(tenant, lambda tx: tx.remove_rejects(tenant, ids))
 
     async def expire(self, days: float) -> None:
         """Remove what was received more than so many days ago, of every tenant."""

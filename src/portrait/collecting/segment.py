@@ -38,11 +38,9 @@ def key_in(request: SentRequest) -> str | None:
 
     A key of which only a part is shown is none.
     """
-    value = lenient.decode(request.body)
-    events = value if isinstance(value, list) else [value, *reading.elements(reading.members(value).get("batch"))]
-    for event in events[:2]:
-        key = reading.members(event).get("writeKey")
-        if isinstance(key, str) and key and "***" not in key:
+    for event in reading.first_of(lenient.decode(request.body), "batch"):
+        key = reading.name(event.get("writeKey"))
+        if key is not None and "***" not in key:
             return key
     return None
 
@@ -60,7 +58,8 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
     value = lenient.decode(text)
     if not isinstance(value, dict):
         raise InvalidRecord("An event must be a JSON object.")
-    kind = value.get("type") or kind
+    given = value.get("type") or kind
+    kind = reading.name(given)
     if kind not in _KINDS:
         raise InvalidRecord(f"Field `type` must be one of: {', '.join(sorted(_KINDS))}.")
     context = reading.members(value.get("context"))

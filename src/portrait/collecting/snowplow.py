@@ -45,7 +45,7 @@ _FIELDS = {
 """By type of event, what its fields are called as properties."""
 _NUMBERS = frozenset({"value", "total", "tax", "shipping", "price", "quantity"})
 """The properties that are numbers, sent as texts."""
-_DEVICES = ("duid", "tnuid", "nuid")
+DEVICES = ("duid", "tnuid", "nuid")
 """The fields that hold a device's id: the first that is there counts."""
 _SCREEN = "screen_view"
 _SCHEMA = re.compile(r"iglu:[^/]+/([^/]+)/[^/]+/[^/]+")
@@ -79,9 +79,7 @@ def key_in(request: SentRequest) -> str | None:
     query = request.query
     if "e" in query:
         return query.get("aid")
-    value = lenient.decode(request.body)
-    events = value if isinstance(value, list) else [value, *reading.elements(reading.members(value).get("data"))]
-    keys = [reading.name(reading.members(event).get("aid")) for event in events[:2]]
+    keys = [reading.name(event.get("aid")) for event in reading.first_of(lenient.decode(request.body), "data")]
     return next((key for key in keys if key), None)
 
 
@@ -96,7 +94,7 @@ def read(text: bytes, kind: str | None) -> ClientEvent:
     if not isinstance(value, dict):
         raise InvalidRecord("An event must be a JSON object.")
     user_id = reading.text_id(value.get("uid"))
-    device_ids = [id_ for id_ in (reading.text_id(value.get(name)) for name in _DEVICES) if id_ is not None]
+    device_ids = [id_ for id_ in (reading.text_id(value.get(name)) for name in DEVICES) if id_ is not None]
     if user_id is None and not device_ids:
         raise InvalidRecord("An event needs a `uid`, or one of `duid`, `tnuid` and `nuid`.")
     what = _what(value)
