@@ -1,6 +1,5 @@
 """`portrait identity …`: who is who, and why."""
 
-import codecs
 import heapq
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +14,8 @@ from portrait import matching
 from portrait.app import Services
 from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
-from portrait.cli.printing import say, say_again, say_json
+from portrait.cli.printing import say, say_again
+from portrait.cli.rules import rules_command
 from portrait.identity.graph import LINKED, Link, LinkRecord
 from portrait.identity.rules import WORDS, view
 from portrait.ingest.records import Parser, check_source
@@ -424,25 +424,15 @@ def _report_progress(stage: str, done: int, total: int) -> None:
         say(f"{stage}: {total:,} of {total:,}", err=True)
 
 
-@identity.command("rules")
-@click.option("--file", "file", type=click.Path(exists=True, dir_okay=False), help="Set the rules in this file.")
-@click.option("--default", "default", is_flag=True, help="Set the rules to the default.")
-@_tenant
-@takes(*DATA)
-def rules(*, file: str | None, default: bool, tenant_id: str, **options: Any) -> None:
-    """Print the tenant's identity rules as JSON, after setting them where that is asked for."""
-    if file and default:
-        raise click.UsageError("Give either --file or --default.")
+async def _get_rules(services: Services, tenant: str) -> Any:
+    return view(await services.rules.get(tenant))
 
-    raw = Path(file).read_bytes().removeprefix(codecs.BOM_UTF8) if file else None
 
-    async def work(services: Services) -> Any:
-        tenant = await known_tenant(services, tenant_id)
-        if file or default:
-            return view(await services.rules.set(tenant.id, raw))
-        return view(await services.rules.get(tenant.id))
+async def _set_rules(services: Services, tenant: str, raw: bytes | None) -> Any:
+    return view(await services.rules.set(tenant, raw))
 
-    say_json(msgspec.json.format(msgspec.json.encode(run(options, work)), indent=2).decode())
+
+identity.add_command(rules_command("identity rules", _get_rules, _set_rules))
 
 
 def _evidence(
