@@ -74,6 +74,7 @@ async def test_every_form_of_the_key_is_taken(web):
     plain = f"Basic {base64.b64encode(web.key.encode()).decode()}"
     for headers, query, body in (
         (web.headers, "", {}), ({"authorization": plain}, "", {}), ({"x-write-key": web.key}, "", {}),
+        ({"x-api-key": web.key}, "", {}),
         ({"x-write-key": f"{web.key}:secret"}, "", {"writeKey": "k:***"}), ({}, f"?writeKey={web.key}", {}),
         ({}, "", {"writeKey": web.key}), ({"authorization": f"Bearer {web.key}"}, "", {}),
     ):  # fmt: skip

@@ -261,9 +261,9 @@ def presented(call: Call) -> str | None:
         if scheme.lower() == "basic":
             return _of_basic(value)
         return value.strip() if scheme.lower() == "bearer" else ""
-    key = call.headers.get("x-write-key")
-    if key is not None:
-        return key.partition(":")[0]
+    for header in ("x-write-key", "x-api-key"):
+        if (key := call.headers.get(header)) is not None:
+            return key.partition(":")[0]
     return next((value for name, value in query_of(call.query_string) if name == "writeKey"), None)
 
 
