@@ -141,3 +141,8 @@ async def guarded_anywhere(any_engine, plugin):
     async with service(None, plugins=(plugin,), auth="keys", tenants=tenants, database=any_engine) as running:
         running.database = any_engine
         yield running
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Name bytes by their argument: what is compressed holds the time, so that two processes would not agree."""
+    return argname if isinstance(val, bytes) else None
