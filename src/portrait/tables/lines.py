@@ -1,0 +1,166 @@
+"""The lines of a text, however they end, decoded a block at a time."""
+
+import codecs
+import io
+from collections.abc import Iterator
+from itertools import chain
+
+from portrait.model.errors import InputRefused
+from portrait.tables.sources import CannotReadOn, Source
+
+MAX_ROW = 2**20
+"""The longest row, in bytes; a quote that is never closed makes of all that follows a row."""
+BLOCK_BYTES = 2**18
+_BYTEWISE = b"\r\n,;\t\"'aZ09 "
+_STATEFUL = ("utf-7", "utf_7", "iso2022", "hz")
+_ESCAPES = frozenset(map(chr, range(0xDC80, 0xDD00)))
+
+
+class Lines:
+    """The lines of a source, with their ends.
+
+    A block with bytes that are no text is decoded with escapes for these; which lines that may concern is noted.
+    """
+
+    def __init__(self, source: Source, encoding: str) -> None:
+        self.finished = 0
+        """The number of the last line of the last row that was made of lines; whoever makes rows sets it."""
+        self.suspect_through = 0
+        """The number of the last line of the last block with bytes that are no text, or with NUL."""
+        self.encoding = encoding
+        self._source = source
+        self._count = 0
+        self._unfinished = 0
+        self._last_finished = 0
+        _check_marks(source, encoding)
+        self._lines = chain.from_iterable(self._blocks())
+
+    def __iter__(self) -> Iterator[str]:
+        return self._lines
+
+    def _blocks(self) -> Iterator[io.StringIO]:
+        texts = self._bytewise() if is_bytewise(self.encoding) else self._decoded()
+        for number, text in enumerate(texts):
+            self._guard(len(text))
+            self._count += text.count("\n") + text.count("\r") - text.count("\r\n")
+            if not text.endswith(("\n", "\r")):
+                self._count += 1
+            if "\0" in text:
+                self.suspect_through = self._count
+            # Without translation: a line break within a cell stays what it is.
+            yield io.StringIO(text if number else text.removeprefix("\ufeff"), newline="")
+
+    def _bytewise(self) -> Iterator[str]:
+        rest = b""
+        while True:
+            block = self._source.read(BLOCK_BYTES)
+            data = rest + block
+            # A carriage return at the very end may be one half of a line's end.
+            end = len(data) if not block else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
+            if end:
+                yield self._text(data[:end])
+            if not block:
+                return
+            rest = data[end:]
+            self._guard_line(len(rest))
+
+    def _text(self, data: bytes) -> str:
+        try:
+            return data.decode(self.encoding)
+        except UnicodeDecodeError:
+            text = data.decode(self.encoding, "surrogateescape")
+            lines = text.count("\n") + text.count("\r") - text.count("\r\n")
+            self.suspect_through = self._count + lines + 1
+            return text
+
+    def _decoded(self) -> Iterator[str]:
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        rest = ""
+        while True:
+            block = self._source.read(BLOCK_BYTES)
+            try:
+                text = rest + decoder.decode(block, final=not block)
+            except UnicodeError as error:
+                # What stands before the wrong bytes is lost with them: the codec does not say what it was.
+                raise CannotReadOn(
+                    f"its bytes are no {self.encoding} behind line {self._count}. Set encoding to what the file has."
+                ) from error
+            end = len(text) if not block else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+            if end:
+                yield text[:end]
+            if not block:
+                return
+            rest = text[end:]
+            self._guard_line(len(rest))
+
+    def _guard(self, length: int) -> None:
+        """Keep a row from growing without end: since the last blocks no row was finished."""
+        if self.finished > self._last_finished:
+            self._unfinished = 0
+        self._last_finished = self.finished
+        if self._unfinished > MAX_ROW:
+            raise CannotReadOn(too_long(self.finished + 1))
+        self._unfinished += length
+
+    def _guard_line(self, length: int) -> None:
+        if length > MAX_ROW:
+            raise CannotReadOn(too_long(self._count + 1))
+
+
+def too_long(line: int) -> str:
+    """Say that a row is too long, and why that may be."""
+    return (
+        f"the row that begins in line {line} has more than {MAX_ROW} bytes. Probably a quote is not closed there: close"
+        ' it, or set quote = "" where quotes are part of the text.'
+    )
+
+
+def is_bytewise(encoding: str) -> bool:
+    """Tell whether an encoding leaves ASCII as it is, so that lines can be found before they are decoded."""
+    name = codecs.lookup(encoding).name
+    if name.startswith(_STATEFUL):
+        return False
+    try:
+        return _BYTEWISE.decode(encoding) == _BYTEWISE.decode("ascii")
+    except UnicodeError:
+        return False
+
+
+def bad_byte(cell: str) -> int | None:
+    """Return at which byte a text was no text, from 1; None where it is text."""
+    for index, character in enumerate(cell):
+        if character in _ESCAPES:
+            return len(cell[:index].encode()) + 1
+    return None
+
+
+def _check_marks(source: Source, encoding: str) -> None:
+    """Check that a text does not begin as texts in another encoding do.
+
+    Raises:
+        InputRefused: it does; the detail says what to set.
+    """
+    try:
+        head = source.head()
+    except CannotReadOn as error:
+        raise InputRefused(f"{source.name} cannot be read: {error}") from error
+    name = codecs.lookup(encoding).name
+    found = encoding_by_mark(head)
+    if found is not None and not name.startswith(found):
+        right = "leave encoding out" if found == "utf-8" else f'set encoding = "{found}"'
+        raise InputRefused(f"{source.name} is in {found.upper()}, as its first bytes say, not in {encoding}: {right}.")
+
+
+def encoding_by_mark(head: bytes) -> str | None:
+    """Return the encoding that the first bytes of a text tell: by a byte-order mark, or by where NULs stand."""
+    if head.startswith(codecs.BOM_UTF8):
+        return "utf-8"
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for offset, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        half, other = head[offset::2], head[1 - offset :: 2]
+        if len(half) > 1 and half.count(0) * 2 > len(half) and not other.count(0):
+            return name
+    return None
