@@ -48,7 +48,7 @@ async def in_thread(call: Callable[[], T]) -> T:
 class FileTable(ABC):
     """A table of a file."""
 
-    failures: ClassVar[tuple[type[Exception], ...]] = ()
+    failures: tuple[type[Exception], ...] = ()
     """What a library raises where it cannot read on."""
     batch: ClassVar[int] = BATCH
 
