@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from portrait.tables.table import Cell
-from portrait.tables.values import INFINITE, NO_DATE, of_bytes, of_float, of_nested, of_seconds, text_of
+from portrait.tables.values import NO_DATE, of_bytes, of_float, of_nested, of_seconds, text_of
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -87,8 +87,8 @@ def _temporal(pa: Any, array: Any) -> list[Cell]:
         zone = "Z" if kind.tz else ""
         return _each(numbers, lambda number: _moment(number, per_second, zone))
     if types.is_time(kind):
-        return _each(numbers, lambda number: _length(number, per_second).rjust(8, "0") if number >= 0 else INFINITE)
-    return _each(numbers, lambda number: _length(number, per_second))
+        return _each(numbers, lambda number: str(_moment(number, per_second, ""))[11:])
+    return _each(numbers, lambda number: _duration(number, per_second))
 
 
 def _date(days: int) -> Cell:
@@ -108,10 +108,9 @@ def _moment(number: int, per_second: int, zone: str) -> Cell:
     return f"{whole}{'.' if fraction else ''}{fraction}{zone}"
 
 
-def _length(number: int, per_second: int) -> str:
+def _duration(number: int, per_second: int) -> str:
     seconds, rest = divmod(abs(number), per_second)
-    text = of_seconds(seconds, _fraction(rest, per_second))
-    return f"-{text}" if number < 0 else text
+    return of_seconds(seconds, _fraction(rest, per_second), is_negative=number < 0)
 
 
 def _fraction(rest: int, per_second: int) -> str:

@@ -53,16 +53,22 @@ def of_datetime(value: datetime) -> str:
     return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-def of_seconds(seconds: int, fraction: str) -> str:
-    """Return a duration as hours, minutes and seconds, with the digits of a fraction: `36:00:00`.
+def of_seconds(seconds: int, fraction: str, *, is_negative: bool = False) -> str:
+    """Return a duration in ISO 8601: `P1DT12H`.
 
     Args:
-        seconds: whole seconds; negative together with a fraction of none.
+        seconds: whole seconds, not below 0.
         fraction: the digits behind the point, empty for none.
+        is_negative: whether the duration is below 0.
     """
-    minutes, rest = divmod(abs(seconds), 60)
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{'-' if seconds < 0 else ''}{hours}:{minutes:02}:{rest:02}{'.' if fraction else ''}{fraction}"
+    days, hours = divmod(hours, 24)
+    last = f"{rest}.{fraction}" if fraction else str(rest or "")
+    parts = [f"{part}{unit}" for part, unit in ((hours, "H"), (minutes, "M"), (last, "S")) if part]
+    clock = f"T{''.join(parts)}" if parts else ""
+    whole = f"{days}D" if days else ""
+    return f"{'-' if is_negative else ''}P{whole}{clock}" if whole or clock else "PT0S"
 
 
 def of_bytes(value: bytes) -> Cell:
@@ -92,8 +98,8 @@ def plain(value: Any) -> Any:
 
 def _of_timedelta(value: timedelta) -> str:
     size = abs(value)
-    text = of_seconds(size.days * 86400 + size.seconds, f"{size.microseconds:06}" if size.microseconds else "")
-    return f"-{text}" if value < timedelta() else text
+    fraction = f"{size.microseconds:06}" if size.microseconds else ""
+    return of_seconds(size.days * 86400 + size.seconds, fraction, is_negative=value < timedelta())
 
 
 def _of_decimal(value: Decimal) -> Cell:
@@ -121,5 +127,6 @@ _BY_TYPE: dict[type, Callable[[Any], Cell]] = {
     tuple: of_nested,
     set: of_nested,
     frozenset: of_nested,
+    Unreadable: lambda value: value,
 }
 """In this order: a truth value is an integer too, and a moment a date."""
