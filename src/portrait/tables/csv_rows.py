@@ -8,7 +8,7 @@ from typing import Any
 from portrait.model.errors import InputRefused
 from portrait.tables import naming
 from portrait.tables.batching import FileTable
-from portrait.tables.lines import MAX_ROW, Lines, bad_byte, too_long
+from portrait.tables.lines import MAX_ROW, Lines, escaped, too_long
 from portrait.tables.sources import CannotReadOn, Source
 from portrait.tables.table import Cell, Layout, Row, Unreadable
 
@@ -49,7 +49,7 @@ class CsvTable(FileTable):
         except csv.Error as error:
             why = self._why_fault(error, self._lines.finished + 1)
             raise InputRefused(f"{name} has no header that can be read: {why}.") from error
-        if self._lines.suspect_through >= self._lines.finished and any(bad_byte(cell) for cell in cells):
+        if self._lines.suspect_through >= self._lines.finished and any(escaped(cell) for cell in cells):
             raise InputRefused(f"{name} has a header that is no {self._lines.encoding}: {self._right_encoding()}")
         return tuple(cells)
 
@@ -93,9 +93,9 @@ class CsvTable(FileTable):
             raise InputRefused(f"{self.name} names its columns in its first line already: leave columns out.")
         chosen: list[Cell] = []
         for name, cell in zip(wanted, naming.picker(wanted, columns)(cells), strict=True):
-            if (byte := bad_byte(cell)) is not None:
-                fault = f"Column `{name}` holds bytes that are no {self._lines.encoding}, at byte {byte} of the cell: "
-                return Row(number, (), fault + self._right_encoding())
+            if (position := escaped(cell)) is not None:
+                where = f"Column `{name}` holds bytes that are no {self._lines.encoding}, at character {position}"
+                return Row(number, (), f"{where}: {self._right_encoding()}")
             chosen.append(_NUL if "\0" in cell else cell)
         return Row(number, chosen)
 

@@ -13,6 +13,8 @@ MAX_ROW = 2**20
 BLOCK_BYTES = 2**18
 _BYTEWISE = b"\r\n,;\t\"'aZ09 "
 _STATEFUL = ("utf-7", "utf_7", "iso2022", "hz")
+_ESCAPE = "portrait.tables"
+_MARK = "\udc80"
 _ESCAPES = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
 
@@ -42,7 +44,7 @@ class Lines:
         texts = self._bytewise() if is_bytewise(self.encoding) else self._decoded()
         for number, text in enumerate(texts):
             self._guard(len(text))
-            self._count += text.count("\n") + text.count("\r") - text.count("\r\n")
+            self._count += _line_ends(text)
             if not text.endswith(("\n", "\r")):
                 self._count += 1
             if "\0" in text:
@@ -69,24 +71,20 @@ class Lines:
             return data.decode(self.encoding)
         except UnicodeDecodeError:
             text = data.decode(self.encoding, "surrogateescape")
-            lines = text.count("\n") + text.count("\r") - text.count("\r\n")
-            self.suspect_through = self._count + lines + 1
+            self.suspect_through = self._count + _line_ends(text) + 1
             return text
 
     def _decoded(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder(self.encoding)()
+        codecs.register_error(_ESCAPE, lambda error: (_MARK, error.end if isinstance(error, UnicodeDecodeError) else 0))
+        decoder = codecs.getincrementaldecoder(self.encoding)(_ESCAPE)
         rest = ""
         while True:
             block = self._source.read(BLOCK_BYTES)
-            try:
-                text = rest + decoder.decode(block, final=not block)
-            except UnicodeError as error:
-                # What stands before the wrong bytes is lost with them: the codec does not say what it was.
-                raise CannotReadOn(
-                    f"its bytes are no {self.encoding} behind line {self._count}. Set encoding to what the file has."
-                ) from error
+            text = rest + decoder.decode(block, final=not block)
             end = len(text) if not block else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
             if end:
+                if _MARK in text:
+                    self.suspect_through = self._count + _line_ends(text) + 1
                 yield text[:end]
             if not block:
                 return
@@ -104,7 +102,11 @@ class Lines:
 
     def _guard_line(self, length: int) -> None:
         if length > MAX_ROW:
-            raise CannotReadOn(too_long(self._count + 1))
+            raise CannotReadOn(too_long(self.finished + 1))
+
+
+def _line_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def too_long(line: int) -> str:
@@ -126,12 +128,9 @@ def is_bytewise(encoding: str) -> bool:
         return False
 
 
-def bad_byte(cell: str) -> int | None:
-    """Return at which byte a text was no text, from 1; None where it is text."""
-    for index, character in enumerate(cell):
-        if character in _ESCAPES:
-            return len(cell[:index].encode()) + 1
-    return None
+def escaped(cell: str) -> int | None:
+    """Return which character of a text, from 1, stands for bytes that were none; None where it is all text."""
+    return next((position for position, character in enumerate(cell, 1) if character in _ESCAPES), None)
 
 
 def _check_marks(source: Source, encoding: str) -> None:
