@@ -299,9 +299,18 @@ def test_a_long_cell_is_read():
 
 
 WRONG = [
-    {"delimiter": ";;"}, {"delimiter": ""}, {"delimiter": '"'}, {"delimiter": "\n"}, {"quote": "ab"}, {"quote": "\n"},
-    {"encoding": "nope"}, {"encoding": "hex"}, {"skip": -1}, {"columns": ("a", "a")}, {"columns": ("a", " ")},
-]  # fmt: skip
+    {"delimiter": ";;"},
+    {"delimiter": ""},
+    {"delimiter": '"'},
+    {"delimiter": "\n"},
+    {"quote": "ab"},
+    {"quote": "\n"},
+    {"encoding": "nope"},
+    {"encoding": "hex"},
+    {"skip": -1},
+    {"columns": ("a", "a")},
+    {"columns": ("a", " ")},
+]
 
 
 @pytest.mark.parametrize("fields", WRONG)

@@ -30,11 +30,21 @@ def test_a_number_keeps_its_digits(number):
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
-        ('"00731"', "00731"), ('"2026-04-03"', "2026-04-03"), ('"NULL"', "NULL"), ('""', ""), ('"a\\u00e9\\n"', "aé\n"),
-        ("true", "true"), ("false", "false"), ("null", None), ('["a", 1.10]', '["a", 1.10]'), ('{"b":1.0}', '{"b":1.0}'),
-        ('"\\\\"', "\\"), ('"1-2-3"', "1-2-3"), ('"F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"', "F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"),
+        ('"00731"', "00731"),
+        ('"2026-04-03"', "2026-04-03"),
+        ('"NULL"', "NULL"),
+        ('""', ""),
+        ('"a\\u00e9\\n"', "aé\n"),
+        ("true", "true"),
+        ("false", "false"),
+        ("null", None),
+        ('["a", 1.10]', '["a", 1.10]'),
+        ('{"b":1.0}', '{"b":1.0}'),
+        ('"\\\\"', "\\"),
+        ('"1-2-3"', "1-2-3"),
+        ('"F81D4FAE-7DEC"', "F81D4FAE-7DEC"),
     ],
-)  # fmt: skip
+)
 def test_values_are_their_texts(value, cell):
     assert cells(read_lines(f'{{"v":{value}}}', ["v"])) == [[cell]]
 
@@ -61,8 +71,21 @@ def test_a_path_leads_into_objects():
 
 def test_a_wrong_line_is_refused_alone():
     """Trap 18."""
-    lines = [b'{"v":1}', b'{"v":', b"", b'{"v":1,"v":2}', b'{"v":"\xe9"}', b"[1]", b'{"v":00731}', b'{"v":"\\u0000"}',
-             b'{"v":NaN}', b'{"v":"\\ud800"}', b'{"v":"' + b"x" * 2**20 + b'"}', b'{"v":[["\\ud800"]]}', b'{"v":2}']  # fmt: skip
+    lines = [
+        b'{"v":1}',
+        b'{"v":',
+        b"",
+        b'{"v":1,"v":2}',
+        b'{"v":"\xe9"}',
+        b"[1]",
+        b'{"v":00731}',
+        b'{"v":"\\u0000"}',
+        b'{"v":NaN}',
+        b'{"v":"\\ud800"}',
+        b'{"v":"' + b"x" * 2**20 + b'"}',
+        b'{"v":[["\\ud800"]]}',
+        b'{"v":2}',
+    ]
     rows = read_lines(b"\n".join(lines), ["v"])
     assert [row.number for row in rows] == [1, 2, *range(4, 14)]
     assert [row.fault is None for row in rows] == [True, *[False] * 10, True]

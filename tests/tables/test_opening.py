@@ -62,9 +62,18 @@ def zip_bytes(files):
 JSON = b'[{"id":1,"name":"Anna"},{"id":"2","name":"Bob"}]'
 LINES = b'{"id":1,"name":"Anna"}\n{"id":"2","name":"Bob"}'
 FILES = {
-    "a.csv": TEXT, "a.txt": TEXT, "A.CSV": TEXT, "a.tsv": TEXT.replace(b",", b"\t"), "a.json": JSON, "a.jsonl": LINES,
-    "a.ndjson": LINES, "a.xlsx": xlsx_bytes(), "a.parquet": parquet_bytes(), "a.feather": feather_bytes(), "a.arrow": arrow_bytes(),
-}  # fmt: skip
+    "a.csv": TEXT,
+    "a.txt": TEXT,
+    "A.CSV": TEXT,
+    "a.tsv": TEXT.replace(b",", b"\t"),
+    "a.json": JSON,
+    "a.jsonl": LINES,
+    "a.ndjson": LINES,
+    "a.xlsx": xlsx_bytes(),
+    "a.parquet": parquet_bytes(),
+    "a.feather": feather_bytes(),
+    "a.arrow": arrow_bytes(),
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -79,12 +88,20 @@ def test_the_name_says_the_format(tmp_path, name, way):
 
 
 @pytest.mark.parametrize(
-    ("format", "name"),
-    [("csv", "a.csv"), ("json", "a.json"), ("jsonl", "a.jsonl"), ("xlsx", "a.xlsx"), ("parquet", "a.parquet"), ("arrow", "a.arrow"), ("arrow", "a.feather")],
-)  # fmt: skip
+    ("kind", "name"),
+    [
+        ("csv", "a.csv"),
+        ("json", "a.json"),
+        ("jsonl", "a.jsonl"),
+        ("xlsx", "a.xlsx"),
+        ("parquet", "a.parquet"),
+        ("arrow", "a.arrow"),
+        ("arrow", "a.feather"),
+    ],
+)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_stream_is_read_by_its_format(format, name, pack):
-    assert cells(read(pack(FILES[name]), ["id", "name"], format=format)) == ROWS
+def test_a_stream_is_read_by_its_format(kind, name, pack):
+    assert cells(read(pack(FILES[name]), ["id", "name"], format=kind)) == ROWS
 
 
 def test_a_pipe_with_a_name_is_a_stream(tmp_path):
@@ -186,7 +203,7 @@ def test_an_encrypted_member_is_refused(tmp_path):
         ("a.arrow", TEXT, "is damaged"),
         ("a.json", TEXT, None),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_something_else_says_what_it_is(tmp_path, name, raw, words):
     with pytest.raises(InputRefused) as refusal:
         read(written(tmp_path, name, raw), ["id"])
@@ -215,12 +232,12 @@ async def test_a_packed_file_that_is_cut_off_gives_what_it_has_and_says_where(tm
     assert f"a.csv.gz cannot be read behind row {rows[-1].number}: what is packed is cut off." in why
 
 
-@pytest.mark.parametrize("format", ["xlsx", "parquet", "json"])
-def test_a_packed_file_that_is_cut_off_is_refused_before_the_first_row(tmp_path, format):
-    raw = FILES[f"a.{format}"] + b" " * 100_000
+@pytest.mark.parametrize("kind", ["xlsx", "parquet", "json"])
+def test_a_packed_file_that_is_cut_off_is_refused_before_the_first_row(tmp_path, kind):
+    raw = FILES[f"a.{kind}"] + b" " * 100_000
     packed = gzip.compress(raw, mtime=0)
     with pytest.raises(InputRefused, match="cut off"):
-        read(written(tmp_path, f"a.{format}.gz", packed[:-20]), ["id"])
+        read(written(tmp_path, f"a.{kind}.gz", packed[:-20]), ["id"])
 
 
 async def test_a_damaged_packed_file_ends_the_table(tmp_path):
@@ -234,7 +251,7 @@ async def test_a_damaged_packed_file_ends_the_table(tmp_path):
 async def test_a_damaged_member_ends_the_table(tmp_path):
     raw = zip_bytes({"a.csv": TEXT * 5000})
     raw = raw.replace(raw[14:18], b"\1\2\3\4")  # both places of its checksum
-    rows, why = await broken(written(tmp_path, "a.zip", raw))
+    _, why = await broken(written(tmp_path, "a.zip", raw))
     assert "a.csv cannot be read" in why
     assert "damaged" in why
 
@@ -246,7 +263,7 @@ async def test_a_file_that_changes_while_it_is_read_says_so(tmp_path, name):
         with path.open("ab") as file:
             file.write(b" ")
         rows = []
-        with pytest.raises(TableBroken, match="it changed while it was read. Load it again"):
+        with pytest.raises(TableBroken, match=r"it changed while it was read\. Load it again"):
             rows = await rows_of(table, ["id"])
         assert rows == []
 
@@ -290,7 +307,7 @@ def test_no_room_for_a_copy_says_so(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(sources.shutil, "copyfileobj", full)
-    with pytest.raises(InputRefused, match="No space left on device. Make room in .* or set TMPDIR"):
+    with pytest.raises(InputRefused, match=r"No space left on device\. Make room in .* or set TMPDIR"):
         read(FILES["a.xlsx"], format="xlsx")
 
 

@@ -133,7 +133,10 @@ def _plain(pa: Any, array: Any) -> list[Any]:
         return _parts(array, _plain(pa, array.values))
     if types.is_fixed_size_list(kind):
         return _plain(pa, array.cast(pa.large_list(kind.value_type)))
-    if types.is_boolean(kind) or types.is_nested(kind) or (types.is_primitive(kind) and not types.is_temporal(kind)):
+    if any(
+        check(kind)
+        for check in (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_nested)
+    ):
         return list(array.to_pylist())
     valid = array.is_valid().to_pylist()
     pairs = list(zip(texts(pa, array), valid, strict=True))

@@ -71,10 +71,9 @@ async def open_query(url: str, sql: str, name: str) -> AsyncIterator[QueryTable]
             assert cursor is not None
             try:
                 rows: Sequence[Sequence[Any]] = await cursor.fetch(BATCH)
-            except asyncpg.PostgresConnectionError as error:
-                raise CannotReadOn("the connection was lost. Load it again.") from error
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                raise CannotReadOn(_why(error)) from error
+                is_lost = connection.is_closed()
+                raise CannotReadOn("the connection was lost. Load it again." if is_lost else _why(error)) from error
             return rows
 
         yield QueryTable(name, columns, [_convert(asyncpg)] * len(columns), fetch)
