@@ -14,7 +14,8 @@ from portrait.model.errors import InputRefused
 from portrait.tables.arrow_text import texts
 from portrait.tables.opening import open_tables
 from portrait.tables.table import Unreadable
-from tables.reading import cells, layout, read, rows_of
+from portrait.tables.values import text_of
+from tables.reading import broken, cells, layout, read
 
 LOST = "holds a floating number of so many digits that some may be lost: give it as text, or as an integer"
 NOON = 12 * 3600
@@ -173,8 +174,6 @@ async def test_progress_goes_by_the_rows(monkeypatch):
 
 
 async def test_an_arrow_stream_that_is_cut_off_gives_what_it_has():
-    from tables.reading import broken
-
     raw = as_stream(pa.table({"a": pa.chunked_array([range(100), range(100)])}))
     rows, why = await broken(io.BytesIO(raw[:-200]), format="arrow")
     assert [row.number for row in rows] == list(range(1, 101))
@@ -183,8 +182,6 @@ async def test_an_arrow_stream_that_is_cut_off_gives_what_it_has():
 
 async def test_types_of_python_and_of_columns_agree():
     """The same value is the same text, whether a database, a workbook or a file of columns has it."""
-    from portrait.tables.values import text_of
-
     values = [
         datetime(2026, 4, 3, 10, 0, 0, 500, tzinfo=UTC),
         datetime.fromisoformat("2026-04-03T10:00"),

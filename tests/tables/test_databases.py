@@ -182,10 +182,14 @@ async def test_an_error_in_mid_query_repeats_no_value(url):
     sql = "SELECT abs(CASE WHEN i = 1500 THEN -9223372036854775807 - 1 ELSE CAST(i AS bigint) END) AS v FROM n"
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
     rows = []
+
+    async def read_on(table):
+        async for batch in table.batches(["v"]):
+            rows.extend(batch)
+
     async with open_query(url, f"{numbers} {sql}") as table:
         with pytest.raises(TableBroken) as refusal:
-            async for batch in table.batches(["v"]):
-                rows += batch
+            await read_on(table)
     assert len(rows) == 1000
     assert "cannot be read behind row 1000" in refusal.value.detail
     assert "9223372036854775807" not in refusal.value.detail

@@ -229,13 +229,13 @@ class _Window:
         ends: list[bytes] = []
         while True:
             first = self.next()
-            if first in _ENDS:
+            if first in _ENDS and not self._skip_short():
                 self.take(first)
                 ends.append(_ENDS[first])
                 if self.next() != ends[-1]:
                     self._skip_name(ends)
                     continue
-            else:
+            elif first not in _ENDS:
                 self.element()
             while ends and self.next() == ends[-1]:
                 self.take(ends.pop())
@@ -243,6 +243,15 @@ class _Window:
                 return
             self.take(b",")
             self._skip_name(ends)
+
+    def _skip_short(self) -> bool:
+        """Go past a value that is in the window as a whole; tell whether it is."""
+        try:
+            length = strict_json.value_end(memoryview(self._data)[self._start :])
+        except MalformedJson as error:
+            raise self.malformed("a value is no JSON") from error
+        self._start += length or 0
+        return length is not None
 
     def _skip_name(self, ends: list[bytes]) -> None:
         if ends[-1] == b"}":

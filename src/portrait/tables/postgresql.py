@@ -71,8 +71,9 @@ async def open_query(url: str, sql: str, name: str) -> AsyncIterator[QueryTable]
             assert cursor is not None
             try:
                 rows: Sequence[Sequence[Any]] = await cursor.fetch(BATCH)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                is_lost = connection.is_closed()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+                # Just when a connection goes, the library may only notice that its own state is not what it was.
+                is_lost = connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
                 raise CannotReadOn("the connection was lost. Load it again." if is_lost else _why(error)) from error
             return rows
 
