@@ -96,6 +96,11 @@ def ending_of(name: str) -> str:
     return PurePath(name.lower().removesuffix(".gz")).suffix
 
 
+def is_known(ending: str) -> bool:
+    """Tell whether files with an ending are read without their format being said."""
+    return ending in _BY_ENDING
+
+
 def completed(layout: Layout, name: str) -> Layout:
     """Return a layout with the format that a file's name says, and the delimiter that follows from it.
 

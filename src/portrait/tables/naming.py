@@ -72,12 +72,17 @@ def lack_of_text(name: str, header: Sequence[str], columns: Sequence[str], delim
         other = next((mark for mark in DELIMITERS if mark != delimiter and mark in first), None)
         if other is not None:
             return f"has its columns parted by another delimiter: set delimiter = {_quoted(other)}."
-    if any(_datum.fullmatch(cell.strip()) for cell in header):
+    if any(looks_like_datum(cell) for cell in header):
         return (
             f"has no column `{name}`, and its first line looks like data: write a line before it that names the"
             " columns, or set columns to their names in order."
         )
     return lack(name, columns)
+
+
+def looks_like_datum(cell: str) -> bool:
+    """Tell whether a cell holds an e-mail address or a number, which no column is called."""
+    return _datum.fullmatch(cell.strip()) is not None
 
 
 def picker(wanted: Sequence[str], columns: Sequence[str]) -> Callable[[Any], Sequence[Any]]:
