@@ -8,7 +8,7 @@ from typing import Any
 from portrait.model.errors import InputRefused
 from portrait.tables import naming
 from portrait.tables.batching import FileTable
-from portrait.tables.lines import MAX_ROW, Lines, escaped, too_long
+from portrait.tables.lines import MAX_ROW, TextLines, escaped, too_long
 from portrait.tables.sources import CannotReadOn, Source
 from portrait.tables.table import Cell, Layout, Row, Unreadable
 
@@ -22,7 +22,7 @@ class CsvTable(FileTable):
     """A text with a delimiter."""
 
     def __init__(self, source: Source, layout: Layout) -> None:
-        self._lines = Lines(source, layout.encoding)
+        self._lines = TextLines(source, layout.encoding)
         self._delimiter = layout.delimiter
         self._skip = layout.skip
         self._named = layout.columns

@@ -34,12 +34,12 @@ class JsonTable(FileTable):
         self._by_line = by_line
         self._path = tuple(layout.path.split(".")) if layout.path else ()
         try:
-            found = encoding_by_mark(source.head())
+            marked = encoding_by_mark(source.head())
         except CannotReadOn as error:
             raise InputRefused(f"{source.name} cannot be read: {error}") from error
         plain = codecs.lookup(layout.encoding).name in {"utf-8", "utf-8-sig", "ascii"}
-        if plain and found not in {None, "utf-8"}:
-            raise InputRefused(f'{source.name} is not in {layout.encoding}: set encoding = "{found}".')
+        if plain and marked not in {None, "utf-8"}:
+            raise InputRefused(f'{source.name} is not in {layout.encoding}: set encoding = "{marked}".')
         self._stream: streams.Readable = source if plain else _Recoded(source, layout.encoding)
 
     def _rows(self, wanted: Sequence[str]) -> Iterator[Row]:

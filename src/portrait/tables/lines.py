@@ -18,7 +18,7 @@ _MARK = "\udc80"
 _ESCAPES = frozenset(map(chr, range(0xDC80, 0xDD00)))
 
 
-class Lines:
+class TextLines:
     """The lines of a source, with their ends.
 
     A block with bytes that are no text is decoded with escapes for these; which lines that may concern is noted.
@@ -144,10 +144,10 @@ def _check_marks(source: Source, encoding: str) -> None:
     except CannotReadOn as error:
         raise InputRefused(f"{source.name} cannot be read: {error}") from error
     name = codecs.lookup(encoding).name
-    found = encoding_by_mark(head)
-    if found is not None and not name.startswith(found):
-        right = "leave encoding out" if found == "utf-8" else f'set encoding = "{found}"'
-        raise InputRefused(f"{source.name} is in {found.upper()}, as its first bytes say, not in {encoding}: {right}.")
+    marked = encoding_by_mark(head)
+    if marked is not None and not name.startswith(marked):
+        right = "leave encoding out" if marked == "utf-8" else f'set encoding = "{marked}"'
+        raise InputRefused(f"{source.name} is in {marked.upper()}, as its first bytes say, not in {encoding}: {right}.")
 
 
 def encoding_by_mark(head: bytes) -> str | None:
