@@ -64,7 +64,7 @@ def test_lines_may_end_in_several_ways_in_one_file():
 
 
 def test_line_numbers_hold_across_blocks(monkeypatch):
-    monkeypatch.setattr("portrait.tables.lines.BLOCK_BYTES", 7)
+    monkeypatch.setattr("portrait.tables.lines.BLOCK_SIZE", 7)
     text = "a,b\r\n" + "".join(f'{n},"x\r\ny"\r\n' for n in range(50))
     rows = read_csv(text.encode())
     assert [(row.number, row.cells[0]) for row in rows] == [(2 + 2 * n, str(n)) for n in range(50)]
@@ -112,7 +112,7 @@ def test_bytes_that_are_no_text_count_only_where_they_are_asked_for():
 
 def test_a_row_with_wrong_bytes_behind_a_block_is_refused(monkeypatch):
     """The row begins in a block without wrong bytes, or ends in one."""
-    monkeypatch.setattr("portrait.tables.lines.BLOCK_BYTES", 8)
+    monkeypatch.setattr("portrait.tables.lines.BLOCK_SIZE", 8)
     raw = b'a,b\n1,"x\n' + b"y" * 20 + b"\n\xe9\n" + b"z" * 20 + b'\n"\n2,c\n'
     rows = read_csv(raw)
     assert rows[0].fault

@@ -11,6 +11,7 @@ import pytest
 
 from portrait.model.errors import InputRefused, TableBroken
 from portrait.tables.databases import name_of, open_query
+from portrait.tables.postgresql import CLOSE_SECONDS
 from tables.reading import cells, rows_of
 
 NO_DATE = "holds a date that is not between the years 1 and 9999"
@@ -217,6 +218,48 @@ async def test_a_database_that_cannot_be_reached_is_refused_without_its_password
 async def test_a_database_that_is_not_there_is_refused(postgres_url):
     with pytest.raises(InputRefused, match="refuses the connection"):
         await query(postgres_url.replace("/portrait_", "/nowhere_"), "SELECT 1")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+async def test_a_server_that_says_nothing_is_waited_for_so_long(monkeypatch, scheme):
+    monkeypatch.setattr(f"portrait.tables.{scheme}.CONNECT_SECONDS", 0.2)
+    gone = asyncio.Event()
+
+    async def say_nothing(reader, writer):
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(20):
+        with pytest.raises(InputRefused, match=r"does not answer within 0\.2 seconds"):
+            await query(f"{scheme}://u:p@127.0.0.1:{port}/x", "SELECT 1")
+    gone.set()
+    server.close()
+
+
+async def test_a_file_that_somebody_writes_to_is_waited_for_so_long(monkeypatch, sqlite_url):
+    monkeypatch.setattr("portrait.tables.databases.BUSY_SECONDS", 0.05)
+    await prepare(sqlite_url, "CREATE TABLE people (id text)")
+    writer = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    async with asyncio.timeout(5):
+        with pytest.raises(InputRefused, match="database is locked"):
+            await query(sqlite_url, "SELECT * FROM people")
+    writer.close()
+
+
+async def test_a_connection_that_does_not_close_is_left(monkeypatch, postgres_url):
+    closed = []
+
+    async def close(self, **options):
+        closed.append(options["timeout"])
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "close", close)
+        assert cells(await query(postgres_url, "SELECT 1 AS v")) == [["1"]]
+    assert closed == [CLOSE_SECONDS]
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path):

@@ -58,7 +58,7 @@ def jsonl_parts(rows):
 
 def json_parts(rows):
     yield b'{"other":[0,'
-    yield from (part.replace(b"\n", b",") for part in jsonl_parts(rows))
+    yield from (part.replace(b"\n", b",") for part in jsonl_parts(rows // 4))
     yield b'{}],"rows":['
     yield from (part.replace(b"\n", b",") for part in jsonl_parts(rows))
     yield b"{}]}"

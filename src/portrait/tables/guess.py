@@ -21,7 +21,7 @@ from portrait.tables.lines import encoding_by_mark
 from portrait.tables.sources import CannotReadOn, Source
 from portrait.tables.table import Format, Layout
 
-SAMPLE_BYTES = 2**20
+SAMPLE_SIZE = 2**20
 SAMPLE_ROWS = 100
 _DELIMITERS = (",", ";", "\t", "|", "^", SPACES)
 _LIKELY = "cp1252"
@@ -66,7 +66,7 @@ def _guess(source: Source, stack: ExitStack) -> Guess:
 
 def _sample(source: Source) -> bytes:
     sample = b""
-    while len(sample) < SAMPLE_BYTES and (part := source.read(SAMPLE_BYTES - len(sample))):
+    while len(sample) < SAMPLE_SIZE and (part := source.read(SAMPLE_SIZE - len(sample))):
         sample += part
     return sample
 
@@ -124,7 +124,7 @@ def _of_text(name: str, sample: bytes) -> Guess:
     encoding = encoding_by_mark(sample)
     if encoding is None:
         try:
-            codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE_BYTES)
+            codecs.getincrementaldecoder("utf-8")().decode(sample, final=len(sample) < SAMPLE_SIZE)
             encoding = "utf-8"
         except UnicodeDecodeError:
             encoding = _LIKELY
@@ -132,8 +132,8 @@ def _of_text(name: str, sample: bytes) -> Guess:
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     layout = Layout(encoding=encoding)
     if text.lstrip()[:1] in {"{", "["} and text.lstrip()[:1]:
-        return _of_json(name, text, layout, doubts, is_whole=len(sample) < SAMPLE_BYTES)
-    return _of_delimited(name, text, layout, doubts, is_whole=len(sample) < SAMPLE_BYTES)
+        return _of_json(name, text, layout, doubts, is_whole=len(sample) < SAMPLE_SIZE)
+    return _of_delimited(name, text, layout, doubts, is_whole=len(sample) < SAMPLE_SIZE)
 
 
 def _of_json(name: str, text: str, layout: Layout, doubts: list[str], *, is_whole: bool) -> Guess:

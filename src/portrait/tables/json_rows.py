@@ -14,7 +14,7 @@ from portrait.tables.lines import encoding_by_mark
 from portrait.tables.sources import CannotReadOn, Source
 from portrait.tables.table import Cell, Layout, Row
 
-_BLOCK_BYTES = 2**18
+_BLOCK_SIZE = 2**18
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _minus_zero = re.compile(rb"[:,\[\s]-0\s*[,}\]]")
 _values = msgspec.json.Decoder(dict[str, Any], float_hook=str)
@@ -55,7 +55,7 @@ class JsonTable(FileTable):
                 yield Row(number, (), error.detail + remedy)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        for block in streams.blocks(self._stream.read, _BLOCK_BYTES):
+        for block in streams.blocks(self._stream.read, _BLOCK_SIZE):
             for index, line in block:
                 yield index + 1, line
 

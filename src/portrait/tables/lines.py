@@ -10,7 +10,7 @@ from portrait.tables.sources import CannotReadOn, Source
 
 MAX_ROW = 2**20
 """The longest row, in bytes; a quote that is never closed makes of all that follows a row."""
-BLOCK_BYTES = 2**18
+BLOCK_SIZE = 2**18
 _BYTEWISE = b"\r\n,;\t\"'aZ09 "
 _STATEFUL = ("utf-7", "utf_7", "iso2022", "hz")
 _ESCAPE = "portrait.tables"
@@ -55,7 +55,7 @@ class TextLines:
     def _bytewise(self) -> Iterator[str]:
         rest = b""
         while True:
-            block = self._source.read(BLOCK_BYTES)
+            block = self._source.read(BLOCK_SIZE)
             data = rest + block
             # A carriage return at the very end may be one half of a line's end.
             end = len(data) if not block else max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
@@ -79,7 +79,7 @@ class TextLines:
         decoder = codecs.getincrementaldecoder(self.encoding)(_ESCAPE)
         rest = ""
         while True:
-            block = self._source.read(BLOCK_BYTES)
+            block = self._source.read(BLOCK_SIZE)
             text = rest + decoder.decode(block, final=not block)
             end = len(text) if not block else max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
             if end:

@@ -1,5 +1,6 @@
 """Queries of MySQL and MariaDB, by pymysql: values come as the texts that the server writes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -15,7 +16,7 @@ from portrait.tables.sources import CannotReadOn
 from portrait.tables.table import BATCH, Cell
 from portrait.tables.values import of_bytes, of_float
 
-CONNECT_SECONDS = 30
+CONNECT_SECONDS = 30.0
 PORT = 3306
 EXACT_SHORT = 10**6
 """The server writes floating numbers of 32 bit with six digits."""
@@ -37,7 +38,12 @@ async def open_query(url: str, sql: str, name: str) -> AsyncIterator[QueryTable]
     """
     pymysql = needed("pymysql", "mysql", "MySQL")
     cursors = needed("pymysql.cursors", "mysql", "MySQL")
-    connection = await in_thread(lambda: _connected(pymysql, url))
+    try:
+        # The library's own limit ends when it is connected: a server that says nothing would be waited for for ever.
+        connection = await asyncio.wait_for(in_thread(lambda: _connected(pymysql, url)), CONNECT_SECONDS)
+    except TimeoutError as error:
+        shown = without_password(url)
+        raise InputRefused(f"{shown} does not answer within {CONNECT_SECONDS:g} seconds.") from error
     cursor = cursors.SSCursor(connection)
     is_busy = True
     try:
@@ -82,9 +88,7 @@ def _connected(pymysql: Any, url: str) -> Any:
         raise InputRefused(f"{shown} is no URL of MySQL: write %40 for @ and %2F for / in a password.") from None
     try:
         # With the converters of values alone left out, every value stays the text that the server wrote.
-        return pymysql.connect(
-            **options, charset="utf8mb4", connect_timeout=CONNECT_SECONDS, conv=pymysql.converters.encoders
-        )
+        return pymysql.connect(**options, charset="utf8mb4", conv=pymysql.converters.encoders)
     except (pymysql.MySQLError, OSError, RuntimeError) as error:
         why = str(error.args[1]) if isinstance(error, pymysql.MySQLError) and len(error.args) > 1 else "nobody answers"
         raise InputRefused(f"{shown} cannot be reached: {why.rstrip('.')}.") from error

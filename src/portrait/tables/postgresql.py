@@ -14,6 +14,7 @@ from portrait.tables.table import BATCH, Cell
 from portrait.tables.values import EXACT, INFINITE, NO_DATE, of_datetime, of_float, text_of
 
 CONNECT_SECONDS = 30.0
+CLOSE_SECONDS = 2.0
 EXACT_SHORT = 2**24
 """From here on whole floating numbers of 32 bit may have lost digits."""
 _SQL = "42"
@@ -79,8 +80,11 @@ async def open_query(url: str, sql: str, name: str) -> AsyncIterator[QueryTable]
 
         yield QueryTable(name, columns, [_convert(asyncpg)] * len(columns), fetch)
     finally:
-        # Whatever is still under way is of no use to anybody: the server rolls it back.
-        connection.terminate()
+        # What is still under way is of no use to anybody: the server rolls it back.
+        try:
+            await connection.close(timeout=CLOSE_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            connection.terminate()
 
 
 async def _connected(asyncpg: Any, url: str) -> Any:

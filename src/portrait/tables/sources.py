@@ -15,7 +15,7 @@ from typing import IO
 
 from portrait.model.errors import InputRefused
 
-HEAD_BYTES = 4096
+HEAD_SIZE = 4096
 """So much is looked at in order to tell what a file is."""
 _GZIP = b"\x1f\x8b"
 
@@ -55,9 +55,9 @@ class Source:
 
     def head(self) -> bytes:
         """Return the first bytes, which are read again afterwards: the whole where it is short."""
-        while len(self._ahead) < HEAD_BYTES and (part := self._part(HEAD_BYTES)):
+        while len(self._ahead) < HEAD_SIZE and (part := self._part(HEAD_SIZE)):
             self._ahead += part
-        return self._ahead[:HEAD_BYTES]
+        return self._ahead[:HEAD_SIZE]
 
     def read(self, size: int) -> bytes:
         """Return the next bytes, at most so many; none at the end.
