@@ -260,6 +260,7 @@ async def test_a_quote_that_is_not_closed_soon_takes_no_more_memory(tail):
         def read(self, size=-1):
             part, self.first = self.first or tail, b""
             self.taken += len(part)
+            assert self.taken < 2**23
             return part
 
     stream = Endless()

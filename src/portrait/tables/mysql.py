@@ -18,6 +18,8 @@ from portrait.tables.values import of_bytes, of_float
 
 CONNECT_SECONDS = 30.0
 PORT = 3306
+_LOST = frozenset({1053, 1927, 2006, 2013})
+"""What is reported of a connection that is gone: the server stops, somebody ends it, or nothing comes any more."""
 EXACT_SHORT = 10**6
 """The server writes floating numbers of 32 bit with six digits."""
 # The session's default, too: a statement that makes a table ends the transaction first, and begins another one.
@@ -112,7 +114,7 @@ def _abandon(connection: Any, cursor: Any) -> None:
 def _why(pymysql: Any, error: Any) -> str:
     """Say what the database reports, without what may be a value."""
     code = error.args[0] if error.args else 0
-    if code in {2006, 2013}:
+    if code in _LOST:
         return "the connection was lost. Load it again."
     if isinstance(error, pymysql.ProgrammingError) and len(error.args) > 1:
         return f"{str(error.args[1]).rstrip('.')}."
