@@ -12,7 +12,24 @@ from portrait.tables.table import Unreadable
 from tables.reading import broken, cells, layout, read_csv, rows_of
 
 IDS = ["00731", "+442079460018", "1e5", "12345e6789", "0x1F", "1.10", " 731 ", "18446744073709551616", "1-2-3"]
-WORDS = ["NULL", "NA", "None", "nan", "NO", "F", "True", "yes", "#1001", "'7210448301122", "03/04/26", "#N/A"]
+WORDS = [
+    "03/04/2026",
+    "2016-04-18 13:51:14",
+    "no",
+    "SUBSCRIBED",
+    "NULL",
+    "NA",
+    "None",
+    "nan",
+    "NO",
+    "F",
+    "True",
+    "yes",
+    "#1001",
+    "'7210448301122",
+    "03/04/26",
+    "#N/A",
+]
 
 
 @pytest.mark.parametrize("text", [*IDS, *WORDS])

@@ -152,7 +152,7 @@ def test_files_of_an_archive_are_tables_in_the_order_of_their_names(tmp_path):
         assert [cells(asyncio.run(rows_of(table))) for table in tables] == [ROWS, ROWS]
     with open_tables(path, layout(members="unsub*")) as tables:
         assert [table.name for table in tables] == ["unsubscribed_x.csv"]
-    with pytest.raises(InputRefused, match=r"readme\.md does not say its format"):
+    with pytest.raises(InputRefused, match=r"readme\.md does not say its format: set members"):
         read(path)
     with pytest.raises(InputRefused, match=r"set members to match some of notes/readme\.md, subscribed_x\.csv"):
         read(path, members="*.json")

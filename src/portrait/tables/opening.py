@@ -60,6 +60,10 @@ def _tables(source: Source, layout: Layout, stack: ExitStack, *, is_member: bool
                 )
             ]
     kinds.check_known(source.name, kind)
+    if is_member and layout.format is None and not kinds.is_known(kinds.ending_of(source.name)):
+        raise InputRefused(
+            f"{source.name} does not say its format: set members to what is read, such as `*.csv`, or set format."
+        )
     layout = kinds.completed(layout, source.name)
     assert layout.format is not None
     kinds.check_kind(source.name, layout.format, kind)
