@@ -227,6 +227,8 @@ def test_columns_that_the_first_line_names_too_are_refused():
 def test_lines_before_the_header_are_skipped_and_counted():
     rows = read_csv(b'Report of "customers\n\nid\n1\n', skip=2)
     assert [(row.number, list(row.cells)) for row in rows] == [(4, ["1"])]
+    rows = read_csv(b"Report\n1\n2\n", skip=1, columns=("id",))
+    assert [(row.number, list(row.cells)) for row in rows] == [(2, ["1"]), (3, ["2"])]
 
 
 @pytest.mark.parametrize(("delimiter", "quote"), [(";", '"'), ("\t", '"'), ("|", "'"), ("^", "")])

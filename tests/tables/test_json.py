@@ -57,6 +57,8 @@ def test_numbers_and_texts_in_one_column_are_texts():
 def test_absent_is_not_null():
     """Trap 19."""
     assert cells(read_lines('{"v":null}\n{}\n', ["v"])) == [[None], [""]]
+    raw = '{"v":null,"w":[]}\n{"w":[]}\n{"w":{"x":null}}'
+    assert cells(read_lines(raw, ["v", "w.x", "w"])) == [[None, "", "[]"], ["", "", "[]"], ["", None, '{"x":null}']]
 
 
 def test_a_path_leads_into_objects():
