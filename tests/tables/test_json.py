@@ -85,7 +85,7 @@ def test_a_wrong_line_is_refused_alone():
         b'{"v":NaN}',
         b'{"v":"\\ud800"}',
         b'{"v":"' + b"x" * 2**20 + b'"}',
-        b'{"v":[["\\ud800"]]}',
+        b'{"v":[["\\ud800"]], "w": -0}',
         b'{"v":2}',
     ]
     rows = read_lines(b"\n".join(lines), ["v"])
