@@ -145,6 +145,12 @@ async def test_a_query_that_gives_no_rows_is_refused(url, sql):
     assert cells(await query(url, "SELECT id FROM people")) == [["1"]]
 
 
+async def test_a_query_that_would_write_is_refused_even_where_it_gives_rows(url):
+    await prepare(url, "CREATE TABLE people (id text)")
+    with pytest.raises(InputRefused, match=r"it would write|readonly database"):
+        await query(url, "INSERT INTO people VALUES ('x') RETURNING id")
+
+
 async def prepare(url, *statements):
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
