@@ -56,12 +56,14 @@ PortraitError
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
     ├── PluginRefused         a plugin that does not import, or whose declaration is invalid
-    └── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
+    ├── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
+    └── InvalidMapping        a mapping that breaks its form, or does not fit the sections or the table
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
 the request: field names, positions and rules only.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 
@@ -465,3 +467,19 @@ class InputRefused(StartRefused):
     """A file that cannot be loaded or matched: of another format, unreadable, without ids, or saying too little."""
 
     code = "input_refused"
+
+
+class InvalidMapping(StartRefused):
+    """A mapping that breaks its form, or does not fit the sections or the table; `faults` says each fault by itself."""
+
+    code = "invalid_mapping"
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, faults: Sequence[str]) -> Self:
+        """Return the error that says all faults, each a sentence."""
+        faults = tuple(dict.fromkeys(faults))
+        several = "".join(f"\n- {fault}" for fault in faults)
+        error = cls(f"The mapping is wrong: {faults[0]}" if len(faults) == 1 else f"The mapping is wrong:{several}")
+        error.faults = faults
+        return error
