@@ -15,7 +15,7 @@ from portrait.tables.table import Layout
 
 DateOrder = Literal["dmy", "mdy", "ymd", "seconds", "milliseconds"]
 """The order of day, month and year; or the unit of a number that counts from 1970."""
-Reading = Literal["text", "number", "integer", "boolean", "time", "date", "list", "json"]
+Reading = Literal["text", "number", "integer", "boolean", "time", "date", "list", "json", "salesforce_id"]
 """How a text is read."""
 Sign = Annotated[str, Meta(min_length=1, max_length=1)]
 
@@ -76,8 +76,8 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_shorthand(cls, value: Any) -> Any:
-        """Return what TOML's value is short for: the name of a column stands for a field with that column."""
-        return {"column": value} if isinstance(value, str) else value
+        """Return what TOML's value is short for: names of columns stand for a field with these columns."""
+        return {"column": value} if isinstance(value, str | list) else value
 
 
 class SubjectRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ _BASIC: dict[Any, Kind] = {
 }  # fmt: skip
 _NATURAL = {"object": "json", "other": "json", "any": "text"}
 _TAKES: dict[str, frozenset[str]] = {
-    "text": frozenset({"text", "number", "integer", "boolean", "time", "date"}),
+    "text": frozenset({"text", "number", "integer", "boolean", "time", "date", "salesforce_id"}),
     "number": frozenset({"number", "integer"}),
     "integer": frozenset({"integer"}),
     "boolean": frozenset({"boolean"}),

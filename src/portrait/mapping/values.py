@@ -16,8 +16,9 @@ _KEPT = 4096
 """So many texts are kept with what they mean."""
 _LONGEST = 19
 """So many digits has the longest integer of 64 bit."""
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+"""What says in an id of Salesforce's which of five characters are capitals."""
 _encode = msgspec.json.Encoder().encode
-_elements = msgspec.json.Decoder(list[msgspec.Raw])
 
 Read = Callable[[str], bytes | None]
 """Returns the JSON of a text without white space around it, or None where it says nothing; raises `BadCell`."""
@@ -76,6 +77,7 @@ def _reader(kind: str, rule: FieldRule, texts: Texts) -> Read:
         "date": lambda: _quoted(dates(order, texts.no_dates)),
         "list": lambda: _lists(rule.separator),
         "json": lambda: _json,
+        "salesforce_id": lambda: _salesforce_id,
     }
     return readers[kind]() if kind in readers else _text
 
@@ -169,3 +171,26 @@ def _json(text: str) -> bytes:
         raise BadCell("holds what is no text of Unicode") from None
     except MalformedJson as error:
         raise BadCell(f"holds no JSON that can be kept: {error.detail[:1].lower()}{error.detail[1:-1]}") from None
+
+
+def _salesforce_id(text: str) -> bytes:
+    """Return the longer form of an id of Salesforce's, of 18 characters, in which case says nothing.
+
+    Three characters behind the 15 of the shorter form say which of these are capitals, five in each.
+    """
+    if len(text) not in {15, 18} or not (text.isascii() and text.isalnum()):
+        raise BadCell("holds no id of Salesforce's: it has 15 or 18 letters and digits")
+    stem, check = text[:15], text[15:].upper()
+    if check:
+        if not set(check) <= set(_CAPITALS):
+            raise BadCell("holds an id of Salesforce's whose last three characters are wrong")
+        capitals = "".join(f"{_CAPITALS.index(character):05b}"[::-1] for character in check)
+        stem = "".join(
+            character.upper() if is_capital == "1" else character.lower()
+            for character, is_capital in zip(stem, capitals, strict=True)
+        )
+    parts = (stem[start : start + 5] for start in (0, 5, 10))
+    right = "".join(_CAPITALS[sum(1 << at for at, sign in enumerate(part) if sign.isupper())] for part in parts)
+    if check and check != right:
+        raise BadCell("holds an id of Salesforce's whose last three characters are wrong")
+    return _encode(stem + right)
