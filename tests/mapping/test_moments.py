@@ -102,7 +102,7 @@ def test_a_moment(text, order, zone, value):
         ("yesterday", "dmy", "UTC", "day, month, year or an ISO 8601 date"),
         ("infinity", None, "UTC", "holds no date or moment"),
         ("2026-04-03T10:15:00Z ", None, None, "holds no date or moment"),
-        ("٢٠٢٦-٠٤-٠٣", None, "UTC", "holds no date or moment"),  # noqa: RUF001  # digits of another script
+        ("٢٠٢٦-٠٤-٠٣", None, "UTC", "holds no date or moment"),  # digits of another script
         ("2026-04-03", "seconds", None, "no number of seconds since 1970"),
         ("1.7e9", "seconds", None, "no number of seconds since 1970"),
         ("999999999999", "seconds", None, "is it another unit?"),
@@ -157,7 +157,9 @@ FORMS = {
     "mdy": ("%m/%d/%Y %H:%M:%S.%fZ", "%m-%d-%Y %I:%M:%S.%f%pZ"),
     "ymd": ("%Y/%m/%d %H:%M:%S.%fZ", "%Y.%m.%d %H:%M:%S.%f GMT", "%Y%m%d %H:%M:%S.%fZ"),
 }
-any_moment = st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 30))
+any_moment = st.datetimes(
+    min_value=datetime.fromisoformat("1000-01-01"), max_value=datetime.fromisoformat("9999-12-30")
+)
 orders = st.sampled_from([(order, form) for order, forms in FORMS.items() for form in forms])
 
 
@@ -174,7 +176,7 @@ def test_an_offset_is_read_as_python_reads_it(value, minutes):
 
 
 @given(
-    st.datetimes(min_value=datetime(1950, 1, 1), max_value=datetime(2037, 12, 31)),
+    st.datetimes(min_value=datetime.fromisoformat("1950-01-01"), max_value=datetime.fromisoformat("2037-12-31")),
     st.sampled_from(["Europe/Berlin", "America/St_Johns", "America/Sao_Paulo", "Australia/Lord_Howe", "Asia/Kolkata"]),
 )
 def test_what_clocks_of_a_zone_showed_is_the_first_such_moment(value, zone):
@@ -185,7 +187,9 @@ def test_what_clocks_of_a_zone_showed_is_the_first_such_moment(value, zone):
     assert read.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None) == local
 
 
-@given(st.dates(min_value=date(1000, 1, 1)), st.sampled_from([("dmy", "%d.%m.%Y"), ("mdy", "%m/%d/%Y"), ("ymd", "%Y%m%d")]))
+@given(
+    st.dates(min_value=date(1000, 1, 1)), st.sampled_from([("dmy", "%d.%m.%Y"), ("mdy", "%m/%d/%Y"), ("ymd", "%Y%m%d")])
+)
 def test_a_date_that_was_written_in_an_order_reads_back(value, written):
     order, form = written
     assert dates(order, ())(value.strftime(form)) == value.isoformat()

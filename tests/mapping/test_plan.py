@@ -141,9 +141,12 @@ def test_a_customer_by_the_first_identifier_that_a_row_has():
 
 
 def test_a_customer_by_a_template_and_an_id_that_is_a_number():
-    assert lines('source = "s"\ncustomer.id = { template = "shop:{id}" }\n[attributes]\na = "a"', {"id": "7", "a": "1"})[0][
-        "customerId"
-    ] == "shop:7"
+    assert (
+        lines('source = "s"\ncustomer.id = { template = "shop:{id}" }\n[attributes]\na = "a"', {"id": "7", "a": "1"})[
+            0
+        ]["customerId"]
+        == "shop:7"
+    )
     number = 'source = "s"\ncustomer.id = { column = "id", type = "integer" }\n[attributes]\na = "a"'
     assert lines(number, {"id": "731.0", "a": "1"})[0]["customerId"] == "731"
 
@@ -156,7 +159,13 @@ def test_ids_of_salesforce_are_brought_into_their_longer_form():
         ("50130000000014c", "50130000000014cAAA"), ("50130000000014C", "50130000000014CAAQ"),
     ]:  # fmt: skip
         assert lines(text, {"id": id_, "a": "1"})[0]["customerId"] == longer
-    for id_ in ("001D000000IRFm", "001D000000IRFma000IAH", "001D000000IRFma!AH", "001D000000IRFmaI8H", "001D000000IRFmaBAH"):
+    for id_ in (
+        "001D000000IRFm",
+        "001D000000IRFma000IAH",
+        "001D000000IRFma!AH",
+        "001D000000IRFmaI8H",
+        "001D000000IRFmaBAH",
+    ):
         assert "id of Salesforce's" in reasons(text, {"id": id_, "a": "1"})[0]
 
 
@@ -167,7 +176,8 @@ def test_ids_of_salesforce_are_brought_into_their_longer_form():
     ('{ column = "a", is = "" }', ["", None]),
 ])  # fmt: skip
 def test_only_rows_that_keep_to_the_conditions_make_a_record(condition, taken):
-    text = f'{HEAD}[[records]]\nsection = "segments"\nwhen = {condition}\n[records.fields]\nsegmentId = {{ value = "s" }}\n'
+    text = f'{HEAD}[[records]]\nsection = "segments"\nwhen = {condition}\n'
+    text += '[records.fields]\nsegmentId = { value = "s" }\n'
     text += 'segmentName = { value = "S" }\nmemberSince = { value = 2026-01-01T00:00:00Z }'
     cells = ["yes", " MAYBE ", "no", "", None]
     assert [cell for cell in cells if records(text, {"id": "c1", "a": cell})] == taken
@@ -239,7 +249,9 @@ def test_the_moment_is_that_of_the_record_then_the_row_then_the_export():
     ]
 
 
-@pytest.mark.parametrize("exported", ['"2026-04-03T10:00:00Z"', "2026-04-03T10:00:00Z", '"2026-04-03 12:00"', '"3.4.2026 12:00"'])
+@pytest.mark.parametrize(
+    "exported", ['"2026-04-03T10:00:00Z"', "2026-04-03T10:00:00Z", '"2026-04-03 12:00"', '"3.4.2026 12:00"']
+)
 def test_the_mapping_may_say_when_the_table_was_exported(exported):
     text = f'exported = {exported}\n{HEAD}values = {{ zone = "Europe/Berlin", date = "dmy" }}\n[attributes]\na = "a"'
     assert lines(text, {"id": "c1", "a": "1"}, exported=None)[0]["effectiveAt"] == AT
@@ -258,15 +270,16 @@ def test_a_record_that_says_itself_when_it_was_true_gets_no_other_moment(section
     assert revoked["effectiveAt"] == AT  # a revocation's moment is no grant's
     (undated,) = lines(text, {"id": "c1", "s": "granted", "t": ""})
     assert undated["effectiveAt"] == AT
-    badge = f'{HEAD}[[records]]\nsection = "badges"\n[records.fields]\nbadgeId = "b"\nwonAt = {{ column = "t", zone = "UTC" }}'
+    badge = f'{HEAD}[[records]]\nsection = "badges"\n'
+    badge += '[records.fields]\nbadgeId = "b"\nwonAt = { column = "t", zone = "UTC" }'
     (won,) = lines(badge, {"id": "c1", "b": "7", "t": "2026-01-02"}, sections=sections)
     assert "effectiveAt" not in won
     assert reasons(badge, {"id": "c1", "b": "7", "t": ""}, sections=sections, exported=None)
 
 
 def test_an_event_has_its_own_moment_and_needs_no_other():
-    assert "effectiveAt" not in lines(f"{HEAD}{PURCHASE}", {"id": "c1", "order": "1", "when": "2026-01-01", "total": ""},
-                                      exported=None)[0]  # fmt: skip
+    row = {"id": "c1", "order": "1", "when": "2026-01-01", "total": ""}
+    assert "effectiveAt" not in lines(f"{HEAD}{PURCHASE}", row, exported=None)[0]
 
 
 def test_the_types_of_a_schema_say_how_texts_are_read(sections):
@@ -300,14 +313,16 @@ def test_a_choice_that_the_schema_does_not_have_is_refused():
 
 
 def test_a_mapping_passes_between_processes():
-    text = f'exported = 2026-04-03T10:00:00Z\n{HEAD}[file]\ndelimiter = ";"\n[identifiers]\nemail = "mail"\n{CONSENT}status = {{ value = "granted" }}\n'
+    text = f'exported = 2026-04-03T10:00:00Z\n{HEAD}[file]\ndelimiter = ";"\n[identifiers]\nemail = "mail"\n'
+    text += f'{CONSENT}status = {{ value = "granted" }}\n'
     mapping = Mapping.read(text)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(mapping), type=Mapping) == mapping
     assert mapping.file.delimiter == ";"
 
 
 def test_an_optional_column_may_be_missing():
-    text = f'{HEAD}[attributes]\na = "a"\nb = {{ column = "b", optional = true }}\nc = {{ column = ["c", "a"], optional = true }}'
+    text = f'{HEAD}[attributes]\na = "a"\nb = {{ column = "b", optional = true }}\n'
+    text += 'c = { column = ["c", "a"], optional = true }'
     assert records(text, {"id": "c1", "a": "1"}) == [{"name": "a", "value": "1"}, {"name": "c", "value": "1"}]
     assert planned(text, ("id", "a")).wanted == ("id", "a")
     when = f'{HEAD}[[records]]\nsection = "attributes"\nwhen = {{ column = "b", not = ["x"], optional = true }}\n'
@@ -366,8 +381,12 @@ PLAN = planned(EVERYTHING, ("a", "b", "c"))
 cells = (
     st.text(max_size=20)
     | st.from_regex(r"\A'?[-+]?[0-9]{1,20}([.,][0-9]{0,4})?\Z")
-    | st.from_regex(r"\A[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)?( ?([AP]M|Z|[-+][0-9]{4}))?\Z")
-    | st.sampled_from(["granted", "NULL", "yes", '{"a": [1, null]}', "[]", "\ud800", "a\0b", "a@example.com", "0" * 300])
+    | st.from_regex(
+        r"\A[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T][0-9]{1,2}:[0-9]{2}(:[0-9]{2})?)?( ?([AP]M|Z|[-+][0-9]{4}))?\Z"
+    )
+    | st.sampled_from(
+        ["granted", "NULL", "yes", '{"a": [1, null]}', "[]", "\ud800", "a\0b", "a@example.com", "0" * 300]
+    )
     | st.sampled_from([None, Unreadable("is odd")])
 )
 
@@ -388,4 +407,6 @@ def test_what_is_refused_of_a_line_is_never_the_form_of_a_value(row):
     """The parser refuses names of customers and keys that cannot be; what a field takes the mapping knows itself."""
     for taken in parsed(PLAN.lines(Row(1, row))):
         if isinstance(taken, Refusal) and taken.code == "invalid_record":
-            assert not any(word in taken.detail for word in ("expected", "timestamp", "one of", "is required")), taken.detail
+            assert not any(word in taken.detail for word in ("expected", "timestamp", "one of", "is required")), (
+                taken.detail
+            )

@@ -95,9 +95,11 @@ def test_a_number_keeps_its_digits(settings, text, json_text):
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ("", "12,50"), ("", "€12"), ("", "12 %"), ("", "1 234"), ("", "1,234.5"), ("", "0x1F"), ("", "1_000"), ("", "--1"),
+        ("", "12,50"), ("", "€12"), ("", "12 %"), ("", "1 234"), ("", "1,234.5"), ("", "0x1F"), ("", "1_000"),
+        ("", "--1"),
         ("", "."), ("", "e5"), ("", "inf"), ("", "-Infinity"), ("", "٣"), ("", "1.2.3"), ("", "="),
-        ('decimal = ","', "12.50"), ('thousands = ","', "1,23"), ('thousands = ","', "1,2345"), ('thousands = ","', ",123"),
+        ('decimal = ","', "12.50"), ('thousands = ","', "1,23"), ('thousands = ","', "1,2345"),
+        ('thousands = ","', ",123"),
         ('decimal = ",", thousands = "."', "1.23"),
     ],
 )  # fmt: skip
@@ -167,7 +169,9 @@ def test_json(text):
     assert field('type = "json"', text) == json.loads(text)
 
 
-@pytest.mark.parametrize("text", ["{", "{'a': 1}", "NaN1", '{"a":1,"a":2}', "[" * 70, '"\\u0000"', "18446744073709551616"])
+@pytest.mark.parametrize(
+    "text", ["{", "{'a': 1}", "NaN1", '{"a":1,"a":2}', "[" * 70, '"\\u0000"', "18446744073709551616"]
+)
 def test_no_json(text):
     assert "holds no JSON that can be kept" in fault('type = "json"', text)
 
@@ -182,8 +186,8 @@ def test_null_of_json_is_the_value_that_there_is_none():
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("SUBSCRIBED", "granted"), (" subscribed ", "granted"), ("Unsubscribed", "revoked"), ("never", NOTHING), ("", NOTHING),
-        ("N/A", NOTHING), ("2", 7),
+        ("SUBSCRIBED", "granted"), (" subscribed ", "granted"), ("Unsubscribed", "revoked"), ("never", NOTHING),
+        ("", NOTHING), ("N/A", NOTHING), ("2", 7),
     ],
 )  # fmt: skip
 def test_words(text, value):
@@ -206,7 +210,9 @@ def test_a_column_may_have_words_for_none_of_its_own():
     assert field('none = ["-"]', "") is NOTHING
 
 
-@pytest.mark.parametrize(("text", "value"), [("'00731", "00731"), (" '+49 30 ", "+49 30"), ("O'Hara", "O'Hara"), ("''", NOTHING)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("'00731", "00731"), (" '+49 30 ", "+49 30"), ("O'Hara", "O'Hara"), ("''", NOTHING)]
+)
 def test_signs_are_left_out_at_the_ends(text, value):
     assert field('strip = "\'"', text) == value
 
@@ -265,11 +271,15 @@ def test_the_first_column_that_has_a_value_counts():
 
 @pytest.mark.parametrize(
     ("file", "value"),
-    [("subscribed_members_export_1.csv", "granted"), ("UNSUBSCRIBED_x.csv", "revoked"), ("nonsubscribed_x.csv", NOTHING)],
+    [
+        ("subscribed_members_export_1.csv", "granted"),
+        ("UNSUBSCRIBED_x.csv", "revoked"),
+        ("nonsubscribed_x.csv", NOTHING),
+    ],
 )
 def test_the_name_of_the_file_may_be_the_value(file, value):
-    text = f'{HEAD}[attributes]\nname = {{ file = {{ "subscribed_*" = "granted", "unsubscribed_*" = "revoked", "*" = "" }} }}'
-    text += '\nother = "a"'
+    text = f'{HEAD}[attributes.name.file]\n"subscribed_*" = "granted"\n"unsubscribed_*" = "revoked"\n"*" = ""'
+    text += '\n[attributes]\nother = "a"'
     made = records(text, {"id": "c1", "a": "x"}, file=file)
     assert [record["value"] for record in made if record["name"] == "name"] == ([] if value is NOTHING else [value])
 

@@ -190,12 +190,12 @@ def check_texts(rule: FieldRule | Texts, texts: Texts, where: str, faults: list[
     """Add what is wrong with what a field, or the whole mapping, says of how texts are read."""
     if rule.zone is not None and zone_of(rule.zone) is None:
         faults.append(f"{where}: there is no time zone `{rule.zone}`. Give a name such as `Europe/Berlin` or `UTC`.")
-    if (rule.decimal or texts.decimal) == (rule.thousands or texts.thousands):
+    if (rule.decimal or rule.thousands) and (rule.decimal or texts.decimal) == (rule.thousands or texts.thousands):
         faults.append(f"{where}: `decimal` and `thousands` must differ.")
     yes, no = (
         {text.strip().casefold() for text in each or ()} for each in (rule.yes or texts.yes, rule.no or texts.no)
     )
-    if yes & no:
+    if (rule.yes or rule.no) and yes & no:
         faults.append(f"{where}: `yes` and `no` must have no text in common.")
 
 

@@ -156,15 +156,18 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         return mapping
 
     @property
-    def rules(self) -> list[tuple[str, RecordRule]]:
-        """The records that a row makes, in order, each with where the mapping says so."""
+    def rules(self) -> list[tuple[RecordRule, str, bool]]:
+        """The records that a row makes, each with where the mapping says so, and whether that is a short form.
+
+        A short form has one field of the record, and says the others itself.
+        """
         rules = []
         for type_, rule in self.identifiers.items():
             fields = {"type": FieldRule(value=type_), "value": rule}
-            rules.append((f"`identifiers.{type_}`", RecordRule(section=IDENTITIES, fields=fields)))
+            rules.append((RecordRule(section=IDENTITIES, fields=fields), f"`identifiers.{type_}`", True))
         for name, rule in self.attributes.items():
             fields = {"name": FieldRule(value=name), "value": rule}
-            rules.append((f"`attributes.{name}`", RecordRule(section=ATTRIBUTES, fields=fields)))
+            rules.append((RecordRule(section=ATTRIBUTES, fields=fields), f"`attributes.{name}`", True))
         for number, record in enumerate(self.records, 1):
-            rules.append((f"`records` {number} ({record.section})", record))
+            rules.append((record, f"`records` {number} ({record.section})", False))
         return rules

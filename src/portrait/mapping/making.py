@@ -59,19 +59,20 @@ class RecordPlanning:
         self.untimed: list[str] = []
         """Where records stand of which nothing says from when they are true."""
 
-    def maker(self, rule: RecordRule, where: str, *, is_timed: bool) -> RecordMaker | None:
+    def maker(self, rule: RecordRule, where: str, is_short: bool, *, is_timed: bool) -> RecordMaker | None:  # noqa: FBT001
         """Return what makes a record; None where the table has nothing for it, or something is wrong.
 
         Args:
             rule: the record.
             where: where in the mapping it stands.
+            is_short: whether that is a short form, which has one field alone.
             is_timed: whether something says from when all records are true.
         """
         before = len(self._faults)
         form = self._form(rule, where)
         if form is None:
             return None
-        filled = self._filled(rule, form, where)
+        filled = self._filled(rule, form, where, is_short=is_short)
         tests = [self._test(condition, where) for condition in rule.when]
         at = None if rule.at is None else got(self._columns.filled(rule.at, MOMENT, f"{where}, `at`"))
         timing = [each for each in form.fields if each.is_timestamp and filled.get(each.name, NOTHING) != NOTHING]
@@ -116,12 +117,12 @@ class RecordPlanning:
             return None
         return _Form(section, member, section.shape.fields[member], tag)
 
-    def _filled(self, rule: RecordRule, form: _Form, where: str) -> dict[str, Filled]:
+    def _filled(self, rule: RecordRule, form: _Form, where: str, *, is_short: bool) -> dict[str, Filled]:
         """Return what fills each field of a record but the tag."""
         slots = slots_of(form.member)
         filled = {}
         for name, source in rule.fields.items():
-            at = f"{where}, field `{name}`"
+            at = where if is_short else f"{where}, field `{name}`"
             if name == form.tag:
                 continue
             if name not in slots and form.section.shape.extras is None:

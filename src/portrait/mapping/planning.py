@@ -75,9 +75,10 @@ class _Planning:
         rules = mapping.rules
         if not rules:
             self.faults.append("It makes no records: give `[attributes]`, `[identifiers]` or `[[records]]`.")
-        is_timed = at is not None or moment is not None
+        is_timed = at is not None or moment is not None or mapping.exported is not None
         planning = RecordPlanning(self._columns, self._registry, mapping.source, self._types, self.faults)
-        makers = [maker for where, rule in rules if (maker := planning.maker(rule, where, is_timed=is_timed))]
+        made = [planning.maker(*rule, is_timed=is_timed) for rule in rules]
+        makers = [maker for maker in made if maker is not None]
         if planning.untimed:
             self.faults.append(
                 f"Nothing says from when the records of {', '.join(planning.untimed)} are true: say when the table was "
