@@ -66,8 +66,8 @@ def test_records_without_a_moment_need_that_of_the_export():
     text += "memberSince = { value = 2026-01-01T00:00:00Z }"
     assert faults(text, exported=None) == (
         (
-            "Nothing says from when the records of `attributes.name`, `records` 1 (segments) are true: say when the table "
-            "was `exported`, or give `at`."
+            "Nothing says from when the records of `attributes.name`, `records` 1 (segments) are true: say when the "
+            "table was `exported`, or give `at`."
         ),
     )
     planned(text)
