@@ -17,8 +17,8 @@ from portrait.cli import data
 from portrait.ingest import readers
 from portrait.ingest.gathering import Gathering, identifiers_of
 from portrait.ingest.readers import Recipe, parser_of
-from portrait.ingest.streams import Block
 from portrait.model.identifier import Identifier, customer
+from portrait.model.streams import Block
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import LINK_WEIGHT

@@ -17,7 +17,7 @@ from harness import TENANT, interaction, service
 from portrait.cli import data
 from portrait.ingest import readers
 from portrait.ingest.readers import Readers, Reading, Recipe, parser_of
-from portrait.ingest.streams import Block
+from portrait.model.streams import Block
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming

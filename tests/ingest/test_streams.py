@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait.ingest import streams
+from portrait.model import streams
 
 MAX = 12
 BOM = b"\xef\xbb\xbf"

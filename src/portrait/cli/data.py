@@ -25,10 +25,10 @@ from portrait.ingest.formats import EXAMPLE, foreign
 from portrait.ingest.gathering import Gathering, identifiers_of
 from portrait.ingest.readers import Readers, Recipe
 from portrait.ingest.records import Chunk
-from portrait.ingest.streams import Block, line_of
 from portrait.model.document import HEAD
 from portrait.model.errors import InputRefused, InvalidSetting, StorageBusy, Unavailable
 from portrait.model.identifier import Identifier, customer
+from portrait.model.streams import Block, line_of
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
 from portrait.writes.recording import MAX_CHUNK, Outcome, RecordWarned, Refusal

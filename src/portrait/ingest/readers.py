@@ -11,11 +11,11 @@ from typing import BinaryIO, NamedTuple, Self
 
 import msgspec
 
-from portrait.ingest import streams
 from portrait.ingest.records import Parser
-from portrait.ingest.streams import Block
+from portrait.model import streams
 from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
+from portrait.model.streams import Block
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import MAX_SECTION_BYTES, Parsed, StoredSection
 from portrait.sections.registry import Registry, load
