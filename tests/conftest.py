@@ -144,5 +144,5 @@ async def guarded_anywhere(any_engine, plugin):
 
 
 def pytest_make_parametrize_id(val, argname):
-    """Name bytes by their argument: what is compressed holds the time, so that two processes would not agree."""
-    return argname if isinstance(val, bytes) else None
+    """Name binary values by their argument: what is compressed holds the time, and two processes would not agree."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None

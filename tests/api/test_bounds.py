@@ -20,8 +20,8 @@ from portrait.api.bodies import MAX_INLINE
 from portrait.api.records import Records
 from portrait.identity import normalise
 from portrait.identity.rules import MAX_RULES
-from portrait.ingest import records, streams
-from portrait.model import strict_json
+from portrait.ingest import records
+from portrait.model import streams, strict_json
 from portrait.model.errors import BodyTooLarge, InvalidRecord, MalformedJson, SectionForbidden
 from portrait.model.identifier import MAX_NAME_BYTES, MAX_VALUE_BYTES, length_fault, name_fault
 from portrait.sections import registry

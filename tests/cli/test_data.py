@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from harness import TENANT, interaction, ndjson, portrait
-from portrait.cli import data, portrait_view
+from portrait.cli import load as command
+from portrait.cli import portrait_view
+from portrait.cli.load import load_stream
 from portrait.identity.rules import WORDS, Reason
-from portrait.ingest import readers
+from portrait.ingest import blocks, loading
 from portrait.model.errors import StorageBusy, StorageFailed
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
@@ -127,7 +129,7 @@ class Recorder:
         assert not any(customers & other for other in self.under_way)
         self.under_way.append(customers)
         self.beside = max(self.beside, len(self.under_way))
-        assert len(self.under_way) <= data.AT_ONCE
+        assert len(self.under_way) <= loading.AT_ONCE
         try:
             for _ in range(3 + 40 * (len(self.keys) % 2)):
                 await asyncio.sleep(0)
@@ -144,8 +146,8 @@ class Recorder:
 
 
 def chunked(recorder, customers, monkeypatch, step=2, gathered=0):
-    monkeypatch.setattr(data, "MAX_CHUNK", 4)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", step * len(ndjson([LINES[0]])))
+    monkeypatch.setattr(loading, "MAX_CHUNK", 4)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", step * len(ndjson([LINES[0]])))
     store = SimpleNamespace(resolve=recorder.resolve)
     services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False), store=store)
     rows = (
@@ -153,7 +155,7 @@ def chunked(recorder, customers, monkeypatch, step=2, gathered=0):
         for number, customer in enumerate(customers)
     )
     tenant = TenantRow(TENANT, "", 0, b"k" * 32)
-    return asyncio.run(data.load_stream(services, tenant, io.BytesIO(ndjson(rows)), gathered=gathered))
+    return asyncio.run(load_stream(services, tenant, io.BytesIO(ndjson(rows)), gathered=gathered))
 
 
 @given(st.lists(st.integers(0, 20), max_size=60), st.sampled_from([0, 3000]))
@@ -171,12 +173,12 @@ def test_the_lines_of_a_customer_are_recorded_in_order(customers, gathered):
 def test_chunks_of_other_customers_are_written_beside_each_other(monkeypatch):
     recorder = Recorder()
     assert chunked(recorder, range(40), monkeypatch).recorded == 40
-    assert recorder.beside == data.AT_ONCE
+    assert recorder.beside == loading.AT_ONCE
 
 
 @pytest.mark.parametrize(("size", "gathered"), [(None, 0), (0, 0), (2**20, 2**18), (2**26, 2**24), (2**40, 2**24)])
 def test_lines_wait_for_a_part_of_a_file_up_to_a_bound_and_on_stdin_for_nothing(size, gathered):
-    assert data._gathered(size) == gathered
+    assert command._gathered(size) == gathered
 
 
 @pytest.mark.parametrize("step", [2, 20])
@@ -188,20 +190,20 @@ def test_the_size_of_a_chunk_does_not_depend_on_how_many_lines_are_read_at_once(
 
 def test_progress_counts_every_record_and_byte_and_blocks_without_lines_are_not_kept(monkeypatch):
     counted, kept = [], []
-    usual = data._Writing._send
+    usual = loading._Writing._send
 
     async def send(self):
         kept.append(len(self._blocks))
         await usual(self)
 
-    monkeypatch.setattr(data, "MAX_CHUNK", 4)
-    monkeypatch.setattr(readers, "BLOCK_BYTES", 100)
-    monkeypatch.setattr(data._Writing, "_send", send)
-    services = SimpleNamespace(recorder=Recorder(), registry=registry.load(installed=False))
+    monkeypatch.setattr(loading, "MAX_CHUNK", 4)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(loading._Writing, "_send", send)
+    services = SimpleNamespace(recorder=Recorder(), registry=registry.load(installed=False), store=None)
     text = ndjson(LINES).replace(b"\n", b"\n" * 1000) + b"wrong"
     progress = SimpleNamespace(advance=lambda *counts: counted.append(counts))
     tenant = TenantRow(TENANT, "", 0, b"k" * 32)
-    asyncio.run(data.load_stream(services, tenant, io.BytesIO(text), progress=progress))
+    asyncio.run(load_stream(services, tenant, io.BytesIO(text), progress=progress))
     assert [sum(counts) for counts in zip(*counted, strict=True)] == [len(LINES) + 1, len(text)]
     assert max(kept) <= 4
 
@@ -230,13 +232,13 @@ def test_all_lines_before_the_line_that_a_failure_names_were_recorded(customers,
 
 def test_as_many_lines_wait_where_something_of_a_customer_waits_all_the_time(monkeypatch):
     kept = []
-    usual = data._Writing.add
+    usual = loading._Writing.add
 
     async def add(self, block, reads):
         await usual(self, block, reads)
         kept.append(self._size)
 
-    monkeypatch.setattr(data._Writing, "add", add)
+    monkeypatch.setattr(loading._Writing, "add", add)
     customers = [0 if number % 5 else number for number in range(600)]
     assert chunked(Recorder(), customers, monkeypatch, gathered=6000).recorded == 600
     assert all(4000 < size < 7000 for size in kept[30:])
@@ -244,10 +246,10 @@ def test_as_many_lines_wait_where_something_of_a_customer_waits_all_the_time(mon
 
 async def test_what_is_refused_begins_no_transaction():
     recorder = Recorder(fails_at=0)
-    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False))
+    services = SimpleNamespace(recorder=recorder, registry=registry.load(installed=False), store=None)
     tenant = TenantRow(TENANT, "", 0, b"k" * 32)
-    outcome = await data.load_stream(services, tenant, io.BytesIO(b"no json\n" * 3))
-    assert (outcome.recorded, len(outcome.refused)) == (0, 3)
+    outcome = await load_stream(services, tenant, io.BytesIO(b"no json\n" * 3))
+    assert (outcome.recorded, outcome.refused.total()) == (0, 3)
 
 
 def test_a_database_that_is_busy_for_a_while_stops_no_load(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from harness import portrait
-from portrait.settings import without_password
+from portrait.model.urls import without_password
 
 
 @pytest.fixture

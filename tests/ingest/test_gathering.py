@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 
 from contract.given import RECORDS
 from harness import TENANT, service
-from portrait.cli import data
-from portrait.ingest import readers
+from portrait.cli.load import load_stream
+from portrait.ingest import blocks, loading
+from portrait.ingest.blocks import Lines
 from portrait.ingest.gathering import Gathering, identifiers_of
-from portrait.ingest.readers import Recipe, parser_of
-from portrait.ingest.streams import Block
+from portrait.ingest.readers import Parsing, Recipe
 from portrait.model.identifier import Identifier, customer
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import LINK_WEIGHT
 from portrait.writes.recording import Outcome
 
-PARSE = parser_of(Recipe(TenantRow(TENANT, "", 0, b"k" * 32), "load"), registry.load(installed=False))
+PARSING = Parsing(Recipe(TenantRow(TENANT, "", 0, b"k" * 32), "load"), registry.load(installed=False))
 C1, C2, E1, E2 = "c1", "c2", "e1@example.org", "e2@example.org"
 
 
@@ -64,7 +64,7 @@ def text_of(row):
 def test_every_line_leaves_and_those_of_a_customer_in_order(lines, weight, drawn):
     gathering = Gathering()
     kin = {customer(C1), Identifier("email", E1)}
-    reads = [PARSE((at, text_of(row))) for at, row in enumerate(lines)]
+    reads = [PARSING.line(at, text_of(row)) for at, row in enumerate(lines)]
     chunks = []
     for read in reads:
         gathering.add(read, lambda identifier: kin if identifier in kin else ())
@@ -83,15 +83,15 @@ def test_every_line_leaves_and_those_of_a_customer_in_order(lines, weight, drawn
 def test_whoever_came_first_leaves_first_with_all_that_waits_of_the_same_customer():
     gathering = Gathering()
     for at, row in enumerate([put(C1, 1), put(C2, 2), put(E1, 3), put(C1, 4), link(C2, E1)]):
-        gathering.add(PARSE((at, text_of(row))))
+        gathering.add(PARSING.line(at, text_of(row)))
     chunk, regrouped = gathering.take(2)
     assert [record.at for record in chunk.incoming] == [0, 3]
     assert regrouped == {}
     chunk, regrouped = gathering.take(2)
     assert [record.at for record in chunk.incoming] == [1, 2]
     assert set(regrouped) == {customer(C2), Identifier("email", E1)}
-    gathering.add(PARSE((5, text_of(put(C1, 6)))))
-    gathering.add(PARSE((6, text_of(put(E1, 7)))))
+    gathering.add(PARSING.line(5, text_of(put(C1, 6))))
+    gathering.add(PARSING.line(6, text_of(put(E1, 7))))
     assert [record.at for record in gathering.take(1).chunk.incoming] == [4]
     assert [record.at for record in gathering.take(9).chunk.incoming] == [5, 6]
     assert gathering.is_empty
@@ -100,7 +100,7 @@ def test_whoever_came_first_leaves_first_with_all_that_waits_of_the_same_custome
 def test_lines_of_groups_that_become_one_leave_in_their_order():
     gathering = Gathering()
     for at, row in enumerate([put(C1, 1), put(E1, 2), put(E1, 3), link(C1, E1)]):
-        gathering.add(PARSE((at, text_of(row))))
+        gathering.add(PARSING.line(at, text_of(row)))
     leaving = [[record.at for record in gathering.take(1).chunk.incoming] for _ in range(4)]
     assert leaving == [[0], [1], [2], [3]]
     assert gathering.is_empty
@@ -109,7 +109,7 @@ def test_lines_of_groups_that_become_one_leave_in_their_order():
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
 async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(monkeypatch, ends_meanwhile):
     """Nobody can know yet whether it does; or nobody knew when owners were looked up."""
-    monkeypatch.setattr(data, "MAX_CHUNK", 2)
+    monkeypatch.setattr(loading, "MAX_CHUNK", 2)
     recorded = []
 
     async def record_each(_, incoming):
@@ -124,11 +124,11 @@ async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(
     services = SimpleNamespace(
         recorder=SimpleNamespace(record_each=record_each), store=SimpleNamespace(resolve=resolve)
     )
-    writing = data._Writing(services, TENANT, None, None, 10**9)
+    writing = loading._Writing(services.recorder, services.store, TENANT, None, None, 10**9)
 
     async def add(first, *rows):
-        block = Block(first, b"\n".join(map(text_of, rows)))
-        await writing.add(block, [PARSE(line) for line in block])
+        block = Lines(first, b"\n".join(map(text_of, rows)))
+        await writing.add(block, [PARSING.line(*line) for line in block])
 
     await add(0, link(C1, E1))
     await writing._send()
@@ -144,7 +144,7 @@ async def shown(lines, directory, gathered, before):
 
         async def load(some, size):
             stream = io.BytesIO(b"\n".join(map(text_of, some)))
-            return await data.load_stream(running.services, tenant, stream, gathered=size)
+            return await load_stream(running.services, tenant, stream, gathered=size)
 
         await load(before, 0)
         outcome = await load(lines, gathered)
@@ -166,8 +166,8 @@ async def shown(lines, directory, gathered, before):
 @settings(max_examples=40, deadline=None)
 def test_lines_that_were_gathered_make_what_they_make_one_by_one(lines, before, block):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
-        patch.setattr(data, "MAX_CHUNK", 2)
-        patch.setattr(readers, "BLOCK_BYTES", block)
+        patch.setattr(loading, "MAX_CHUNK", 2)
+        patch.setattr(blocks, "BLOCK_BYTES", block)
         found = []
         for gathered in (0, 400):
             directory = Path(name, str(gathered))

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import logging
-from collections import Counter
 from contextlib import aclosing
 
 import msgspec
@@ -14,10 +13,10 @@ from hypothesis import strategies as st
 
 from contract.given import RECORDS
 from harness import TENANT, interaction, service
-from portrait.cli import data
-from portrait.ingest import readers
-from portrait.ingest.readers import Readers, Reading, Recipe, parser_of
-from portrait.ingest.streams import Block
+from portrait.cli import load as command
+from portrait.ingest import blocks, readers
+from portrait.ingest.blocks import Lines
+from portrait.ingest.readers import Parsing, Readers, Reading, Recipe
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming
@@ -60,16 +59,16 @@ def line(number, section="interactions"):
 
 @pytest.mark.parametrize(("size", "cores", "count"), [(2**20 - 1, 8, 0), (2**20, 8, 3), (None, 2, 1), (2**30, 1, 0)])
 def test_a_file_worth_it_is_parsed_by_as_many_processes_as_there_are_cores_to_spare(monkeypatch, size, cores, count):
-    monkeypatch.setattr(data.os, "sched_getaffinity", lambda _: set(range(cores)))
-    assert data._processes(size) == count
+    monkeypatch.setattr(command.os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert command._processes(size) == count
 
 
 @given(st.lists(texts, max_size=8), st.integers(0, 2**40))
 def test_lines_are_the_same_after_they_were_sent(sent, first):
-    parse, block = parser_of(Recipe(ROW, "load"), REGISTRY), Block(first, b"\n".join(sent))
-    reading = msgspec.msgpack.decode(msgspec.msgpack.encode(Reading.of(block, parse)), type=Reading)
-    reads = reading.read(SECTIONS, parse)
-    assert reads == [parse((first + at, text)) for at, text in enumerate(sent)]
+    parsing, block = Parsing(Recipe(ROW, "load"), REGISTRY), Lines(first, b"\n".join(sent))
+    reading = msgspec.msgpack.decode(msgspec.msgpack.encode(Reading.of(block, parsing)), type=Reading)
+    reads = reading.read(SECTIONS, parsing)
+    assert reads == [parsing.line(first + at, text) for at, text in enumerate(sent)]
     assert len(reading.topics) == len(set(reading.topics))
 
 
@@ -79,15 +78,15 @@ async def ready(reading, count):
 
 
 async def collected(reading, stream):
-    async with aclosing(reading.blocks(stream)) as blocks:
-        return [pair async for block, reads in blocks for pair in zip(block, reads, strict=True)]
+    async with aclosing(reading.read(blocks.of_lines(stream.read))) as read:
+        return [pair async for block, reads in read for pair in zip(block, reads, strict=True)]
 
 
 async def test_a_block_is_of_so_many_bytes_at_once(monkeypatch):
-    monkeypatch.setattr(readers, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 300)
     sent = [line(number) for number in range(20)]
     reading = Readers(Recipe(ROW, "load", installed=False), REGISTRY, 0)
-    texts_read = [block.text async for block, _ in reading.blocks(io.BytesIO(b"\n".join(sent)))]
+    texts_read = [block.content async for block, _ in reading.read(blocks.of_lines(io.BytesIO(b"\n".join(sent)).read))]
     assert max(map(len, texts_read)) < 300 + max(map(len, sent))
     assert b"".join(texts_read) == b"\n".join(sent)
 
@@ -100,8 +99,8 @@ async def test_lines_come_in_order_with_what_became_of_them(tmp_path, count):
     sections = registry.load(recipe.plugins, installed=False)
     sent = [line(number, "badges" if number % 3 else "interactions") for number in range(2000)]
     sent[500:500] = [b"", b"no json", b'{"customerId":"c","section":"badges","op":"delete","key":"b1"}']
-    parse = parser_of(recipe, sections)
-    expected = [((at, text), parse((at, text))) for at, text in enumerate(sent) if text]
+    parsing = Parsing(recipe, sections)
+    expected = [((at, text), parsing.line(at, text)) for at, text in enumerate(sent) if text]
     async with Readers(recipe, sections, count) as reading:
         await ready(reading, count)
         assert await collected(reading, io.BytesIO(b"\n".join(sent))) == expected
@@ -114,8 +113,8 @@ async def test_lines_of_a_process_that_dies_are_parsed_here(caplog):
         await ready(reading, 1)
         (reader,) = reading._living()
         taken = []
-        async with aclosing(reading.blocks(io.BytesIO(b"\n".join(sent)))) as blocks:
-            async for block, reads in blocks:
+        async with aclosing(reading.read(blocks.of_lines(io.BytesIO(b"\n".join(sent)).read))) as read:
+            async for block, reads in read:
                 assert all(isinstance(read, Incoming) for read in reads)
                 taken.append([at for at, _ in block])
                 if len(taken) == 2:
@@ -162,11 +161,11 @@ async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp
         async with service(tmp_path / str(count)) as running:
             tenant = await running.services.access.tenant(TENANT)
             async with Readers(
-                Recipe(tenant, data.SOURCE, installed=False), running.services.registry, count
+                Recipe(tenant, command.SOURCE, installed=False), running.services.registry, count
             ) as reading:
                 await ready(reading, count)
                 stream = io.BytesIO(b"\n".join(rows))
-                outcome = await data.load_stream(running.services, tenant, stream, readers=reading)
+                outcome = await command.load_stream(running.services, tenant, stream, readers=reading)
             await running.checked()
             shown = [(await running.profile(f"c{number}")).json()["sections"] for number in range(9)]
             return msgspec.to_builtins(outcome), shown
@@ -176,4 +175,4 @@ async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp
     outcome, shown = await loaded(1)
     assert (outcome, shown) == await loaded(0)
     assert outcome["warned"]["no_moment"] == 9 * 4
-    assert Counter(refusal[1] for refusal in outcome["refused"]) == {"invalid_record": 9 * 2}
+    assert outcome["refused"] == {"invalid_record": 9 * 2}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portrait.ingest import streams
+from portrait.model import streams
 
 MAX = 12
 BOM = b"\xef\xbb\xbf"
@@ -34,6 +34,6 @@ def test_lines_are_whole_and_counted_wherever_a_stream_is_cut(raw, sizes, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "MAX_LINE", MAX)
         assert list(streams.lines(Cut(raw, sizes))) == bare_lines(raw)
-        blocks = list(streams.blocks(io.BytesIO(raw).read, size))
-    assert [line for block in blocks for line in block] == bare_lines(raw)
-    assert all(len(block.text) <= MAX + 1 + size for block in blocks)
+        parts = list(streams.whole_lines(io.BytesIO(raw).read, size))
+    assert [line for first, content in parts for line in streams.bare_lines(content, first)] == bare_lines(raw)
+    assert all(len(content) <= MAX + 1 + size for _, content in parts)

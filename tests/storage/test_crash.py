@@ -28,9 +28,10 @@ CUSTOMERS = 15
 LOADS = """
 import asyncio, dataclasses, io, json, os, sys
 from portrait import app
-from portrait.cli import data
+from portrait.cli.load import load_stream
+from portrait.ingest import loading
 
-url, streams, customers, data.MAX_CHUNK = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+url, streams, customers, loading.MAX_CHUNK = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 
 class Endless(io.RawIOBase):
@@ -72,7 +73,7 @@ async def load():
     services = app.build(url, installed=False)
     services = dataclasses.replace(services, recorder=Telling(services.recorder))
     tenant = await services.access.tenant("my-tenant")
-    await asyncio.gather(*(data.load_stream(services, tenant, io.BufferedReader(Endless(mark))) for mark in streams))
+    await asyncio.gather(*(load_stream(services, tenant, io.BufferedReader(Endless(mark))) for mark in streams))
 
 
 asyncio.run(load())

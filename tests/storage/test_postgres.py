@@ -11,7 +11,7 @@ from databases import administer, asked, database_url
 from harness import portrait
 from portrait.model.errors import DatabaseRefused, StorageBusy
 from portrait.model.identifier import customer
-from portrait.settings import without_password
+from portrait.model.urls import without_password
 from portrait.storage import conformance, postgres
 from portrait.storage.conformance.support import TENANT, append, fact
 from portrait.storage.contract import Changes, StoredState

@@ -10,9 +10,8 @@ import msgspec
 from portrait.access.service import WRITE
 from portrait.api.operation import Answer, Body, Call, Moment, Operation, encode, json_answer
 from portrait.api.records import SOURCE, Source, Warned
-from portrait.ingest import streams
 from portrait.ingest.records import Parser, chunks
-from portrait.model import errors
+from portrait.model import errors, streams
 from portrait.sections.registry import Registry
 from portrait.writes.incoming import Incoming
 from portrait.writes.recording import MAX_CHUNK, Recorder, Refusal

@@ -66,6 +66,7 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.DatabaseRefused: (500, "The database cannot be used"),
     errors.PluginRefused: (500, "A plugin cannot be used"),
     errors.InputRefused: (500, "A file cannot be used"),
+    errors.TableBroken: (500, "A table cannot be read on"),
     errors.InvalidMapping: (500, "A mapping cannot be used"),
 }
 """Every error of the tree: its status and title."""

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from portrait.cli import access, collecting, data, db, identity, info, rejects, serve
+from portrait.cli import access, collecting, db, identity, info, load, rejects, serve, show
 from portrait.cli.options import CommandGroup
 from portrait.cli.printing import say
 from portrait.model.errors import PortraitError
@@ -20,7 +20,7 @@ def cli(config: str | None) -> None:
 
 
 for _command in (
-    serve.serve, serve.demo, data.load, data.show, access.tenant, access.key, identity.identity,
+    serve.serve, serve.demo, load.load, show.show, access.tenant, access.key, identity.identity,
     collecting.collecting, rejects.rejects, db.db,
     info.sections, info.settings
 ):  # fmt: skip

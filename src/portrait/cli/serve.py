@@ -22,8 +22,8 @@ from portrait.api.connections import Limits
 from portrait.api.wire import protocol
 from portrait.app import Services, application
 from portrait.cli import logs
-from portrait.cli.data import load_stream
 from portrait.cli.descriptors import BACKLOG, room_for
+from portrait.cli.load import load_stream
 from portrait.cli.options import DATA, known_tenant, open_services, run, takes
 from portrait.cli.printing import say, say_lines
 from portrait.cli.workers import Supervisor, started

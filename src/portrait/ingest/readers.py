@@ -1,4 +1,4 @@
-"""Processes that parse the lines of a file beside the process that records them: a load then takes two cores."""
+"""Processes that parse what a file holds beside the process that records it: a load then takes two cores."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,14 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import BinaryIO, NamedTuple, Self
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import NamedTuple, Self
 
 import msgspec
 
-from portrait.ingest import streams
+from portrait.ingest.blocks import Block, Lines
 from portrait.ingest.records import Parser
-from portrait.ingest.streams import Block
+from portrait.model.errors import InputRefused
 from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
 from portrait.model.warning import RecordWarning
@@ -23,8 +23,6 @@ from portrait.storage.contract import TenantRow
 from portrait.writes.incoming import Incoming, Linked
 from portrait.writes.recording import Refusal
 
-BLOCK_BYTES = 2**16
-"""About the most bytes of a block, which one process parses at once."""
 AHEAD = 4
 """So many blocks are on their way to a process or back."""
 LENGTH_SIZE = 4
@@ -32,7 +30,6 @@ LENGTH_SIZE = 4
 
 _log = logging.getLogger("portrait.load")
 _encode = msgspec.msgpack.Encoder().encode
-Line = tuple[int, bytes]
 Read = Incoming | Refusal
 _NOTHING = Parsed(None, "", b"", None)
 
@@ -46,16 +43,31 @@ class Recipe(msgspec.Struct, frozen=True):
     installed: bool = True
     max_section_bytes: int = MAX_SECTION_BYTES
 
-    def parser(self) -> Callable[[Line], Read]:
-        """Return what parses a line."""
-        registry = load(self.plugins, installed=self.installed, max_section_bytes=self.max_section_bytes)
-        return parser_of(self, registry)
+    def parsing(self) -> "Parsing":
+        """Return what parses, with sections that are loaded anew."""
+        return Parsing(self, load(self.plugins, installed=self.installed, max_section_bytes=self.max_section_bytes))
 
 
-def parser_of(recipe: Recipe, registry: Registry) -> Callable[[Line], Read]:
-    """Return what parses a line, with sections that are loaded already."""
-    parser = Parser(recipe.tenant, recipe.source, is_export=True)
-    return lambda line: parser.line(*line, registry)
+class Parsing:
+    """Parses what a block holds.
+
+    Args:
+        recipe: how.
+        registry: the sections.
+    """
+
+    def __init__(self, recipe: Recipe, registry: Registry) -> None:
+        self._parser = Parser(recipe.tenant, recipe.source, is_export=True)
+        self._registry = registry
+
+    def line(self, index: int, text: bytes) -> Read:
+        """Return what becomes of the line that is the record with an index."""
+        return self._parser.line(index, text, self._registry)
+
+    def block(self, block: Lines) -> Iterator[tuple[bytes, Read]]:
+        """Yield the lines that a block holds, with what becomes of each."""
+        for index, text in block:
+            yield text, self.line(index, text)
 
 
 class Topic(NamedTuple):
@@ -91,16 +103,15 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     sent: list[Sent]
 
     @classmethod
-    def of(cls, block: Block, parse: Callable[[Line], Read]) -> Self:
+    def of(cls, block: Lines, parsing: Parsing) -> Self:
         """Return what is sent of a block."""
         topics: dict[Topic, int] = {}
         sent = []
-        for line in block:
-            read = parse(line)
+        for text, read in parsing.block(block):
             if isinstance(read, Refusal):
                 sent.append(Sent(read.at, None, read.code, read.detail))
             elif read.op is Op.DELETE:
-                sent.append(Sent(*line))
+                sent.append(Sent(read.at, text))
             else:
                 topic = Topic(read.identifier, read.value, read.section.name, read.source)
                 number = topics.setdefault(topic, len(topics))
@@ -109,13 +120,13 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
                 )
         return cls(list(topics), sent)
 
-    def read(self, sections: Mapping[str, StoredSection], parse: Callable[[Line], Read]) -> list[Read]:
+    def read(self, sections: Mapping[str, StoredSection], parsing: Parsing) -> list[Read]:
         """Return what was sent."""
         topics = [(identifier, value, sections[name], source) for identifier, value, name, source in self.topics]
         reads: list[Read] = []
         for sent in self.sent:
             if sent.line is not None:
-                reads.append(parse((sent.at, sent.line)))
+                reads.append(parsing.line(sent.at, sent.line))
             elif sent.code is not None:
                 reads.append(Refusal(sent.at, sent.code, sent.detail))
             else:
@@ -129,15 +140,15 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
         return reads
 
 
-_block = msgspec.msgpack.Decoder(Block)
+_block = msgspec.msgpack.Decoder(Lines)
 _recipe = msgspec.msgpack.Decoder(Recipe)
 _reading = msgspec.msgpack.Decoder(Reading)
 
 
 class Readers:
-    """Parses the lines of a file, in other processes as soon as these are ready; without them, or until then, here.
+    """Parses what a file holds, in other processes as soon as these are ready; without them, or until then, here.
 
-    A process that dies is done without: its lines are parsed here.
+    A process that dies is done without: what it had is parsed here.
 
     Args:
         recipe: what the processes need.
@@ -147,7 +158,7 @@ class Readers:
 
     def __init__(self, recipe: Recipe, registry: Registry, count: int) -> None:
         self._recipe = recipe
-        self._parse = parser_of(recipe, registry)
+        self._parsing = Parsing(recipe, registry)
         self._sections = {section.name: section for section in registry.all_stored()}
         self._count = count
         self._starting: list[asyncio.Task[_Reader | None]] = []
@@ -166,22 +177,36 @@ class Readers:
             if isinstance(reader, _Reader):
                 await reader.end()
 
-    async def blocks(self, stream: BinaryIO) -> AsyncGenerator[tuple[Block, list[Read]]]:
-        """Yield the lines of a stream in order, in blocks, with what became of each line."""
-        under_way: deque[tuple[Block, asyncio.Task[list[Read]]]] = deque()
+    async def read(self, blocks: AsyncGenerator[Lines]) -> AsyncGenerator[tuple[Block, list[Read]]]:
+        """Yield blocks in order, with what became of what each holds.
+
+        Raises:
+            InputRefused: there is no further block; all before it have been yielded.
+        """
+        under_way: deque[tuple[Lines, asyncio.Task[list[Read]]]] = deque()
+        number = 0
+        broken = None
         try:
-            for number, block in enumerate(streams.blocks(stream.read, BLOCK_BYTES)):
-                readers = self._living()
-                if readers:
-                    reading = asyncio.create_task(self._read(readers[number % len(readers)], block))
-                    under_way.append((block, reading))
-                while under_way and (not readers or len(under_way) > AHEAD):
-                    block_read, reading = under_way.popleft()
-                    yield block_read, await reading
-                if not readers:
-                    yield block, self._parsed(block)
-            for block_read, reading in under_way:
-                yield block_read, await reading
+            async with contextlib.aclosing(_until_broken(blocks)) as unbroken:
+                async for block in unbroken:
+                    if isinstance(block, InputRefused):
+                        broken = block
+                        break
+                    readers = self._living()
+                    if readers:
+                        reading = asyncio.create_task(self._read(readers[number % len(readers)], block))
+                        under_way.append((block, reading))
+                        number += 1
+                    while under_way and (not readers or len(under_way) > AHEAD):
+                        first, reading = under_way.popleft()
+                        yield first, await reading
+                    if not readers:
+                        yield block, self._parsed(block)
+            while under_way:
+                first, reading = under_way.popleft()
+                yield first, await reading
+            if broken is not None:
+                raise broken
         finally:
             for _, reading in under_way:
                 reading.cancel()
@@ -199,7 +224,7 @@ class Readers:
             _log.warning("a process that parses lines cannot start (%s); the load goes on without it", error)
             return None
 
-    async def _read(self, reader: "_Reader", block: Block) -> list[Read]:
+    async def _read(self, reader: "_Reader", block: Lines) -> list[Read]:
         try:
             reading = _reading.decode(await reader.ask(_encode(block)))
         except (OSError, EOFError, msgspec.MsgspecError):
@@ -207,11 +232,21 @@ class Readers:
                 reader.is_alive = False
                 _log.warning("a process that parses lines has ended; the load goes on without it")
             return self._parsed(block)
-        return reading.read(self._sections, self._parse)
+        return reading.read(self._sections, self._parsing)
 
-    def _parsed(self, block: Block) -> list[Read]:
-        """Return what becomes of the lines of a block where this process parses them."""
-        return [self._parse(line) for line in block]
+    def _parsed(self, block: Lines) -> list[Read]:
+        """Return what becomes of what a block holds where this process parses it."""
+        return [read for _, read in self._parsing.block(block)]
+
+
+async def _until_broken(blocks: AsyncGenerator[Lines]) -> AsyncGenerator[Lines | InputRefused]:
+    """Yield blocks, and at last why there is no further block, if that is no usual end."""
+    async with contextlib.aclosing(blocks):
+        try:
+            async for block in blocks:
+                yield block
+        except InputRefused as error:
+            yield error
 
 
 class _Reader:
@@ -263,14 +298,14 @@ def main() -> None:
     """Parse what comes on stdin until it ends: first the recipe, then lines."""
     received, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # what a plugin prints is no answer
-    parse: Callable[[Line], Read] | None = None
+    parsing: Parsing | None = None
     while head := received.read(LENGTH_SIZE):
         message = received.read(int.from_bytes(head, "big"))
-        if parse is None:
-            parse = _recipe.decode(message).parser()
+        if parsing is None:
+            parsing = _recipe.decode(message).parsing()
             answer = b""
         else:
-            answer = _encode(Reading.of(_block.decode(message), parse))
+            answer = _encode(Reading.of(_block.decode(message), parsing))
         answers.write(len(answer).to_bytes(LENGTH_SIZE, "big") + answer)
         answers.flush()
 

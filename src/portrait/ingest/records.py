@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from portrait.ingest.streams import MAX_LINE
 from portrait.model import strict_json, time
 from portrait.model.errors import BodyTooLarge, InvalidParameter, InvalidRecord, InvalidRequest, SectionFailed
 from portrait.model.fact import Op
 from portrait.model.identifier import CUSTOMER_ID
 from portrait.model.source import PUBLIC, is_public
+from portrait.model.streams import MAX_LINE
 from portrait.model.warning import APOSTROPHE, RecordWarning
 from portrait.sections.base import Parsed, StoredSection
 from portrait.sections.record import Record

@@ -57,6 +57,7 @@ PortraitError
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
     ├── PluginRefused         a plugin that does not import, or whose declaration is invalid
     ├── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
+    │   └── TableBroken         a file or a query of which no further row can be read
     └── InvalidMapping        a mapping that breaks its form, or does not fit the sections or the table
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
@@ -467,6 +468,12 @@ class InputRefused(StartRefused):
     """A file that cannot be loaded or matched: of another format, unreadable, without ids, or saying too little."""
 
     code = "input_refused"
+
+
+class TableBroken(InputRefused):
+    """A table of which no further row can be read: the detail says behind which row, why, and how to go on."""
+
+    code = "table_broken"
 
 
 class InvalidMapping(StartRefused):

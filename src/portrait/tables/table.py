@@ -5,8 +5,6 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from portrait.model.errors import InputRefused
-
 Format = Literal["csv", "json", "jsonl", "xlsx", "parquet", "arrow"]
 BATCH = 1000
 """About the most rows of a batch."""
@@ -86,7 +84,3 @@ class Table(Protocol):
             TableBroken: no further row can be read, or the file has changed since it was opened.
         """
         ...
-
-
-class TableBroken(InputRefused):
-    """A table of which no further row can be read: the detail says from which row on, why, and how to go on."""

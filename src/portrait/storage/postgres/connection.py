@@ -21,7 +21,7 @@ from portrait.model.errors import (
     StorageFailed,
     StorageFull,
 )
-from portrait.settings import without_password
+from portrait.model.urls import without_password
 from portrait.storage import migrations
 from portrait.storage.postgres import citus
 from portrait.storage.postgres.pool import Connection

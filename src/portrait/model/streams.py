@@ -2,12 +2,8 @@
 
 import codecs
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterator
 from typing import IO
-
-import msgspec
 
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, MalformedJson
@@ -19,41 +15,31 @@ MAX_ELEMENTS = 2**22
 _blanks = re.compile(rb"[ \t\r\n]*")
 
 
-class Block(msgspec.Struct, frozen=True, array_like=True):
-    """Whole lines of NDJSON."""
-
-    first: int
-    """The number of the first line, from 0."""
-    text: bytes
-
-    def __iter__(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines with their numbers, without white space around them or a byte-order mark before them.
-
-        Empty lines are counted and left out.
-        """
-        for index, line in enumerate(self.text.split(b"\n"), self.first):
-            if bare := _bare(line):
-                yield index, bare
-
-
-def _bare(line: bytes) -> bytes:
+def bare(line: bytes) -> bytes:
+    """Return a line without white space around it or a byte-order mark before it."""
     return line.strip().removeprefix(codecs.BOM_UTF8).lstrip()
 
 
-def line_of(blocks: Sequence[Block], index: int) -> bytes:
-    """Return the line with a number, from the blocks of a stream that hold it, in order."""
-    block = blocks[bisect_right(blocks, index, key=attrgetter("first")) - 1]
-    return _bare(block.text.split(b"\n", index - block.first + 1)[index - block.first])
+def bare_lines(content: bytes, first: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a text with their numbers, bare; empty lines are counted and left out.
+
+    Args:
+        content: the text.
+        first: the number of its first line.
+    """
+    for index, line in enumerate(content.split(b"\n"), first):
+        if text := bare(line):
+            yield index, text
 
 
-def blocks(read: Callable[[int], bytes], size: int) -> Iterator[Block]:
-    """Yield the lines of NDJSON in blocks.
+def whole_lines(read: Callable[[int], bytes], size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield NDJSON in parts of whole lines, each with the number of its first line, from 0.
 
     Of a line longer than a record may be, only so much is kept as shows that it is too long.
 
     Args:
         read: returns the next bytes of a stream, at most so many; none at its end.
-        size: about the most bytes of a block, if no line is longer.
+        size: about the most bytes of a part, if no line is longer.
     """
     first = 0
     rest = bytearray()
@@ -61,17 +47,17 @@ def blocks(read: Callable[[int], bytes], size: int) -> Iterator[Block]:
         head, end = part.find(b"\n"), part.rfind(b"\n") + 1
         rest += part[: head if end else None][: MAX_LINE + 1 - len(rest)]
         if end:
-            yield Block(first, bytes(rest) + part[head:end])
+            yield first, bytes(rest) + part[head:end]
             first += part.count(b"\n")
             rest = bytearray(part[end:])
     if rest:
-        yield Block(first, bytes(rest))
+        yield first, bytes(rest)
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of NDJSON with their numbers, as blocks do: what a pipe has given so far, without waiting."""
-    for block in blocks(getattr(stream, "read1", stream.read), MAX_LINE):
-        yield from block
+    """Yield the lines of NDJSON with their numbers, bare: what a pipe has given so far, without waiting."""
+    for first, content in whole_lines(getattr(stream, "read1", stream.read), MAX_LINE):
+        yield from bare_lines(content, first)
 
 
 def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
