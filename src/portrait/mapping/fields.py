@@ -101,7 +101,7 @@ class Columns:
             if filled.get is None:
                 self._faults.append(f"{where}: it is `required`, and the table has none of its columns.")
             else:
-                filled = Filled(None, _required(filled.get, _said(rule)))
+                filled = Filled(None, _required(filled.get, self._said(rule)))
         return filled
 
     def _check(self, rule: FieldRule, slot: Slot, where: str) -> None:
@@ -166,6 +166,17 @@ class Columns:
             self._faults.append(f"{where}: a template names columns in braces; a constant is a `value`.")
         return Filled(None, _of_template(parts, rule.strip, self._none(rule), reads))
 
+    def present(self, rule: FieldRule) -> tuple[str, ...]:
+        """Return the columns of a field that the table has."""
+        names = rule.column or _BRACES.findall(rule.template or "")
+        return tuple(name for name in names if name in self.wanted)
+
+    def _said(self, rule: FieldRule) -> str:
+        """Return what a field's columns are called at the beginning of a sentence."""
+        names = self.present(rule)
+        quoted = ", ".join(f"`{name}`" for name in names)
+        return f"Column {quoted} says" if len(names) == 1 else f"Columns {quoted} say"
+
     def _others(self, name: str) -> str:
         names = self._names or ()
         return nearest(name, names[:_MOST_COLUMNS], "columns" if len(names) <= _MOST_COLUMNS else "first columns")
@@ -213,13 +224,6 @@ def _sources(rule: FieldRule) -> list[str]:
     """Return which keys of a field say where its value comes from."""
     default = FieldRule()
     return [name for name in _SOURCES if getattr(rule, name) != getattr(default, name)]
-
-
-def _said(rule: FieldRule) -> str:
-    """Return what a field's columns are called at the beginning of a sentence."""
-    names = rule.column or tuple(name for name in _BRACES.findall(rule.template or "") if name != ROW_NUMBER)
-    quoted = ", ".join(f"`{name}`" for name in names)
-    return f"Column {quoted} says" if len(names) == 1 else f"Columns {quoted} say"
 
 
 def _no_word(_: str) -> None:

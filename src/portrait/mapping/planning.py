@@ -117,14 +117,14 @@ class _Planning:
             named = customer.id
             if get := self._needed(named, "`customer.id`"):
                 gets.append((b'{"customerId":', get, b""))
-            names += named.column
+            names += self._columns.present(named)
         for type_, rule in customer.identifier.items():
             where = f"`customer.identifier.{type_}`"
             if type_ not in self._types:
                 self.faults.append(unknown_type(type_, self._types, where))
             if get := got(self._columns.filled(rule, TEXT, where)):
                 gets.append((b'{"identifier":{"type":%b,"value":' % _encode(type_), get, b"}"))
-            names += rule.column
+            names += self._columns.present(rule)
         if customer.identifier and not gets and not self.faults:
             self.faults.append("`customer.identifier`: the table has none of its columns.")
         quoted = ", ".join(f"`{name}`" for name in names) or "of the customer"
