@@ -1,5 +1,6 @@
 """Moments and dates, in every form that files have, by the order and zone that a mapping says."""
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -193,3 +194,24 @@ def test_what_clocks_of_a_zone_showed_is_the_first_such_moment(value, zone):
 def test_a_date_that_was_written_in_an_order_reads_back(value, written):
     order, form = written
     assert dates(order, ())(value.strftime(form)) == value.isoformat()
+
+
+@given(
+    st.from_regex(
+        r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[ Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[-+][0-9]{2}:?[0-9]{2})?\Z"
+    ),
+    st.sampled_from([None, "Europe/Berlin", "America/St_Johns"]),
+)
+def test_the_quick_way_reads_what_the_long_way_reads(text, zone):
+    def read():
+        try:
+            return moment(text, None, zone)
+        except BadCell as error:
+            return str(error)
+
+    quick = read()
+    moments.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("portrait.mapping.moments._STANDARD", re.compile("never"))
+        assert read() == quick
+    moments.cache_clear()
