@@ -17,8 +17,8 @@ from portrait.tables.table import Layout, Row
 
 PAGE = DOCS / "reference" / "mapping.md"
 KEYS = {
-    "a mapping": Mapping, "`customer`": SubjectRule, "`records`": RecordRule, "a condition": Condition, "`file`": Layout,
-    "a field": FieldRule, "`values`": Texts,
+    "a mapping": Mapping, "`customer`": SubjectRule, "`records`": RecordRule, "a condition": Condition,
+    "`file`": Layout, "a field": FieldRule, "`values`": Texts,
 }  # fmt: skip
 
 
