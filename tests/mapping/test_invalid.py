@@ -75,6 +75,17 @@ def test_records_without_a_moment_need_that_of_the_export():
     planned(text.replace("customer", 'exported = "2026-01-01T00:00:00Z"\ncustomer', 1), ("id", "a"), exported=None)
 
 
+def test_the_name_of_a_source_has_a_limit():
+    text = f'customer.id = "id"\nattributes.name = "a"\nsource = "{"s" * 256}"'
+    planned(text, ("id", "a"))
+    (fault,) = faults(text.replace("ss", "sss", 1))
+    assert fault.startswith("`source` must have 1 to 256 characters")
+
+
+def test_a_byte_order_mark_before_a_mapping_is_passed_over():
+    assert Mapping.read(f"\ufeff{ATTRIBUTE}'a'").source == "shop"
+
+
 def test_there_is_no_other_ready_mapping():
     with pytest.raises(InvalidMapping, match="Did you mean `shopify`"):
         ready("Shopfy")

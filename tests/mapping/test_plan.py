@@ -140,6 +140,17 @@ def test_a_customer_by_the_first_identifier_that_a_row_has():
     ]
 
 
+def test_an_identifier_that_names_the_customer_is_not_said_to_be_the_customers_too():
+    both = 'email = "mail"\nphone = "phone"\n'
+    text = f'source = "s"\n[customer.identifier]\n{both}[identifiers]\n{both}'
+    row = {"mail": "a@b.de", "phone": "+49 30 901820"}
+    (line,) = lines(text, row)
+    assert (line["identifier"], line["record"]) == (
+        {"type": "email", "value": "a@b.de"}, {"type": "phone", "value": "+49 30 901820"},
+    )  # fmt: skip
+    assert lines(text, row | {"mail": ""}) == []
+
+
 def test_a_customer_by_a_template_and_an_id_that_is_a_number():
     assert (
         lines('source = "s"\ncustomer.id = { template = "shop:{id}" }\n[attributes]\na = "a"', {"id": "7", "a": "1"})[
@@ -334,6 +345,67 @@ def test_rows_with_names_of_their_own_may_have_any_column():
     plan = planned(f'{HEAD}[attributes]\ncity = "address.city"', None)
     assert plan.wanted == ("id", "address.city")
     assert json.loads(plan.lines(Row(1, ["c1", "Ulm"]))[0])["record"]["value"] == "Ulm"
+
+
+def test_an_export_of_another_system_that_opts_out_and_writes_days_first():
+    text = """
+source = "brevo"
+at = "ADDED_TIME"
+[file]
+delimiter = ";"
+[values]
+date = "dmy"
+zone = "Europe/Paris"
+[customer]
+identifier = { email = "EMAIL" }
+[[records]]
+section = "identities"
+[records.fields]
+type = { value = "phone" }
+value = { template = "+{SMS}" }
+[[records]]
+section = "consent"
+[records.fields]
+kind = { value = "consent" }
+purpose = { value = "marketing" }
+channel = { value = "email" }
+status = { column = "EMAIL_BLACKLISTED", words = { yes = "revoked", no = "" } }
+"""
+    row = {"EMAIL": "a@example.com", "SMS": "33612345678", "EMAIL_BLACKLISTED": "Yes", "ADDED_TIME": "12-04-2022 09:30"}
+    phone, consent = lines(text, row, exported=None)
+    assert phone["record"] == {"type": "phone", "value": "+33612345678"}
+    assert (consent["record"]["status"], consent["effectiveAt"]) == ("revoked", "2022-04-12T07:30:00Z")
+    assert len(lines(text, row | {"EMAIL_BLACKLISTED": "No", "SMS": ""}, exported=None)) == 0
+
+
+def test_a_file_of_purchases_without_a_header():
+    text = """
+source = "cdnow"
+[file]
+delimiter = "spaces"
+columns = ["customer", "day", "cds", "dollars"]
+skip = 1
+[values]
+date = "ymd"
+zone = "UTC"
+[customer]
+id = "customer"
+[[records]]
+section = "interactions"
+[records.fields]
+id = { template = "cdnow-{row number}" }
+interactionType = { value = "purchase" }
+timestamp = "day"
+numberOfCds = { column = "cds", type = "integer" }
+dollarValue = { column = "dollars", type = "number" }
+"""
+    columns = Mapping.read(text).file.columns
+    row = dict(zip(columns, ["00004", "19970101", "2", "29.33"], strict=True))
+    assert lines(text, row, exported=None) == [
+        {"customerId": "00004", "section": "interactions", "source": "cdnow",
+         "record": {"id": "cdnow-2", "interactionType": "purchase", "timestamp": "1997-01-01T00:00:00Z",
+                    "numberOfCds": 2, "dollarValue": 29.33}}
+    ]  # fmt: skip
 
 
 EVERYTHING = f"""

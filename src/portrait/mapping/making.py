@@ -94,7 +94,7 @@ class RecordPlanning:
         return RecordMaker(
             section=_encode(form.section.name), constant=b",".join(constants), members=members, tests=tests, at=at,
             says_when=says_when, is_timed=says_when is not None and _is_always_timed(form, timing),
-            source=self._source,
+            is_identity=form.member is Identity, source=self._source,
         )  # fmt: skip
 
     def _form(self, rule: RecordRule, where: str) -> _Form | None:

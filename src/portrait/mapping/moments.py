@@ -24,7 +24,7 @@ _ISO = r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)"
 _SHORT = r"(?P<{0}>\d\d?)(?P<sign>[-/.])(?P<{1}>\d\d?)(?P=sign)(?P<short>\d{{4}}|\d\d)"
 _YEAR_FIRST = r"(?P<early>\d{4}|\d\d)(?P<sign>[-/.])(?P<m>\d\d?)(?P=sign)(?P<d>\d\d?)|(?P<compact>\d{8})"
 _TIME = r"""
-    (?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?
+    (?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,32}))?)?
     (?:[\s\u00a0\u202f]?(?P<half>[AaPp])\.?[Mm]\.?)?
     (?:\s?(?:(?P<utc>[Zz]|UTC|GMT|utc|gmt)|(?P<ahead>[-+])(?P<hours>\d\d)(?::?(?P<minutes>\d\d))?))?
 """
@@ -48,7 +48,7 @@ _STANDARD = re.compile(
     re.ASCII,
 )
 """The forms in which most moments are written: the standard library reads them in a fraction of the time."""
-_NUMBER = re.compile(r"(-?)(\d{1,17})(?:\.(\d+))?", re.ASCII)
+_NUMBER = re.compile(r"(-?)(\d{1,17})(?:\.(\d{1,32}))?", re.ASCII)
 
 Moments = Callable[[str], str | None]
 """Returns the RFC 3339 form of a text, or None where it says nothing; raises `BadCell` where it is no such text."""

@@ -54,6 +54,7 @@ class RecordMaker:
         at: gives the moment from when the record is true; None: the row does.
         says_when: tells of a record's JSON whether it says itself when it was true; None: none does.
         is_timed: whether each says that.
+        is_identity: whether it names an identifier of the customer's: that which names the customer is left out.
         source: who says it, as JSON.
     """
 
@@ -67,6 +68,7 @@ class RecordMaker:
         at: Get | None,
         says_when: Callable[[bytes], bool] | None,
         is_timed: bool,
+        is_identity: bool,
         source: bytes,
     ) -> None:
         comma = b"," if constant and members else b""
@@ -77,6 +79,7 @@ class RecordMaker:
         self._at = at
         self._says_when = says_when
         self._is_timed = is_timed
+        self._is_identity = is_identity
         self._end = b',"source":%b}' % source
 
     def line(self, subject: bytes, cells: Sequence[Cell], number: int, moment: Moment) -> bytes | None:
@@ -104,6 +107,8 @@ class RecordMaker:
         if self._members and not values:
             return None
         made = b"%b%b}" % (self._head, b",".join(values))
+        if self._is_identity and subject.endswith(made[self._begin :]):
+            return None
         at = None if self._at is None else self._at(cells, number)
         if at is None:
             if self._is_timed or (self._says_when is not None and self._says_when(made[self._begin :])):
