@@ -268,6 +268,11 @@ def test_the_mapping_may_say_when_the_table_was_exported(exported):
     assert lines(text, {"id": "c1", "a": "1"}, exported=None)[0]["effectiveAt"] == AT
 
 
+def test_the_moment_of_the_export_is_no_number():
+    text = f'exported = 2026-04-03T10:00:00Z\n{HEAD}values = {{ date = "seconds" }}\n[attributes]\na = "a"'
+    assert lines(text, {"id": "c1", "a": "1"}, exported=None)[0]["effectiveAt"] == AT
+
+
 def test_what_the_caller_says_of_the_export_counts_before_the_mapping():
     text = f'exported = "2020-01-01T00:00:00Z"\n{HEAD}[attributes]\na = "a"'
     assert lines(text, {"id": "c1", "a": "1"})[0]["effectiveAt"] == AT

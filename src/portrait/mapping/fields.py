@@ -210,14 +210,16 @@ def check_texts(rule: FieldRule | Texts, texts: Texts, where: str, faults: list[
         faults.append(f"{where}: `yes` and `no` must have no text in common.")
 
 
-def constant_moment(rule: FieldRule, texts: Texts) -> datetime | None:
-    """Return the moment that a constant of a mapping says, in the forms in which columns may.
+def constant_moment(rule: FieldRule, texts: Texts) -> datetime:
+    """Return the moment that a constant of a mapping says, in the forms in which columns may but as a number.
 
     Raises:
         BadCell: it says none.
     """
-    moment = moments(rule.date or texts.date, rule.zone or texts.zone, texts.no_dates)(str(rule.value).strip())
-    return None if moment is None else datetime.fromisoformat(moment)
+    order = None if texts.date in {"seconds", "milliseconds"} else texts.date
+    moment = moments(order, texts.zone, ())(str(rule.value).strip())
+    assert moment is not None
+    return datetime.fromisoformat(moment)
 
 
 def _sources(rule: FieldRule) -> list[str]:

@@ -15,7 +15,7 @@ from portrait.tables.table import Layout
 
 DateOrder = Literal["dmy", "mdy", "ymd", "seconds", "milliseconds"]
 """The order of day, month and year; or the unit of a number that counts from 1970."""
-Reading = Literal["text", "number", "integer", "boolean", "time", "date", "list", "json", "salesforce_id"]
+ValueType = Literal["text", "number", "integer", "boolean", "time", "date", "list", "json", "salesforce_id"]
 """How a text is read."""
 Sign = Annotated[str, Meta(min_length=1, max_length=1)]
 
@@ -54,7 +54,7 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
     """A text with names of columns in braces; `{row number}` is the number of the row."""
     file: dict[str, Any] = {}
     """By a pattern of the file's name the value; the first that fits counts."""
-    type: Reading | None = None
+    type: ValueType | None = None
     """None: as the field's schema says."""
     words: dict[str, Any] = {}
     """By a text, whatever its case, the value that it means; an empty text as value says nothing."""

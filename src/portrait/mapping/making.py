@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from portrait.mapping.fields import NOTHING, Columns, Filled, Get
 from portrait.mapping.language import Condition, FieldRule, RecordRule
-from portrait.mapping.plan import Member, RecordMaker, Test
+from portrait.mapping.plan import Member, RecordMaker, RowTest
 from portrait.mapping.slots import ANYTHING, MOMENT, slots_of
 from portrait.mapping.toml import nearest
 from portrait.model.errors import PortraitError
@@ -143,14 +143,14 @@ class RecordPlanning:
             if type_ != "" and type_ not in self._types:
                 self._faults.append(unknown_type(str(type_), self._types, where))
 
-    def _test(self, condition: Condition, where: str) -> Test:
+    def _test(self, condition: Condition, where: str) -> RowTest:
         at = f"{where}, `when`"
         if (condition.among is UNSET) == (condition.except_for is UNSET):
             self._faults.append(f"{at}: a condition has either `is` or `not`.")
         texts = condition.except_for if condition.among is UNSET else condition.among
         index = self._columns.index(condition.column, at, optional=condition.optional)
         folded = frozenset(text.strip().casefold() for text in texts or ())
-        return Test(index, condition.column, folded, condition.among is not UNSET)
+        return RowTest(index, condition.column, folded, condition.among is not UNSET)
 
 
 def got(filled: Filled) -> Get | None:

@@ -21,7 +21,7 @@ class Member(NamedTuple):
     """Whether a record without it is left out."""
 
 
-class Test(NamedTuple):
+class RowTest(NamedTuple):
     """What a row must keep to for a record."""
 
     position: int | None
@@ -64,7 +64,7 @@ class RecordMaker:
         section: bytes,
         constant: bytes,
         members: Sequence[Member],
-        tests: Sequence[Test],
+        tests: Sequence[RowTest],
         at: Get | None,
         says_when: Callable[[bytes], bool] | None,
         is_timed: bool,

@@ -11,9 +11,9 @@ from msgspec import Meta, UnsetType
 
 from portrait.sections.record import Record
 
-Kind = Literal["text", "number", "integer", "boolean", "time", "list", "object", "any", "other"]
+SlotKind = Literal["text", "number", "integer", "boolean", "time", "list", "object", "any", "other"]
 
-_BASIC: dict[Any, Kind] = {
+_BASIC: dict[Any, SlotKind] = {
     str: "text", float: "number", int: "integer", bool: "boolean", datetime: "time", list: "list", dict: "object",
     Any: "any",
 }  # fmt: skip
@@ -37,7 +37,7 @@ _WORDS = {
 class Slot(NamedTuple):
     """What may be said in a field."""
 
-    kind: Kind
+    kind: SlotKind
     check: Any
     """Returns nothing and raises `msgspec.ValidationError` where the field does not take a JSON value."""
     choices: tuple[str, ...]
@@ -87,7 +87,7 @@ def slot_of(annotation: Any) -> Slot:
     plain = _plain(annotation)
     choices = tuple(get_args(plain)) if get_origin(plain) is Literal else ()
     if choices and all(isinstance(choice, str) for choice in choices):
-        kind: Kind = "text"
+        kind: SlotKind = "text"
     else:
         choices = ()
         kind = _BASIC.get(get_origin(plain) or plain, "other")
