@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portrait.mapping.faults import BadCell
@@ -196,6 +196,7 @@ def test_a_date_that_was_written_in_an_order_reads_back(value, written):
     assert dates(order, ())(value.strftime(form)) == value.isoformat()
 
 
+@settings(deadline=None)
 @given(
     st.from_regex(
         r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[ Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,7})?(Z|[-+][0-9]{2}:?[0-9]{2})?\Z"

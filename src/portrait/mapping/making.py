@@ -86,7 +86,7 @@ class RecordPlanning:
         ]
         members = [
             Member(_encode(name) + b":", source.get, name in form.needed)
-            for name, source in filled.items()
+            for name, source in sorted(filled.items(), key=lambda each: not rule.fields[each[0]].required)
             if source.get is not None
         ]
         if form.tag is not None:
