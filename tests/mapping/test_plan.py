@@ -136,8 +136,9 @@ def test_a_customer_by_the_first_identifier_that_a_row_has():
     assert lines(text, row)[0]["identifier"] == {"type": "phone", "value": "+49 30 901820"}
     assert lines(text, row | {"mail": "a@b.de"})[0]["identifier"] == {"type": "email", "value": "a@b.de"}
     assert reasons(text, row | {"phone": ""}) == [
-        "None of the columns `mail`, `mobile`, `phone` names a customer: a row needs the customer's id or identifier."
+        "None of `mail`, `mobile`, `phone` names a customer: a row needs the customer's id or identifier."
     ]
+    assert planned(text, tuple(row)).named_by == ("mail", "mobile", "phone")
 
 
 def test_an_identifier_that_names_the_customer_is_not_said_to_be_the_customers_too():
@@ -496,3 +497,26 @@ def test_what_is_refused_of_a_line_is_never_the_form_of_a_value(row):
             assert not any(word in taken.detail for word in ("expected", "timestamp", "one of", "is required")), (
                 taken.detail
             )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"id": "c" * 257}, "Column `id` must have at most 256 bytes of UTF-8."),
+        ({"id": ".."}, "Column `id` must not be . or .., which HTTP clients remove from paths."),
+        ({"id": "a\tb"}, "Column `id` must not contain control characters."),
+        ({"mail": "é" * 513}, "Column `mail` must have at most 1024 bytes of UTF-8."),
+        ({"order": "1\x7f"}, "Column `order` must not contain control characters."),
+    ],
+)
+def test_names_that_cannot_be_are_refused_with_their_column(wrong, reason):
+    text = f'{HEAD}[identifiers]\nemail = "mail"\n{PURCHASE}'
+    row = {"id": "c1", "mail": "a@example.com", "order": "1", "when": "2026-01-01", "total": ""}
+    assert len(records(text, row)) == 2
+    assert reasons(text, row | wrong) == [reason]
+
+
+def test_a_value_that_names_a_customer_has_the_length_of_an_identifier():
+    text = 'source = "s"\n[customer.identifier]\nemail = "mail"\n[attributes]\na = "a"'
+    assert len(records(text, {"mail": "m" * 1024, "a": "1"})) == 1
+    assert reasons(text, {"mail": "m" * 1025, "a": "1"}) == ["Column `mail` must have at most 1024 bytes of UTF-8."]

@@ -147,6 +147,8 @@ class Columns:
         read = reader(kind, rule, self._texts, quoted=slot.kind == "text")
         if kind == "json" or slot.is_narrow:
             read = _checked(read, slot)
+        if slot.fault is not None:
+            read = _faultless(read, slot.fault)
         return _Nones(none, read).read
 
     def _none(self, rule: FieldRule) -> frozenset[str]:
@@ -244,6 +246,15 @@ def _checked(read: Read, slot: Slot) -> Read:
         return value
 
     return checked
+
+
+def _faultless(read: Read, fault: Callable[[str], str | None]) -> Read:
+    def faultless(text: str) -> bytes | None:
+        if rule := fault(text):
+            raise BadCell(rule)
+        return read(text)
+
+    return faultless
 
 
 def _of_column(index: int, name: str, strip: str, read: Read, *, takes_null: bool) -> Get:

@@ -119,7 +119,7 @@ class RecordPlanning:
 
     def _filled(self, rule: RecordRule, form: _Form, where: str, *, is_short: bool) -> dict[str, Filled]:
         """Return what fills each field of a record but the tag."""
-        slots = slots_of(form.member)
+        slots = slots_of(form.section, form.member)
         filled = {}
         for name, source in rule.fields.items():
             at = where if is_short else f"{where}, field `{name}`"

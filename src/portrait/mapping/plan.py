@@ -131,7 +131,7 @@ class RowPlan:
     Args:
         wanted: the columns that it wants of a row, in order.
         subject: gives the beginning of a row's lines, which names the customer; None: the row names none.
-        nobody: what is wrong with such a row.
+        named_by: the columns that name the customer.
         at: gives the moment from when a row's records are true.
         exported: the moment of the whole export, as JSON.
         makers: what makes each record.
@@ -142,7 +142,7 @@ class RowPlan:
         *,
         wanted: Sequence[str],
         subject: Get,
-        nobody: str,
+        named_by: Sequence[str],
         at: Get | None,
         exported: bytes | None,
         makers: Sequence[RecordMaker],
@@ -152,7 +152,9 @@ class RowPlan:
         self.width = len(makers)
         """The most lines that a row makes."""
         self._subject = subject
-        self._nobody = nobody
+        self.named_by = tuple(named_by)
+        """The columns that name the customer, for what is refused of their values later."""
+        self._nobody = _nobody(self.named_by)
         self._at = at
         self._exported = exported
         self._makers = tuple(makers)
@@ -193,3 +195,10 @@ class RowPlan:
             return self._at(cells, number) or self._exported
         except Unmade as error:
             return error
+
+
+def _nobody(named_by: Sequence[str]) -> str:
+    """Return what is wrong with a row that names no customer."""
+    quoted = ", ".join(f"`{name}`" for name in named_by)
+    what = f"Column {quoted} names no customer" if len(named_by) == 1 else f"None of {quoted} names a customer"
+    return f"{what}: a row needs the customer's id or identifier."

@@ -11,7 +11,7 @@ from portrait.mapping.language import FieldRule, Mapping
 from portrait.mapping.making import RecordPlanning, got, unknown_type
 from portrait.mapping.moments import rfc3339
 from portrait.mapping.plan import RowPlan
-from portrait.mapping.slots import MOMENT, TEXT
+from portrait.mapping.slots import IDENTIFIER, MOMENT, NAME
 from portrait.model.errors import InvalidMapping
 from portrait.model.source import PUBLIC, is_public
 from portrait.sections.registry import Registry
@@ -69,7 +69,7 @@ class _Planning:
         if not 0 < len(source) <= MAX_SOURCE or is_public(source):
             self.faults.append(f"`source` must have 1 to {MAX_SOURCE} characters and not begin with `{PUBLIC}`.")
         check_texts(mapping.values, mapping.values, "`values`", self.faults)
-        subject, nobody = self._subject()
+        subject, named_by = self._subject()
         at = None if mapping.at is None else self._moment(mapping.at, "`at`")
         moment = exported or self._exported()
         rules = mapping.rules
@@ -89,7 +89,7 @@ class _Planning:
         if self.faults:
             raise InvalidMapping.of(self.faults)
         return RowPlan(
-            wanted=self._columns.wanted, subject=subject, nobody=nobody, at=at,
+            wanted=self._columns.wanted, subject=subject, named_by=named_by, at=at,
             exported=None if moment is None else _encode(rfc3339(moment)), makers=makers,
         )  # fmt: skip
 
@@ -106,8 +106,8 @@ class _Planning:
     def _moment(self, rule: FieldRule, where: str) -> Get | None:
         return got(self._columns.filled(rule, MOMENT, where))
 
-    def _subject(self) -> tuple[Get, str]:
-        """Return what gives the beginning of a row's lines, and what is wrong with a row that names nobody."""
+    def _subject(self) -> tuple[Get, list[str]]:
+        """Return what gives the beginning of a row's lines, and the columns that name the customer there."""
         customer = self._mapping.customer
         if (customer.id is None) == (not customer.identifier):
             self.faults.append("`customer` must have either `id` or `identifier`.")
@@ -122,23 +122,17 @@ class _Planning:
             where = f"`customer.identifier.{type_}`"
             if type_ not in self._types:
                 self.faults.append(unknown_type(type_, self._types, where))
-            if get := got(self._columns.filled(rule, TEXT, where)):
+            if get := got(self._columns.filled(rule, IDENTIFIER, where)):
                 gets.append((b'{"identifier":{"type":%b,"value":' % _encode(type_), get, b"}"))
             names += self._columns.present(rule)
         if customer.identifier and not gets and not self.faults:
             self.faults.append("`customer.identifier`: the table has none of its columns.")
-        quoted = ", ".join(f"`{name}`" for name in names) or "of the customer"
-        nobody = (
-            f"Column {quoted} names no customer: a row needs"
-            if len(names) < 2
-            else (f"None of the columns {quoted} names a customer: a row needs")
-        )
-        return _subject_of(gets), f"{nobody} the customer's id or identifier."
+        return _subject_of(gets), names
 
     def _needed(self, rule: FieldRule, where: str) -> Get | None:
         """Return what gives a text without which a table says nothing."""
         before = len(self.faults)
-        get = got(self._columns.filled(rule, TEXT, where))
+        get = got(self._columns.filled(rule, NAME, where))
         if get is None and len(self.faults) == before:
             self.faults.append(f"{where}: the table has none of its columns.")
         return get

@@ -1,14 +1,16 @@
 """Slots: the fields that a section's records have, with what the schema says of their values."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, UnsetType
 
+from portrait.model.identifier import length_fault, name_fault
+from portrait.sections.base import StoredSection
+from portrait.sections.identities import Identity
 from portrait.sections.record import Record
 
 SlotKind = Literal["text", "number", "integer", "boolean", "time", "list", "object", "any", "other"]
@@ -46,6 +48,8 @@ class Slot(NamedTuple):
     """Whether a value of the right type may break the schema still, so that each value is checked."""
     takes_null: bool
     """Whether JSON's null is a value of the field's, and another one than no value."""
+    fault: Callable[[str], str | None] | None = None
+    """Returns the rule that a text breaks, where what it names has one, or None."""
 
     @property
     def natural(self) -> str:
@@ -72,14 +76,28 @@ class Slot(NamedTuple):
         return False
 
 
-@cache
-def slots_of(member: type[Record]) -> dict[str, Slot]:
-    """Return the slots of a type of records by their names in JSON."""
+def slots_of(section: StoredSection, member: type[Record]) -> dict[str, Slot]:
+    """Return the slots of a type of a section's records by their names in JSON."""
     slots = {}
     for field in msgspec.structs.fields(member):
         slot = slot_of(field.type)
-        slots[field.encode_name] = slot._replace(takes_null=slot.takes_null and field.default is not None)
+        slots[field.encode_name] = slot._replace(
+            takes_null=slot.takes_null and field.default is not None,
+            fault=_fault(section, member, field.name) if slot.kind == "text" else None,
+        )
     return slots
+
+
+def _fault(section: StoredSection, member: type[Record], attribute: str) -> Callable[[str], str | None] | None:
+    """Return what finds the rule that a text breaks: keys that stand in URLs, and identifiers, have some."""
+    if member is Identity:
+        return _value_fault if attribute == "value" else None
+    is_key = not section.opaque_keys and attribute == section.key_fields[member][0]
+    return name_fault if is_key else None
+
+
+def _value_fault(text: str) -> str | None:
+    return length_fault(text)
 
 
 def slot_of(annotation: Any) -> Slot:
@@ -126,8 +144,10 @@ def _narrows(meta: Meta) -> bool:
     return any(bound is not None for bound in bounds) or (meta.min_length or 0) > 1 or meta.pattern not in {None, r"\S"}
 
 
-TEXT = slot_of(str)
-"""What takes any text."""
+NAME = slot_of(str)._replace(fault=name_fault)
+"""What takes a customer id."""
+IDENTIFIER = slot_of(str)._replace(fault=_value_fault)
+"""What takes the value of an identifier."""
 MOMENT = slot_of(Annotated[datetime, Meta(tz=True)])
 """What takes a moment."""
 ANYTHING = slot_of(Any)
