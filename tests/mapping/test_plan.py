@@ -248,6 +248,13 @@ def test_null_takes_an_attribute_back_and_leaves_other_fields_out():
     assert "source" not in records(text, {"id": "c1", "a": "granted", "b": None})[0]
 
 
+def test_null_in_a_json_text_is_no_object():
+    text = f'{HEAD}{PURCHASE}properties = {{ column = "p", none = [] }}'
+    row = {"id": "c1", "order": "1", "when": "2026-01-01", "total": "", "p": '{"a": 1}'}
+    assert records(text, row)[0]["properties"] == {"a": 1}
+    assert "properties" not in records(text, row | {"p": "null"})[0]
+
+
 def test_the_moment_is_that_of_the_record_then_the_row_then_the_export():
     text = f'{HEAD}at = {{ column = "t", zone = "UTC" }}\n[attributes]\na = "a"\n'
     text += '[[records]]\nsection = "attributes"\nat = { column = "u", zone = "UTC" }\n'
