@@ -51,11 +51,13 @@ PortraitError
 │   ├── TooManyConnections    the process has reached its limit of connections
 │   └── ShuttingDown          the service is stopping
 ├── SectionFailed           a section's own code, a plugin's, raised an error
+├── SourceFailed            a declared source cannot be reached, or answers what cannot be shown
 ├── Defect                  the service failed, by a defect of its own
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
     ├── PluginRefused         a plugin that does not import, or whose declaration is invalid
+    ├── SourceRefused         a file of declared sources that cannot be read, or declares what cannot be
     └── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
@@ -431,6 +433,20 @@ class SectionFailed(PortraitError):
         return error
 
 
+class SourceFailed(PortraitError):
+    """A declared source cannot be reached, or answers what cannot be shown.
+
+    The detail is for whoever asked and tells nothing of what lies behind; `log_text` is for the operator's log. Neither
+    holds a secret or a value.
+    """
+
+    code = "source_failed"
+
+    def __init__(self, detail: str, log_text: str) -> None:
+        super().__init__(detail)
+        self.log_text = log_text
+
+
 class Defect(PortraitError):
     """The service failed: the cause is in the log, under the request's id."""
 
@@ -459,6 +475,12 @@ class PluginRefused(StartRefused):
     """A plugin that does not import, or whose declaration is invalid."""
 
     code = "plugin_refused"
+
+
+class SourceRefused(StartRefused):
+    """A file of declared sources that cannot be read, or declares what cannot be; no secret is repeated."""
+
+    code = "source_refused"
 
 
 class InputRefused(StartRefused):
