@@ -19,7 +19,6 @@ _GLOBAL = ipaddress.IPv6Network("2000::/3")
 """The addresses of version 6 that are given out for use in the whole Internet."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
 _NEVER: tuple[Network, ...] = tuple(
     map(
         ipaddress.ip_network,
@@ -62,7 +61,7 @@ def _parts(address: IPv4or6) -> Iterator[IPv4or6]:
     """Yield the addresses that a call to an address reaches: itself, or what stands in it."""
     if isinstance(address, ipaddress.IPv4Address):
         yield address
-    elif any(address in network for network in (_MAPPED, _NAT64, _COMPATIBLE)) and int(address) > 1:
+    elif address in _MAPPED or address in _NAT64:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     else:
         yield address

@@ -57,7 +57,7 @@ class SourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sections.NAME]`."""
 
     description: _Text
-    roles: Annotated[list[Role], Meta(min_length=1)] = list(ROLES)
+    roles: Annotated[tuple[Role, ...], Meta(min_length=1)] = ROLES
     tenants: Annotated[list[_Text], Meta(min_length=1)] | None = None
     identifiers: list[_Type] = []
     timeout: Annotated[float, Meta(gt=0, le=60)] = 0.2

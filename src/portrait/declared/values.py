@@ -31,12 +31,8 @@ def shown(value: Any) -> Any:
         return value
     if isinstance(value, int | float | decimal.Decimal):
         return _number(value)
-    if isinstance(value, datetime.datetime):
-        if value.tzinfo is None:
-            raise Unshowable("a moment without a zone: write AT TIME ZONE")
-        return time.rfc3339(time.moment(value))
     if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
+        return _moment(value)
     if isinstance(value, list | tuple):
         return [shown(element) for element in value]
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
@@ -46,11 +42,21 @@ def shown(value: Any) -> Any:
     raise Unshowable(f"a value of the type {type(value).__name__}")
 
 
+def _moment(value: datetime.date | datetime.time) -> str:
+    if not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if value.tzinfo is None:
+        raise Unshowable("a moment without a zone: write AT TIME ZONE")
+    return time.rfc3339(time.moment(value))
+
+
 def _number(value: float | decimal.Decimal) -> Any:
-    if not math.isfinite(value):
+    if isinstance(value, int):
+        if not -_LARGEST <= value < _LARGEST:
+            raise Unshowable("an integer beyond 64 bit")
+        return value
+    if not (value.is_finite() if isinstance(value, decimal.Decimal) else math.isfinite(value)):
         raise Unshowable("a number that is not finite")
-    if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
-        raise Unshowable("an integer beyond 64 bit")
     return str(value) if isinstance(value, decimal.Decimal) else value
 
 
