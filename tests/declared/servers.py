@@ -21,6 +21,7 @@ class RawServer:
         """The heads that came, as text."""
         self.connections = 0
         self.port = 0
+        self._tasks = set()
 
     @property
     def url(self):
@@ -32,6 +33,7 @@ class RawServer:
 
     async def serve(self, reader, writer):
         self.connections += 1
+        self._tasks.add(asyncio.current_task())
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -41,10 +43,15 @@ class RawServer:
                 else:
                     writer.write(self.answers)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             pass
         finally:
             writer.close()
+
+    async def stop(self):
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
 
 
 @asynccontextmanager
@@ -57,3 +64,4 @@ async def raw_server(answers, **options):
         yield raw
     finally:
         server.close()
+        await raw.stop()

@@ -67,7 +67,7 @@ async def test_rows_are_records(over_sql):
 
 async def test_values_are_bound_and_never_spliced(over_sql):
     hostile = {"it's; --": ["quoted"], "%": ["percent"]}
-    hostile |= dict.fromkeys(["' OR '1'='1", "_", ":tenant_id", "$1", "é\\", "?1", "a/../b", "-- x"], [])
+    hostile |= {customer: [] for customer in ("' OR '1'='1", "_", ":tenant_id", "$1", "é\\", "?1", "a/../b", "-- x")}
     async with over_sql() as running:
         for customer, tiers in hostile.items():
             assert [record["tier"] for record in await data_of(running, "loyalty", customer)] == tiers
@@ -221,10 +221,16 @@ async def test_values_of_postgresql_are_shown_or_refused(declared, postgres_url)
                 assert (await section_of(running, "loyalty"))["data"][0]["v"] == value
 
 
-async def test_what_a_value_is_compared_with_decides_nothing_about_its_type(declared, postgres_url, caplog):
+@pytest.fixture
+def numbered_url(postgres_url):
+    """Return the URL of a database whose customers have numbers."""
     administer(postgres_url, "CREATE TABLE numbered (id integer, tier text)", "INSERT INTO numbered VALUES (7, 'gold')")
+    return postgres_url
+
+
+async def test_what_a_value_is_compared_with_decides_nothing_about_its_type(declared, numbered_url, caplog):
     sql = "SELECT tier FROM numbered WHERE id = :customer_id::integer AND :tenant_id <> ''"
-    async with declared(FILE.format(database=postgres_url, sql=sql, timeout=3, more="", query="")) as running:
+    async with declared(FILE.format(database=numbered_url, sql=sql, timeout=3, more="", query="")) as running:
         await running.recorded("segments", SEGMENT, "7")
         assert (await section_of(running, "loyalty", "7"))["data"] == [{"tier": "gold"}]
         assert (await code_of(running, name="loyalty"))[0] == "source_failed"
