@@ -11,7 +11,7 @@ import msgspec
 from portrait.declared import failures
 from portrait.declared.names import Asker, Question
 from portrait.declared.secret import Secret, SecretMissing
-from portrait.declared.sql import Statement
+from portrait.declared.sql import ReadStatement
 from portrait.declared.values import Unshowable, records
 from portrait.model.errors import SourceFailed
 
@@ -42,7 +42,7 @@ class PostgresSource:
     """
 
     def __init__(
-        self, question: Question, url: str, password: Secret | None, statement: Statement, rows: int, timeout: float
+        self, question: Question, url: str, password: Secret | None, statement: ReadStatement, rows: int, timeout: float
     ) -> None:
         self._question = question
         self._url = url

@@ -26,7 +26,7 @@ _READS = frozenset({"select", "with", "values", "table"})
 """The words that a statement that reads begins with."""
 
 
-class Statement(NamedTuple):
+class ReadStatement(NamedTuple):
     """One statement, ready for the driver."""
 
     text: str
@@ -34,7 +34,7 @@ class Statement(NamedTuple):
     """The names to bind, in the order of the parameters."""
 
 
-def statement(sql: str, engine: Engine) -> Statement:
+def statement(sql: str, engine: Engine) -> ReadStatement:
     """Return the statement that a file has, with the driver's parameters in place of names.
 
     Values are bound as texts. PostgreSQL is told so, since it would expect the type of what they are compared with.
@@ -61,7 +61,7 @@ def statement(sql: str, engine: Engine) -> Statement:
             written.append(piece)
     if first not in _READS:
         raise ValueError("must be a statement that reads: SELECT, WITH or VALUES")
-    return Statement("".join(written).strip(), tuple(names))
+    return ReadStatement("".join(written).strip(), tuple(names))
 
 
 def _pieces(sql: str, engine: Engine) -> Iterator[tuple[str, str]]:

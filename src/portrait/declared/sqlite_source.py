@@ -9,7 +9,7 @@ import apsw
 
 from portrait.declared import failures
 from portrait.declared.names import Asker, Question
-from portrait.declared.sql import Statement
+from portrait.declared.sql import ReadStatement
 from portrait.declared.values import Unshowable, records
 from portrait.model.errors import SourceFailed
 
@@ -28,7 +28,7 @@ class SqliteSource:
         timeout: how long it may take, in seconds.
     """
 
-    def __init__(self, question: Question, path: Path, statement: Statement, rows: int, timeout: float) -> None:
+    def __init__(self, question: Question, path: Path, statement: ReadStatement, rows: int, timeout: float) -> None:
         self._question = question
         self._path = path
         self._statement = statement
