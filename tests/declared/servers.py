@@ -66,4 +66,4 @@ async def raw_server(answers, **options):
         server.close()
         await raw.stop()
         if options.get("ssl"):
-            await asyncio.sleep(0.1)  # a handshake that failed has no task: its connection closes in the loop's own time
+            await asyncio.sleep(0.1)  # a handshake that failed has no task to wait for
