@@ -114,6 +114,7 @@ def test_a_query_that_cannot_be_is_refused(tmp_path, query, words):
         ({"allow_private": '["10.0.0.1/8"]'}, "http.allow_private: 10.0.0.1/8 is no network"),
         ({"not_found": '"ignore"'}, "http.not_found: is none of the values"),
         ({"max_bytes": "0"}, "http.max_bytes"),
+        ({"max_bytes": "67108865"}, "http.max_bytes"),
     ],
 )
 def test_a_call_that_cannot_be_is_refused(tmp_path, http, words):

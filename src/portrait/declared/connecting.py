@@ -52,10 +52,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         # One that may not be reached is enough to refuse all: a public name does not lead into a private network.
         if not all(may_reach(address, self._allowed) for address in found):
             raise SourceFailed(REFUSED, "its name leads to an address that is not public; see allow_private")
-        for address in found[: MAX_TRIED - 1]:
+        *first, last = found[:MAX_TRIED]
+        for address in first:
             with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return await self._tcp.connect_tcp(address, port, timeout, local_address, socket_options)
-        return await self._tcp.connect_tcp(found[-1], port, timeout, local_address, socket_options)
+        return await self._tcp.connect_tcp(last, port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -60,7 +60,7 @@ def statement(sql: str, engine: Engine) -> ReadStatement:
             first = first or ("" if piece == "(" else piece.lower())
             written.append(piece)
     if first not in _READS:
-        raise ValueError("must be a statement that reads: SELECT, WITH or VALUES")
+        raise ValueError("must be a statement that reads: SELECT, WITH, VALUES or TABLE")
     return ReadStatement("".join(written).strip(), tuple(names))
 
 
