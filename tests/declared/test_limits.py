@@ -99,7 +99,12 @@ async def test_calls_that_wait_for_a_name_wait_for_the_same(over_http, monkeypat
 
 async def test_a_name_server_that_does_not_answer_costs_the_deadline(over_http, monkeypatch):
     go_on = threading.Event()
-    monkeypatch.setattr(connecting, "resolve", lambda host, port: [go_on.wait(10)] and [])
+
+    def resolve(host, port):
+        go_on.wait(10)
+        return []
+
+    monkeypatch.setattr(connecting, "resolve", resolve)
     async with over_http("http://parcels.example/{customer_id}?{tenant_id}", timeout=0.3) as running:
         for _ in range(2):
             assert (await section_of(running))["error"]["code"] == "deadline_exceeded"
