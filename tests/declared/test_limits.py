@@ -1,7 +1,10 @@
 """What sources may take: connections, threads, bytes of secrets, and time at their end."""
 
 import asyncio
+import gzip
 import threading
+import zlib
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -34,6 +37,27 @@ async def test_connections_to_a_service_are_bounded(over_http, monkeypatch):
         answers = await asyncio.gather(*(section_of(running) for _ in range(6)))
         assert [part["data"] for part in answers] == [[1]] * 6
         assert (server.connections, len(server.requests)) == (2, 6)
+
+
+async def test_no_more_is_inflated_than_an_answer_may_have(over_http, monkeypatch):
+    inflated = []
+
+    class Counting:
+        """A decompressor whose output is counted."""
+
+        def __init__(self, bits):
+            self._real = zlib.decompressobj(bits)
+
+        def decompress(self, *chunk):
+            piece = self._real.decompress(*chunk)
+            inflated.append(len(piece))
+            return piece
+
+    monkeypatch.setattr(http, "zlib", SimpleNamespace(decompressobj=Counting, MAX_WBITS=zlib.MAX_WBITS))
+    body = answer(gzip.compress(b"[" + b" " * 1_000_000 + b"]"), headers=["Content-Encoding: gzip"])
+    async with raw_server(body) as server, over_http(server.url, http="max_bytes = 10000") as running:
+        assert (await section_of(running))["error"]["code"] == "source_failed"
+    assert sum(inflated) == 10_001
 
 
 async def test_a_connection_that_nobody_uses_is_not_trusted_for_long(over_http, monkeypatch):

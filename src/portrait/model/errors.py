@@ -442,9 +442,9 @@ class SourceFailed(PortraitError):
 
     code = "source_failed"
 
-    def __init__(self, detail: str, log_text: str) -> None:
+    def __init__(self, detail: str, log_text: str | None = None) -> None:
         super().__init__(detail)
-        self.log_text = log_text
+        self.log_text = log_text or detail
 
 
 class Defect(PortraitError):
