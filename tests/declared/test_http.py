@@ -251,7 +251,7 @@ async def test_a_breaker_leaves_a_failing_source_alone(over_http):
 async def test_a_source_is_for_its_tenants_alone(over_http):
     more = 'tenants = ["somebody"]'
     async with raw_server(answer([1])) as server, over_http(server.url, more=more) as running:
-        assert (await section_of(running))["data"] == []
+        assert await section_of(running) == {"name": "parcels", "data": []}
         assert server.requests == []
 
 
@@ -259,7 +259,7 @@ async def test_an_identifier_is_sent_and_without_one_nothing_is_asked(over_http)
     async with raw_server(answer([1])) as server:
         url = f"{server.url}/by?mail={{email}}&tenant={{tenant_id}}"
         async with over_http(url) as running:
-            assert (await section_of(running))["data"] == []
+            assert await section_of(running) == {"name": "parcels", "data": []}
             assert server.requests == []
             await running.recorded("identities", {"type": "email", "value": "a+b@example.com"})
             running.clock.advance(1)

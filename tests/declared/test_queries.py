@@ -76,13 +76,12 @@ async def test_values_are_bound_and_never_spliced(over_sql):
 async def test_identifiers_are_bound_first_or_all_and_without_them_nothing_is_asked(over_sql):
     sql = "SELECT :email AS first, :email_json AS every, :customer_id_json AS ids, :tenant_id AS tenant"
     async with over_sql(sql) as running:
-        assert (await section_of(running, "loyalty"))["data"] == []
+        assert await section_of(running, "loyalty") == {"name": "loyalty", "data": []}
         for value in ("b@example.com", "a@example.com"):
             await running.recorded("identities", {"type": "email", "value": value})
             running.clock.advance(1)
         record = (await section_of(running, "loyalty"))["data"][0]
-        assert record["every"] in ('["a@example.com","b@example.com"]', '["b@example.com","a@example.com"]')
-        assert record["first"] == record["every"][2:15]
+        assert (record["first"], record["every"]) == ("a@example.com", '["a@example.com","b@example.com"]')
         assert (record["ids"], record["tenant"]) == ('["c1"]', TENANT)
 
 
