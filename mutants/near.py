@@ -68,6 +68,7 @@ NEAR: dict[str, tuple[Stage, ...]] = {
     "portrait/model/": (("tests/contract", "tests/api/test_bad_input.py", "tests/identity", "-k", _SQLITE),),
     "portrait/cli/": (("tests/cli",), ("tests/api/test_real_server.py", "-k", "stop")),
     "portrait/computed/": (("tests/plugins",),),
+    "portrait/declared/": (("tests/declared", "-k", _SQLITE), ("tests/declared",)),
     "portrait/writes/linking.py": _IDENTIFYING,
     "portrait/writes/neighbourhood.py": _IDENTIFYING,
     "portrait/writes/regrouping.py": _IDENTIFYING,

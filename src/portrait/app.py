@@ -29,6 +29,7 @@ from portrait.collecting.collector import Collector
 from portrait.collecting.limits import KeyLimits
 from portrait.collecting.rejects import Rejects
 from portrait.computed import Computed, Reports
+from portrait.declared import load as load_declared
 from portrait.maintenance.service import Upkeep
 from portrait.model.errors import InvalidSetting, Unavailable
 from portrait.model.time import Clock, system_clock
@@ -94,6 +95,8 @@ def build(
     database: str,
     *,
     plugins: Sequence[str] = (),
+    declared: Sequence[str] = (),
+    secrets: bool = False,
     auth: Mode = "keys",
     busy_seconds: float = 10.0,
     pool_size: int = 10,
@@ -111,6 +114,8 @@ def build(
     Args:
         database: its URL.
         plugins: modules and files to load sections from.
+        declared: files that declare sources.
+        secrets: whether the secrets that these name must be there; where not, such a section fails by itself.
         auth: who is let in.
         busy_seconds: how long a request waits for a lock or a connection.
         pool_size: PostgreSQL: the most connections.
@@ -124,9 +129,11 @@ def build(
         installed: whether installed packages' sections are loaded.
 
     Raises:
-        StartRefused: a plugin, a setting or the database cannot be used.
+        StartRefused: a plugin, a declared source, a setting or the database cannot be used.
     """
     registry = section_registry.load(plugins, installed=installed, max_section_bytes=max_section_bytes)
+    for section in load_declared(declared, secrets=secrets):
+        registry.add(section)
     store: Store
     if settings.engine_of(database) == "sqlite":
         path = settings.sqlite_path(database)

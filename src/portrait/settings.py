@@ -45,6 +45,12 @@ SETTINGS: dict[str, Setting] = {
             "The database: sqlite:///relative.db, sqlite:////absolute.db or postgresql://user:password@host/name.",
         ),
         Setting("plugin", (), "A plugin to load: a module's name or a path to a .py file. Repeatable.", many=True),
+        Setting(
+            "declared",
+            (),
+            "A TOML file that declares sources: sections over databases and HTTP services. Repeatable.",
+            many=True,
+        ),
         Setting("host", "127.0.0.1", "The address to serve on."),
         Setting("port", 8080, "The port to serve on; 0: any free port.", int, least=0),
         Setting(

@@ -15,7 +15,7 @@ from contract.given import RECORDS
 from harness import TENANT, service
 from portrait.cli.load import load_stream
 from portrait.ingest import blocks, loading
-from portrait.ingest.blocks import Lines
+from portrait.ingest.blocks import LineBlock
 from portrait.ingest.gathering import Gathering, identifiers_of
 from portrait.ingest.readers import Parsing, Recipe
 from portrait.model.identifier import Identifier, customer
@@ -127,7 +127,7 @@ async def test_lines_keep_the_order_of_identifiers_that_a_chunk_under_way_links(
     writing = loading._Writing(services.recorder, services.store, TENANT, None, None, 10**9)
 
     async def add(first, *rows):
-        block = Lines(first, b"\n".join(map(text_of, rows)))
+        block = LineBlock(first, b"\n".join(map(text_of, rows)))
         await writing.add(block, [PARSING.line(*line) for line in block])
 
     await add(0, link(C1, E1))

@@ -15,7 +15,7 @@ from contract.given import RECORDS
 from harness import TENANT, interaction, service
 from portrait.cli import load as command
 from portrait.ingest import blocks, readers
-from portrait.ingest.blocks import Lines
+from portrait.ingest.blocks import LineBlock
 from portrait.ingest.readers import Parsing, Readers, Reading, Recipe
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
@@ -65,7 +65,7 @@ def test_a_file_worth_it_is_parsed_by_as_many_processes_as_there_are_cores_to_sp
 
 @given(st.lists(texts, max_size=8), st.integers(0, 2**40))
 def test_lines_are_the_same_after_they_were_sent(sent, first):
-    parsing, block = Parsing(Recipe(ROW, "load"), REGISTRY), Lines(first, b"\n".join(sent))
+    parsing, block = Parsing(Recipe(ROW, "load"), REGISTRY), LineBlock(first, b"\n".join(sent))
     reading = msgspec.msgpack.decode(msgspec.msgpack.encode(Reading.of(block, parsing)), type=Reading)
     reads = reading.read(SECTIONS, parsing)
     assert reads == [parsing.line(first + at, text) for at, text in enumerate(sent)]

@@ -60,13 +60,16 @@ STATUSES: dict[type[errors.PortraitError], tuple[int, str]] = {
     errors.TooManyConnections: (503, "Too many connections"),
     errors.ShuttingDown: (503, "The service is stopping"),
     errors.SectionFailed: (500, "A section failed"),
+    errors.SourceFailed: (500, "A declared source failed"),
     errors.Defect: (500, "The service failed"),
     errors.StartRefused: (500, "The service cannot start"),
     errors.InvalidSetting: (500, "A setting is not valid"),
     errors.DatabaseRefused: (500, "The database cannot be used"),
     errors.PluginRefused: (500, "A plugin cannot be used"),
+    errors.SourceRefused: (500, "A declared source cannot be used"),
     errors.InputRefused: (500, "A file cannot be used"),
     errors.TableBroken: (500, "A table cannot be read on"),
+    errors.InvalidMapping: (500, "A mapping cannot be used"),
 }
 """Every error of the tree: its status and title."""
 

@@ -44,7 +44,7 @@ class SectionError(msgspec.Struct):
     """Why a section is not shown: `data` is empty then."""
 
     code: str
-    """`section_failed`, `deadline_exceeded`, `section_busy` or `too_large`."""
+    """`section_failed`, `source_failed`, `deadline_exceeded`, `circuit_open`, `section_busy` or `too_large`."""
     detail: str
 
 

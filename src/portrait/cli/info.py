@@ -7,6 +7,7 @@ from click.core import ParameterSource
 
 from portrait.cli.options import takes
 from portrait.cli.printing import say
+from portrait.declared import load as load_declared
 from portrait.sections import registry
 from portrait.sections.base import StoredSection
 from portrait.settings import SETTINGS, described
@@ -20,10 +21,13 @@ _SOURCES = {
 
 
 @click.command()
-@takes("plugin")
-def sections(plugin: tuple[str, ...]) -> None:
+@takes("plugin", "declared")
+def sections(plugin: tuple[str, ...], declared: tuple[str, ...]) -> None:
     """List the sections of a profile: name, kind, roles, where from, meaning."""
-    for section in registry.load(plugin):
+    known = registry.load(plugin)
+    for source in load_declared(declared, secrets=False):
+        known.add(source)
+    for section in known:
         kind = section.kind if isinstance(section, StoredSection) else f"computed, {section.timeout:g} s"
         visibility = "" if section.default else ", by name only"
         say(section.name, f"{kind}{visibility}", ",".join(sorted(section.roles)), section.origin, section.description)

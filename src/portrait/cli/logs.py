@@ -39,6 +39,8 @@ def config(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"lines": {"()": Lines, "fmt": FORMAT}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        # At the level debug it writes the headers of answers, which hold what the sources have.
+        "loggers": {"httpcore": {"level": "INFO"}},
         "root": {"level": level.upper(), "handlers": ["stderr"]},
     }
 

@@ -20,7 +20,7 @@ from portrait.storage.contract import TenantRow
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-DATA = ("database", "plugin", "busy_seconds", "pool_size", "prepared", "max_section_bytes")
+DATA = ("database", "plugin", "declared", "busy_seconds", "pool_size", "prepared", "max_section_bytes")
 """The settings of every command that touches data."""
 
 

@@ -112,7 +112,9 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
     app = partial(_application, options)
     alone = options["workers"] == 1
     if not alone:
-        run(options, _nothing, create=True)  # a failure to start is reported once and here, not by every worker
+        run(
+            options, _nothing, create=True, secrets=True
+        )  # a failure to start is reported once and here, not by every worker
     config = uvicorn.Config(
         app() if alone else app,
         factory=not alone,
@@ -142,7 +144,7 @@ def _serve(options: dict[str, Any], ready: Callable[[str], None], listening: soc
 def _application(options: dict[str, Any]) -> Application:
     """Return the web application that the options describe: in this process, or in a worker's."""
     logs.take_stray()
-    services = started(lambda: open_services(options, auth=options["auth"]))
+    services = started(lambda: open_services(options, auth=options["auth"], secrets=True))
     made = application(
         services,
         refresh_seconds=options["refresh_seconds"],

@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from portrait.computed import calls
-from portrait.computed.calls import Busy, Calls, Loops, Outcome, Threads
+from portrait.computed.calls import Busy, Calls, Loops, Threads
+from portrait.computed.circuits import Circuits
 from portrait.computed.kept import Kept, Key
 from portrait.computed.reports import Reports
+from portrait.model.errors import SourceFailed
 from portrait.model.identifier import Identifier
 from portrait.sections.base import MAX_SECTION_BYTES, ComputedSection
 
@@ -26,6 +28,10 @@ __all__ = ["FAILED", "Computed", "Context", "Deadlines", "Part", "Reports"]
 FAILED = ("section_failed", "The section failed.")
 """Code and detail of a section whose code raised an error. What it raised is for the operator's log alone."""
 _BUSY = ("section_busy", "Too many earlier calls of this section have not ended.")
+_OPEN = (
+    "circuit_open",
+    "The section failed several times in a row. It is not asked for a while, and then tried again.",
+)
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 ReadSection = Callable[[str], Awaitable[list[Any]]]
@@ -115,9 +121,12 @@ class _Runner:
         self._reports = reports
         self._max_bytes = max_bytes
         self._kept = Kept()
+        self._circuits = Circuits(section.breaker)
         name, function = section.name, section.function
         self._calls: Calls = (
-            Loops(name, function, self._report) if inspect.iscoroutinefunction(function) else Threads(name, function)
+            Loops(name, function, self._report, section.ended)
+            if inspect.iscoroutinefunction(function)
+            else Threads(name, function)
         )
 
     async def run(self, context: Context, deadlines: Deadlines) -> Part:
@@ -125,35 +134,53 @@ class _Runner:
         key = _key(context) if self._section.cache_seconds else None
         if key is not None and (kept := self._kept.get(key)) is not None:
             return Part(kept, None)
+        clock = asyncio.get_running_loop().time
+        now = clock()
+        until = deadlines.of(self._section, now)
+        if until <= now:  # the profiles before have used it up
+            return self._late(tenant)
+        alone = self._circuits.begin(tenant, now)
+        if alone is None:
+            return Part(b"[]", _OPEN)
+        failed = None
         try:
-            result, error = await self._outcome(context, deadlines)
+            part, failed = await self._call(context, until)
+        finally:
+            if self._circuits.end(tenant, clock(), alone=alone, failed=failed):
+                self._warn(tenant, "circuit", "failed several times in a row, and is not asked for a while")
+        if key is not None and part.error is None:
+            self._kept.put(key, part.body, self._section.cache_seconds)
+        return part
+
+    async def _call(self, context: Context, until: float) -> tuple[Part, bool | None]:
+        """Return the answer, and whether the call failed; None: it was not made."""
+        tenant = context.tenant_id
+        try:
+            result, error = await self._calls.call(context, until)
         except TimeoutError:
-            self._warn(tenant, "deadline", "exceeded its deadline")
-            detail = f"The section did not answer within {self._section.timeout:g} seconds."
-            return Part(b"[]", ("deadline_exceeded", detail))
+            return self._late(tenant), True
         except Busy:
             self._warn(tenant, "busy", "has too many calls that have not ended")
-            return Part(b"[]", _BUSY)
+            return Part(b"[]", _BUSY), None
         try:
             body = _checked(result) if error is None else b""
         except Exception as wrong:  # noqa: BLE001  # whatever a plugin returns is its section's failure
             error = wrong
+        if isinstance(error, SourceFailed):
+            self._warn(tenant, f"failed: {error.log_text}", f"failed: {error.log_text}")
+            return Part(b"[]", (error.code, error.detail)), True
         if error is not None:
             self._warn(tenant, "failed", "failed", error)
-            return Part(b"[]", FAILED)
+            return Part(b"[]", FAILED), True
         if len(body) > self._max_bytes:
             self._warn(tenant, "too large", "is too large")
-            return Part(b"[]", ("too_large", f"The section has more than {self._max_bytes} bytes."))
-        if key is not None:
-            self._kept.put(key, body, self._section.cache_seconds)
-        return Part(body, None)
+            return Part(b"[]", ("too_large", f"The section has more than {self._max_bytes} bytes.")), False
+        return Part(body, None), False
 
-    async def _outcome(self, context: Context, deadlines: Deadlines) -> Outcome:
-        now = asyncio.get_running_loop().time()
-        until = deadlines.of(self._section, now)
-        if until <= now:  # the profiles before have used it up
-            raise TimeoutError
-        return await self._calls.call(context, until)
+    def _late(self, tenant: str) -> Part:
+        self._warn(tenant, "deadline", "exceeded its deadline")
+        detail = f"The section did not answer within {self._section.timeout:g} seconds."
+        return Part(b"[]", ("deadline_exceeded", detail))
 
     def close(self) -> None:
         self._calls.close()

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 MAX_RUNNING = 32
@@ -12,7 +12,11 @@ MAX_RUNNING = 32
 MAX_LOOPS = 4
 """The most event loops of one section, including those that were abandoned because a call never yielded."""
 
+END_SECONDS = 1.0
+"""How long what a loop holds may take to let go when the loop ends, in seconds."""
+
 Function = Callable[..., Any]
+AtEnd = Callable[[], Coroutine[Any, Any, None]]
 Outcome = tuple[Any, BaseException | None]
 """What a call returned or raised; raised errors are values here, since some errors have a meaning for futures."""
 _Answer = concurrent.futures.Future[Outcome]
@@ -91,12 +95,16 @@ class Loops:
         name: the section's name.
         function: the section's function.
         report: called when a loop is abandoned, with the context of the call that noticed it and how many loops hang.
+        at_end: run on each loop once the calls on it have ended, before it closes; None: nothing is.
     """
 
-    def __init__(self, name: str, function: Function, report: Callable[[Any, int], None]) -> None:
+    def __init__(
+        self, name: str, function: Function, report: Callable[[Any, int], None], at_end: AtEnd | None = None
+    ) -> None:
         self._name = name
         self._function = function
         self._report = report
+        self._at_end = at_end
         self._lock = threading.Lock()
         self._lane: _Lane | None = None
         self._abandoned: set[_Lane] = set()
@@ -146,7 +154,7 @@ class Loops:
             if self._lane is None:
                 if len(self._abandoned) >= MAX_LOOPS:
                     raise Busy
-                self._lane = _Lane(self._name, self._function, self._ended)
+                self._lane = _Lane(self._name, self._function, self._ended, self._at_end)
             return self._lane
 
     def _abandon(self, lane: "_Lane", context: object) -> None:
@@ -169,9 +177,10 @@ class Loops:
 class _Lane:
     """One event loop in a thread of its own, and the calls on it."""
 
-    def __init__(self, name: str, function: Function, ended: "Callable[[_Lane], None]") -> None:
+    def __init__(self, name: str, function: Function, ended: "Callable[[_Lane], None]", at_end: AtEnd | None) -> None:
         self._function = function
         self._ended = ended
+        self._at_end = at_end
         self._running = _Count()
         self._loop = asyncio.new_event_loop()
         try:
@@ -222,6 +231,9 @@ class _Lane:
                 for task in running:
                     task.cancel()
                 self._loop.run_until_complete(asyncio.wait(running))
+            if self._at_end is not None:
+                with contextlib.suppress(Exception):  # nobody is left who could be told
+                    self._loop.run_until_complete(asyncio.wait_for(self._at_end(), END_SECONDS))
         finally:
             self._loop.close()
             self._ended(self)

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from portrait.model import streams
+from portrait.tables import batching
 from portrait.tables.table import Row, Table, Unreadable
 
 BLOCK_BYTES = 2**16
@@ -36,7 +37,7 @@ class Block(Protocol):
         ...
 
 
-class Lines(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class LineBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Whole lines of NDJSON, each of which is one record."""
 
     first: int
@@ -61,7 +62,7 @@ class Lines(msgspec.Struct, frozen=True, array_like=True, tag=True):
         return streams.bare(self.content.split(b"\n", index - self.first + 1)[index - self.first])
 
 
-class Rows(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class RowBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Rows of a table, each of which may make several records."""
 
     first: int
@@ -92,17 +93,27 @@ def block_of(blocks: Sequence[Block], index: int) -> Block:
     return blocks[bisect_right(blocks, index, key=attrgetter("first")) - 1]
 
 
-async def of_lines(read: Callable[[int], bytes]) -> AsyncGenerator[Lines]:
+async def of_parts(parts: Iterator[tuple[int, bytes]], *, in_thread: bool = False) -> AsyncGenerator[LineBlock]:
+    """Yield parts of whole lines.
+
+    Args:
+        parts: the parts, each with the number of its first line from 0.
+        in_thread: whether the next part may be waited for, as of a pipe: the event loop then goes on meanwhile.
+    """
+    while (part := await batching.in_thread(lambda: next(parts, None)) if in_thread else next(parts, None)) is not None:
+        yield LineBlock(*part)
+
+
+def of_lines(read: Callable[[int], bytes]) -> AsyncGenerator[LineBlock]:
     """Yield the lines of a stream.
 
     Args:
         read: returns the next bytes of it, at most so many; none at its end.
     """
-    for first, content in streams.whole_lines(read, BLOCK_BYTES):
-        yield Lines(first, content)
+    return of_parts(streams.whole_lines(read, BLOCK_BYTES))
 
 
-async def of_rows(table: Table, wanted: Sequence[str], width: int) -> AsyncGenerator[Rows]:
+async def of_rows(table: Table, wanted: Sequence[str], width: int) -> AsyncGenerator[RowBlock]:
     """Yield the rows of a table.
 
     Args:
@@ -122,8 +133,8 @@ async def of_rows(table: Table, wanted: Sequence[str], width: int) -> AsyncGener
             rows.append(row)
             size += sum(len(cell) for cell in row.cells if isinstance(cell, str))
             if size >= BLOCK_BYTES:
-                yield Rows(first, size, width, columns, rows)
+                yield RowBlock(first, size, width, columns, rows)
                 first, size, rows = first + len(rows) * width, 0, []
         if rows:
-            yield Rows(first, size, width, columns, rows)
+            yield RowBlock(first, size, width, columns, rows)
             first += len(rows) * width

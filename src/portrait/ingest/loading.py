@@ -57,8 +57,8 @@ class Beside(Protocol):
 class Bar(Protocol):
     """Shows how far a load is."""
 
-    def advance(self, records: int, size: int) -> None:
-        """Count records that were written, and bytes that nothing waits of any more."""
+    def advance(self, records: int) -> None:
+        """Count records that were written or refused."""
         ...
 
 
@@ -104,6 +104,32 @@ async def load(
         await writing.give_up()
 
 
+async def check(
+    read: AsyncGenerator[tuple[Block, list[Read]]], *, beside: Beside | None = None, progress: Bar | None = None
+) -> LoadOutcome:
+    """Return what would become of what is read, as far as each record shows by itself; nothing is written.
+
+    See `load`; what it would record may turn out to be a duplicate, or be refused by what the database holds.
+
+    Raises:
+        InputRefused: no more could be read.
+    """
+    total = LoadOutcome()
+    async with contextlib.aclosing(read) as blocks:
+        async for block, reads in blocks:
+            for record in reads:
+                if isinstance(record, Refusal):
+                    total.refused[record.code] += 1
+                    if beside is not None:
+                        beside.refused(record, block)
+                else:
+                    total.recorded += 1
+                    total.warned.update(warning.code for warning in record.warnings)
+            if progress is not None:
+                progress.advance(len(reads))
+    return total
+
+
 class _UnderWay(NamedTuple):
     """Lines on their way into the database."""
 
@@ -114,8 +140,6 @@ class _UnderWay(NamedTuple):
     chunk: Chunk
     blocks: list[Block]
     """The blocks that hold them, in order, perhaps among others."""
-    size: int
-    """How many bytes of the stream nothing waits of any more."""
 
 
 class _Writing:
@@ -163,7 +187,6 @@ class _Writing:
     async def add(self, block: Block, reads: Sequence[Incoming | Refusal]) -> None:
         """Take in what became of the lines of a block, and begin to write those that wait no longer."""
         if not reads:
-            self._advance(0, block.size)
             return
         self._blocks.append(block)
         self._size += block.size
@@ -197,7 +220,7 @@ class _Writing:
         """Begin to write a chunk, once it may."""
         chunk, regrouped = self._gathering.take(MAX_CHUNK if self._gathered else self._weight)
         self._weight -= chunk.weight
-        blocks, size = list(self._blocks), self._size
+        blocks = list(self._blocks)
         first = self._gathering.first
         while len(self._blocks) > 1 and (first is None or first >= self._blocks[1].first):
             self._size -= self._blocks.popleft().size
@@ -205,7 +228,7 @@ class _Writing:
         while len(self._chunks) >= AT_ONCE or any(identifiers & other.identifiers for other in self._chunks):
             await self._take()
         task = asyncio.create_task(self._recorded(chunk.incoming))
-        self._chunks.append(_UnderWay(task, identifiers, regrouped, chunk, blocks, size - self._size))
+        self._chunks.append(_UnderWay(task, identifiers, regrouped, chunk, blocks))
 
     async def _recorded(self, incoming: list[Incoming]) -> Outcome:
         """Record a chunk; a database that is busy with others is asked again."""
@@ -224,7 +247,6 @@ class _Writing:
             await self._send()
         while self._chunks:
             await self._take()
-        self._advance(0, self._size)
         return self._total
 
     async def give_up(self) -> None:
@@ -239,7 +261,7 @@ class _Writing:
         Raises:
             Unavailable: the database could not record the chunk; the detail says which lines it holds.
         """
-        task, _, regrouped, chunk, blocks, size = self._chunks[0]
+        task, _, regrouped, chunk, blocks = self._chunks[0]
         try:
             outcome = await task
         except Unavailable as error:
@@ -261,8 +283,5 @@ class _Writing:
                 self._beside.refused(refusal, block_of(blocks, refusal.at))
             for warned in outcome.warnings:
                 self._beside.warned(warned, block_of(blocks, warned.at))
-        self._advance(len(chunk.incoming) + len(chunk.refused), size)
-
-    def _advance(self, records: int, size: int) -> None:
         if self._progress is not None:
-            self._progress.advance(records, size)
+            self._progress.advance(len(chunk.incoming) + len(chunk.refused))

@@ -7,12 +7,15 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from itertools import count
 from typing import NamedTuple, Self
 
 import msgspec
 
-from portrait.ingest.blocks import Block, Lines
+from portrait.ingest.blocks import Block, LineBlock, RowBlock
+from portrait.ingest.mapped import MappedTable
 from portrait.ingest.records import Parser
+from portrait.mapping.faults import NotMapped
 from portrait.model.errors import InputRefused
 from portrait.model.fact import Op
 from portrait.model.identifier import Identifier
@@ -42,6 +45,10 @@ class Recipe(msgspec.Struct, frozen=True):
     plugins: tuple[str, ...] = ()
     installed: bool = True
     max_section_bytes: int = MAX_SECTION_BYTES
+    moment: int | None = None
+    """From when records are true, in microseconds, where neither line nor record says; None: from when we are told."""
+    mapped: MappedTable | None = None
+    """How rows become lines; None: there are no rows."""
 
     def parsing(self) -> "Parsing":
         """Return what parses, with sections that are loaded anew."""
@@ -59,15 +66,32 @@ class Parsing:
     def __init__(self, recipe: Recipe, registry: Registry) -> None:
         self._parser = Parser(recipe.tenant, recipe.source, is_export=True)
         self._registry = registry
+        self._moment = recipe.moment
+        self._plan = None if recipe.mapped is None else recipe.mapped.plan(registry)
 
-    def line(self, index: int, text: bytes) -> Read:
-        """Return what becomes of the line that is the record with an index."""
-        return self._parser.line(index, text, self._registry)
+    def line(self, index: int, text: bytes, moment: int | None = None) -> Read:
+        """Return what becomes of the line that is the record with an index.
 
-    def block(self, block: Lines) -> Iterator[tuple[bytes, Read]]:
-        """Yield the lines that a block holds, with what becomes of each."""
-        for index, text in block:
-            yield text, self.line(index, text)
+        Args:
+            index: the index.
+            text: the line.
+            moment: from when its record is true, in microseconds, where neither line nor record says.
+        """
+        return self._parser.line(index, text, self._registry, moment)
+
+    def block(self, block: LineBlock | RowBlock) -> Iterator[tuple[bytes, Read]]:
+        """Yield the lines that a block holds or makes, with what becomes of each."""
+        if isinstance(block, LineBlock):
+            for index, text in block:
+                yield text, self.line(index, text, self._moment)
+            return
+        assert self._plan is not None
+        for first, row in zip(count(block.first, block.width), block.rows, strict=False):
+            for index, line in enumerate(self._plan.lines(row), first):
+                if isinstance(line, NotMapped):
+                    yield b"", Refusal(index, line.code, line.detail)
+                else:
+                    yield line, self.line(index, line)
 
 
 class Topic(NamedTuple):
@@ -103,7 +127,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
     sent: list[Sent]
 
     @classmethod
-    def of(cls, block: Lines, parsing: Parsing) -> Self:
+    def of(cls, block: LineBlock, parsing: Parsing) -> Self:
         """Return what is sent of a block."""
         topics: dict[Topic, int] = {}
         sent = []
@@ -140,7 +164,7 @@ class Reading(msgspec.Struct, frozen=True, array_like=True):
         return reads
 
 
-_block = msgspec.msgpack.Decoder(Lines)
+_block = msgspec.msgpack.Decoder(LineBlock | RowBlock)
 _recipe = msgspec.msgpack.Decoder(Recipe)
 _reading = msgspec.msgpack.Decoder(Reading)
 
@@ -177,13 +201,13 @@ class Readers:
             if isinstance(reader, _Reader):
                 await reader.end()
 
-    async def read(self, blocks: AsyncGenerator[Lines]) -> AsyncGenerator[tuple[Block, list[Read]]]:
+    async def read(self, blocks: AsyncGenerator[LineBlock | RowBlock]) -> AsyncGenerator[tuple[Block, list[Read]]]:
         """Yield blocks in order, with what became of what each holds.
 
         Raises:
             InputRefused: there is no further block; all before it have been yielded.
         """
-        under_way: deque[tuple[Lines, asyncio.Task[list[Read]]]] = deque()
+        under_way: deque[tuple[LineBlock | RowBlock, asyncio.Task[list[Read]]]] = deque()
         number = 0
         broken = None
         try:
@@ -224,7 +248,7 @@ class Readers:
             _log.warning("a process that parses lines cannot start (%s); the load goes on without it", error)
             return None
 
-    async def _read(self, reader: "_Reader", block: Lines) -> list[Read]:
+    async def _read(self, reader: "_Reader", block: LineBlock | RowBlock) -> list[Read]:
         try:
             reading = _reading.decode(await reader.ask(_encode(block)))
         except (OSError, EOFError, msgspec.MsgspecError):
@@ -234,12 +258,14 @@ class Readers:
             return self._parsed(block)
         return reading.read(self._sections, self._parsing)
 
-    def _parsed(self, block: Lines) -> list[Read]:
+    def _parsed(self, block: LineBlock | RowBlock) -> list[Read]:
         """Return what becomes of what a block holds where this process parses it."""
         return [read for _, read in self._parsing.block(block)]
 
 
-async def _until_broken(blocks: AsyncGenerator[Lines]) -> AsyncGenerator[Lines | InputRefused]:
+async def _until_broken(
+    blocks: AsyncGenerator[LineBlock | RowBlock],
+) -> AsyncGenerator[LineBlock | RowBlock | InputRefused]:
     """Yield blocks, and at last why there is no further block, if that is no usual end."""
     async with contextlib.aclosing(blocks):
         try:

@@ -106,10 +106,19 @@ class Parser:
             )
         return incoming
 
-    def line(self, index: int, text: bytes, registry: Registry) -> Incoming | Refusal:
-        """Return the record that a line of a bulk holds, or why it cannot be taken."""
+    def line(self, index: int, text: bytes, registry: Registry, moment: int | None = None) -> Incoming | Refusal:
+        """Return the record that a line of a bulk holds, or why it cannot be taken.
+
+        Args:
+            index: its place among the lines.
+            text: the line.
+            registry: the sections.
+            moment: from when its record is true, in microseconds, where neither line nor record says; None: from when
+                we are told.
+        """
         try:
-            return self._line(index, text, registry)
+            incoming = self._line(index, text, registry)
+            return incoming if moment is None or incoming.moment is not None else incoming._replace(effective_at=moment)
         except (InvalidRequest, SectionFailed) as error:
             self._failures.log(error)
             return Refusal(index, error.code, error.detail)

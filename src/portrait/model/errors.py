@@ -51,18 +51,22 @@ PortraitError
 │   ├── TooManyConnections    the process has reached its limit of connections
 │   └── ShuttingDown          the service is stopping
 ├── SectionFailed           a section's own code, a plugin's, raised an error
+├── SourceFailed            a declared source cannot be reached, or answers what cannot be shown
 ├── Defect                  the service failed, by a defect of its own
 └── StartRefused            the service or a command cannot start: says what is wrong and what to do
     ├── InvalidSetting        a setting breaks its rule
     ├── DatabaseRefused       a database that is locked, read-only, corrupt, too new, or none at all
     ├── PluginRefused         a plugin that does not import, or whose declaration is invalid
-    └── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
-        └── TableBroken         a file or a query of which no further row can be read
+    ├── SourceRefused         a file of declared sources that cannot be read, or declares what cannot be
+    ├── InputRefused          a file that cannot be loaded or matched: of another format, unreadable, without ids
+    │   └── TableBroken         a file or a query of which no further row can be read
+    └── InvalidMapping        a mapping that breaks its form, or does not fit the sections or the table
 
 `code` is stable and part of the contract; `detail` is for people and may change. Neither ever repeats a value from
 the request: field names, positions and rules only.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 
@@ -432,6 +436,20 @@ class SectionFailed(PortraitError):
         return error
 
 
+class SourceFailed(PortraitError):
+    """A declared source cannot be reached, or answers what cannot be shown.
+
+    The detail is for whoever asked and tells nothing of what lies behind; `log_text` is for the operator's log. Neither
+    holds a secret or a value.
+    """
+
+    code = "source_failed"
+
+    def __init__(self, detail: str, log_text: str | None = None) -> None:
+        super().__init__(detail)
+        self.log_text = log_text or detail
+
+
 class Defect(PortraitError):
     """The service failed: the cause is in the log, under the request's id."""
 
@@ -462,6 +480,12 @@ class PluginRefused(StartRefused):
     code = "plugin_refused"
 
 
+class SourceRefused(StartRefused):
+    """A file of declared sources that cannot be read, or declares what cannot be; no secret is repeated."""
+
+    code = "source_refused"
+
+
 class InputRefused(StartRefused):
     """A file that cannot be loaded or matched: of another format, unreadable, without ids, or saying too little."""
 
@@ -472,3 +496,19 @@ class TableBroken(InputRefused):
     """A table of which no further row can be read: the detail says behind which row, why, and how to go on."""
 
     code = "table_broken"
+
+
+class InvalidMapping(StartRefused):
+    """A mapping that breaks its form, or does not fit the sections or the table; `faults` says each fault by itself."""
+
+    code = "invalid_mapping"
+    faults: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, faults: Sequence[str]) -> Self:
+        """Return the error that says all faults, each a sentence."""
+        faults = tuple(dict.fromkeys(faults))
+        several = "".join(f"\n- {fault}" for fault in faults)
+        error = cls(f"The mapping is wrong: {faults[0]}" if len(faults) == 1 else f"The mapping is wrong:{several}")
+        error.faults = faults
+        return error

@@ -2,8 +2,8 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Protocol
 
 from portrait.model import strict_json
 from portrait.model.errors import BodyTooLarge, MalformedJson
@@ -12,7 +12,16 @@ MAX_LINE = 2**20
 """The longest record, in bytes."""
 MAX_ELEMENTS = 2**22
 """The most elements of one array."""
+_ENDS = {b"[": b"]", b"{": b"}"}
 _blanks = re.compile(rb"[ \t\r\n]*")
+
+
+class Readable(Protocol):
+    """What gives bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most so many; none at the end."""
+        ...
 
 
 def bare(line: bytes) -> bytes:
@@ -69,27 +78,44 @@ def elements(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """
     window = _Window(stream)
     window.skip_mark()
-    window.take(b"[")
-    index = 0
-    if window.next() != b"]":
-        while True:
-            yield index, window.element()
-            index += 1
-            if index > MAX_ELEMENTS:
-                raise BodyTooLarge(f"An array has at most {MAX_ELEMENTS} elements. Send less at a time.")
-            if window.next() != b",":
-                break
+    for index, text in enumerate(window.elements()):
+        yield index, text
+        if index + 1 > MAX_ELEMENTS:
+            raise BodyTooLarge(f"An array has at most {MAX_ELEMENTS} elements. Send less at a time.")
+    window.end("the array")
+
+
+def elements_at(stream: Readable, path: Sequence[str]) -> Iterator[bytes]:
+    """Yield the elements of the array that stands at a path in a JSON document, as `elements` does, but any number.
+
+    The text is taken as it is where it is not UTF-8: each element is still to be checked.
+
+    Raises:
+        MalformedJson: the text is no JSON document, or has no array there; the detail says where.
+        BodyTooLarge: an element, or a name, is longer than a record may be.
+    """
+    window = _Window(stream, is_checked=False)
+    window.skip_mark()
+    for depth, name in enumerate(path):
+        window.take(b"{")
+        if window.next() == b"}" or not any(key == name for key in window.passed_names(name)):
+            raise MalformedJson(f"The JSON document has nothing at `{'.'.join(path[: depth + 1])}`.")
+    yield from window.elements()
+    for name in reversed(path):
+        if window.next() == b",":
             window.take(b",")
-    window.take(b"]")
-    if window.next():
-        raise window.malformed("nothing may follow the array")
+            if any(key == name for key in window.passed_names(name)):
+                raise MalformedJson(f"The JSON document has `{name}` twice in one object: write it once.")
+        window.take(b"}")
+    window.end("the document")
 
 
 class _Window:
     """A moving window on a stream of JSON."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Readable, *, is_checked: bool = True) -> None:
         self._stream = stream
+        self._is_checked = is_checked
         self._data = b""
         self._start = 0
         self._passed = 0
@@ -143,6 +169,92 @@ class _Window:
                 self._start = len(self._data)
                 raise self.malformed("it is cut off, or an element ends in a lone surrogate")
 
+    def elements(self) -> Iterator[bytes]:
+        """Yield the elements of an array, and go past it.
+
+        Raises:
+            MalformedJson: no array stands there.
+            BodyTooLarge: an element is longer than a record may be.
+        """
+        self.take(b"[")
+        if self.next() != b"]":
+            while True:
+                yield self.element()
+                if self.next() != b",":
+                    break
+                self.take(b",")
+        self.take(b"]")
+
+    def passed_names(self, wanted: str) -> Iterator[str]:
+        """Yield the names of an object's members, past the values; behind the wanted name its value stands next.
+
+        Raises:
+            MalformedJson: no member stands there.
+            BodyTooLarge: a name or a text is longer than a record may be.
+        """
+        while True:
+            if self.next() != b'"':
+                raise self.malformed("expected a name")
+            name = str(strict_json.decode(self.element()))
+            self.take(b":")
+            yield name
+            if name == wanted:
+                return
+            self.skip()
+            if self.next() != b",":
+                return
+            self.take(b",")
+
+    def skip(self) -> None:
+        """Go past a value of any size.
+
+        Raises:
+            MalformedJson: no JSON value stands there.
+            BodyTooLarge: a text in it is longer than a record may be.
+        """
+        ends: list[bytes] = []
+        while True:
+            first = self.next()
+            if first in _ENDS and not self._skip_short():
+                self.take(first)
+                ends.append(_ENDS[first])
+                if self.next() != ends[-1]:
+                    self._skip_name(ends)
+                    continue
+            elif first not in _ENDS:
+                self.element()
+            while ends and self.next() == ends[-1]:
+                self.take(ends.pop())
+            if not ends:
+                return
+            self.take(b",")
+            self._skip_name(ends)
+
+    def _skip_short(self) -> bool:
+        """Go past a value that is in the window as a whole; tell whether it is."""
+        try:
+            length = strict_json.value_end(memoryview(self._data)[self._start :])
+        except MalformedJson as error:
+            raise self.malformed("a value is no JSON") from error
+        self._start += length or 0
+        return length is not None
+
+    def _skip_name(self, ends: list[bytes]) -> None:
+        if ends[-1] == b"}":
+            if self.next() != b'"':
+                raise self.malformed("expected a name")
+            self.element()
+            self.take(b":")
+
+    def end(self, what: str) -> None:
+        """Check that nothing but white space follows.
+
+        Raises:
+            MalformedJson: something does.
+        """
+        if self.next():
+            raise self.malformed(f"nothing may follow {what}")
+
     def malformed(self, what: str) -> MalformedJson:
         """Return the error that names the current byte."""
         return MalformedJson(f"The JSON array is malformed: {what} (byte {self._passed + self._start}).")
@@ -153,7 +265,8 @@ class _Window:
         self._start = 0
         block = self._stream.read(MAX_LINE)
         try:
-            self._utf8.decode(block, final=not block)
+            if self._is_checked:
+                self._utf8.decode(block, final=not block)
         except UnicodeDecodeError as error:
             offset = self._passed + len(self._data) + error.start
             raise MalformedJson(f"The text is not valid UTF-8 (byte {offset}).") from None

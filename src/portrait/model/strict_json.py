@@ -36,8 +36,11 @@ _elements = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder(msgspec.Raw)
 
 
-def check(raw: bytes) -> None:
+def check(raw: bytes, *, any_integer: bool = False) -> None:
     """Check one JSON text.
+
+    Args:
+        any_integer: take integers of any length: they go on as texts.
 
     Raises:
         MalformedJson: it is not JSON, or holds what no store can keep; the detail says where.
@@ -48,7 +51,7 @@ def check(raw: bytes) -> None:
         _check_utf8(raw)
     if b"\\u0000" in raw:
         _check_nul(raw)
-    if _long_integer in raw.translate(_zeros):
+    if not any_integer and _long_integer in raw.translate(_zeros):
         _check_integers(raw)
     if _may_repeat(raw):
         _check_names(raw)

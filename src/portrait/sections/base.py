@@ -2,7 +2,7 @@
 
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
@@ -239,6 +239,10 @@ class ComputedSection(Section):
     timeout: float
     """The deadline, in seconds."""
     cache_seconds: float
+    breaker: tuple[int, float] | None = None
+    """After how many failures in a row the function is not called, and for how many seconds; None: it always is."""
+    ended: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """Of a coroutine function: run on each loop that it was called on, before that loop closes."""
 
 
 @lru_cache(maxsize=_KEPT)

@@ -50,6 +50,7 @@ def register_profile_section(
     description: str | None = None,
     timeout: float | None = None,
     cache_seconds: float | None = None,
+    breaker: tuple[int, float] | None = None,
     key: tuple[str, ...] | Mapping[type[Record], tuple[str, ...]] | None = None,
     kind: Literal["state", "events"] | None = None,
     fold: Fold[Any] | None = None,
@@ -81,6 +82,8 @@ def register_profile_section(
         description: one line for people; the target's docstring where left out.
         timeout: computed: the deadline in seconds, 0.2 where left out.
         cache_seconds: computed: how long an answer is kept per customer, in seconds; 0, not at all, where left out.
+        breaker: computed: after how many failures in a row the function is not called, and for how many seconds; then
+            one call tries. Counted per tenant and process. It is always called where left out.
         key: stored: the fields (Python names) whose values name a record; of a union, per record type.
         kind: stored: `state` (the newest record of a key counts; where left out) or `events` (immutable by key).
         fold: stored: a fold of one's own, instead of that of the kind.
@@ -113,7 +116,8 @@ def register_profile_section(
     """
     options = {
         "roles": roles, "default": default, "description": description, "timeout": timeout,
-        "cache_seconds": cache_seconds, "key": key, "kind": kind, "fold": fold, "effective": effective, "order": order,
+        "cache_seconds": cache_seconds, "breaker": breaker, "key": key, "kind": kind, "fold": fold,
+        "effective": effective, "order": order,
         "shown": shown, "combine": combine, "rank": rank, "first": first, "becomes": becomes,
         "withdraws": withdraws, "prefers": prefers, "ranked": ranked, "grants": grants, "planned": planned,
         "normalise": normalise, "extras": extras, "version": version, "upgrade": upgrade,
@@ -155,7 +159,7 @@ _STORED_ONLY = frozenset(
         "upgrade",
     }
 )
-_COMPUTED_ONLY = frozenset({"timeout", "cache_seconds"})
+_COMPUTED_ONLY = frozenset({"timeout", "cache_seconds", "breaker"})
 
 
 def build(declaration: Declaration, origin: str) -> StoredSection | ComputedSection:
@@ -197,7 +201,23 @@ def _computed(target: Any, options: Mapping[str, Any], common: dict[str, Any], w
         raise PluginRefused(f"{where}: timeout must be more than 0 and at most 60 seconds.")
     if cache_seconds < 0:
         raise PluginRefused(f"{where}: cache_seconds must not be negative.")
-    return ComputedSection(function=target, timeout=timeout, cache_seconds=cache_seconds, **common)
+    breaker = options["breaker"]
+    if breaker is not None and not _is_breaker(breaker):
+        raise PluginRefused(
+            f"{where}: breaker must be how many failures, at least 1, and how many seconds, more than 0: (5, 30)."
+        )
+    return ComputedSection(function=target, timeout=timeout, cache_seconds=cache_seconds, breaker=breaker, **common)
+
+
+def _is_breaker(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and isinstance(value[0], int)
+        and isinstance(value[1], int | float)
+        and value[0] >= 1
+        and value[1] > 0
+    )
 
 
 def _stored(target: Any, options: Mapping[str, Any], common: dict[str, Any], where: str) -> StoredSection:

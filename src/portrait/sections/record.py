@@ -95,17 +95,17 @@ def _placeholder(annotation: Any) -> Any:
     if _holds_datetime(annotation):
         return "2026-01-01T00:00:00Z"
     inner = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
-    if choices := _literals(inner):
+    if choices := literals(inner):
         return choices[0]
     return {int: 1, float: 1.0, bool: True, dict: {}, list: []}.get(get_origin(inner) or inner, "text")
 
 
-def _plain(annotation: Any) -> Any:
+def plain_type(annotation: Any) -> Any:
     """Return a type without its annotations and without None."""
     if hasattr(annotation, "__metadata__"):
-        return _plain(get_args(annotation)[0])
+        return plain_type(get_args(annotation)[0])
     others = [argument for argument in get_args(annotation) if argument not in {type(None), UnsetType}]
-    return _plain(others[0]) if len(others) == 1 and isinstance(annotation, UnionType) else annotation
+    return plain_type(others[0]) if len(others) == 1 and isinstance(annotation, UnionType) else annotation
 
 
 def _holds_datetime(annotation: Any) -> bool:
@@ -310,7 +310,7 @@ class Shape:
         for member in self.members:
             for field in msgspec.structs.fields(member):
                 if field.encode_name == name:
-                    choices = _literals(field.type)
+                    choices = literals(field.type)
                     if choices:
                         return f"one of: {', '.join(choices)}"
         return "one of the values that the schema lists"
@@ -342,14 +342,15 @@ _WORDS = {
 """What the decoder's types are called in JSON."""
 
 
-def _literals(annotation: Any) -> list[str]:
-    literals = []
+def literals(annotation: Any) -> list[str]:
+    """Return the texts that a type allows; none where it allows any text, or no texts."""
+    texts = []
     for inner in get_args(annotation):
         if isinstance(inner, str):
-            literals.append(inner)
+            texts.append(inner)
         elif get_args(inner):
-            literals.extend(_literals(inner))
-    return literals
+            texts.extend(literals(inner))
+    return texts
 
 
 def _named(name: str) -> str:

@@ -56,13 +56,13 @@ class Registry:
         """
         if not _NAME.fullmatch(section.name) or section.name in RESERVED:
             raise PluginRefused(
-                f"Plugin {section.origin}: `{section.name}` cannot be a section's name. It must match "
+                f"{section.origin}: `{section.name}` cannot be a section's name. It must match "
                 f"{_NAME.pattern} and not be {', '.join(sorted(RESERVED))}."
             )
         if taken := self._sections.get(section.name):
             raise PluginRefused(
                 f"Two sections are called `{section.name}`: one from {taken.origin}, one from {section.origin}. "
-                "Rename one of them or leave one plugin out."
+                "Rename one of them or leave one out."
             )
         if isinstance(section, StoredSection):
             section = replace(section, max_bytes=self._max_section_bytes)

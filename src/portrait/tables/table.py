@@ -56,7 +56,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Table(Protocol):
-    """Rows of one file, sheet or query."""
+    """Rows of one file, sheet or query, read once, from the first to the last."""
 
     name: str
     """The name of the file, without folders; of a query, that of the database."""
@@ -65,7 +65,9 @@ class Table(Protocol):
     def columns(self) -> tuple[str, ...] | None:
         """The columns' names in order; None: each row has names of its own, as JSON objects do.
 
-        Where rows have names of their own, a column is asked for by its path: `address.city`.
+        Where rows have names of their own, a column is asked for by its path: `address.city`. Of a name that several
+        columns have, each gets its number: `Create Date (1)`, `Create Date (2)`. A column without a name is called by
+        its position: `column 3`.
         """
         ...
 
@@ -74,13 +76,22 @@ class Table(Protocol):
         """How much of the table has been read, from 0 to 1; None where that cannot be told."""
         ...
 
+    def check(self, wanted: Sequence[str]) -> None:
+        """Check that the table has some columns.
+
+        Raises:
+            InputRefused: it lacks a column; the detail says which, and what would be right.
+        """
+        ...
+
     def batches(self, wanted: Sequence[str]) -> AsyncIterator[list[Row]]:
-        """Yield the rows in order, some at a time, in constant memory.
+        """Yield the rows in order, some at a time, in constant memory. Rows that hold nothing are left out.
 
         Args:
             wanted: the columns; each is one of `columns`, where there are any.
 
         Raises:
+            InputRefused: the table lacks a column; then no row is yielded.
             TableBroken: no further row can be read, or the file has changed since it was opened.
         """
         ...
