@@ -15,7 +15,7 @@ from portrait.declared.json_path import JsonPath
 from portrait.declared.names import Names, Question, fault_of
 from portrait.declared.secret import Secret, SecretMissing
 from portrait.declared.sql import statement
-from portrait.declared.tables import HttpTable, QueryTable, SecretTable, SourceTable
+from portrait.declared.tables import HttpSpec, QuerySpec, SecretSpec, SourceSpec
 from portrait.declared.url import UrlTemplate
 from portrait.model.errors import InvalidSetting, SourceRefused
 from portrait.sections.base import ComputedSection
@@ -116,7 +116,7 @@ class _Section:
             ended=end,
         )
 
-    def _of_query(self, table: QueryTable) -> tuple[Callable[..., Any], Any]:
+    def _of_query(self, table: QuerySpec) -> tuple[Callable[..., Any], Any]:
         with _key("query.database"):
             engine = _engine(table.database)
         with _key("query.sql"):
@@ -138,7 +138,7 @@ class _Section:
         database = PostgresSource(question, table.database, password, asked, table.rows, self._table.timeout)
         return database.ask, database.end
 
-    def _of_http(self, table: HttpTable | None) -> tuple[Callable[..., Any], Any]:
+    def _of_http(self, table: HttpSpec | None) -> tuple[Callable[..., Any], Any]:
         assert table is not None  # its form was checked
         with _key("http.url"):
             url = UrlTemplate(table.url)
@@ -172,12 +172,12 @@ class _Section:
             raise ValueError(fault)
         return Question(tuple(names), self._tenants)
 
-    def _header(self, name: str, value: str | SecretTable) -> str | Secret:
+    def _header(self, name: str, value: str | SecretSpec) -> str | Secret:
         if not _HEADER.fullmatch(name):
             raise ValueError("http.headers has a name that no header has")
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"http.headers.{name} is set by the call itself")
-        if isinstance(value, SecretTable):
+        if isinstance(value, SecretSpec):
             return self._secret(f"http.headers.{name}", value)
         if _SECRET_HEADER.search(name):
             raise ValueError(
@@ -187,7 +187,7 @@ class _Section:
             raise ValueError(f"http.headers.{name} must be one line of printable ASCII")
         return value
 
-    def _secret(self, key: str, table: SecretTable) -> Secret:
+    def _secret(self, key: str, table: SecretSpec) -> Secret:
         if (table.env is None) == (table.file is None):
             raise ValueError(f'{key} must be either {{ env = "…" }} or {{ file = "…" }}')
         if not (table.prefix.isascii() and (table.prefix.isprintable())):
@@ -197,12 +197,12 @@ class _Section:
         return secret
 
 
-def _converted(table: Any) -> SourceTable:
+def _converted(table: Any) -> SourceSpec:
     query = table.get("query") if isinstance(table, dict) else None
     if isinstance(query, dict) and "password" in query and not isinstance(query["password"], dict):
         raise ValueError('query.password must be { env = "…" } or { file = "…" }, never the password itself')
     try:
-        converted = msgspec.convert(table, SourceTable)
+        converted = msgspec.convert(table, SourceSpec)
     except msgspec.ValidationError as error:
         # The library names the place and the types, and of a value nothing but what a choice lacks.
         text, _, place = re.sub(r" '[^']*'$", "", str(error)).partition(" - at `$.")

@@ -16,7 +16,7 @@ _Text = Annotated[str, Meta(min_length=1, max_length=20_000)]
 _Type = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
-class SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SecretSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a secret is: `{ env = "…" }` or `{ file = "…" }`."""
 
     env: _Text | None = None
@@ -24,20 +24,20 @@ class SecretTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefix: str = ""
 
 
-class QueryTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QuerySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sections.NAME.query]`."""
 
     database: _Text
     sql: _Text
-    password: SecretTable | None = None
+    password: SecretSpec | None = None
     rows: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 100
 
 
-class HttpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HttpSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sections.NAME.http]`."""
 
     url: _Text
-    headers: dict[str, str | SecretTable] = {}
+    headers: dict[str, str | SecretSpec] = {}
     records: _Text | None = None
     fields: dict[str, str] | None = None
     not_found: Literal["empty", "failure"] = "empty"
@@ -46,14 +46,14 @@ class HttpTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_bytes: Annotated[int, Meta(ge=1, le=MAX_ANSWER_BYTES)] = 1_000_000
 
 
-class BreakerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BreakerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sections.NAME.breaker]`."""
 
     failures: Annotated[int, Meta(ge=1, le=1000)] = 5
     seconds: Annotated[float, Meta(gt=0, le=86_400)] = 30.0
 
 
-class SourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[sections.NAME]`."""
 
     description: _Text
@@ -63,6 +63,6 @@ class SourceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, Meta(gt=0, le=60)] = 0.2
     cache_seconds: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
     default: bool = True
-    breaker: BreakerTable = BreakerTable()
-    query: QueryTable | None = None
-    http: HttpTable | None = None
+    breaker: BreakerSpec = BreakerSpec()
+    query: QuerySpec | None = None
+    http: HttpSpec | None = None
