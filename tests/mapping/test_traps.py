@@ -1,8 +1,8 @@
 """What loaders get wrong from memory: 40 traps, each a small file that goes through a reader and a mapping.
 
 Five cannot be met by these readers. 6: a file is opened by its name, which is no pattern. 13 and 33 are about moments
-and cursors of DuckDB, which no reader is built on. 32: no reader fetches anything. 36: a mapping has no SQL, and compares
-texts. Of these 6, 13 and 36 are tested all the same.
+and cursors of DuckDB, which no reader is built on. 32: no reader fetches anything. 36: a mapping has no SQL, and it
+compares texts. Of these 6, 13 and 36 are tested all the same.
 """
 
 import asyncio
