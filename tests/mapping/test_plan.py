@@ -207,9 +207,11 @@ def test_a_field_that_is_not_required_is_left_out_alone():
 
 
 def test_a_record_is_left_out_without_a_field_of_its_key():
-    text = f'{HEAD}{CONSENT}channel = "channel"\nstatus = {{ value = "revoked" }}'
-    assert records(text, {"id": "c1", "channel": "sms"})[0]["channel"] == "sms"
-    assert records(text, {"id": "c1", "channel": ""}) == []  # or it would be a decision on all channels
+    text = f'{HEAD}{CONSENT}channel = "channel"\nstatus = "status"'
+    assert records(text, {"id": "c1", "status": "revoked", "channel": "sms"})[0]["channel"] == "sms"
+    assert (
+        records(text, {"id": "c1", "status": "revoked", "channel": ""}) == []
+    )  # or it would be a decision on all channels
 
 
 def test_a_record_is_left_out_whose_columns_say_nothing():
