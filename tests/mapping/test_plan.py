@@ -38,7 +38,11 @@ from msgspec import Meta
 from portrait import Record, Text, Timestamp, impersonal, register_profile_section
 
 
-@register_profile_section("badges", kind="state", key=("badge_id",), effective="won_at")
+def won(record):
+    return record.won_at if record.level < 5 else 1 / 0
+
+
+@register_profile_section("badges", kind="state", key=("badge_id",), effective=won)
 class Badge(Record, frozen=True, kw_only=True):
     """A badge."""
 
@@ -207,9 +211,11 @@ def test_a_field_that_is_not_required_is_left_out_alone():
 
 
 def test_a_record_is_left_out_without_a_field_of_its_key():
-    text = f'{HEAD}{CONSENT}channel = "channel"\nstatus = {{ value = "revoked" }}'
-    assert records(text, {"id": "c1", "channel": "sms"})[0]["channel"] == "sms"
-    assert records(text, {"id": "c1", "channel": ""}) == []  # or it would be a decision on all channels
+    text = f'{HEAD}{CONSENT}channel = "channel"\nstatus = "status"'
+    assert records(text, {"id": "c1", "status": "revoked", "channel": "sms"})[0]["channel"] == "sms"
+    assert (
+        records(text, {"id": "c1", "status": "revoked", "channel": ""}) == []
+    )  # or it would be a decision on all channels
 
 
 def test_a_record_is_left_out_whose_columns_say_nothing():
@@ -306,6 +312,13 @@ def test_a_record_that_says_itself_when_it_was_true_gets_no_other_moment(section
     (won,) = lines(badge, {"id": "c1", "b": "7", "t": "2026-01-02"}, sections=sections)
     assert "effectiveAt" not in won
     assert reasons(badge, {"id": "c1", "b": "7", "t": ""}, sections=sections, exported=None)
+
+
+def test_what_a_section_fails_at_is_left_to_it(sections):
+    text = f'{HEAD}[[records]]\nsection = "badges"\n[records.fields]\nbadgeId = "id"\nlevel = "level"\n'
+    text += 'wonAt = { column = "t", zone = "UTC" }'
+    (line,) = lines(text, {"id": "c1", "level": "5", "t": "2026-01-02"}, sections=sections, exported=None)
+    assert "effectiveAt" not in line
 
 
 def test_an_event_has_its_own_moment_and_needs_no_other():

@@ -110,7 +110,7 @@ def slot_of(annotation: Any) -> Slot:
         choices = ()
         kind = _BASIC.get(get_origin(plain) or plain, "other")
     has_parts = any(part is not Any for part in get_args(plain)) and plain != dict[str, Any]
-    is_narrow = bool(choices) or kind == "other" or has_parts or any(_narrows(meta) for meta in _metas(annotation))
+    is_narrow = kind == "other" or has_parts or any(_narrows(meta) for meta in _metas(annotation))
     slot = Slot(kind, _check(annotation), choices, is_narrow, takes_null=False)
     return slot._replace(takes_null=not slot.refuses(None))
 
