@@ -1,8 +1,10 @@
 """What is wrong with a row: a cell that cannot be read, and what is handed on of it."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from portrait.model.errors import InvalidRecord
+from portrait.model.errors import InvalidMapping, InvalidRecord
 
 
 class BadCell(Exception):
@@ -28,3 +30,11 @@ class NotMapped(msgspec.Struct, frozen=True, array_like=True):
 def not_mapped(detail: str) -> NotMapped:
     """Return what is handed on of a record that cannot be made."""
     return NotMapped(InvalidRecord.code, detail)
+
+
+def invalid(all_faults: Sequence[str]) -> InvalidMapping:
+    """Return the error that says all faults of a mapping, each a sentence, and each once."""
+    faults = tuple(dict.fromkeys(all_faults))
+    error = InvalidMapping("The mapping is wrong:" + (" " if len(faults) == 1 else "\n- ") + "\n- ".join(faults))
+    error.faults = faults
+    return error

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from portrait.mapping.faults import invalid
 from portrait.mapping.toml import shaped
-from portrait.model.errors import InvalidMapping
 from portrait.tables.table import Layout
 
 DateOrder = Literal["dmy", "mdy", "ymd", "seconds", "milliseconds"]
@@ -144,7 +144,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         try:
             document = tomllib.loads(text.removeprefix("\ufeff"))
         except tomllib.TOMLDecodeError as error:
-            raise InvalidMapping.of([f"It is not TOML: {str(error)[:1].lower()}{str(error)[1:]}."]) from None
+            raise invalid([f"It is not TOML: {str(error)[:1].lower()}{str(error)[1:]}."]) from None
         faults: list[str] = []
         if isinstance(exported := document.get("exported"), dict):
             faults.append('`exported` must be a moment, such as "2026-04-03T10:00:00Z".')
@@ -152,7 +152,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             document["exported"] = {"value": exported}
         mapping: Self | None = shaped(document, cls, "", faults)
         if faults or mapping is None:
-            raise InvalidMapping.of(faults)
+            raise invalid(faults)
         return mapping
 
     @property

@@ -5,14 +5,13 @@ from datetime import datetime
 
 import msgspec
 
-from portrait.mapping.faults import BadCell
+from portrait.mapping.faults import BadCell, invalid
 from portrait.mapping.fields import Columns, Get, check_texts, constant_moment
 from portrait.mapping.language import FieldRule, Mapping
 from portrait.mapping.making import RecordPlanning, got, unknown_type
 from portrait.mapping.moments import rfc3339
 from portrait.mapping.plan import RowPlan
 from portrait.mapping.slots import IDENTIFIER, MOMENT, NAME
-from portrait.model.errors import InvalidMapping
 from portrait.model.source import PUBLIC, is_public
 from portrait.sections.registry import Registry
 from portrait.tables.table import Cell
@@ -87,7 +86,7 @@ class _Planning:
         if not makers and rules and not self.faults:
             self.faults.append("The table has none of the columns of which it makes records.")
         if self.faults:
-            raise InvalidMapping.of(self.faults)
+            raise invalid(self.faults)
         return RowPlan(
             wanted=self._columns.wanted, subject=subject, named_by=named_by, at=at,
             exported=None if moment is None else _encode(rfc3339(moment)), makers=makers,

@@ -66,7 +66,6 @@ PortraitError
 the request: field names, positions and rules only.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 
@@ -393,11 +392,7 @@ class StorageFull(Unavailable):
 
 
 class StorageFailed(Unavailable):
-    """The database reports an error of its own.
-
-    Nothing of the request was kept, unless the connection to a server was lost in mid-commit: sending the records again
-    settles it, since what was kept is then a duplicate.
-    """
+    """The database reports an error of its own; where its connection was lost, sending again settles what was kept."""
 
     code = "storage_failed"
     retry_after = 5
@@ -503,12 +498,3 @@ class InvalidMapping(StartRefused):
 
     code = "invalid_mapping"
     faults: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, faults: Sequence[str]) -> Self:
-        """Return the error that says all faults, each a sentence."""
-        faults = tuple(dict.fromkeys(faults))
-        several = "".join(f"\n- {fault}" for fault in faults)
-        error = cls(f"The mapping is wrong: {faults[0]}" if len(faults) == 1 else f"The mapping is wrong:{several}")
-        error.faults = faults
-        return error
