@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from portrait.identity import normalise as module
-from portrait.identity.normalise import MAX_EMAIL, MAX_LABEL, MAX_LABELS, MAX_PHONE, normalise, region_fault
+from portrait.identity import phones
+from portrait.identity.normalise import MAX_EMAIL, MAX_LABEL, MAX_LABELS, normalise
+from portrait.identity.phones import MAX_PHONE, region_fault
 from portrait.model.identifier import MAX_VALUE_BYTES
 
 OPAQUE = ("device_id", "anonymous_id", "cookie_id", "loyalty_card")
@@ -326,7 +328,7 @@ def test_no_address_is_looked_up(monkeypatch):
 
 def test_memoised_values_are_bounded_in_number_and_length():
     for kept, type_, longest, end in (
-        (module._address, "email", MAX_EMAIL, "@x.org"), (module._phone, "phone", MAX_PHONE, ""),
+        (module._address, "email", MAX_EMAIL, "@x.org"), (phones.phone_form, "phone", MAX_PHONE, ""),
     ):  # fmt: skip
         kept.cache_clear()
         beyond = "x" * (longest + 1 - len(end)) + end
@@ -339,7 +341,7 @@ def test_memoised_values_are_bounded_in_number_and_length():
 @pytest.mark.parametrize("type_", TYPES)
 def test_a_value_that_is_too_long_is_not_normalised(type_, monkeypatch):
     made = []
-    for name in ("normalize", "_folded", "_address", "_phone"):
+    for name in ("normalize", "folded", "_address", "phone_form"):
         monkeypatch.setattr(module, name, lambda *args, name=name: made.append(name) or args[-1])
     for value in (" " * (MAX_VALUE_BYTES + 1), "é" * (MAX_VALUE_BYTES // 2 + 1), "\u200b " * MAX_VALUE_BYTES):
         assert normalise(type_, value) == value
@@ -428,7 +430,7 @@ def lines_run(work):
 @pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, names in WORST.items() for name in names])
 def test_work_of_libraries_on_a_value_is_bounded(type_, name):
     """An e-mail address as people have them takes them some 400 lines of Python."""
-    for kept in (module._address, module._phone):
+    for kept in (module._address, phones.phone_form):
         kept.cache_clear()
     value = WORST[type_][name]
     assert len(value.encode()) <= MAX_VALUE_BYTES

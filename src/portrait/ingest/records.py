@@ -226,7 +226,7 @@ class Parser:
         identifier, value = subject.named
         return Incoming(
             index, identifier, section, parsed, effective_at, source or self._source, value, linked, warnings,
-            is_line=is_line,
+            is_line=is_line, has_hashes=self._naming.has_hashes(identifier, linked),
         )  # fmt: skip
 
     def _subject(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Subject:

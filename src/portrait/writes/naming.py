@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from portrait.identity import rules
-from portrait.identity.normalise import is_readable, normalise
+from portrait.identity.normalise import is_readable
 from portrait.identity.rules import Rules
 from portrait.model.errors import BlockedIdentifier, InvalidRecord, UnknownIdentifierType
 from portrait.model.fact import Op
@@ -88,7 +88,7 @@ class Naming:
         """Return the identifier that a record names, if any, and the record under the key that this gives it."""
         if not isinstance(record, Identity):
             return parsed, None
-        other = identifier_of(record, self._rules.region)
+        other = identifier_of(record, self._rules.forms)
         return parsed._replace(key=section.key(tuple(other), self._key_secret)), other
 
     def linked(self, record: Record, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Linked | None]:
@@ -110,6 +110,11 @@ class Naming:
         if not section.ranked:
             return parsed
         return parsed._replace(body=with_rank(parsed.body, self._rules.rank(source)))
+
+    def has_hashes(self, identifier: Identifier, linked: Linked | None) -> bool:
+        """Tell whether a record names a clear value, and the tenant has a type of hashes of such."""
+        others = () if linked is None else (linked.named.identifier.type,)
+        return not self._rules.hashed.isdisjoint((identifier.type, *others))
 
     def doubts(self, subject: Subject, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""
@@ -143,7 +148,7 @@ def _named(policy: Rules, type_: str, value: str) -> GivenIdentifier:
             f"This tenant does not know this type of identifier. Known types: {known}. An administrator can add "
             "types to the tenant's identity rules."
         )
-    identifier = Identifier(type_, normalise(type_, value, policy.region))
+    identifier = policy.forms.of(type_, value)
     if fault := value_fault(identifier, value):
         raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
     if policy.blocks(identifier, value) and not policy.is_null_id(identifier):
@@ -173,14 +178,18 @@ def _doubts_of_form(policy: Rules, named: GivenIdentifier) -> tuple[RecordWarnin
     return (INVALID_PHONE,) if policy.is_uncertain(identifier) else ()
 
 
-def depends_on_region(incoming: Incoming) -> bool:
-    """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's region."""
-    if incoming.identifier.type == PHONE:
+def depends_on_rules(incoming: Incoming) -> bool:
+    """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's rules."""
+    if _depends(incoming.identifier.type):
         return True
     if incoming.op is Op.PUT:
-        return incoming.linked is not None and incoming.linked.named.identifier.type == PHONE
+        return incoming.linked is not None and _depends(incoming.linked.named.identifier.type)
     named_by = incoming.parsed.named_by
-    return isinstance(named_by, Identity) and named_by.type == PHONE
+    return isinstance(named_by, Identity) and _depends(named_by.type)
+
+
+def _depends(type_: str) -> bool:
+    return type_ == PHONE or type_ not in rules.DEFAULT_TYPES
 
 
 def without_apostrophe(customer_id: str) -> str:
