@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.cli.outlook_view import say_outlook
 from portrait.cli.printing import say
+from portrait.cli.rekey import counted, rekey_tenant
 from portrait.maintenance.report import Outlook, Report
 
 T = TypeVar("T")
@@ -42,7 +44,9 @@ def db() -> None:
 def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None:
     """Bring the database's schema to this version. There is no way back: make a backup first, and stop the services.
 
-    It is done whole or not at all: what was killed on its way begins anew.
+    It is done whole or not at all: what was killed on its way begins anew. Then identifiers that this version matches
+    in another form are put under it, as portrait identity rekey does; what was killed there goes on when it is begun
+    again.
 
     With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
     customers this version makes otherwise: from the first read on, after `portrait db rebuild`, and once an identity
@@ -54,8 +58,12 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
     if examples is not None:
         raise click.UsageError("--examples goes with --what-changes.")
 
-    async def work(services: Services) -> None:
+    async def work(services: Services) -> Counter[str]:
         await services.store.ready()
+        outcomes: Counter[str] = Counter()
+        async for tenant in services.rekeying.tenants():
+            outcomes += await rekey_tenant(services, tenant, preview=False, listed=0)
+        return outcomes
 
     if (rewrite := app.rewrite(options["database"])) is not None:
         say(
@@ -65,8 +73,10 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
             err=True,
         )
     with _share_done("Upgrading") as progress:
-        run(options, work, create=True, upgrade=True, progress=progress)
+        outcomes = run(options, work, create=True, upgrade=True, progress=progress)
     say("The database has this version's schema.", err=True)
+    if outcomes:
+        say(f"Identifiers: {counted(outcomes, preview=False)}", err=True)
 
 
 @db.command()

@@ -312,7 +312,7 @@ def _decoded(raw: bytes) -> Rules:
 
 
 def _whole(name: str, type_rule: Any) -> Any:
-    """Return a rule of a type, completed with the defaults that can stand with it; hashes have some of the clear one."""
+    """Return a rule of a type, completed with the defaults that can stand with it; hashes have some of theirs."""
     if not isinstance(type_rule, dict):
         return type_rule
     if name not in DEFAULT_TYPES:

@@ -207,14 +207,22 @@ class Linker(Regrouping):
         """Have what is known of an identifier under an older form be known under its form of now.
 
         Evidence says what it says in the forms of now. Bans hold for the new form too. Where the older one is still
-        somebody's, because records are of it or somebody linked it, the two are claimed to be one.
+        somebody's, because records are of it or somebody linked it, the two are claimed to be one. So are a clear one
+        and its hashes.
 
         Args:
             section: the section of evidence.
-            old: the identifier in its older form.
-            new: the same in its form of now.
+            old: the identifier as it is stored.
+            new: the same in its form of now, which may be the form that it has.
         """
-        await self.load((old, new))
+        await self.load((old, new, *self._rules.hashes(new)))
+        if old != new:
+            await self._renew(section, old, new)
+        self.tell_hashes({new: self._given(old)})
+        self.decide()
+        await self.apply()
+
+    async def _renew(self, section: StoredSection, old: Identifier, new: Identifier) -> None:
         others = {other for word in self._words.values() if old in word.pair for other in word.pair} - {old}
         renewed = {self._rules.forms.of(*other) for other in others} - {new}
         await self.load((*others, *renewed))
@@ -224,8 +232,6 @@ class Linker(Regrouping):
         await self.follow(section, pairs)
         if any(old in word.pair for word in self._words.values()) or await self._unit.with_records([old]):
             self._state_form(GivenIdentifier(old, self._given(old)), GivenIdentifier(new, self._given(old)), Rule.REKEY)
-        self.decide()
-        await self.apply()
 
     def _carry_bans(self, old: Identifier, new: Identifier) -> None:
         """Keep an identifier's form of now apart from what its older form is kept apart from."""

@@ -166,11 +166,10 @@ class RecordWriter:
             return
         policy = await _rules(tx, tenant)
         linker = Linker(unit, policy, self._clock())
-        taken = [index for index, record in enumerate(incoming) if record.linked and isinstance(results[index], Taken)]
+        accepted = [index for index, result in enumerate(results) if isinstance(result, Taken)]
+        taken = [index for index in accepted if incoming[index].linked]
         pairs = ended_pairs(ended, known, policy.forms) | pairs_of([incoming[index] for index in taken])
-        clear = _clear(
-            policy, [record for record, result in zip(incoming, results, strict=False) if isinstance(result, Taken)]
-        )
+        clear = _clear(policy, [incoming[index] for index in accepted])
         hashes = [other for identifier in clear for other in policy.hashes(identifier)]
         await linker.load([*(identifier for pair in pairs for identifier in pair), *clear, *hashes])
         await linker.follow(section, pairs)

@@ -92,13 +92,8 @@ class Rekeying:
             known = (await tx.resolve(tenant, wanted)).keys()
             mentioned = [each for each in wanted if each not in known]
             async with opened(tx, tenant, self._clock(), self._sections, known, mentioned) as (unit, linker):
-                if form != identifier:
-                    await linker.rekey(self._sections[LINKS.document], identifier, form)
-                await linker.load(wanted)
-                linker.tell_hashes({form: form.value})
-                linker.decide()
+                await linker.rekey(self._sections[LINKS.document], identifier, form)
                 reasons[:] = linker.refused_forms()
-                await linker.apply()
             return unit
 
         effect = await self._effects.of(tenant, wanted, put, {"dry": dry})
