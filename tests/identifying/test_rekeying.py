@@ -19,7 +19,9 @@ UUID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 async def rekeyed(running, **options):
     """Re-key the tenant, and return what changed or waits: the identifier as stored, its form and the reason."""
     outcomes = [each async for each in running.services.rekeying.run(TENANT, **options)]
-    return [(each.identifier.value, each.form.value, each.reason) for each in outcomes if each.is_changed or each.reason]
+    return [
+        (each.identifier.value, each.form.value, each.reason) for each in outcomes if each.is_changed or each.reason
+    ]
 
 
 async def rules(running, made):

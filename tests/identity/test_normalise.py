@@ -57,7 +57,7 @@ ADDRESSES = {
     # Refused: for special use (RFC 6761, 6762), or no address at all. The text counts, without its case.
     "john@printer.local": ["John@Printer.local", " john@printer.LOCAL "],
     "john@example.test": ["John@Example.test"],
-    "ann <ann@example.com>": ["Ann <ann@example.com>", "ann <Ann@Example.com>"],
+    "ann and bob <ann@example.com, bob@example.com>": ["Ann and Bob <ann@example.com, bob@example.com>"],
     "jörg": ["Jörg", "JO\u0308RG"],
 }
 
@@ -138,9 +138,7 @@ APART = {
         "john+news@example.com",
         "john@example.org",
         "john@mail.example.com",
-        "john@example.com.",
-        "mailto:john@example.com",
-        "John <john@example.com>",
+        "boss@example.net <john@example.com>",
         "@example.com",
         '""@example.com',
         "john@example.test",
@@ -152,12 +150,12 @@ APART = {
         "info@example.com",
         "ınfo@example.com",
         "İnfo@example.com",
-        "john\u200b@example.com",
+        "jo hn@example.com",
     ],
     "phone": [
         "+12015550123",
         "+12015550124",
-        "12015550123",
+        "2015550123",
         "+12015550123;ext=1",
         "+12015550123;ext=01",
         "+390612345678",
@@ -166,7 +164,7 @@ APART = {
         "1-800-flowers",
         "+18003569377",
     ],
-    "device_id": [UUID, UUID.replace("-", ""), "{" + UUID + "}", "a1B2", "A1B2", "é", "e"],
+    "device_id": [UUID, UUID.replace("-", "", 1), "{" + UUID, "a1B2", "A1B2", "é", "e"],
     "cookie_id": [UUID, UUID.upper(), "GA1.2.1", "ga1.2.1", "g\u200ba1.2.1"],
 }
 
@@ -221,7 +219,8 @@ def test_numbers_of_no_region_have_their_form():
 
 
 def test_device_ids_that_are_uuids_match_in_lower_case():
-    assert {normalise("device_id", text) for text in (UUID, UUID.upper(), f" {UUID.title()} ")} == {UUID}
+    texts = (UUID, UUID.upper(), f" {UUID.title()} ", UUID.replace("-", ""), "{" + UUID + "}", f"urn:uuid:{UUID}")
+    assert {normalise("device_id", text) for text in texts} == {UUID}
 
 
 @pytest.mark.parametrize("type_", OPAQUE)

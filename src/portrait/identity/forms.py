@@ -20,7 +20,7 @@ _UUID = re.compile(
     re.IGNORECASE,
 )
 """A UUID as RFC 9562 writes it, in braces, as a URN, or without hyphens."""
-_FLOAT = re.compile(r"\d+\.0+")
+_FLOAT = re.compile(r"\+?\d+\.0+")
 """A whole number that a spreadsheet or a table of floating numbers has taken for another."""
 _FRACTION = re.compile(r"\d+[.,]\d{1,2}")
 _SALESFORCE = re.compile("[0-9A-Za-z]{15}(?:[0-9A-Za-z]{3})?")

@@ -149,7 +149,8 @@ def _renumbered(number: PhoneNumber) -> PhoneNumber:
         return number
     newer = phonenumbers.parse(f"+{number.country_code}{national}")
     newer.extension = number.extension
-    return newer if phonenumbers.is_valid_number(newer) else number
+    is_whole = phonenumbers.national_significant_number(newer) == national  # nothing was taken for a prefix
+    return newer if is_whole and phonenumbers.is_valid_number(newer) else number
 
 
 def _mexican(national: str) -> str | None:

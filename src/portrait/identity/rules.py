@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -375,8 +375,10 @@ def _broken(message: str) -> str:
         fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
         return f"{path}: known rules are {', '.join(field.encode_name for field in fields)}"
     if "enum" in what:
-        chosen = next(field.type for field in msgspec.structs.fields(Rules) if field.encode_name in path)
-        return f"{path}: expected one of {', '.join(get_args(chosen))}"
+        fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
+        chosen = next(field.type for field in fields if field.encode_name in path.rpartition(".")[2])
+        names = get_args(chosen) if get_origin(chosen) is Literal else get_args(get_args(chosen)[0])
+        return f"{path}: expected one of {', '.join(names)}"
     return f"{path}: {what[0].lower()}{what[1:].partition(', got')[0]}"
 
 

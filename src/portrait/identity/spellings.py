@@ -106,7 +106,7 @@ def _peeled_phone(text: str) -> str:
     if label is not None:
         return text[label.end() :]
     whole = without_fraction(text.removeprefix("'"))
-    if whole != text.removeprefix("'"):
+    if whole != text:
         return whole
     remark = _REMARK.search(text)
     if remark is not None and remark.end() == len(text):

@@ -113,6 +113,11 @@ class LockedCustomers:
         """Return the profile that an identifier belongs to from now on; None: to none, or it is not here."""
         return self.profile_of(identifier) if identifier in self.owners else None
 
+    @property
+    def let_go(self) -> set[Identifier]:
+        """The identifiers that belonged to a customer when it was locked, and belong to nobody now."""
+        return self._before.keys() - self.owners.keys()
+
     def recorded_at(self, identifier: Identifier) -> int:
         """Return when the latest fact of an identifier's customer was recorded, in microseconds; not before now."""
         return self._latest.get(self.owners.get(identifier, ""), self.now)
