@@ -259,7 +259,8 @@ def test_hashes_are_as_shared_as_what_they_are_of():
 @pytest.mark.parametrize(
     ("type_", "value", "count"),
     [("email", "john@example.com", 1), ("email", "jo.hn@gmail.com", 2), ("phone", "+442079460018", 2),
-     ("phone", "+442079460018;ext=4", 0), ("phone", "020 7946 0018", 0), ("email", "john", 0), ("email", "none@none", 0),
+     ("phone", "+442079460018;ext=4", 0), ("phone", "020 7946 0018", 0), ("email", "john", 0), ("email",
+     "none@none", 0),
      ("phone", "+1234567890", 0), ("cookie_id", "a" * 64, 0)],
 )  # fmt: skip
 def test_only_what_is_clear_and_certain_has_hashes(type_, value, count):

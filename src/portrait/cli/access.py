@@ -27,8 +27,9 @@ REACH = (
 """The message that is printed when a key of the platform's is made."""
 
 NO_REGION = (
-    "The tenant has no region: phone numbers without + and a country code are not parsed, and link nobody. Set a region,"
-    ' best before the first record: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
+    "The tenant has no region: phone numbers without + and a country code are not parsed, and link nobody. Set one,"
+    " best before the first record: portrait identity rules --tenant {} --file FILE, where FILE holds"
+    ' {{"region": "GB"}}'
 )
 """The message that is printed when a tenant is made without a region."""
 

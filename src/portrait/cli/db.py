@@ -17,7 +17,7 @@ from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.cli.outlook_view import say_outlook
 from portrait.cli.printing import say
-from portrait.cli.rekey import counted, rekey_tenant
+from portrait.cli.rekey import counted, rekey_all
 from portrait.maintenance.report import Outlook, Report
 
 T = TypeVar("T")
@@ -50,7 +50,8 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
 
     With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
     customers this version makes otherwise: from the first read on, after `portrait db rebuild`, and once an identity
-    record or an action concerns them. It exits with 1 where there are any, or where `portrait db check` would.
+    record or an action concerns them; and how many identifiers it puts under another form. It exits with 1 where there
+    are any, or where `portrait db check` would.
     """
     if what_changes:
         _foresee(options, EXAMPLES if examples is None else examples)
@@ -60,10 +61,7 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
 
     async def work(services: Services) -> Counter[str]:
         await services.store.ready()
-        outcomes: Counter[str] = Counter()
-        async for tenant in services.rekeying.tenants():
-            outcomes += await rekey_tenant(services, tenant, preview=False, listed=0)
-        return outcomes
+        return await rekey_all(services, preview=False)
 
     if (rewrite := app.rewrite(options["database"])) is not None:
         say(
@@ -143,14 +141,16 @@ def rebuild(**options: Any) -> None:
 def _foresee(options: dict[str, Any], examples: int) -> None:
     """Print what an upgrade changes; exit with 1 where it is anything."""
 
-    def work(services: Services, progress: Any) -> Awaitable[tuple[Outlook, Report]]:
-        return services.upkeep.foresee(progress)
+    async def work(services: Services, progress: Any) -> tuple[Outlook, Report, Counter[str]]:
+        return *await services.upkeep.foresee(progress), await rekey_all(services, preview=True)
 
-    outlook, report = _with_progress("Looking ahead", options, work, upgrade=False, reading=True)
+    outlook, report, rekeyed = _with_progress("Looking ahead", options, work, upgrade=False, reading=True)
     say_outlook(outlook, report.differences, examples)
     _say_totals(report)
+    if rekeyed:
+        say(f"Identifiers: {counted(rekeyed, preview=True)}")
     say("Nothing was changed.", err=True)
-    if outlook.changes or report.differences or report.faults or report.failed:
+    if rekeyed or outlook.changes or report.differences or report.faults or report.failed:
         sys.exit(1)
 
 

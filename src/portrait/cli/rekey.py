@@ -52,6 +52,14 @@ async def rekey_tenant(services: Services, tenant: str, *, preview: bool, listed
     return outcomes
 
 
+async def rekey_all(services: Services, *, preview: bool) -> Counter[str]:
+    """Re-key the identifiers of all tenants, and return how many there are by outcome."""
+    outcomes: Counter[str] = Counter()
+    async for tenant in services.rekeying.tenants():
+        outcomes += await rekey_tenant(services, tenant, preview=preview, listed=0)
+    return outcomes
+
+
 def counted(outcomes: Counter[str], *, preview: bool) -> str:
     """Return how many identifiers were re-keyed, for people."""
     would = "would be" if preview else "were"
