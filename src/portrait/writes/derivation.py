@@ -146,7 +146,7 @@ class Derivation:
         with_facts = {fact.identifier for fact in known.facts}
         moved = {member for owner in known.regrouped for member in known.members.get(owner, ())}
         owners: dict[Identifier, str | None] = dict.fromkeys(
-            (known.claimed.keys() | with_facts | known.let_go) - known.owners.keys()
+            (known.claimed.keys() | with_facts | known.before.keys()) - known.owners.keys()
         )
         return owners | {
             identifier: owner

@@ -32,6 +32,8 @@ _KEPT = 256
 """So many subjects are kept: of the lines of a file many say something of the same customer, one after the other."""
 
 _READ = frozenset({"email", PHONE})
+_FIXED = rules.DEFAULT_TYPES.keys() - {PHONE}
+"""The types whose forms depend on no rules of the tenant's."""
 _UNCERTAIN = (
     "The identifier may belong to several people: no record can be about a phone that is not a whole and valid number, "
     "or an e-mail that is not an address. Name another identifier, or write the number with + and the country code."
@@ -71,6 +73,8 @@ class Naming:
     def __init__(self, tenant: TenantRow, *, is_export: bool = False) -> None:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
+        self.hashed = self._rules.hashed
+        """The types of clear values of which the tenant has a type of hashes."""
         self.subject = lru_cache(_KEPT)(partial(_subject, self._rules, is_export=is_export))
         """Returns what `named` does, and what can be said of it."""
 
@@ -110,11 +114,6 @@ class Naming:
         if not section.ranked:
             return parsed
         return parsed._replace(body=with_rank(parsed.body, self._rules.rank(source)))
-
-    def has_hashes(self, identifier: Identifier, linked: Linked | None) -> bool:
-        """Tell whether a record names a clear value, and the tenant has a type of hashes of such."""
-        others = () if linked is None else (linked.named.identifier.type,)
-        return not self._rules.hashed.isdisjoint((identifier.type, *others))
 
     def doubts(self, subject: Subject, linked: Linked | None) -> tuple[RecordWarning, ...]:
         """Return what is doubtful about the identifiers that a record names."""
@@ -180,16 +179,12 @@ def _doubts_of_form(policy: Rules, named: GivenIdentifier) -> tuple[RecordWarnin
 
 def depends_on_rules(incoming: Incoming) -> bool:
     """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's rules."""
-    if _depends(incoming.identifier.type):
+    if incoming.identifier.type not in _FIXED:
         return True
     if incoming.op is Op.PUT:
-        return incoming.linked is not None and _depends(incoming.linked.named.identifier.type)
+        return incoming.linked is not None and incoming.linked.named.identifier.type not in _FIXED
     named_by = incoming.parsed.named_by
-    return isinstance(named_by, Identity) and _depends(named_by.type)
-
-
-def _depends(type_: str) -> bool:
-    return type_ == PHONE or type_ not in rules.DEFAULT_TYPES
+    return isinstance(named_by, Identity) and named_by.type not in _FIXED
 
 
 def without_apostrophe(customer_id: str) -> str:

@@ -57,6 +57,8 @@ class Neighbourhood:
         self._states: dict[Identifier, LinksState] = {}
         self._bans: set[frozenset[Identifier]] = set()
         self._tried: set[Key] = set()
+        self._formed: set[Key] = set()
+        """The claims by forms that were made now."""
         self._retracted: dict[Key, tuple[Word, Rule, str | None]] = {}
         self._kept: dict[Key, Reason] = {}
         """Claims that hold though the rules of now refuse them, and why."""

@@ -169,11 +169,12 @@ class RecordWriter:
         accepted = [index for index, result in enumerate(results) if isinstance(result, Taken)]
         taken = [index for index in accepted if incoming[index].linked]
         pairs = ended_pairs(ended, known, policy.forms) | pairs_of([incoming[index] for index in taken])
-        clear = _clear(policy, [incoming[index] for index in accepted])
+        clear = _clear(policy, [incoming[index] for index in accepted]) if policy.hashed else {}
         hashes = [other for identifier in clear for other in policy.hashes(identifier)]
         await linker.load([*(identifier for pair in pairs for identifier in pair), *clear, *hashes])
         await linker.follow(section, pairs)
-        linker.tell_hashes(clear)
+        if clear:
+            linker.tell_hashes(clear)
         linker.decide()
         if by_hand is not None:
             linker.link([incoming[index] for index in taken], by_hand.credential)
