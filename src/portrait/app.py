@@ -49,6 +49,7 @@ from portrait.writes.identities import Identities
 from portrait.writes.match_links import Matches
 from portrait.writes.record_writer import RecordWriter
 from portrait.writes.recording import Recorder
+from portrait.writes.rekeying import Rekeying
 from portrait.writes.tenant_rules import TenantRules
 
 
@@ -81,6 +82,7 @@ class Services:
     rules: TenantRules
     explainer: Explainer
     matches: Matches
+    rekeying: Rekeying
     upkeep: Upkeep
     computed: Computed
 
@@ -170,6 +172,7 @@ def build(
         rules=TenantRules(store),
         explainer=Explainer(store, registry, clock),
         matches=Matches(store, registry, clock),
+        rekeying=Rekeying(store, registry, clock),
         upkeep=Upkeep(store, registry, clock, overtaken),
         computed=computed,
     )

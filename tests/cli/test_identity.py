@@ -164,3 +164,35 @@ def test_an_unknown_tenant_is_refused_with_the_known_tenants(database):
     done = portrait("identity", "explain", "A", "--tenant", "nowhere", database=database)
     assert done.returncode == 1
     assert "There is no tenant nowhere. Tenants: my-tenant." in done.stderr
+
+
+def test_what_is_stored_is_rekeyed_after_a_region_was_set(run, database, tmp_path):
+    assert "phone 030 901820" in run("link", "A", "phone", "030 901820").stdout
+    (tmp_path / "rules.json").write_text(json.dumps({"region": "DE", "types": {"card": {"form": "digits"}}}))
+    made = run("rules", "--file", str(tmp_path / "rules.json"))
+    assert made.stderr == f"What is stored already keeps its form until portrait identity rekey --tenant {TENANT}.\n"
+    run("resolve", "phone", "030 901820", code=1)
+    previewed = run("rekey", "--preview")
+    assert previewed.stdout == "phone 030 901820 -> +4930901820: A\n"
+    assert previewed.stderr == "1 would be put under their form of now, 0 wait for review.\n"
+    run("resolve", "phone", "030 901820", code=1)
+    looked = portrait("db", "upgrade", "--what-changes", database=database)
+    assert looked.returncode == 1
+    assert "Identifiers: 1 would be put under their form of now, 0 wait for review.\n" in looked.stdout
+    rekeyed = run("rekey")
+    assert (rekeyed.stdout, rekeyed.stderr) == (previewed.stdout, previewed.stderr.replace("would be", "were"))
+    assert run("resolve", "phone", "030 901820").stdout == "A\n"
+    assert run("rekey").stderr == "0 were put under their form of now, 0 wait for review.\n"
+    assert run("rules", "--file", str(tmp_path / "rules.json")).stderr == ""
+
+
+def test_an_upgrade_rekeys_what_every_tenant_has(run, database, tmp_path):
+    run("link", "A", "phone", "030 901820")
+    (tmp_path / "rules.json").write_text('{"region": "DE"}')
+    run("rules", "--file", str(tmp_path / "rules.json"))
+    upgraded = portrait("db", "upgrade", database=database)
+    assert upgraded.stderr.endswith("Identifiers: 1 were put under their form of now, 0 wait for review.\n")
+    assert run("resolve", "phone", "030 901820").stdout == "A\n"
+    again = portrait("db", "upgrade", database=database)
+    assert again.stderr == "The database has this version's schema.\n"
+    assert portrait("db", "check", database=database).returncode == 0

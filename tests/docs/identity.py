@@ -49,7 +49,7 @@ PATHS: tuple[tuple[Identifier, Identifier, tuple[Evidence, ...]], ...] = (
 
 
 def types() -> str:
-    names = [field.encode_name for field in msgspec.structs.fields(TypeRule)]
+    names = [field.encode_name for field in msgspec.structs.fields(TypeRule) if field.default is not msgspec.UNSET]
     rows = ([code(name), *map(_shown, msgspec.to_builtins(rule).values())] for name, rule in DEFAULT_TYPES.items())
     return table(" | ".join(["type", *map(code, names)]), rows)
 
@@ -67,7 +67,7 @@ def _fields(kind: type, default: Any) -> list[tuple[str, str, str]]:
     meanings = _attributes(kind)
     values = msgspec.to_builtins(default)
     return [
-        (code(field.encode_name), _shown(values[field.encode_name]), meanings[field.name])
+        (code(field.encode_name), _shown(values.get(field.encode_name)), meanings[field.name])
         for field in msgspec.structs.fields(kind)
     ]
 

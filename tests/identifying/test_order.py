@@ -107,16 +107,24 @@ async def known(running, tenant):
     return sorted(set(people))
 
 
-@settings(max_examples=RUNS, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
-          suppress_health_check=list(HealthCheck))  # fmt: skip
+ORDERLY = settings(max_examples=RUNS, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+                   suppress_health_check=list(HealthCheck))  # fmt: skip
+
+
+@ORDERLY
 @given(lines=evidence(), made=st.sampled_from(RULES), data=st.data())
 def test_the_same_evidence_makes_the_same_people_in_any_order(lines, made, data, tmp_path_factory):
-    ends = [line for line in ends_of(lines) if data.draw(st.integers(0, 4)) == 0]
+    assert_order_is_nothing(lines, made, data.draw, tmp_path_factory.mktemp("order"))
+
+
+def assert_order_is_nothing(lines, made, draw, directory):
+    """Assert that lines of evidence, and deletes of some of it, make the same people in any order."""
+    ends = [line for line in ends_of(lines) if draw(st.integers(0, 4)) == 0]
     sizes = st.lists(st.integers(1, 4), min_size=1, max_size=3)
-    orders = [([*lines, *ends], [1]), *((mixed(data.draw, lines, ends), data.draw(sizes)) for _ in range(ORDERS - 1))]
+    orders = [([*lines, *ends], [1]), *((mixed(draw, lines, ends), draw(sizes)) for _ in range(ORDERS - 1))]
 
     async def run():
-        async with service(tmp_path_factory.mktemp("order"), tenants=()) as running:
+        async with service(directory, tenants=()) as running:
             outcomes = []
             for number, (order, sizes) in enumerate(orders):
                 tenant = await running.services.access.create_tenant(f"t{number}")

@@ -27,7 +27,8 @@ CONTRADICTIONS = {
     "a weak customer id": {"types": {"customer_id": {"weak": True}}, "blockedValues": ["secret"]},
     "a pattern that is none": {"blockedPatterns": ["(secret"]},
     "a region that is none": {"region": "secret"},
-    "a region set too late": {"region": "DE", "blockedValues": ["secret"]},
+    "a form of a built-in type": {"types": {"email": {"form": "lower"}}, "blockedValues": ["secret"]},
+    "hashes in another form": {"types": {"hash": {"form": "lower", "of": "email"}}, "blockedValues": ["secret"]},
     "what no rule is called": {"secret": 1},
 }
 

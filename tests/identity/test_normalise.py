@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
 from portrait.identity import normalise as module
-from portrait.identity.normalise import MAX_EMAIL, MAX_LABEL, MAX_LABELS, MAX_PHONE, normalise, region_fault
+from portrait.identity import phones
+from portrait.identity.normalise import MAX_EMAIL, MAX_LABEL, MAX_LABELS, normalise
+from portrait.identity.phones import MAX_PHONE, region_fault
 from portrait.model.identifier import MAX_VALUE_BYTES
 
 OPAQUE = ("device_id", "anonymous_id", "cookie_id", "loyalty_card")
@@ -55,7 +57,7 @@ ADDRESSES = {
     # Refused: for special use (RFC 6761, 6762), or no address at all. The text counts, without its case.
     "john@printer.local": ["John@Printer.local", " john@printer.LOCAL "],
     "john@example.test": ["John@Example.test"],
-    "ann <ann@example.com>": ["Ann <ann@example.com>", "ann <Ann@Example.com>"],
+    "ann and bob <ann@example.com, bob@example.com>": ["Ann and Bob <ann@example.com, bob@example.com>"],
     "jörg": ["Jörg", "JO\u0308RG"],
 }
 
@@ -136,9 +138,7 @@ APART = {
         "john+news@example.com",
         "john@example.org",
         "john@mail.example.com",
-        "john@example.com.",
-        "mailto:john@example.com",
-        "John <john@example.com>",
+        "boss@example.net <john@example.com>",
         "@example.com",
         '""@example.com',
         "john@example.test",
@@ -150,12 +150,12 @@ APART = {
         "info@example.com",
         "ınfo@example.com",
         "İnfo@example.com",
-        "john\u200b@example.com",
+        "jo hn@example.com",
     ],
     "phone": [
         "+12015550123",
         "+12015550124",
-        "12015550123",
+        "2015550123",
         "+12015550123;ext=1",
         "+12015550123;ext=01",
         "+390612345678",
@@ -164,7 +164,7 @@ APART = {
         "1-800-flowers",
         "+18003569377",
     ],
-    "device_id": [UUID, UUID.replace("-", ""), "{" + UUID + "}", "a1B2", "A1B2", "é", "e"],
+    "device_id": [UUID, UUID.replace("-", "", 1), "{" + UUID, "a1B2", "A1B2", "é", "e"],
     "cookie_id": [UUID, UUID.upper(), "GA1.2.1", "ga1.2.1", "g\u200ba1.2.1"],
 }
 
@@ -219,7 +219,8 @@ def test_numbers_of_no_region_have_their_form():
 
 
 def test_device_ids_that_are_uuids_match_in_lower_case():
-    assert {normalise("device_id", text) for text in (UUID, UUID.upper(), f" {UUID.title()} ")} == {UUID}
+    texts = (UUID, UUID.upper(), f" {UUID.title()} ", UUID.replace("-", ""), "{" + UUID + "}", f"urn:uuid:{UUID}")
+    assert {normalise("device_id", text) for text in texts} == {UUID}
 
 
 @pytest.mark.parametrize("type_", OPAQUE)
@@ -326,7 +327,7 @@ def test_no_address_is_looked_up(monkeypatch):
 
 def test_memoised_values_are_bounded_in_number_and_length():
     for kept, type_, longest, end in (
-        (module._address, "email", MAX_EMAIL, "@x.org"), (module._phone, "phone", MAX_PHONE, ""),
+        (module._address, "email", MAX_EMAIL, "@x.org"), (phones.phone_form, "phone", MAX_PHONE, ""),
     ):  # fmt: skip
         kept.cache_clear()
         beyond = "x" * (longest + 1 - len(end)) + end
@@ -339,7 +340,7 @@ def test_memoised_values_are_bounded_in_number_and_length():
 @pytest.mark.parametrize("type_", TYPES)
 def test_a_value_that_is_too_long_is_not_normalised(type_, monkeypatch):
     made = []
-    for name in ("normalize", "_folded", "_address", "_phone"):
+    for name in ("normalize", "folded", "_address", "phone_form"):
         monkeypatch.setattr(module, name, lambda *args, name=name: made.append(name) or args[-1])
     for value in (" " * (MAX_VALUE_BYTES + 1), "é" * (MAX_VALUE_BYTES // 2 + 1), "\u200b " * MAX_VALUE_BYTES):
         assert normalise(type_, value) == value
@@ -428,7 +429,7 @@ def lines_run(work):
 @pytest.mark.parametrize(("type_", "name"), [(type_, name) for type_, names in WORST.items() for name in names])
 def test_work_of_libraries_on_a_value_is_bounded(type_, name):
     """An e-mail address as people have them takes them some 400 lines of Python."""
-    for kept in (module._address, module._phone):
+    for kept in (module._address, phones.phone_form):
         kept.cache_clear()
     value = WORST[type_][name]
     assert len(value.encode()) <= MAX_VALUE_BYTES

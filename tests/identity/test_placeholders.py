@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from portrait.identity import normalise as normalise_module
-from portrait.identity.normalise import MAX_PHONE, normalise, number_of
+from portrait.identity import phones
+from portrait.identity.normalise import normalise
 from portrait.identity.patterns import MAX_LENGTH
+from portrait.identity.phones import MAX_PHONE, number_of
 from portrait.identity.placeholders import NAMELESS, NULLS, WORDS
 from portrait.identity.rules import Rules
 from portrait.model.identifier import Identifier, customer
@@ -263,7 +264,7 @@ def test_a_long_value_is_not_matched_with_what_is_built_in():
 
 def test_a_text_longer_than_a_number_is_not_parsed(monkeypatch):
     form = "+" + "1" * MAX_PHONE
-    monkeypatch.setattr(normalise_module, "_phone", None)
+    monkeypatch.setattr(phones, "phone_form", None)
     monkeypatch.setattr(phonenumbers, "parse", None)
     assert number_of(form) is None
     assert not blocked_as_given(form)

@@ -147,6 +147,12 @@ REFUSED = {
     "unique, and two": ({"types": {"email": {"unique": True, "limit": 2}}}, InvalidRules),
     "a window without a limit": ({"types": {"loyalty": {"windowDays": 7}}}, InvalidRules),
     "a limit beyond the cap": ({"maxIdentifiers": 3, "types": {"email": {"limit": 4}}}, InvalidRules),
+    "an unknown form": ({"types": {"loyalty": {"form": "upper"}}}, InvalidRules),
+    "a form of a built-in type": ({"types": {"cookie_id": {"form": "lower"}}}, InvalidRules),
+    "hashes of a type that nobody hashes": ({"types": {"hash": {"form": "sha256", "of": "cookie_id"}}}, InvalidRules),
+    "hashes in another form": ({"types": {"hash": {"form": "lower", "of": "email"}}}, InvalidRules),
+    "hashes without a form": ({"types": {"hash": {"of": "email"}}}, InvalidRules),
+    "hashes of a list": ({"types": {"hash": {"form": "sha256", "of": ["email"]}}}, InvalidRules),
 }
 
 
@@ -164,6 +170,9 @@ def test_rules_that_cannot_be_are_refused(document, error):
         ({"types": {"email": {"secret": 1}}}, "`types[...]`: known rules are priority, limit, "),
         ({"secret": 1}, "the document: known rules are types, blockedValues, "),
         ({"shared": "secret"}, "`shared`: expected one of warn, demote, split."),
+        ({"types": {"a": {"form": "secret"}}}, "`types[...].form`: expected one of uuid, digits, lower, salesforce_id"),
+        ({"types": {"a": {"of": "secret"}}}, "`types[...].of`: expected one of email, phone."),
+        ({"types": {"email": {"form": "uuid"}}}, "`types.email`: a built-in type has its own form"),
         (["secret"], "the document: expected `object`."),
         ({"types": {"email": {"unique": True, "weak": True}}}, "`types.email`"),
         ({"minConfidence": 2}, "`minConfidence`: expected `float` <= 1.0."),
@@ -228,3 +237,36 @@ def test_rules_as_they_are_shown_can_be_set_again_and_mean_the_same(rules):
     assert view(again) == view(rules)
     assert again.all_types == rules.all_types
     assert again.source_ranks == rules.source_ranks
+
+
+def test_a_form_tells_rules_apart_and_rules_without_one_mean_what_they_meant():
+    """The name of rules is stored with every decision: what decided under them stands while their name is another."""
+    plain = Rules(types={"loyalty": TypeRule(priority=15), "email": TypeRule(limit=2)}, region="DE")
+    assert plain.name == "fb91f1a85094"
+    formed = Rules(types={"loyalty": TypeRule(priority=15, form="lower"), "email": TypeRule(limit=2)}, region="DE")
+    assert formed.name not in {plain.name, None}
+    assert "form" not in view(plain)["types"]["loyalty"]
+    assert view(formed)["types"]["loyalty"]["form"] == "lower"
+
+
+def test_hashes_are_as_shared_as_what_they_are_of():
+    made = parse(b'{"types": {"hash": {"form": "sha256", "of": "email"}, "own": {"form": "sha256"}}}')
+    assert made.of("hash") == TypeRule(priority=10, shared_from=3, form="sha256", of="email")
+    assert made.of("own") == TypeRule(form="sha256")
+    assert made.hashed == {"email"}
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "count"),
+    [("email", "john@example.com", 1), ("email", "jo.hn@gmail.com", 2), ("phone", "+442079460018", 2),
+     ("phone", "+442079460018;ext=4", 0), ("phone", "020 7946 0018", 0), ("email", "john", 0), ("email",
+     "none@none", 0),
+     ("phone", "+1234567890", 0), ("cookie_id", "a" * 64, 0)],
+)  # fmt: skip
+def test_only_what_is_clear_and_certain_has_hashes(type_, value, count):
+    types = {"hash": {"form": "sha256", "of": "email"}, "number_hash": {"form": "sha256", "of": "phone"}}
+    made = parse(json.dumps({"types": types}).encode())
+    digests = made.hashes(Identifier(type_, value))
+    assert len(digests) == count
+    assert {digest.type for digest in digests} <= {"hash" if type_ == "email" else "number_hash"}
+    assert all(made.forms.of(*digest) == digest for digest in digests)

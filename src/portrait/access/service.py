@@ -11,7 +11,7 @@ from portrait.access import descent, grants, keys
 from portrait.access.cache import Cache
 from portrait.access.credentials import ASK_FOR_ANOTHER, SEND_ONE, Credentials
 from portrait.access.grants import COLLECTOR, Grant, WriteKey
-from portrait.identity.normalise import region_fault
+from portrait.identity.phones import region_fault
 from portrait.model.errors import (
     InvalidParameter,
     KeyNotFound,

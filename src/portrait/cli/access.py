@@ -27,8 +27,9 @@ REACH = (
 """The message that is printed when a key of the platform's is made."""
 
 NO_REGION = (
-    "The tenant has no region: phone numbers without + and a country code are not parsed, and link nobody. Set a region"
-    ' before the first record: portrait identity rules --tenant {} --file FILE, where FILE holds {{"region": "GB"}}'
+    "The tenant has no region: phone numbers without + and a country code are not parsed, and link nobody. Set one,"
+    " best before the first record: portrait identity rules --tenant {} --file FILE, where FILE holds"
+    ' {{"region": "GB"}}'
 )
 """The message that is printed when a tenant is made without a region."""
 
@@ -47,7 +48,7 @@ def create_tenant(tenant_id: str, name: str | None, region: str | None, **option
     """Make a tenant.
 
     Without a region, phone numbers without + and a country code are not parsed: each is taken with a warning, is shown,
-    and links nobody. A region can be set only before the tenant's first record.
+    and links nobody. A region that is set later is followed by portrait identity rekey.
     """
 
     async def work(services: Services) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from portrait.app import Services
 from portrait.cli.options import DATA, run, takes
 from portrait.cli.outlook_view import say_outlook
 from portrait.cli.printing import say
+from portrait.cli.rekey import counted, rekey_all
 from portrait.maintenance.report import Outlook, Report
 
 T = TypeVar("T")
@@ -42,11 +44,14 @@ def db() -> None:
 def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None:
     """Bring the database's schema to this version. There is no way back: make a backup first, and stop the services.
 
-    It is done whole or not at all: what was killed on its way begins anew.
+    It is done whole or not at all: what was killed on its way begins anew. Then identifiers that this version matches
+    in another form are put under it, as portrait identity rekey does; what was killed there goes on when it is begun
+    again.
 
     With --what-changes nothing is changed. It prints the pending revisions of the schema and, of each tenant, which
     customers this version makes otherwise: from the first read on, after `portrait db rebuild`, and once an identity
-    record or an action concerns them. It exits with 1 where there are any, or where `portrait db check` would.
+    record or an action concerns them; and how many identifiers it puts under another form. It exits with 1 where there
+    are any, or where `portrait db check` would.
     """
     if what_changes:
         _foresee(options, EXAMPLES if examples is None else examples)
@@ -54,8 +59,9 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
     if examples is not None:
         raise click.UsageError("--examples goes with --what-changes.")
 
-    async def work(services: Services) -> None:
+    async def work(services: Services) -> Counter[str]:
         await services.store.ready()
+        return await rekey_all(services, preview=False)
 
     if (rewrite := app.rewrite(options["database"])) is not None:
         say(
@@ -65,8 +71,10 @@ def upgrade(*, what_changes: bool, examples: int | None, **options: Any) -> None
             err=True,
         )
     with _share_done("Upgrading") as progress:
-        run(options, work, create=True, upgrade=True, progress=progress)
+        outcomes = run(options, work, create=True, upgrade=True, progress=progress)
     say("The database has this version's schema.", err=True)
+    if outcomes:
+        say(f"Identifiers: {counted(outcomes, preview=False)}", err=True)
 
 
 @db.command()
@@ -133,14 +141,16 @@ def rebuild(**options: Any) -> None:
 def _foresee(options: dict[str, Any], examples: int) -> None:
     """Print what an upgrade changes; exit with 1 where it is anything."""
 
-    def work(services: Services, progress: Any) -> Awaitable[tuple[Outlook, Report]]:
-        return services.upkeep.foresee(progress)
+    async def work(services: Services, progress: Any) -> tuple[Outlook, Report, Counter[str]]:
+        return *await services.upkeep.foresee(progress), await rekey_all(services, preview=True)
 
-    outlook, report = _with_progress("Looking ahead", options, work, upgrade=False, reading=True)
+    outlook, report, rekeyed = _with_progress("Looking ahead", options, work, upgrade=False, reading=True)
     say_outlook(outlook, report.differences, examples)
     _say_totals(report)
+    if rekeyed:
+        say(f"Identifiers: {counted(rekeyed, preview=True)}")
     say("Nothing was changed.", err=True)
-    if outlook.changes or report.differences or report.faults or report.failed:
+    if rekeyed or outlook.changes or report.differences or report.faults or report.failed:
         sys.exit(1)
 
 

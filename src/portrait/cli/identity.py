@@ -15,6 +15,7 @@ from portrait.app import Services
 from portrait.cli.customers import resolve_customer
 from portrait.cli.options import DATA, known_tenant, run, takes, tenant_option
 from portrait.cli.printing import say, say_again
+from portrait.cli.rekey import rekey
 from portrait.cli.rules import rules_command
 from portrait.identity.graph import LINKED, Link, LinkRecord
 from portrait.identity.rules import WORDS, view
@@ -429,9 +430,13 @@ async def _get_rules(services: Services, tenant: str) -> Any:
 
 
 async def _set_rules(services: Services, tenant: str, raw: bytes | None) -> Any:
-    return view(await services.rules.set(tenant, raw))
+    before, after = await services.rules.get(tenant), await services.rules.set(tenant, raw)
+    if (before.forms, before.hashed) != (after.forms, after.hashed):
+        say(f"What is stored already keeps its form until portrait identity rekey --tenant {tenant}.", err=True)
+    return view(after)
 
 
+identity.add_command(rekey)
 identity.add_command(rules_command("identity rules", _get_rules, _set_rules))
 
 

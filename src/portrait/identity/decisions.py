@@ -9,87 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations, groupby
 from typing import NamedTuple
 
-from portrait.identity.graph import LINKED, Sets, groups_without
-from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
+from portrait.identity.claim import FINAL, TEXT_AT, Claim, precedence
+from portrait.identity.graph import Sets, groups_without
+from portrait.identity.rules import Reason, Rule, Rules
 from portrait.model.identifier import CUSTOMER_ID, Identifier, is_generated
 from portrait.model.source import is_public
 from portrait.model.time import DAY
-
-FINAL = frozenset({Reason.UNKNOWN_TYPE, Reason.BLOCKED_VALUE, Reason.REVIEW})
-"""Reasons that are about a claim itself: it stays refused whatever else is known."""
-
-
-class Claim(NamedTuple):
-    """That two identifiers are one person, as one source claims it now."""
-
-    a: Identifier
-    b: Identifier
-    """The two, in order."""
-    source: str | None
-    rule: str
-    """Where it comes from: see `identity.rules.Rule`."""
-    confidence: float
-    since: int
-    """From when it counts, in microseconds: the moment that its source named, else when it was recorded."""
-    timed: bool
-    """Whether its source named a moment."""
-    status: str
-    """The earlier decision on it: linked, or the reason for the refusal."""
-    settled: bool = False
-    """Whether that decision was made under other rules than the tenant's present ones, and stands."""
-    tried: bool = False
-    """Whether somebody links the two now: only if no rule refuses it, and all that is sure holds as it did."""
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether it stays refused, whatever else is known."""
-        return self.status in FINAL or (self.settled and self.status != LINKED)
-
-    @property
-    def is_by_hand(self) -> bool:
-        """Whether it is a person's own word, whatever the rules say."""
-        return self.rule in BY_HAND and not self.tried
-
-    @property
-    def stands(self) -> bool:
-        """Whether only a ban can refuse it."""
-        return self.is_by_hand or (self.settled and self.status == LINKED)
-
-    @property
-    def is_of_profiles(self) -> bool:
-        """Whether it says that two customers are one, with whatever else belongs to either."""
-        is_of_two = self.a.type == self.b.type == CUSTOMER_ID
-        return is_of_two and not self.tried and (self.rule == Rule.MATCH or self.rule in BY_HAND)
-
-
-_FIRST = (False, 0)
-_TEXT = 5
-"""Where the claim's own text begins in what it is ordered by."""
-
-
-def precedence(rules: Rules) -> Callable[[Claim], tuple[object, ...]]:
-    """Return the order in which claims are decided on: total, and the same whatever came first.
-
-    First come a person's own links and what was decided under earlier rules. Then sure claims come before unsure ones;
-    then the source's rank decides; strong types come before weak ones, claims with a moment before claims without, the
-    earlier before the later (a claim without a moment counts from its arrival), and last the claim's own text decides.
-    Claims that join two customers as a whole come at the end: they join what either has by all other claims. But where
-    a person made the claim, the two count as one for the bans that other claims meet: no record parts them.
-    """
-
-    def key(claim: Claim) -> tuple[object, ...]:
-        own = claim.since, claim.a, claim.b, claim.source or ""
-        if claim.is_of_profiles:
-            return 4, claim.rule == Rule.MATCH, _FIRST, False, *own
-        if claim.stands:
-            return 0, claim.rule != Rule.FIRST_SEEN, _FIRST, False, *own
-        is_sure = rules.is_sure(claim.rule, claim.confidence)
-        rank = 2 if claim.tried else 1 if is_sure else 3
-        types = rules.of(claim.a.type), rules.of(claim.b.type)
-        weakest = any(rule.weak for rule in types), max(rule.priority for rule in types)
-        return rank, rules.rank(claim.source), weakest, not claim.timed, *own
-
-    return key
 
 
 class Decisions(NamedTuple):
@@ -131,7 +56,7 @@ def decide(
     parted = _contradicted(claims, order, bans)
     while True:
         run = _Pass(claims, bans, identifiers, rules, shared, parted)
-        for _, equal in groupby(order, key=lambda index: keys[index][:_TEXT]):
+        for _, equal in groupby(order, key=lambda index: keys[index][:TEXT_AT]):
             run.consider(list(equal))
         if further_shared := run.shared_among(seen):
             shared |= further_shared
@@ -176,12 +101,21 @@ def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, Seen]:
     """Return with what each identifier is seen that may turn out to be shared."""
     seen: dict[Identifier, set[Identifier]] = {}
     vouched: set[Identifier] = set()
+    of_forms: list[Claim] = []
     for claim in claims:
-        if claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
+        if claim.is_of_forms:
+            of_forms.append(claim)
+        elif claim.status not in FINAL and rules.is_sure(claim.rule, claim.confidence):
             for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
                 seen.setdefault(identifier, set()).add(other)
                 if not is_public(claim.source) and claim.rule != Rule.FIRST_SEEN:
                     vouched.add(identifier)
+    # Two forms of one are seen with the people of both.
+    told = {identifier: frozenset(others) for identifier, others in seen.items()}
+    for claim in of_forms:
+        for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
+            seen.setdefault(identifier, set()).update(told.get(other, _NONE_SEEN) - {identifier})
+            vouched.update({identifier} if other in vouched else ())
     return {
         identifier: Seen(frozenset(others), shared_from)
         for identifier, others in seen.items()
@@ -215,6 +149,7 @@ class Group:
 
 
 _NONE: frozenset[str] = frozenset()
+_NONE_SEEN: frozenset[Identifier] = frozenset()
 
 
 class _Pass:
@@ -393,7 +328,9 @@ class _Pass:
 
     def is_uncertain(self, claim: Claim, a: Identifier, b: Identifier) -> bool:
         """Tell whether an uncertain end already belongs to a profile; by hand it may be linked all the same."""
-        return not claim.tried and any(
+        if claim.tried or (claim.is_of_forms and not all(map(self._rules.is_uncertain, (claim.a, claim.b)))):
+            return False
+        return any(
             len(self.sets.members(root)) > 1 and self._rules.is_uncertain(end)
             for end, root in ((claim.a, a), (claim.b, b))
         )

@@ -13,8 +13,9 @@ from itertools import product
 import phonenumbers
 from phonenumbers import NumberParseException
 
-from portrait.identity.normalise import MAX_PHONE, Number, number_of
 from portrait.identity.patterns import MAX_LENGTH
+from portrait.identity.phones import MAX_PHONE, Number, number_of
+from portrait.identity.spellings import phone_in
 from portrait.model.identifier import CUSTOMER_ID, Identifier
 
 NULLS = frozenset(
@@ -201,7 +202,7 @@ def _is_nobodys_number(form: str, original: str, region: str | None) -> bool:
 
 def _typed(original: str) -> str:
     """Return the digits of an original phone value, without its extension."""
-    text = original.strip()
+    text = phone_in(original.strip())
     if text[:4].casefold() == "tel:":
         text = text[4:]
     digits: str = phonenumbers.normalize_digits_only(_EXTENSION.split(text)[0])

@@ -6,13 +6,16 @@ from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-from portrait.identity.normalise import region_fault
+from portrait.identity.forms import Form
+from portrait.identity.hashing import Hashable, hashes
+from portrait.identity.normalise import Forms, is_readable
 from portrait.identity.patterns import Patterns
+from portrait.identity.phones import region_fault
 from portrait.identity.placeholders import is_nobodys, is_uncertain
 from portrait.model import strict_json
 from portrait.model.errors import InvalidRules
@@ -54,12 +57,20 @@ class Rule(StrEnum):
     """Somebody lets two be linked again who were kept apart."""
     MATCH = "match"
     """Matching in batch found them alike."""
+    REKEY = "rekey"
+    """An identifier that is stored under an older form is this one, by the forms of now."""
+    HASH = "hash"
+    """One is the other's hash."""
     SPLIT = "split"
     """An identifier was taken to be shared, and was split off."""
 
 
 BY_HAND = frozenset({Rule.LINK, Rule.MERGE, Rule.ACCEPTED, Rule.FIRST_SEEN})
 """Where links come from that are a person's own word, or lead to an id of Portrait's making."""
+
+
+OF_FORMS = frozenset({Rule.REKEY, Rule.HASH})
+"""Where links come from that the forms of two identifiers make, and nobody's word."""
 
 
 class Reason(StrEnum):
@@ -112,6 +123,10 @@ class TypeRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     """Whether it names a thing rather than a person: alone it never joins two people who are known apart."""
     shared_from: Annotated[int, Meta(ge=2, le=1000)] | None = None
     """Seen with so many people it is taken to be shared; None: never."""
+    form: Form | msgspec.UnsetType = msgspec.UNSET
+    """Of a type of the tenant's own: the form in which its values match; where left out, the text as it is."""
+    of: Hashable | msgspec.UnsetType = msgspec.UNSET
+    """Of a type of `sha256`: the type whose hashes its values are. A clear value told is matched with its hashes."""
 
 
 DEFAULT_TYPES = {
@@ -165,6 +180,29 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="cam
             name: msgspec.structs.replace(rule, limit=most) if rule.limit is not None and rule.limit > most else rule
             for name, rule in (DEFAULT_TYPES | self.types).items()
         }
+
+    @cached_property
+    def forms(self) -> Forms:
+        """The forms in which the tenant's identifiers match."""
+        return Forms(self.region, {name: rule.form for name, rule in self.types.items() if rule.form})
+
+    def hashes(self, identifier: Identifier) -> list[Identifier]:
+        """Return the hashes by which an identifier is known too, where it is clear and certain, and the tenant asks."""
+        if (
+            identifier.type not in self.hashed
+            or not is_readable(*identifier)
+            or self.blocks(identifier)
+            or self.is_uncertain(identifier)
+        ):
+            return []
+        kind: Hashable = "email" if identifier.type == "email" else "phone"
+        types = [name for name, rule in self.types.items() if rule.of == kind]
+        return [Identifier(type_, digest) for type_ in types for digest in hashes(kind, identifier.value)]
+
+    @cached_property
+    def hashed(self) -> frozenset[str]:
+        """The types of which the tenant has a type of hashes."""
+        return frozenset(rule.of for rule in self.types.values() if rule.of)
 
     @cached_property
     def name(self) -> str | None:
@@ -274,9 +312,12 @@ def _decoded(raw: bytes) -> Rules:
 
 
 def _whole(name: str, type_rule: Any) -> Any:
-    """Return a rule of a built-in type, completed with the defaults that can stand with it."""
-    if name not in DEFAULT_TYPES or not isinstance(type_rule, dict):
+    """Return a rule of a type, completed with the defaults that can stand with it; hashes have some of theirs."""
+    if not isinstance(type_rule, dict):
         return type_rule
+    if name not in DEFAULT_TYPES:
+        clear = DEFAULT_TYPES.get(type_rule.get("of", "")) if isinstance(type_rule.get("of", ""), str) else None
+        return type_rule if clear is None else {"priority": clear.priority, "sharedFrom": clear.shared_from} | type_rule
     usual = msgspec.to_builtins(DEFAULT_TYPES[name])
     if type_rule.get("unique"):
         usual["limit"] = None
@@ -318,7 +359,7 @@ def parse(raw: bytes) -> Rules:
     if rules.region is not None and (fault := region_fault(rules.region)):
         raise InvalidRules(f"Field `region` {fault}.")
     for name, rule in rules.types.items():
-        if fault := _contradiction(name, rule, rules):
+        if fault := _form_fault(name, rule) or _contradiction(name, rule, rules):
             raise InvalidRules(f"`types.{name}`: {fault}.")
     return rules
 
@@ -334,8 +375,10 @@ def _broken(message: str) -> str:
         fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
         return f"{path}: known rules are {', '.join(field.encode_name for field in fields)}"
     if "enum" in what:
-        chosen = next(field.type for field in msgspec.structs.fields(Rules) if field.encode_name in path)
-        return f"{path}: expected one of {', '.join(get_args(chosen))}"
+        fields = msgspec.structs.fields(TypeRule if "types" in path else Rules)
+        chosen = next(field.type for field in fields if field.encode_name in path.rpartition(".")[2])
+        names = get_args(chosen) if get_origin(chosen) is Literal else get_args(get_args(chosen)[0])
+        return f"{path}: expected one of {', '.join(names)}"
     return f"{path}: {what[0].lower()}{what[1:].partition(', got')[0]}"
 
 
@@ -352,6 +395,13 @@ def _contradiction(name: str, rule: TypeRule, rules: Rules) -> str | None:
     usual = DEFAULT_TYPES.get(name, _UNKNOWN).limit
     beyond = rule.limit > rules.max_identifiers and rule.limit != usual
     return "`limit` is beyond `maxIdentifiers`" if beyond else None
+
+
+def _form_fault(name: str, rule: TypeRule) -> str | None:
+    """Return why a type cannot have its form, or None."""
+    if name in DEFAULT_TYPES and (rule.form or rule.of):
+        return "a built-in type has its own form: `form` and `of` are for the tenant's own types"
+    return "`of` needs `form` to be `sha256`: it says what was hashed" if rule.of and rule.form != "sha256" else None
 
 
 def view(rules: Rules) -> dict[str, Any]:

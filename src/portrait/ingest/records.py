@@ -233,9 +233,11 @@ class Parser:
         parsed = self._naming.ranked(parsed, section, source or self._source)
         warnings = marks + self._naming.doubts(subject, linked)
         identifier, value = subject.named
+        hashed = self._naming.hashed
+        has_hashes = identifier.type in hashed or (linked is not None and linked.named.identifier.type in hashed)
         return Incoming(
             index, identifier, section, parsed, effective_at, source or self._source, value, linked, warnings,
-            is_line=is_line,
+            is_line=is_line, has_hashes=has_hashes,
         )  # fmt: skip
 
     def _subject(self, customer_id: str | msgspec.UnsetType, identifier: _Identifier | msgspec.UnsetType) -> Subject:

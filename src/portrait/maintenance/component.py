@@ -7,6 +7,7 @@ import msgspec
 
 from portrait import projection
 from portrait.identity.graph import Graph, Profile, aliases
+from portrait.identity.normalise import Forms
 from portrait.identity.rules import Rule
 from portrait.maintenance.report import Difference, Report
 from portrait.model.document import HEAD, STALE, Document, Head, content_hash, head_document, stale
@@ -33,7 +34,7 @@ class Component:
         tenant: whose identifiers they are.
         now: a moment by which all stored documents had been rendered, in microseconds.
         report: where to count.
-        region: where the tenant's phone numbers without a country's prefix are from.
+        forms: the forms in which the tenant's identifiers match.
         facts: all facts of each identifier.
         graph: what links the identifiers.
         owners: the customer id under which each identifier is registered.
@@ -49,7 +50,7 @@ class Component:
         now: int,
         report: Report,
         *,
-        region: str | None,
+        forms: Forms,
         facts: Mapping[Identifier, list[Fact]],
         graph: Graph,
         owners: dict[Identifier, str],
@@ -76,7 +77,7 @@ class Component:
         """The same by customer, or by identifier where no customer has it."""
         report.facts += sum(map(len, facts.values()))
         folded = {identifier: self._fold(identifier, own_facts) for identifier, own_facts in facts.items()}
-        self._live_claims, self._decided_claims = _links(registry, region, folded, evidence)
+        self._live_claims, self._decided_claims = _links(registry, forms, folded, evidence)
         for profile in graph.profiles():
             if profile.customer_id is not None and facts[customer(profile.customer_id)]:
                 report.customers += 1
@@ -279,7 +280,7 @@ def _of_each(section: StoredSection, profile: Profile, folded: Mapping[Identifie
 
 def _links(
     registry: Registry,
-    region: str | None,
+    forms: Forms,
     folded: Mapping[Identifier, Mapping[str, Any]],
     evidence: Mapping[Identifier, LatestState],
 ) -> tuple[set[tuple[Pair, str | None]], set[tuple[Pair, str | None]]]:
@@ -291,9 +292,9 @@ def _links(
     claimed = {((word.a, word.b), word.source) for word in words.values() if word.rule == Rule.RECORD}
     own = {identifier: states[section.name] for identifier, states in folded.items() if section.name in states}
     ends = {end for pair, _ in claimed for end in pair}
-    elsewhere = Said(section, region, {end: evidence[end] for end in ends if end in evidence}).claims()
+    elsewhere = Said(section, forms, {end: evidence[end] for end in ends if end in evidence}).claims()
     # A claim of a further identifier alone is judged with that identifier.
-    live_claims = Said(section, region, own).claims() | (elsewhere & claimed)
+    live_claims = Said(section, forms, own).claims() | (elsewhere & claimed)
     return live_claims, {
         claim for claim in claimed if claim in live_claims or all(end in folded or end in evidence for end in claim[0])
     }

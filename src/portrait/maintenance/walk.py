@@ -84,7 +84,7 @@ class Walk:
         now = self._clock()  # once all is read: every stored document was rendered before
         return [
             Component(
-                self._registry, tenant, now, report, region=rules.region,
+                self._registry, tenant, now, report, forms=rules.forms,
                 evidence={identifier: state for identifier, state in evidence.items() if identifier not in members},
                 facts={identifier: facts[identifier] for identifier in sorted(members)},
                 graph=graph_of((links[identifier] for identifier in members), members),

@@ -18,7 +18,7 @@ UNREADABLE_EMAIL = RecordWarning(
 UNREADABLE_PHONE = RecordWarning(
     "unreadable_phone",
     "The value is not a readable phone number: it is shown, but links nobody. Write it with + and the country code, "
-    "or set the tenant's region before its first record.",
+    "or set the tenant's region.",
 )
 NO_MOMENT = RecordWarning(
     "no_moment",

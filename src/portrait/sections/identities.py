@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta
 
-from portrait.identity.normalise import normalise
+from portrait.identity.normalise import Forms, normalise
 from portrait.model.identifier import Identifier
 from portrait.sections.declaration import register_profile_section
 from portrait.sections.fold import Entry, Held, Latest, LatestState, per_key
@@ -100,11 +100,11 @@ FOLD = EvidenceFold(Shape(Identity, extras=None, where=__name__), _key, combine=
 register_profile_section("identities", key=("type", "value"), normalise=_key, fold=FOLD, version=2)(Identity)
 
 
-def identifier_of(record: Identity, region: str | None = None) -> Identifier:
+def identifier_of(record: Identity, forms: Forms) -> Identifier:
     """Return the identifier that a record names, in the form in which it is matched.
 
     Args:
         record: the record.
-        region: where phone numbers without a country's prefix are from, as ISO 3166-1 alpha-2.
+        forms: the forms in which the tenant's identifiers match.
     """
-    return Identifier(record.type, normalise(record.type, record.value, region))
+    return forms.of(record.type, record.value)

@@ -4,7 +4,8 @@ from collections.abc import Collection, Container, Iterable, Mapping
 
 import msgspec
 
-from portrait.identity.decisions import Claim, decide
+from portrait.identity.claim import Claim
+from portrait.identity.decisions import decide
 from portrait.identity.graph import LINKED, RETRACTED, Graph, LinkRecord
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
 from portrait.model.identifier import Identifier

@@ -30,7 +30,7 @@ class LockedCustomers:
         """Customers whose identifiers are others now."""
         self._made: dict[Identifier, str] = {}
         """The customer ids that are made for new identifiers."""
-        self._before: dict[Identifier, Profile] = {}
+        self.before: dict[Identifier, Profile] = {}
         """The profiles as they were when they were locked."""
         self._latest: dict[str, int] = {}
         """The latest moment at which a fact of each customer was recorded, in microseconds; not before now."""
@@ -58,7 +58,7 @@ class LockedCustomers:
             self.members[owner] = members = head.identifiers(owner) if head else (customer(owner),)
             if head:
                 self.owners |= dict.fromkeys(members, owner)
-                self._before |= dict.fromkeys(members, Profile(owner, tuple(members)))
+                self.before |= dict.fromkeys(members, Profile(owner, tuple(members)))
         self.owners |= owners
         # A customer's next fact is recorded later than its latest, whatever this machine's clock says.
         for owner, head in self.heads.items():
@@ -76,7 +76,7 @@ class LockedCustomers:
 
     def is_here(self, identifier: Identifier) -> bool:
         """Tell whether an identifier's customer is locked, or it belongs to nobody and is kept from others."""
-        return identifier in self.owners or identifier in self.new or identifier in self._before
+        return identifier in self.owners or identifier in self.new or identifier in self.before
 
     def is_known(self, identifier: Identifier) -> bool:
         """Tell whether an identifier belongs to a customer."""
@@ -107,7 +107,7 @@ class LockedCustomers:
 
     def profile_before(self, identifier: Identifier) -> Profile | None:
         """Return the profile that an identifier belonged to when it was locked; None: to none, or it is not here."""
-        return self._before.get(identifier)
+        return self.before.get(identifier)
 
     def profile_after(self, identifier: Identifier) -> Profile | None:
         """Return the profile that an identifier belongs to from now on; None: to none, or it is not here."""

@@ -145,7 +145,9 @@ class Derivation:
         known = self._set
         with_facts = {fact.identifier for fact in known.facts}
         moved = {member for owner in known.regrouped for member in known.members.get(owner, ())}
-        owners: dict[Identifier, str | None] = dict.fromkeys((known.claimed.keys() | with_facts) - known.owners.keys())
+        owners: dict[Identifier, str | None] = dict.fromkeys(
+            (known.claimed.keys() | with_facts | known.before.keys()) - known.owners.keys()
+        )
         return owners | {
             identifier: owner
             for identifier, owner in known.owners.items()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from portrait.identity.normalise import Forms
 from portrait.model.fact import Fact, Op
 from portrait.model.identifier import Identifier
 from portrait.sections.base import StoredSection
@@ -38,21 +39,22 @@ def pairs_of(incoming: Sequence[Incoming]) -> dict[Pair, Concerned]:
 
 
 def ended_pairs(
-    ended: Sequence[Ended], known: Mapping[FactsAsked, Sequence[Fact]], region: str | None
+    ended: Sequence[Ended], known: Mapping[FactsAsked, Sequence[Fact]], forms: Forms
 ) -> dict[Pair, Concerned]:
     """Return the pairs of which records that ended were evidence.
 
     Args:
         ended: what ended, and where.
         known: the facts that are known of each key.
-        region: where phone numbers without a country's prefix are from.
+        forms: the forms in which the tenant's identifiers match.
     """
     pairs: dict[Pair, Concerned] = {}
-    for section, identifier, key, _ in ended:
+    for section, identifier, key, counted in ended:
         if shown_by(section) is LINKS:
             facts = known.get(FactsAsked(identifier, section.name, key, None), ())
-            for body in {section.bring_forward(fact).body for fact in facts if fact.op is Op.PUT}:
-                other = identifier_of(_record(section, body), region)
+            bodies = {section.bring_forward(fact).body for fact in facts if fact.op is Op.PUT}
+            for body in bodies if counted is None else bodies | {counted}:
+                other = identifier_of(_record(section, body), forms)
                 if other != identifier:
                     pairs[_pair(identifier, other)] = Concerned(set(), {})
     return pairs
@@ -63,13 +65,13 @@ class Said:
 
     Args:
         section: the section of evidence.
-        region: where phone numbers without a country's prefix are from.
+        forms: the forms in which the tenant's identifiers match.
         states: its states.
     """
 
-    def __init__(self, section: StoredSection, region: str | None, states: Mapping[Identifier, LatestState]) -> None:
+    def __init__(self, section: StoredSection, forms: Forms, states: Mapping[Identifier, LatestState]) -> None:
         self._section = section
-        self._region = region
+        self._forms = forms
         self._states = states
         self._records: dict[Identifier, dict[str, list[tuple[str, Identity]]]] = {}
         """The records in each state, with their keys, by the type of identifier that they name."""
@@ -85,12 +87,16 @@ class Said:
             self._keys[identifier, other.type] = keys = self._named(identifier, other.type)
         return [each for key in keys.get(other, ()) for each in FOLD.evidence(state, key)]
 
+    def keys(self, identifier: Identifier, other: Identifier) -> Sequence[str]:
+        """Return the keys under which records at one identifier name another."""
+        return self._named(identifier, other.type).get(other, ()) if identifier in self._states else ()
+
     def claims(self) -> set[tuple[Pair, str | None]]:
         """Return all that live records claim, by pair and source."""
         claims: set[tuple[Pair, str | None]] = set()
         for identifier, state in self._states.items():
             for key, body in _bodies(state).items():
-                other = identifier_of(_record(self._section, body), self._region)
+                other = identifier_of(_record(self._section, body), self._forms)
                 if other != identifier:
                     claims.update((_pair(identifier, other), each.source) for each in FOLD.evidence(state, key))
         return claims
@@ -105,7 +111,7 @@ class Said:
                 records.setdefault(record.type, []).append((key, record))
         keys_of: dict[Identifier, list[str]] = {}
         for key, record in records.get(type_, ()):
-            keys_of.setdefault(identifier_of(record, self._region), []).append(key)
+            keys_of.setdefault(identifier_of(record, self._forms), []).append(key)
         return keys_of
 
 

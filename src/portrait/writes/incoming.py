@@ -52,6 +52,9 @@ class Incoming(NamedTuple):
     """Whether its client sends it again where it hears no answer, perhaps changed in what says nothing: then what came
     first counts, and a source's word that it says already is no news."""
 
+    has_hashes: bool = False
+    """Whether it names a clear value, as against its hashes, and the tenant has a type of these."""
+
     @property
     def named(self) -> GivenIdentifier:
         """The identifier, as it was given."""
@@ -61,7 +64,7 @@ class Incoming(NamedTuple):
     def weight(self) -> int:
         """What it costs to take it, as so many ordinary records."""
         unlinks = self.op is Op.DELETE and shown_by(self.section) is not self.section
-        return LINK_WEIGHT if self.linked is not None or unlinks else 1
+        return LINK_WEIGHT if self.linked is not None or unlinks or self.has_hashes else 1
 
     @property
     def record(self) -> Record:

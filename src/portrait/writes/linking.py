@@ -22,18 +22,17 @@ from portrait.model.errors import (
     StillMerged,
     UnknownIdentifierType,
 )
-from portrait.model.identifier import CUSTOMER_ID, Identifier, customer
+from portrait.model.identifier import Identifier, customer
 from portrait.sections.base import StoredSection
-from portrait.sections.links import Decision
 from portrait.storage.contract import Transaction
 from portrait.writes.claims import key_of
+from portrait.writes.form_claims import FormClaims
 from portrait.writes.incoming import GivenIdentifier, Incoming
 from portrait.writes.neighbourhood import Stated
-from portrait.writes.regrouping import Regrouping
 from portrait.writes.unit_of_work import UnitOfWork
 
 
-class Linker(Regrouping):
+class Linker(FormClaims):
     """Does what somebody decides."""
 
     def link(self, incoming: Sequence[Incoming], credential: str | None) -> None:
@@ -165,20 +164,6 @@ class Linker(Regrouping):
         self._ban(a, b, stated, LINKED)
         self.decide()
         await self.apply()
-
-    def _ban(self, a: Identifier, b: Identifier, stated: Stated, status: str) -> None:
-        decision = Decision(rule=stated.rule, status=status, credential=stated.credential)
-        (_, own_value), (_, their) = self.as_given(a, b)
-        ends = [
-            (identifier, other, msgspec.structs.replace(decision, value=value))
-            for identifier, other, value in ((a, b, their), (b, a, own_value))
-            if self._unit.is_known(identifier) or identifier.type != CUSTOMER_ID
-        ]
-        self._unit.add_decisions(ends, stated.source, apart=True)
-        if status == LINKED:
-            self._bans.add(frozenset((a, b)))
-        else:
-            self._bans.discard(frozenset((a, b)))
 
     def suggest(self, a: Identifier, b: Identifier, probability: float, source: str, *, links: bool) -> None:
         """Claim that matching found two alike; without `links` that waits for review. Said again it is no news."""

@@ -5,7 +5,7 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from portrait.identity import rules
-from portrait.identity.normalise import is_readable, normalise
+from portrait.identity.normalise import is_readable
 from portrait.identity.rules import Rules
 from portrait.model.errors import BlockedIdentifier, InvalidRecord, UnknownIdentifierType
 from portrait.model.fact import Op
@@ -32,6 +32,8 @@ _KEPT = 256
 """So many subjects are kept: of the lines of a file many say something of the same customer, one after the other."""
 
 _READ = frozenset({"email", PHONE})
+_FIXED = rules.DEFAULT_TYPES.keys() - {PHONE}
+"""The types whose forms depend on no rules of the tenant's."""
 _UNCERTAIN = (
     "The identifier may belong to several people: no record can be about a phone that is not a whole and valid number, "
     "or an e-mail that is not an address. Name another identifier, or write the number with + and the country code."
@@ -71,6 +73,8 @@ class Naming:
     def __init__(self, tenant: TenantRow, *, is_export: bool = False) -> None:
         self._key_secret = tenant.key_secret
         self._rules = rules.read(tenant.rules)
+        self.hashed = self._rules.hashed
+        """The types of clear values of which the tenant has a type of hashes."""
         self.subject = lru_cache(_KEPT)(partial(_subject, self._rules, is_export=is_export))
         """Returns what `named` does, and what can be said of it."""
 
@@ -88,7 +92,7 @@ class Naming:
         """Return the identifier that a record names, if any, and the record under the key that this gives it."""
         if not isinstance(record, Identity):
             return parsed, None
-        other = identifier_of(record, self._rules.region)
+        other = identifier_of(record, self._rules.forms)
         return parsed._replace(key=section.key(tuple(other), self._key_secret)), other
 
     def linked(self, record: Record, parsed: Parsed, section: StoredSection) -> tuple[Parsed, Linked | None]:
@@ -143,7 +147,7 @@ def _named(policy: Rules, type_: str, value: str) -> GivenIdentifier:
             f"This tenant does not know this type of identifier. Known types: {known}. An administrator can add "
             "types to the tenant's identity rules."
         )
-    identifier = Identifier(type_, normalise(type_, value, policy.region))
+    identifier = policy.forms.of(type_, value)
     if fault := value_fault(identifier, value):
         raise InvalidRecord(f"The {'customer id' if type_ == CUSTOMER_ID else 'value of the identifier'} {fault}.")
     if policy.blocks(identifier, value) and not policy.is_null_id(identifier):
@@ -173,14 +177,14 @@ def _doubts_of_form(policy: Rules, named: GivenIdentifier) -> tuple[RecordWarnin
     return (INVALID_PHONE,) if policy.is_uncertain(identifier) else ()
 
 
-def depends_on_region(incoming: Incoming) -> bool:
-    """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's region."""
-    if incoming.identifier.type == PHONE:
+def depends_on_rules(incoming: Incoming) -> bool:
+    """Tell whether the forms of the identifiers that a record or its end names depend on the tenant's rules."""
+    if incoming.identifier.type not in _FIXED:
         return True
     if incoming.op is Op.PUT:
-        return incoming.linked is not None and incoming.linked.named.identifier.type == PHONE
+        return incoming.linked is not None and incoming.linked.named.identifier.type not in _FIXED
     named_by = incoming.parsed.named_by
-    return isinstance(named_by, Identity) and named_by.type == PHONE
+    return isinstance(named_by, Identity) and named_by.type not in _FIXED
 
 
 def without_apostrophe(customer_id: str) -> str:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from portrait.identity.decisions import Claim, Decisions, decide, precedence
+from portrait.identity.claim import Claim, precedence
+from portrait.identity.decisions import Decisions, decide
 from portrait.identity.graph import LINKED, RETRACTED, Graph, Sets
 from portrait.identity.rules import BY_HAND, Reason, Rule, Rules
 from portrait.model.identifier import Identifier
@@ -56,6 +57,8 @@ class Neighbourhood:
         self._states: dict[Identifier, LinksState] = {}
         self._bans: set[frozenset[Identifier]] = set()
         self._tried: set[Key] = set()
+        self._formed: set[Key] = set()
+        """The claims by forms that were made now."""
         self._retracted: dict[Key, tuple[Word, Rule, str | None]] = {}
         self._kept: dict[Key, Reason] = {}
         """Claims that hold though the rules of now refuse them, and why."""
@@ -119,7 +122,7 @@ class Neighbourhood:
         """
         ends = {identifier for pair in pairs for identifier in pair}
         states = await self._unit.states(section, filter(self._unit.is_known, ends))
-        evidence = Said(section, self._rules.region, states)
+        evidence = Said(section, self._rules.forms, states)
         for (a, b), concerned in pairs.items():
             self._follow(a, b, {a: evidence.of(a, b), b: evidence.of(b, a)}, concerned)
 

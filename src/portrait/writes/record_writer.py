@@ -4,21 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from portrait.identity import rules
+from portrait.identity.normalise import Forms
 from portrait.identity.rules import WORDS, Rules
 from portrait.model.errors import CustomerNotFound, PortraitError, Unavailable
 from portrait.model.fact import Fact, Op
+from portrait.model.identifier import Identifier
 from portrait.model.time import Clock
 from portrait.model.warning import RecordWarning
 from portrait.sections.base import StoredSection
+from portrait.sections.identities import Identity, identifier_of
 from portrait.sections.links import LINKS
 from portrait.serving.failures import Failures
 from portrait.storage.contract import FactsAsked, Transaction
 from portrait.writes.ending import Ended, not_held, record_ended
-from portrait.writes.evidence import ended_pairs, pairs_of
+from portrait.writes.evidence import Said, ended_pairs, pairs_of
 from portrait.writes.incoming import Incoming
 from portrait.writes.judging import Judge
 from portrait.writes.linking import Linker
-from portrait.writes.naming import Naming, depends_on_region
+from portrait.writes.naming import Naming, depends_on_rules
 from portrait.writes.repetition import Taken, novelty
 from portrait.writes.unit_of_work import UnitOfWork
 from portrait.writes.working_set import StateKey
@@ -119,8 +122,10 @@ class RecordWriter:
         """Add the facts of records to a unit of work that has their customers; see `record`."""
         asked = [record.asked for record in incoming]
         known = await _known(tx, tenant, unit, incoming, asked)
-        results, ended = await _taken(unit, judge, incoming, asked, known, failures, atomic=atomic)
-        if ended or any(record.linked for record in incoming):
+        ends = any(record.op is Op.DELETE and _names(record) for record in incoming)
+        forms = (await _rules(tx, tenant)).forms if ends else None
+        results, ended = await _taken(unit, judge, incoming, asked, known, failures, forms, atomic=atomic)
+        if ended or any(record.linked or record.has_hashes for record in incoming):
             await self._link(tx, tenant, unit, incoming, results, ended, known, by_hand)
         return results
 
@@ -161,10 +166,15 @@ class RecordWriter:
             return
         policy = await _rules(tx, tenant)
         linker = Linker(unit, policy, self._clock())
-        taken = [index for index, record in enumerate(incoming) if record.linked and isinstance(results[index], Taken)]
-        pairs = ended_pairs(ended, known, policy.region) | pairs_of([incoming[index] for index in taken])
-        await linker.load(identifier for pair in pairs for identifier in pair)
+        accepted = [index for index, result in enumerate(results) if isinstance(result, Taken)]
+        taken = [index for index in accepted if incoming[index].linked]
+        pairs = ended_pairs(ended, known, policy.forms) | pairs_of([incoming[index] for index in taken])
+        clear = _clear(policy, [incoming[index] for index in accepted]) if policy.hashed else {}
+        hashes = [other for identifier in clear for other in policy.hashes(identifier)]
+        await linker.load([*(identifier for pair in pairs for identifier in pair), *clear, *hashes])
         await linker.follow(section, pairs)
+        if clear:
+            linker.tell_hashes(clear)
         linker.decide()
         if by_hand is not None:
             linker.link([incoming[index] for index in taken], by_hand.credential)
@@ -176,6 +186,13 @@ class RecordWriter:
                 warning = RecordWarning(reason.value, WORDS[reason])
                 results[index] = result._replace(warnings=(*result.warnings, warning))
         await linker.apply()
+
+
+def _clear(policy: Rules, incoming: Iterable[Incoming]) -> dict[Identifier, str]:
+    """Return the clear identifiers that records name, as they were given, of which the tenant has a type of hashes."""
+    puts = [record for record in incoming if record.op is Op.PUT]
+    named = [given for record in puts for given in (record.named, *([record.linked.named] if record.linked else ()))]
+    return {identifier: value for identifier, value in named if identifier.type in policy.hashed}
 
 
 async def _known(
@@ -201,16 +218,28 @@ async def _taken(
     asked: Sequence[FactsAsked],
     known: Known,
     failures: Failures | None,
+    forms: Forms | None,
     *,
     atomic: bool,
 ) -> tuple[list[Result], list[Ended]]:
-    """Add the facts of records; return what became of each, and what was ended."""
+    """Add the facts of records; return what became of each, and what was ended.
+
+    Args:
+        unit: the working set.
+        judge: judges what sections can show.
+        incoming: the records.
+        asked: what each may repeat or end.
+        known: the facts that are known.
+        failures: logs what sections' code raises.
+        forms: the forms in which the tenant's identifiers match; needed where an end names evidence by its fields.
+        atomic: whether to take all or none.
+    """
     results: list[Result] = []
     ended: list[Ended] = []
     for record, question in zip(incoming, asked, strict=True):
         try:
             if record.op is Op.DELETE:
-                ends = record_ended(unit, record, known)
+                ends = [end for each in _as_stored(unit, record, forms) for end in record_ended(unit, each, known)]
                 ended += ends
                 results.append(Taken(bool(ends)))
             else:
@@ -226,6 +255,26 @@ async def _taken(
     return results, ended
 
 
+def _names(record: Incoming) -> Identity | None:
+    """Return the evidence that an end names by its fields, or None."""
+    named_by = record.parsed.named_by
+    return named_by if isinstance(named_by, Identity) else None
+
+
+def _as_stored(unit: UnitOfWork, end: Incoming, forms: Forms | None) -> list[Incoming]:
+    """Return an end of a record under every key under which it is stored; the forms of then may have made others."""
+    evidence = _names(end)
+    if evidence is None or forms is None or not unit.is_known(end.identifier):
+        return [end]
+    members = unit.members_of(end.identifier)
+    states = {member: unit.state((end.section.name, member)) for member in members}
+    stored = Said(end.section, forms, states)
+    other = identifier_of(evidence, forms)
+    keys = dict.fromkeys(key for member in members for key in stored.keys(member, other))
+    live = [key for key in keys if any(unit.has_record(member, end.section, key) for member in members)]
+    return [end._replace(parsed=end.parsed._replace(key=key)) for key in live] or [end]
+
+
 async def _take(unit: UnitOfWork, judge: Judge, record: Incoming, question: FactsAsked, known: Known) -> Taken:
     """Add a record's fact if it is new, and tell whether it is."""
     fact = unit.fact(record)
@@ -239,14 +288,14 @@ async def _take(unit: UnitOfWork, judge: Judge, record: Incoming, question: Fact
 
 
 async def _renamed(tx: Transaction, tenant: str, incoming: Sequence[Incoming], *, atomic: bool) -> Sequence[Incoming]:
-    """Return records with phones in the form that the tenant's region gives them, which nobody changes meanwhile.
+    """Return records with identifiers in the forms that the tenant's rules give them, which nobody changes meanwhile.
 
-    What parsed them may not have heard yet of a region that was set; a form that is stored stays as it is for good.
+    What parsed them may not have heard yet of a region or a form that was set.
 
     Raises:
         Unnamed: records cannot be named under the rules that hold now, and not all are to be recorded or none.
     """
-    if not any(map(depends_on_region, incoming)):
+    if not any(map(depends_on_rules, incoming)):
         return incoming
     row = await tx.hold_rules(tenant)
     if row is None:
@@ -256,7 +305,7 @@ async def _renamed(tx: Transaction, tenant: str, incoming: Sequence[Incoming], *
     wrong: dict[int, PortraitError] = {}
     for index, record in enumerate(incoming):
         try:
-            renamed.append(naming.anew(record) if depends_on_region(record) else record)
+            renamed.append(naming.anew(record) if depends_on_rules(record) else record)
         except PortraitError as error:
             if atomic:
                 raise (error if len(incoming) == 1 else error.of_record(record.at)) from None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from portrait.identity.decisions import FINAL
+from portrait.identity.claim import FINAL
 from portrait.identity.graph import RETRACTED, Profile
 from portrait.identity.rules import Reason
 from portrait.model.identifier import CUSTOMER_ID, Identifier, generated, is_generated

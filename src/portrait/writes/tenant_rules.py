@@ -3,6 +3,7 @@
 from portrait.identity import rules
 from portrait.identity.rules import Rules
 from portrait.model.errors import InvalidRules
+from portrait.model.identifier import Identifier
 from portrait.storage.contract import Store, Transaction
 
 
@@ -21,20 +22,32 @@ class TenantRules:
         """Set a tenant's rules; None: as by default. What was decided under the old ones stays as it was decided.
 
         Raises:
-            InvalidRules: they break their schema or contradict each other, or would match identifiers that are known
-                otherwise from now on.
+            InvalidRules: they break their schema or contradict each other, or what is stored under a form would have
+                another from now on.
         """
         new = rules.DEFAULT if raw is None else rules.parse(raw)
 
         async def work(tx: Transaction) -> None:
             row = await tx.hold_rules(tenant, alone=True)
             old = rules.read(row.rules if row else None)
-            if new.region != old.region and await tx.fact_identifiers(tenant, None, 1):
+            if old.region not in {None, new.region} and await tx.fact_identifiers(tenant, None, 1):
                 raise InvalidRules(
-                    "`region` decides in what form phone numbers are matched: it can be set only while the tenant has "
-                    "no records."
+                    "`region` decides in what form phone numbers are matched: once there are records it can be set "
+                    "where there was none, and not changed. Numbers that were read as one region's are stored so."
                 )
+            for type_, form in old.forms.own.items():
+                if new.forms.own.get(type_) != form and await _has_records(tx, tenant, type_):
+                    raise InvalidRules(
+                        f"`types.{type_}.form` can be set where there was none, and not changed while there are "
+                        "identifiers of the type."
+                    )
             await tx.set_rules(tenant, raw)
 
         await self._store.write(tenant, work)
         return new
+
+
+async def _has_records(tx: Transaction, tenant: str, type_: str) -> bool:
+    """Tell whether a tenant has identifiers of a type."""
+    first = await tx.fact_identifiers(tenant, Identifier(type_, ""), 1)
+    return any(identifier.type == type_ for identifier in first)
