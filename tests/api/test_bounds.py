@@ -247,7 +247,7 @@ async def test_every_route_refuses_a_long_identifier_before_normalising_it(runni
         raise AssertionError("work before its bound")
 
     await bulk(running, tie("A", f"{type_}:{value[:500]}x"))
-    for name in ("normalize", "_email", "_phone"):
+    for name in ("normalize", "_email", "phone_form"):
         monkeypatch.setattr(normalise, name, never)
     tag = f"{type_}:{value}"
     answers = [

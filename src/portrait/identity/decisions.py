@@ -92,9 +92,11 @@ class Seen(NamedTuple):
     """With what an identifier is seen."""
 
     others: frozenset[Identifier]
-    """The identifiers that sure claims connect with it."""
+    """The identifiers that sure claims connect with it, or with another form of it."""
     shared_from: int
     """With so many people it counts as shared."""
+    forms: frozenset[Identifier]
+    """It and its other forms: none of them is a person besides it."""
 
 
 def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, Seen]:
@@ -110,18 +112,41 @@ def _seen(claims: Iterable[Claim], rules: Rules) -> dict[Identifier, Seen]:
                 seen.setdefault(identifier, set()).add(other)
                 if not is_public(claim.source) and claim.rule != Rule.FIRST_SEEN:
                     vouched.add(identifier)
-    # Two forms of one are seen with the people of both.
-    told = {identifier: frozenset(others) for identifier, others in seen.items()}
-    for claim in of_forms:
-        for identifier, other in ((claim.a, claim.b), (claim.b, claim.a)):
-            seen.setdefault(identifier, set()).update(told.get(other, _NONE_SEEN) - {identifier})
-            vouched.update({identifier} if other in vouched else ())
+    forms = _with_people_of_forms(seen, vouched, of_forms)
     return {
-        identifier: Seen(frozenset(others), shared_from)
+        identifier: Seen(frozenset(others), shared_from, forms.get(identifier, frozenset((identifier,))))
         for identifier, others in seen.items()
         if (shared_from := rules.shared_from(identifier.type, is_vouched=identifier in vouched)) is not None
         and len(others) >= shared_from
     }
+
+
+def _with_people_of_forms(
+    seen: dict[Identifier, set[Identifier]], vouched: set[Identifier], of_forms: Collection[Claim]
+) -> dict[Identifier, frozenset[Identifier]]:
+    """Have all forms of one be seen with the people of each; return the forms of each that has others.
+
+    Ids that Portrait made are nobody's besides: whether there is one depends on what came first.
+    """
+    sets = Sets({end for claim in of_forms for end in (claim.a, claim.b)})
+    for claim in of_forms:
+        sets.meet(claim.a, claim.b)
+    forms_of: dict[Identifier, frozenset[Identifier]] = {}
+    for _, members in sets.all():
+        forms = frozenset(members)
+        others = {
+            other
+            for form in forms
+            for other in seen.get(form, ())
+            if other not in forms and not (other.type == CUSTOMER_ID and is_generated(other.value))
+        }
+        for form in forms:
+            forms_of[form] = forms
+            seen.setdefault(form, set()).update(others)
+            seen[form] -= forms
+        if not vouched.isdisjoint(forms):
+            vouched |= forms
+    return forms_of
 
 
 class Group:
@@ -149,7 +174,6 @@ class Group:
 
 
 _NONE: frozenset[str] = frozenset()
-_NONE_SEEN: frozenset[Identifier] = frozenset()
 
 
 class _Pass:
@@ -284,9 +308,9 @@ class _Pass:
                 most[type_] += self._groups[root].counts[type_]
         if max(most.values(), default=0) < seen.shared_from:
             return 0
-        members = [member for root in roots for member in self.sets.members(root)]
+        members = [member for root in roots for member in self.sets.members(root) if member not in seen.forms]
         everyone = set(members)
-        ties = [pair for pair in self._ties if pair[0] in everyone]
+        ties = [pair for pair in self._ties if everyone.issuperset(pair)]
         people = Counter(
             type_
             for group in groups_without(identifier, members, ties)

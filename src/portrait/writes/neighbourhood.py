@@ -90,15 +90,17 @@ class Neighbourhood:
         self._bans = {frozenset(pair) for pair in bans_of(self._states.values())}
 
     def _take(self, states: Mapping[Identifier, LinksState]) -> Iterator[Identifier]:
-        """Take the words in states in, and yield the other ends of what waits."""
+        """Take the words in states in, and yield the other ends of what waits, or holds and is of no profile yet."""
         waiting: dict[Identifier, list[Word]] = {}
         for word in words_of(states, self._stored).values():
             self._stored[word.key] = word
             self._put(word)
-            if word.status != LINKED:
-                for identifier in (word.a, word.b):
-                    if identifier in states:
-                        waiting.setdefault(identifier, []).append(word)
+            if word.status == LINKED:
+                yield from {word.a, word.b} - self._loaded  # identifiers that are nobody's may be linked by their forms
+                continue
+            for identifier in (word.a, word.b):
+                if identifier in states:
+                    waiting.setdefault(identifier, []).append(word)
         order = precedence(self._rules)
         for identifier, words in waiting.items():
             self._waiting[identifier] = len(words)
