@@ -72,10 +72,10 @@ class Portrait(Subject):
         command = ("key", "create", "--tenant", self.tenant, "--source", source, "--private")
         return self.run(*command, "--events-per-second", str(EVENTS_PER_SECOND)).strip()
 
-    def load(self, file: Path) -> float:
-        """Load a file of records; return how long the command took, in seconds."""
+    def load(self, file: Path, *words: str) -> float:
+        """Load a file, with further words of the command; return how long the command took, in seconds."""
         begun = time.perf_counter()
-        self.run("load", str(file.absolute()), "--tenant", self.tenant)
+        self.run("load", str(file.absolute()), "--tenant", self.tenant, *words)
         return time.perf_counter() - begun
 
     def run(self, *command: str) -> str:

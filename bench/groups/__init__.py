@@ -14,6 +14,7 @@ from bench.groups import (
     profile,
     resolving,
     start,
+    tables,
     workers,
 )
 from bench.measure import Probe
@@ -23,5 +24,5 @@ Group = Callable[[Workshop, ExitStack], list[Probe]]
 
 GROUPS: tuple[Group, ...] = (
     start.probes, profile.probes, history.probes, merging.probes, workers.probes, appends.probes, bulk.probes,
-    collecting.probes, resolving.probes, overload.probes, large.probes,
+    tables.probes, collecting.probes, resolving.probes, overload.probes, large.probes,
 )  # fmt: skip
