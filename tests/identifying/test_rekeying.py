@@ -1,11 +1,14 @@
 """Identifiers that are stored under an older form: put under their form of now, and parted again."""
 
+import json
+
 import pytest
 
 from harness import TENANT
 from identifying.acting import SEGMENT, act, apart, bulk, explained, line, named, owner, stored_state, tie
 from portrait.identity import normalise as module
 from portrait.identity.rules import Reason
+from portrait.ingest.records import Parser
 from portrait.model.identifier import Identifier
 from portrait.writes import rekeying
 
@@ -109,6 +112,19 @@ def test_a_forgotten_rekey_is_as_though_it_had_never_been(opened, of_before):
     opened(test)
 
 
+async def test_a_number_that_somebody_linked_before_it_could_be_read_is_the_customers(running):
+    """The text alone is uncertain; that it is this number is not."""
+    await bulk(running, tie("A", f"phone:{HOME}"))
+    await act(running, "link", canonicalId="A", identifiers=[f"phone:{HOME}"])
+    await bulk(running, line("A", "identities", {"type": "phone", "value": HOME}, op="delete"))
+    await rules(running, {"region": "GB"})
+    await bulk(running, tie("cookie_id:k", f"phone:{FORM}"))
+    assert await looked_up(running, "phone", HOME) != "A"
+    assert await rekeyed(running) == [(HOME, FORM, None)]
+    assert {await looked_up(running, "phone", HOME), await looked_up(running, "cookie_id", "k")} == {"A"}
+    await running.checked()
+
+
 async def test_a_ban_on_an_older_form_holds_for_the_newer(running, of_before):
     await bulk(running, tie("A", f"email:{SPELT}"))
     await act(running, "unlink", canonicalId="A", identifier=f"email:{SPELT}")
@@ -203,3 +219,17 @@ async def test_a_region_and_a_form_can_be_set_later_and_not_be_changed(running):
         answer = await running.client.put("/api/v1/identity/rules", json=changed)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_rules"), changed
     await rules(running, {"region": "GB", "types": {"card": {"form": "digits"}}})
+
+
+async def test_a_record_that_was_parsed_before_a_form_was_set_is_stored_in_it(running):
+    """Another process may not have heard of it yet: what is recorded from then on has the form that holds."""
+    await rules(running, {"types": {"card": {}}})
+    before = Parser(await running.services.store.tenant(TENANT), "test")
+    await rules(running, {"types": {"card": {"form": "digits"}}})
+    lines = [tie("A", "card:12-34"), line("card:56-78", "segments", SEGMENT)]
+    incoming = [before.line(at, json.dumps(text).encode(), running.services.registry) for at, text in enumerate(lines)]
+    assert (await running.services.recorder.record_each(TENANT, incoming)).recorded == 2
+    assert {await looked_up(running, "card", "1234"), await looked_up(running, "card", "12 34")} == {"A"}
+    stored = await running.services.store.fact_identifiers(TENANT, None, 10)
+    assert {identifier.value for identifier in stored if identifier.type == "card"} == {"1234", "5678"}
+    await running.checked()

@@ -209,6 +209,12 @@ def test_no_number_of_one_region_as_its_people_write_it_is_read_as_anothers():
     assert read == {}
 
 
+@pytest.mark.parametrize("region", [None, "US"])
+@pytest.mark.parametrize("text", ["0010995550123", "99912345678", "44207946001", "0044 1111 1111", "12345678901234"])
+def test_digits_that_are_no_number_in_use_with_a_plus_are_not_read_as_one(text, region):
+    assert not normalise("phone", text, region).startswith("+")
+
+
 @pytest.mark.parametrize("region", ["BR", "MX", "CI", "BJ"])
 def test_a_number_in_use_is_not_renumbered(region):
     for kind in (PhoneNumberType.FIXED_LINE, PhoneNumberType.MOBILE):
@@ -269,6 +275,13 @@ def test_a_salesforce_id_is_one_in_15_and_18_characters_and_in_any_case(own):
     whole = formed(own, "salesforce_id")
     assert whole[:15] == own
     assert {formed(each, "salesforce_id") for each in (whole, whole.lower(), whole.upper())} == {whole}
+
+
+@pytest.mark.parametrize(
+    "value", ["001d000000irfmajah", "001d000000irfma01h", "001D000000iRFMaiah", "001d000000irfma!ah"]
+)
+def test_check_characters_that_do_not_fit_leave_a_text_as_it_is(value):
+    assert formed(value, "salesforce_id") == value
 
 
 def test_hashes_are_those_that_the_platforms_ask_for():
