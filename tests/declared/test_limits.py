@@ -132,7 +132,7 @@ async def test_a_name_server_that_does_not_answer_costs_the_deadline(over_http, 
     async with over_http("http://parcels.example/{customer_id}?{tenant_id}", timeout=0.3) as running:
         for _ in range(2):
             assert (await section_of(running))["error"]["code"] == "deadline_exceeded"
-        waiting = [thread for thread in threading.enumerate() if "_resolve" in thread.name]
+        waiting = [thread for thread in threading.enumerate() if thread.name == "portrait-resolve"]
         assert len(waiting) == 1
         assert waiting[0].daemon
         go_on.set()

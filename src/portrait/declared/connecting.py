@@ -68,7 +68,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             loop = asyncio.get_running_loop()
             self._resolving = loop.create_future()
             # A daemon thread, not a pool's: a pool would wait at exit for a name server that does not answer.
-            threading.Thread(target=_resolve, args=(host, port, loop, self._resolving), daemon=True).start()
+            target = (host, port, loop, self._resolving)
+            threading.Thread(target=_resolve, args=target, name="portrait-resolve", daemon=True).start()
         return await asyncio.shield(self._resolving)
 
 
