@@ -17,6 +17,7 @@ from portrait.identity.forms import formed
 from portrait.identity.hashing import hashes
 from portrait.identity.normalise import normalise
 from portrait.identity.phones import number_of
+from portrait.identity.spellings import MAX_AROUND, MOST_PEELED
 
 LONDON = "+44 20 7946 0018"
 OWN = ("uuid", "digits", "lower", "salesforce_id", "sha256")
@@ -298,3 +299,21 @@ def test_hashes_are_those_that_the_platforms_ask_for():
 @pytest.mark.parametrize("around", ["{} (2)", "Tel 2: {}", "{} (line 2)", "1. {}", "{} [2]", "2x {}"])
 def test_what_is_peeled_off_a_number_has_no_digits(around, region):
     assert normalise("phone", around.format(LONDON), region) == around.format(LONDON)
+
+
+def test_a_text_beyond_the_bound_is_not_taken_apart():
+    around = " <john@example.com>"
+    name = "J" * (MAX_AROUND - len(around))
+    assert normalise("email", name + around) == "john@example.com"
+    assert normalise("email", f"J{name}{around}") == f"j{name}{around}".lower()
+
+
+@pytest.mark.parametrize(
+    ("type_", "around", "form"),
+    [("email", "mailto:{}", "john@example.com"), ("phone", "{} (a)", "+442079460018")],
+)
+def test_what_is_wrapped_too_often_is_not_taken_apart(type_, around, form):
+    wrapped = form
+    for number in range(1, 2 * MOST_PEELED):
+        wrapped = around.format(wrapped)
+        assert normalise(type_, wrapped) == (form if number <= MOST_PEELED else wrapped)

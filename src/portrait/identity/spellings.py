@@ -41,7 +41,7 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 """A word for a phone, before the number."""
-_REMARK = re.compile(r"\s*(?:\([^\W\d_]+(?:[ .-][^\W\d_]+)*\)|\[[^\W\d_]+(?:[ .-][^\W\d_]+)*\])")
+_REMARK = re.compile(r"\s*(?:\([^\W\d_]+(?:[ .-][^\W\d_]+)*\)|\[[^\W\d_]+(?:[ .-][^\W\d_]+)*\])\Z")
 """A word or some without digits in brackets, behind the number."""
 
 
@@ -109,6 +109,6 @@ def _peeled_phone(text: str) -> str:
     if whole != text:
         return whole
     remark = _REMARK.search(text)
-    if remark is not None and remark.end() == len(text):
+    if remark is not None:
         return text[: remark.start()]
     return text.rstrip(_ENDS).replace("_", " ")
