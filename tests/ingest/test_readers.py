@@ -19,6 +19,7 @@ from portrait.ingest.blocks import LineBlock
 from portrait.ingest.readers import Parsing, Readers, Reading, Recipe
 from portrait.sections import registry
 from portrait.storage.contract import TenantRow
+from portrait.tables.table import Row
 from portrait.writes.incoming import Incoming
 
 ROW = TenantRow(TENANT, "", 0, b"k" * 32)
@@ -176,3 +177,19 @@ async def test_what_is_loaded_with_other_processes_is_what_is_loaded_without(tmp
     assert (outcome, shown) == await loaded(0)
     assert outcome["warned"]["no_moment"] == 9 * 4
     assert outcome["refused"] == {"invalid_record": 9 * 2}
+
+
+async def test_a_block_of_rows_is_as_large_as_the_records_that_they_make(monkeypatch):
+    """What waits for others of its customer is bounded by this size: rows of few texts may make many records."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 10 * blocks.RECORD_BYTES)
+    rows = [Row(number, ["a", "bc"]) for number in range(1, 8)]
+
+    class Few:
+        async def batches(self, wanted):
+            yield rows
+
+    made = [block async for block in blocks.of_rows(Few(), ("x", "y"), 4)]
+    assert [len(block.rows) for block in made] == [3, 3, 1]
+    assert [block.size for block in made] == [3 * (4 * blocks.RECORD_BYTES + 3)] * 2 + [4 * blocks.RECORD_BYTES + 3]
+    assert [block.first for block in made] == [0, 12, 24]
+    assert [block.number(block.first + 5) for block in made[:2]] == [2, 5]

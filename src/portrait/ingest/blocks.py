@@ -13,6 +13,8 @@ from portrait.tables.table import Row, Table, Unreadable
 
 BLOCK_BYTES = 2**16
 """About the most bytes of a block, which one process parses at once."""
+RECORD_BYTES = 200
+"""What a record that a row makes counts for, besides its texts: about as much as a line of JSON that says it."""
 
 
 class Block(Protocol):
@@ -68,6 +70,7 @@ class RowBlock(msgspec.Struct, frozen=True, array_like=True, tag=True):
     first: int
     """The index of the first record."""
     size: int
+    """How many bytes its texts have and its records take, about."""
     width: int
     """The most records that a row makes: so far are the indexes of two rows apart."""
     columns: tuple[str, ...]
@@ -131,7 +134,7 @@ async def of_rows(table: Table, wanted: Sequence[str], width: int) -> AsyncGener
         size = 0
         for row in batch:
             rows.append(row)
-            size += sum(len(cell) for cell in row.cells if isinstance(cell, str))
+            size += width * RECORD_BYTES + sum(len(cell) for cell in row.cells if isinstance(cell, str))
             if size >= BLOCK_BYTES:
                 yield RowBlock(first, size, width, columns, rows)
                 first, size, rows = first + len(rows) * width, 0, []
