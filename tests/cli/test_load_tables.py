@@ -319,6 +319,9 @@ def test_a_mapping_that_does_not_fit_is_refused_before_the_first_row(database, m
     assert done.returncode == 1
     assert "`e-mail`" in done.stderr
     assert "granted" in done.stderr
+    assert "\\n" not in done.stderr, (
+        "a command prints a refusal in one line: its faults are sentences, one after the other"
+    )
     assert profiles(database) == [[], []]
 
 

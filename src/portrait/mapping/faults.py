@@ -35,6 +35,6 @@ def not_mapped(detail: str) -> NotMapped:
 def invalid(all_faults: Sequence[str]) -> InvalidMapping:
     """Return the error that says all faults of a mapping, each a sentence, and each once."""
     faults = tuple(dict.fromkeys(all_faults))
-    error = InvalidMapping("The mapping is wrong:" + (" " if len(faults) == 1 else "\n- ") + "\n- ".join(faults))
+    error = InvalidMapping(f"The mapping is wrong: {' '.join(faults)}")
     error.faults = faults
     return error
